@@ -1,0 +1,356 @@
+//! The proofs: a permit, the warrant for one of its targets, and the request that was cleared for it.
+//!
+//! A warrant and a cleared request belong together when they hold *the same* permit, compared by the pointer of its
+//! `Arc`, and name the same target. A number as the permit's id could be given twice; a pointer that both sides keep
+//! alive cannot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::decision::{Grants, TargetId, Verdict};
+
+/// What policy allows for one request: a non-empty set of targets, in declared order.
+///
+/// Made by [`decide`](crate::decide) and by nothing else; nothing but a permit makes a warrant.
+///
+/// ```
+/// # use policy::*;
+/// # let findings = Findings::none();
+/// # let candidates =
+/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
+/// let question = Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates };
+///
+/// let permit: std::sync::Arc<Permit> = decide(&question)?;
+///
+/// assert!(permit.warrant(TargetId(7)).is_some());
+/// assert!(permit.warrant(TargetId(8)).is_none());
+/// # Ok::<(), Denial>(())
+/// ```
+///
+/// Outside this crate it cannot be written down, because its fields are private:
+///
+/// ```compile_fail,E0451
+/// # use policy::*;
+/// let permit = std::sync::Arc::new(Permit { covered: Box::default(), targets: Box::default(), verdicts: Box::default() });
+/// ```
+///
+/// nor widened by copying one and changing the copy:
+///
+/// ```compile_fail,E0277
+/// # use policy::*;
+/// fn copied<T: Clone>() {}
+/// copied::<Permit>();
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    // INVARIANT: never empty; `covering` is the only place that makes a permit.
+    covered: Box<[Covered]>,
+    /// The ids of `covered`, in the same order.
+    targets: Box<[TargetId]>,
+    verdicts: Box<[Verdict]>,
+}
+
+/// A target that a permit covers, with what its endpoint is granted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covered {
+    pub(crate) target: TargetId,
+    pub(crate) grants: Grants,
+}
+
+impl Permit {
+    /// A permit for `covered`, or the verdicts back when there is nothing to permit.
+    pub(crate) fn covering(covered: Vec<Covered>, verdicts: Box<[Verdict]>) -> Result<Self, Box<[Verdict]>> {
+        if covered.is_empty() {
+            return Err(verdicts);
+        }
+        let targets = covered.iter().map(|covered| covered.target).collect();
+        Ok(Self { covered: covered.into_boxed_slice(), targets, verdicts })
+    }
+
+    /// The targets that this permit covers, in declared order; at least one.
+    #[must_use]
+    pub fn targets(&self) -> &[TargetId] {
+        &self.targets
+    }
+
+    /// Why each candidate was in or out, in declared order.
+    #[must_use]
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    /// The proof that this permit covers `target`, or nothing when it does not.
+    ///
+    /// Each attempt takes a warrant of its own, because sending consumes it.
+    #[must_use]
+    pub fn warrant(self: &Arc<Self>, target: TargetId) -> Option<Warrant> {
+        let covered = self.covered.iter().find(|covered| covered.target == target)?;
+        Some(Warrant { permit: Arc::clone(self), target, grants: covered.grants })
+    }
+
+    /// Clears `call` for the warrant's target under this permit: the obligations are done here, and today there are none.
+    ///
+    /// The result belongs to *this* permit. A warrant of another permit gives a request that no warrant of that other
+    /// permit opens.
+    pub fn clear<C>(self: &Arc<Self>, warrant: &Warrant, call: C) -> Cleared<C> {
+        Cleared { permit: Arc::clone(self), target: warrant.target, content: call }
+    }
+}
+
+/// The proof that a permit covers one target. Sending consumes it.
+///
+/// ```
+/// # use policy::*;
+/// # let findings = Findings::none();
+/// # let candidates =
+/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
+/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// fn send(warrant: Warrant) -> TargetId {
+///     warrant.target()
+/// }
+///
+/// let warrant = permit.warrant(TargetId(7)).expect("the permit covers it");
+///
+/// assert_eq!(send(warrant), TargetId(7));
+/// # Ok::<(), Denial>(())
+/// ```
+///
+/// One warrant is one attempt; it cannot be used twice:
+///
+/// ```compile_fail,E0382
+/// # use policy::*;
+/// # let findings = Findings::none();
+/// # let candidates =
+/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
+/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// fn send(warrant: Warrant) -> TargetId {
+///     warrant.target()
+/// }
+///
+/// let warrant = permit.warrant(TargetId(7)).expect("the permit covers it");
+///
+/// assert_eq!(send(warrant), TargetId(7));
+/// assert_eq!(send(warrant), TargetId(7));
+/// # Ok::<(), Denial>(())
+/// ```
+///
+/// nor copied:
+///
+/// ```compile_fail,E0277
+/// # use policy::*;
+/// fn copied<T: Clone>() {}
+/// copied::<Warrant>();
+/// ```
+///
+/// nor pointed at another target, or written down, because its fields are private:
+///
+/// ```compile_fail,E0616
+/// # use policy::*;
+/// fn redirect(mut warrant: Warrant) {
+///     warrant.target = TargetId(8);
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// # use policy::*;
+/// fn forge(permit: std::sync::Arc<Permit>) -> Warrant {
+///     Warrant { permit, target: TargetId(8), grants: NO_GRANTS }
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a warrant does nothing until a request is sent with it"]
+pub struct Warrant {
+    permit: Arc<Permit>,
+    target: TargetId,
+    grants: Grants,
+}
+
+impl Warrant {
+    /// The target that it covers.
+    #[must_use]
+    pub fn target(&self) -> TargetId {
+        self.target
+    }
+
+    /// What the target's endpoint is granted; a dialect reads it to know, for example, whether state may be kept.
+    #[must_use]
+    pub fn grants(&self) -> Grants {
+        self.grants
+    }
+}
+
+/// A request that was cleared for one target under one permit.
+///
+/// What is inside can be changed (encoded for the upstream) but not taken out, except with a warrant of the same permit
+/// for the same target.
+///
+/// ```
+/// # use policy::*;
+/// # let findings = Findings::none();
+/// # let candidates =
+/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
+/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// let warrant = permit.warrant(TargetId(7)).expect("the permit covers it");
+///
+/// let cleared: Cleared<String> = permit.clear(&warrant, "hello").encode(str::to_uppercase);
+///
+/// assert_eq!(cleared.open(&warrant)?, "HELLO");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Without a warrant there is no way in:
+///
+/// ```compile_fail,E0616
+/// # use policy::*;
+/// fn take(cleared: Cleared<String>) -> String {
+///     cleared.content
+/// }
+/// ```
+///
+/// and no way to make one without a permit:
+///
+/// ```compile_fail,E0451
+/// # use policy::*;
+/// fn forge(permit: std::sync::Arc<Permit>) -> Cleared<String> {
+///     Cleared { permit, target: TargetId(7), content: String::new() }
+/// }
+/// ```
+#[must_use = "a cleared request does nothing until it is sent"]
+pub struct Cleared<C> {
+    permit: Arc<Permit>,
+    target: TargetId,
+    content: C,
+}
+
+impl<C> Cleared<C> {
+    /// The target that it was cleared for.
+    #[must_use]
+    pub fn target(&self) -> TargetId {
+        self.target
+    }
+
+    /// Changes what is inside, for example from a call into the bytes of the upstream's dialect.
+    ///
+    /// The closure sees the content, so it must do nothing but translate.
+    pub fn encode<D>(self, translate: impl FnOnce(C) -> D) -> Cleared<D> {
+        Cleared { permit: self.permit, target: self.target, content: translate(self.content) }
+    }
+
+    /// Takes the content out with the warrant that it was cleared for.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongWarrant`] when the warrant is another permit's, or another target's. The content is dropped then: a request
+    /// that nearly went to the wrong place is not offered again.
+    pub fn open(self, warrant: &Warrant) -> Result<C, WrongWarrant> {
+        let same_permit = Arc::ptr_eq(&self.permit, &warrant.permit);
+        if same_permit && self.target == warrant.target {
+            return Ok(self.content);
+        }
+        Err(WrongWarrant { cleared_for: self.target, warrant_for: warrant.target, same_permit })
+    }
+}
+
+/// Shows the target, and nothing of the content.
+impl<C> fmt::Debug for Cleared<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cleared").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// A cleared request met a warrant that it was not cleared for: a fault in the gateway, and nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a request cleared for target {cleared_for} met a warrant for target {warrant_for} of {} decision",
+    if *.same_permit { "the same" } else { "another" }
+)]
+pub struct WrongWarrant {
+    /// The target that the request was cleared for.
+    pub cleared_for: TargetId,
+    /// The target of the warrant.
+    pub warrant_for: TargetId,
+    /// Whether both came from one permit.
+    pub same_permit: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use inspection::Findings;
+
+    use super::*;
+    use crate::{Candidate, Question, decide};
+
+    fn permit(ids: &[u32]) -> Arc<Permit> {
+        let candidates: Vec<Candidate> = ids
+            .iter()
+            .map(|id| Candidate {
+                target: TargetId(*id),
+                approved: true,
+                grants: Grants { keep_state: *id == 2, ..Grants::default() },
+                name: format!("gpu/{id}").into(),
+            })
+            .collect();
+        let question = Question { app: "claims", model: "chat", findings: &Findings::none(), candidates: &candidates };
+        decide(&question).unwrap()
+    }
+
+    #[test]
+    fn a_warrant_is_minted_only_for_a_target_that_the_permit_covers() {
+        let permit = permit(&[1, 2]);
+
+        assert_eq!(permit.warrant(TargetId(1)).unwrap().target(), TargetId(1));
+        assert!(permit.warrant(TargetId(3)).is_none());
+    }
+
+    #[test]
+    fn a_warrant_carries_the_grants_of_its_target() {
+        let permit = permit(&[1, 2]);
+
+        let granted = [1, 2].map(|id| permit.warrant(TargetId(id)).unwrap().grants().keep_state);
+
+        assert_eq!(granted, [false, true]);
+    }
+
+    #[test]
+    fn a_cleared_request_opens_with_any_warrant_of_its_permit_and_target() {
+        let permit = permit(&[1]);
+        let (first, second) = (permit.warrant(TargetId(1)).unwrap(), permit.warrant(TargetId(1)).unwrap());
+
+        let cleared = permit.clear(&first, 40).encode(|number| number + 2);
+
+        assert_eq!(cleared.open(&second), Ok(42));
+    }
+
+    #[test]
+    fn a_request_cleared_for_one_target_does_not_open_for_another() {
+        let permit = permit(&[1, 2]);
+        let (one, two) = (permit.warrant(TargetId(1)).unwrap(), permit.warrant(TargetId(2)).unwrap());
+
+        let refused = permit.clear(&one, "prompt").open(&two).unwrap_err();
+
+        assert_eq!(refused, WrongWarrant { cleared_for: TargetId(1), warrant_for: TargetId(2), same_permit: true });
+        assert_eq!(
+            refused.to_string(),
+            "a request cleared for target #1 met a warrant for target #2 of the same decision"
+        );
+    }
+
+    #[test]
+    fn a_request_cleared_under_one_permit_does_not_open_under_an_equal_one() {
+        let (mine, other) = (permit(&[1]), permit(&[1]));
+        let (warrant, foreign) = (mine.warrant(TargetId(1)).unwrap(), other.warrant(TargetId(1)).unwrap());
+
+        assert!(!mine.clear(&warrant, "prompt").open(&foreign).unwrap_err().same_permit);
+        assert!(!mine.clear(&foreign, "prompt").open(&foreign).unwrap_err().same_permit);
+    }
+
+    #[test]
+    fn a_cleared_request_shows_no_content_when_it_is_printed() {
+        let permit = permit(&[1]);
+        let warrant = permit.warrant(TargetId(1)).unwrap();
+
+        let shown = format!("{:?}", permit.clear(&warrant, "a secret prompt"));
+
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}
