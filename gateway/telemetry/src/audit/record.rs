@@ -1,0 +1,82 @@
+//! A record whose intent is written and whose outcome is still to come.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::entry::OutcomeLine;
+use super::{AttemptNote, End, Outcome, Shared};
+
+/// The open half of a record. Whatever happens to it, an outcome is written: by [`Self::close`], or on drop.
+#[derive(Debug)]
+#[must_use = "dropping an open record closes it as abandoned"]
+pub struct OpenRecord {
+    shared: Arc<Shared>,
+    decision: Box<str>,
+    started: SystemTime,
+    attempts: Vec<AttemptNote>,
+    closed: bool,
+}
+
+impl OpenRecord {
+    pub(super) fn new(shared: Arc<Shared>, decision: &str, started: SystemTime) -> Self {
+        Self { shared, decision: decision.into(), started, attempts: Vec::new(), closed: false }
+    }
+
+    /// The decision's id.
+    pub fn decision(&self) -> &str {
+        &self.decision
+    }
+
+    /// Notes an attempt; it is written with the outcome, also when the record is dropped.
+    pub fn attempt(&mut self, note: AttemptNote) {
+        self.attempts.push(note);
+    }
+
+    /// The attempts so far.
+    pub fn attempts(&self) -> &[AttemptNote] {
+        &self.attempts
+    }
+
+    /// Closes the record.
+    ///
+    /// There is no error to meet: an outcome that the disk does not take waits for the next write, see
+    /// [`BACKLOG_BYTES`](super::BACKLOG_BYTES).
+    pub fn close(mut self, outcome: Outcome<'_>) {
+        self.finish(outcome);
+    }
+
+    fn finish(&mut self, outcome: Outcome<'_>) {
+        self.closed = true;
+        let line = OutcomeLine { decision: &self.decision, attempts: &self.attempts, outcome };
+
+        if !self.shared.append_outcome(&line) {
+            tracing::error!(
+                decision = &*self.decision,
+                end = ?outcome.end,
+                status = outcome.status,
+                "the outcome came after the audit log was sealed; the closing entry counts it as open"
+            );
+        }
+    }
+}
+
+impl Drop for OpenRecord {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        // Nobody is left who could pass the time in.
+        let now = SystemTime::now();
+
+        self.finish(Outcome {
+            at: now,
+            status: None,
+            code: None,
+            usage: None,
+            settled_by: "reservation",
+            to_first_byte: None,
+            total: now.duration_since(self.started).unwrap_or_default(),
+            end: End::Abandoned,
+        });
+    }
+}

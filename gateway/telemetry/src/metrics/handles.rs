@@ -1,0 +1,286 @@
+//! What the hot path holds: series that were looked up beforehand.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::names::{APIS, CODES, OUTCOMES, place};
+use super::{Counters, Families, Gauges, add};
+
+/// A thing that runs: the gauge falls again when this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it says that the thing has ended"]
+pub struct InFlight(Gauge);
+
+impl InFlight {
+    /// Counts one more.
+    pub fn enter(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Counters of one family that differ in labels from fixed lists; each is made when it is first needed, so that a
+/// combination that never happens is no series.
+#[derive(Debug)]
+struct Cells(Box<[OnceLock<Counter>]>);
+
+impl Cells {
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| OnceLock::new()).collect())
+    }
+
+    fn inc(&self, place: usize, make: impl FnOnce() -> Counter) {
+        match self.0.get(place) {
+            Some(cell) => cell.get_or_init(make).inc(),
+            None => make().inc(),
+        };
+    }
+}
+
+/// The figures of one app.
+#[derive(Debug)]
+pub struct AppMetrics {
+    app: String,
+    family: Counters<3>,
+    requests: Cells,
+    in_flight: Gauge,
+}
+
+impl AppMetrics {
+    pub(super) fn new(families: &Families, app: String) -> Self {
+        let in_flight = families.app_in_flight.get_or_create_owned(&[("app", app.clone())]);
+        Self { app, family: families.requests.clone(), requests: Cells::new(APIS.len() * CODES.len()), in_flight }
+    }
+
+    /// Counts a request that ended; `api` is one of [`APIS`] and `code` one of [`CODES`], else they count as `other`.
+    pub fn request(&self, api: &str, code: &str) {
+        let (api, code) = (place(APIS, api), place(CODES, code));
+        self.requests.inc(api * CODES.len() + code, || {
+            let labels = [("app", self.app.clone()), ("api", APIS[api].to_owned()), ("code", CODES[code].to_owned())];
+            self.family.get_or_create_owned(&labels)
+        });
+    }
+
+    /// Counts a request as running until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        InFlight::enter(&self.in_flight)
+    }
+}
+
+/// Which way tokens went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// In the prompt.
+    Input,
+    /// In the prompt, and served from the upstream's cache; counted in `Input` as well.
+    CachedInput,
+    /// In the reply.
+    Output,
+    /// In the reply, as reasoning; counted in `Output` as well.
+    Reasoning,
+}
+
+/// The figures of one model.
+#[derive(Debug)]
+pub struct ModelMetrics {
+    tokens: [Counter; 4],
+    first_token: Histogram,
+    total: Histogram,
+}
+
+impl ModelMetrics {
+    pub(super) fn new(families: &Families, model: String) -> Self {
+        let tokens = ["input", "cached_input", "output", "reasoning"].map(|direction| {
+            families.tokens.get_or_create_owned(&[("model", model.clone()), ("direction", direction.to_owned())])
+        });
+        let labels = [("model", model)];
+
+        Self {
+            tokens,
+            first_token: families.first_token.get_or_create_owned(&labels),
+            total: families.total.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Counts settled tokens.
+    pub fn tokens(&self, direction: Direction, count: u64) {
+        self.tokens[direction as usize].inc_by(count);
+    }
+
+    /// Notes the time to the first byte of the reply's body.
+    pub fn first_token(&self, after: Duration) {
+        self.first_token.observe(after.as_secs_f64());
+    }
+
+    /// Notes how long a request took.
+    pub fn total(&self, took: Duration) {
+        self.total.observe(took.as_secs_f64());
+    }
+}
+
+/// The figures of one endpoint.
+#[derive(Debug)]
+pub struct EndpointMetrics {
+    endpoint: String,
+    attempts_family: Counters<2>,
+    attempts: Cells,
+    attempt_seconds: Histogram,
+    dials_family: Counters<2>,
+    dials: Cells,
+    in_flight: Gauge,
+    connections: [Gauge; 3],
+    ejected: Gauge,
+}
+
+impl EndpointMetrics {
+    pub(super) fn new(families: &Families, endpoint: String) -> Self {
+        let own = |family: &Gauges<1>| family.get_or_create_owned(&[("endpoint", endpoint.clone())]);
+        let connections = ["open", "idle", "waiting"].map(|state| {
+            families.connections.get_or_create_owned(&[("endpoint", endpoint.clone()), ("state", state.to_owned())])
+        });
+
+        Self {
+            attempts_family: families.attempts.clone(),
+            attempts: Cells::new(OUTCOMES.len()),
+            attempt_seconds: families.attempt_seconds.get_or_create_owned(&[("endpoint", endpoint.clone())]),
+            dials_family: families.dials.clone(),
+            dials: Cells::new(OUTCOMES.len()),
+            in_flight: own(&families.endpoint_in_flight),
+            connections,
+            ejected: own(&families.ejected),
+            endpoint,
+        }
+    }
+
+    /// Counts an attempt that ended and how long it took; `outcome` is one of [`OUTCOMES`], else it counts as `other`.
+    pub fn attempt(&self, outcome: &str, took: Duration) {
+        self.count(&self.attempts_family, &self.attempts, outcome);
+        self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection that was dialled; `outcome` as for [`Self::attempt`].
+    pub fn dial(&self, outcome: &str) {
+        self.count(&self.dials_family, &self.dials, outcome);
+    }
+
+    fn count(&self, family: &Counters<2>, cells: &Cells, outcome: &str) {
+        let place = place(OUTCOMES, outcome);
+        cells.inc(place, || {
+            family.get_or_create_owned(&[("endpoint", self.endpoint.clone()), ("outcome", OUTCOMES[place].to_owned())])
+        });
+    }
+
+    /// Counts an attempt as running until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        InFlight::enter(&self.in_flight)
+    }
+
+    /// Connections that exist, used or idle.
+    pub fn open_connections(&self) -> &Gauge {
+        &self.connections[0]
+    }
+
+    /// Connections that nobody uses now.
+    pub fn idle_connections(&self) -> &Gauge {
+        &self.connections[1]
+    }
+
+    /// Requests that wait for a connection.
+    pub fn waiting(&self) -> &Gauge {
+        &self.connections[2]
+    }
+
+    /// Targets of this endpoint that are ejected.
+    pub fn ejected(&self) -> &Gauge {
+        &self.ejected
+    }
+}
+
+/// Figures of the whole process.
+#[derive(Debug)]
+pub struct ProcessMetrics {
+    connections: Gauge,
+    in_flight: Gauge,
+    buffered_bytes: Gauge,
+    unauthenticated: Counter,
+    refused_connections: Counter,
+    retries: Counter,
+    retries_denied: Counter,
+    retry_budget: Gauge,
+}
+
+impl ProcessMetrics {
+    pub(super) fn register(to: &mut Registry) -> Self {
+        Self {
+            connections: add(to, "connections", "Connections of callers that are open", Gauge::default()),
+            in_flight: add(to, "in_flight", "Requests that are running", Gauge::default()),
+            buffered_bytes: add(to, "buffered_bytes", "Bytes of request bodies that are held", Gauge::default()),
+            unauthenticated: add(to, "unauthenticated", "Requests without a known credential", Counter::default()),
+            refused_connections: add(
+                to,
+                "connections_refused",
+                "Connections closed before a request was read",
+                Counter::default(),
+            ),
+            retries: add(to, "retries", "Attempts after the first", Counter::default()),
+            retries_denied: add(
+                to,
+                "retries_denied",
+                "Attempts not made because the retry budget was empty",
+                Counter::default(),
+            ),
+            retry_budget: add(to, "retry_budget", "Retries that the budget allows now", Gauge::default()),
+        }
+    }
+
+    /// Callers' connections; use it with [`InFlight::enter`].
+    pub fn connections(&self) -> &Gauge {
+        &self.connections
+    }
+
+    /// Running requests; use it with [`InFlight::enter`].
+    pub fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// Bytes of request bodies that are held.
+    pub fn buffered_bytes(&self) -> &Gauge {
+        &self.buffered_bytes
+    }
+
+    /// Requests that were answered 401.
+    pub fn unauthenticated(&self) -> &Counter {
+        &self.unauthenticated
+    }
+
+    /// Connections that were closed before a request was read: a failed handshake, too many at once.
+    pub fn refused_connections(&self) -> &Counter {
+        &self.refused_connections
+    }
+
+    /// Attempts after the first.
+    pub fn retries(&self) -> &Counter {
+        &self.retries
+    }
+
+    /// Attempts that were not made because the retry budget was empty.
+    pub fn retries_denied(&self) -> &Counter {
+        &self.retries_denied
+    }
+
+    /// What is left in the retry budget.
+    pub fn retry_budget(&self) -> &Gauge {
+        &self.retry_budget
+    }
+}

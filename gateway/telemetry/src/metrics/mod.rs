@@ -1,0 +1,306 @@
+//! Figures for an operator, in the OpenMetrics text format that Prometheus reads.
+//!
+//! **Bounded.** Label values come from the configuration and from fixed lists, never from a caller's bytes. Each
+//! kind of name (app, model, endpoint) has at most [`MAX_NAMES`] values; names past that share the series `other`,
+//! so a list of 10,000 apps cannot blow up a scrape or this process.
+//!
+//! **Cheap.** [`Metrics::app`], [`Metrics::model`] and [`Metrics::endpoint`] are called when a snapshot is built and
+//! give handles. On the path of a request a handle adds to an atomic: no label is hashed and nothing is allocated,
+//! except the first time that a combination is seen. A reload gets the same series for the same name.
+
+mod handles;
+mod names;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+pub use handles::{AppMetrics, Direction, EndpointMetrics, InFlight, ModelMetrics, ProcessMetrics};
+pub use names::{APIS, CODES, MAX_NAMES, OTHER, OUTCOMES};
+
+use crate::audit::AuditStatus;
+use names::Names;
+
+/// Content type of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the latency buckets, in seconds: a local embedding answers in milliseconds, a long reply takes
+/// minutes.
+const LATENCY_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+type Labels<const N: usize> = [(&'static str, String); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
+type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
+
+/// All figures of this process. Cloning is cheap and gives the same figures.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    apps: Names,
+    models: Names,
+    endpoints: Names,
+    families: Families,
+    process: ProcessMetrics,
+    configuration: Configuration,
+    audit: Audit,
+}
+
+/// The families whose series the handles are cut from.
+struct Families {
+    requests: Counters<3>,
+    app_in_flight: Gauges<1>,
+    tokens: Counters<2>,
+    first_token: Histograms,
+    total: Histograms,
+    attempts: Counters<2>,
+    attempt_seconds: Histograms,
+    endpoint_in_flight: Gauges<1>,
+    connections: Gauges<2>,
+    ejected: Gauges<1>,
+    dials: Counters<2>,
+}
+
+struct Configuration {
+    info: Gauges<1>,
+    loaded: Gauge,
+    degraded: Gauge,
+    refused: Counter,
+    hash: Mutex<String>,
+}
+
+struct Audit {
+    entries: Counter,
+    errors: Counter,
+    lost: Counter,
+    waiting: Gauge,
+    open: Gauge,
+    failing: Gauge,
+}
+
+impl Metrics {
+    /// An empty set of figures for this process.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("causeway");
+        let families = Families::register(&mut registry);
+        let process = ProcessMetrics::register(&mut registry);
+        let configuration = Configuration::register(&mut registry);
+        let audit = Audit::register(&mut registry);
+
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                apps: Names::default(),
+                models: Names::default(),
+                endpoints: Names::default(),
+                families,
+                process,
+                configuration,
+                audit,
+            }),
+        }
+    }
+
+    /// The handles of an app.
+    pub fn app(&self, name: &str) -> AppMetrics {
+        AppMetrics::new(&self.inner.families, self.inner.apps.label(name))
+    }
+
+    /// The handles of a model.
+    pub fn model(&self, name: &str) -> ModelMetrics {
+        ModelMetrics::new(&self.inner.families, self.inner.models.label(name))
+    }
+
+    /// The handles of an endpoint.
+    pub fn endpoint(&self, name: &str) -> EndpointMetrics {
+        EndpointMetrics::new(&self.inner.families, self.inner.endpoints.label(name))
+    }
+
+    /// The figures that belong to no app, model or endpoint.
+    pub fn process(&self) -> &ProcessMetrics {
+        &self.inner.process
+    }
+
+    /// Says which configuration is in force since when, and whether it is only the last good one.
+    pub fn set_configuration(&self, hash: &str, loaded: SystemTime, degraded: bool) {
+        let configuration = &self.inner.configuration;
+        let mut current = configuration.hash.lock();
+
+        if *current != hash {
+            configuration.info.remove(&[("hash", current.clone())]);
+            hash.clone_into(&mut current);
+        }
+        configuration.info.get_or_create(&[("hash", hash.to_owned())]).set(1);
+        let seconds = loaded.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        configuration.loaded.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        configuration.degraded.set(i64::from(degraded));
+    }
+
+    /// Counts a configuration that was read and not taken.
+    pub fn configuration_refused(&self) {
+        self.inner.configuration.refused.inc();
+    }
+
+    /// Takes over how the audit log stands; called before [`Self::render`].
+    pub fn set_audit(&self, status: &AuditStatus) {
+        let audit = &self.inner.audit;
+        raise(&audit.entries, status.entries);
+        raise(&audit.errors, status.errors);
+        raise(&audit.lost, status.lost);
+        audit.waiting.set(i64::try_from(status.waiting_bytes).unwrap_or(i64::MAX));
+        audit.open.set(i64::try_from(status.open).unwrap_or(i64::MAX));
+        audit.failing.set(i64::from(status.failing));
+    }
+
+    /// All figures as text; the content type is [`CONTENT_TYPE`].
+    pub fn render(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        encode(&mut text, &self.inner.registry).expect("a String takes every byte, and the labels are plain strings");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Lifts a counter to a total that is kept elsewhere; a counter never falls.
+fn raise(counter: &Counter, total: u64) {
+    let inner: &AtomicU64 = counter.inner();
+    inner.fetch_max(total, Ordering::Relaxed);
+}
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY_SECONDS)
+}
+
+/// Registers a metric and gives it back.
+fn add<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Families {
+    fn register(to: &mut Registry) -> Self {
+        Self {
+            requests: add(to, "requests", "Requests that ended, by app, API and code", Family::default()),
+            app_in_flight: add(to, "app_in_flight", "Requests of an app that are running", Family::default()),
+            tokens: add(to, "tokens", "Tokens as settled, by model and direction", Family::default()),
+            first_token: add(
+                to,
+                "first_token_seconds",
+                "Time from the request's arrival to the first byte of the reply's body, by model",
+                Family::new_with_constructor(latency as fn() -> Histogram),
+            ),
+            total: add(
+                to,
+                "request_seconds",
+                "Time from the request's arrival to its end, by model",
+                Family::new_with_constructor(latency as fn() -> Histogram),
+            ),
+            attempts: add(to, "attempts", "Attempts at an endpoint, by what happened", Family::default()),
+            attempt_seconds: add(
+                to,
+                "attempt_seconds",
+                "Time that an attempt took, by endpoint",
+                Family::new_with_constructor(latency as fn() -> Histogram),
+            ),
+            endpoint_in_flight: add(
+                to,
+                "endpoint_in_flight",
+                "Attempts at an endpoint that are running",
+                Family::default(),
+            ),
+            connections: add(to, "pool_connections", "Connections to an endpoint, by state", Family::default()),
+            ejected: add(
+                to,
+                "endpoint_ejected",
+                "Targets of an endpoint that are ejected as outliers",
+                Family::default(),
+            ),
+            dials: add(to, "dials", "Connections dialled, by endpoint and outcome", Family::default()),
+        }
+    }
+}
+
+impl Configuration {
+    fn register(to: &mut Registry) -> Self {
+        Self {
+            info: add(to, "configuration_info", "The configuration in force, by hash; always 1", Family::default()),
+            loaded: add(
+                to,
+                "configuration_loaded_timestamp_seconds",
+                "When the configuration took effect",
+                Gauge::default(),
+            ),
+            degraded: add(
+                to,
+                "configuration_degraded",
+                "1 while the last good configuration is served because the one on disk is broken",
+                Gauge::default(),
+            ),
+            refused: add(
+                to,
+                "configurations_refused",
+                "Configurations that were read and not taken",
+                Counter::default(),
+            ),
+            hash: Mutex::new(String::new()),
+        }
+    }
+}
+
+impl Audit {
+    fn register(to: &mut Registry) -> Self {
+        Self {
+            entries: add(to, "audit_entries", "Lines of this process's audit log", Counter::default()),
+            errors: add(to, "audit_errors", "Writes to the audit log that failed", Counter::default()),
+            lost: add(
+                to,
+                "audit_outcomes_lost",
+                "Outcomes that were only counted because the backlog was full",
+                Counter::default(),
+            ),
+            waiting: add(
+                to,
+                "audit_waiting_bytes",
+                "Bytes of audit lines that wait for the next write",
+                Gauge::default(),
+            ),
+            open: add(to, "audit_open_records", "Intents whose outcome has not come", Gauge::default()),
+            failing: add(
+                to,
+                "audit_failing",
+                "1 while the audit log takes no lines and requests are refused",
+                Gauge::default(),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

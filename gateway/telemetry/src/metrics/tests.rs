@@ -1,0 +1,142 @@
+//! What an operator reads.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+
+/// The value of the series that starts with `series`.
+fn value(text: &str, series: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+}
+
+#[test]
+fn a_request_is_counted_by_app_api_and_code() {
+    let metrics = Metrics::new();
+    let app = metrics.app("claims");
+
+    app.request("chat", "ok");
+    app.request("chat", "ok");
+    app.request("chat", "rate_limit_exceeded");
+
+    let text = metrics.render();
+    let series = r#"causeway_requests_total{app="claims",api="chat",code="ok"}"#;
+    assert_eq!(value(&text, series).as_deref(), Some("2"));
+    assert_eq!(text.matches("causeway_requests_total{").count(), 2, "no series for what never happened");
+}
+
+#[test]
+fn a_code_an_api_and_an_outcome_that_are_on_no_list_count_as_other() {
+    let metrics = Metrics::new();
+
+    metrics.app("claims").request("telepathy", "teapot");
+    metrics.endpoint("gpu-01").attempt("melted", Duration::from_millis(3));
+
+    let text = metrics.render();
+    assert!(text.contains(r#"app="claims",api="other",code="other""#), "{text}");
+    assert!(text.contains(r#"endpoint="gpu-01",outcome="other""#), "{text}");
+}
+
+#[test]
+fn the_thousandth_app_has_its_own_series_and_the_next_shares_other() {
+    let metrics = Metrics::new();
+
+    for number in 1..=MAX_NAMES + 2 {
+        metrics.app(&format!("app-{number}")).request("chat", "ok");
+    }
+    metrics.app("app-1").request("chat", "ok");
+
+    let text = metrics.render();
+    let of = |app: &str| value(&text, &format!(r#"causeway_requests_total{{app="{app}",api="chat",code="ok"}}"#));
+    assert_eq!(of("app-1").as_deref(), Some("2"), "a name that was seen keeps its series");
+    assert_eq!(of("app-1000").as_deref(), Some("1"));
+    assert_eq!(of("app-1001"), None);
+    assert_eq!(of(OTHER).as_deref(), Some("2"));
+}
+
+#[test]
+fn a_reload_goes_on_counting_in_the_same_series() {
+    let metrics = Metrics::new();
+    let before = metrics.endpoint("gpu-01");
+    before.attempt("success", Duration::from_millis(3));
+
+    let after = metrics.endpoint("gpu-01");
+    after.attempt("success", Duration::from_millis(3));
+    before.attempt("success", Duration::from_millis(3));
+
+    let series = r#"causeway_attempts_total{endpoint="gpu-01",outcome="success"}"#;
+    let text = metrics.render();
+    assert_eq!(value(&text, series).as_deref(), Some("3"));
+    assert_eq!(value(&text, r#"causeway_attempt_seconds_count{endpoint="gpu-01"}"#).as_deref(), Some("3"));
+}
+
+#[test]
+fn a_running_request_is_counted_until_its_guard_is_dropped() {
+    let metrics = Metrics::new();
+    let endpoint = metrics.endpoint("gpu-01");
+    let series = r#"causeway_endpoint_in_flight{endpoint="gpu-01"}"#;
+
+    let running = endpoint.enter();
+    assert_eq!(value(&metrics.render(), series).as_deref(), Some("1"));
+
+    drop(running);
+    assert_eq!(value(&metrics.render(), series).as_deref(), Some("0"));
+}
+
+#[test]
+fn tokens_and_times_are_kept_by_model() {
+    let metrics = Metrics::new();
+    let model = metrics.model("chat-large");
+
+    model.tokens(Direction::Input, 100);
+    model.tokens(Direction::Reasoning, 7);
+    model.first_token(Duration::from_millis(30));
+    model.total(Duration::from_secs(3));
+
+    let text = metrics.render();
+    let tokens = |direction: &str| {
+        value(&text, &format!(r#"causeway_tokens_total{{model="chat-large",direction="{direction}"}}"#))
+    };
+    assert_eq!(tokens("input").as_deref(), Some("100"));
+    assert_eq!(tokens("reasoning").as_deref(), Some("7"));
+    assert_eq!(tokens("output").as_deref(), Some("0"));
+    let bucket = r#"causeway_first_token_seconds_bucket{le="0.05",model="chat-large"}"#;
+    assert_eq!(value(&text, bucket).as_deref(), Some("1"), "{text}");
+    assert!(text.contains(r#"causeway_request_seconds_count{model="chat-large"} 1"#), "{text}");
+}
+
+#[test]
+fn only_the_configuration_in_force_is_shown() {
+    let metrics = Metrics::new();
+
+    metrics.set_configuration("aaaa", UNIX_EPOCH + Duration::from_secs(10), false);
+    metrics.set_configuration("bbbb", UNIX_EPOCH + Duration::from_secs(20), true);
+
+    let text = metrics.render();
+    assert!(!text.contains("aaaa"));
+    assert_eq!(value(&text, r#"causeway_configuration_info{hash="bbbb"}"#).as_deref(), Some("1"));
+    assert_eq!(value(&text, "causeway_configuration_loaded_timestamp_seconds").as_deref(), Some("20"));
+    assert_eq!(value(&text, "causeway_configuration_degraded").as_deref(), Some("1"));
+}
+
+#[test]
+fn the_state_of_the_audit_log_is_taken_over() {
+    let metrics = Metrics::new();
+
+    metrics.set_audit(&AuditStatus { entries: 9, waiting_bytes: 300, open: 2, errors: 4, lost: 1, failing: true });
+
+    let text = metrics.render();
+    assert_eq!(value(&text, "causeway_audit_errors_total").as_deref(), Some("4"));
+    assert_eq!(value(&text, "causeway_audit_outcomes_lost_total").as_deref(), Some("1"));
+    assert_eq!(value(&text, "causeway_audit_failing").as_deref(), Some("1"));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_name_with_quotes_and_newlines_stays_within_its_label() {
+    let metrics = Metrics::new();
+
+    metrics.app("a\"b\\c\nd").request("chat", "ok");
+
+    let text = metrics.render();
+    assert!(text.contains(r#"app="a\"b\\c\nd""#), "{text}");
+}
