@@ -1,0 +1,296 @@
+//! What the names in a request mean, as tables.
+//!
+//! The tables that lead to a finding are compared without regard to case: servers written in Go match keys that way, and
+//! a caller must not be able to say `Image_URL` to one parser and nothing to another. The tables that lead to *no*
+//! finding are compared exactly.
+
+use std::borrow::Cow;
+
+use super::address::Check;
+use crate::Api;
+
+/// Members of the top level that the gateway itself reads. A key that differs from one of them in case only is refused.
+pub(super) const READ: [&str; 20] = [
+    "model",
+    "stream",
+    "stream_options",
+    "store",
+    "background",
+    "previous_response_id",
+    "conversation",
+    "container",
+    "prompt",
+    "prompt_cache_retention",
+    "messages",
+    "input",
+    "system",
+    "instructions",
+    "tools",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "metadata",
+    "documents",
+];
+
+/// Members of the top level by which a provider, or a server, does something itself; with the tool's type they stand for.
+///
+/// Azure's `data_sources` and `enhancements`, xAI's `search_parameters`, OpenRouter's `plugins`, Cohere's `connectors`;
+/// the last three let a caller name a host for vLLM's, TensorRT-LLM's and SGLang's transfer of key-value caches.
+pub(super) const HOSTED_MEMBERS: [(&str, &str); 13] = [
+    ("web_search_options", "web_search"),
+    ("search_parameters", "web_search"),
+    ("mcp_servers", "mcp"),
+    ("plugins", "plugins"),
+    ("connectors", "connectors"),
+    ("data_sources", "data_sources"),
+    ("datasources", "data_sources"),
+    ("enhancements", "enhancements"),
+    ("tool_resources", "tool_resources"),
+    ("skills", "skills"),
+    ("kv_transfer_params", "kv_transfer"),
+    ("disaggregated_params", "kv_transfer"),
+    ("bootstrap_host", "kv_transfer"),
+];
+
+/// Members of the top level that hold the caller's own names, or JSON Schema: nothing in them is acted on.
+const OPAQUE_AT_TOP: [&str; 12] = [
+    "metadata",
+    "client_metadata",
+    "response_format",
+    "text",
+    "logit_bias",
+    "functions",
+    "function_call",
+    "tool_choice",
+    "output_format",
+    "output_config",
+    "guided_json",
+    "structured_outputs",
+];
+
+/// The same below the top level: schemas, what a model called, what a provider noted on its own output.
+const OPAQUE_BELOW: [&str; 12] = [
+    "arguments",
+    "parameters",
+    "input_schema",
+    "output_schema",
+    "input_examples",
+    "json_schema",
+    "schema",
+    "annotations",
+    "citations",
+    "metadata",
+    "logprobs",
+    "cache_control",
+];
+
+/// Below the top level of a Responses call: what hosted tools did in earlier turns, sent back as history.
+const OPAQUE_IN_RESPONSES: [&str; 3] = ["action", "results", "outputs"];
+
+/// Types of parts whose `url` is a note on what was read before, and not an address to read.
+const CITING_TYPES: [&str; 5] =
+    ["url_citation", "web_search_result", "web_search_result_location", "web_fetch_result", "search_result_location"];
+
+/// Members that hold media by their name.
+const MEDIA: [&str; 14] = [
+    "image",
+    "images",
+    "video",
+    "videos",
+    "audio",
+    "audios",
+    "input_audio",
+    "input_image",
+    "input_video",
+    "file",
+    "files",
+    "media",
+    "endpoint",
+    "src",
+];
+
+/// Tools that the caller runs itself, of the OpenAI APIs.
+///
+/// `custom` and `namespace` (a named group of function and custom tools, whose members are judged one by one) are plain
+/// declarations. `local_shell`, `apply_patch`, `computer` and `computer_use_preview` make the model emit a call that
+/// the *client* executes and answers with an output item, so no data goes anywhere new. `shell` and `tool_search` exist
+/// in both forms: see [`tool`].
+const CLIENT_TOOLS: [&str; 7] =
+    ["function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"];
+
+/// Tools that the caller runs itself, of Anthropic's API; each comes with a date behind it.
+const CLIENT_TOOLS_DATED: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+
+/// Who runs a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    Caller,
+    Provider,
+}
+
+/// What one element of `tools` says about itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ToolClaims<'a> {
+    /// `type`, where it is a string.
+    pub(super) kind: Option<&'a str>,
+    /// `execution` is `client`.
+    pub(super) client_execution: bool,
+    /// `environment.type` is `local`.
+    pub(super) local_environment: bool,
+}
+
+/// Who runs a tool. A type that is not known counts as the provider's.
+///
+/// `shell` without a stated environment is refused as well: the API does not say which form is meant.
+pub(super) fn tool(api: Api, claims: ToolClaims<'_>) -> Runs {
+    let Some(kind) = claims.kind else {
+        // Anthropic's own form of a client tool has no type; elsewhere servers take it for a function.
+        return Runs::Caller;
+    };
+    let callers = if api.is_anthropic() {
+        kind == "custom" || is_dated(kind)
+    } else {
+        CLIENT_TOOLS.contains(&kind)
+            || (kind == "shell" && claims.local_environment)
+            || (kind == "tool_search" && claims.client_execution)
+    };
+    if callers { Runs::Caller } else { Runs::Provider }
+}
+
+fn is_dated(kind: &str) -> bool {
+    CLIENT_TOOLS_DATED
+        .iter()
+        .filter_map(|prefix| kind.strip_prefix(prefix))
+        .any(|date| date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether nothing inside the top-level member `name` is acted on.
+pub(super) fn opaque_at_top(name: &str) -> bool {
+    OPAQUE_AT_TOP.contains(&name)
+}
+
+/// Whether nothing inside the member `name`, below the top level, is acted on.
+pub(super) fn opaque_below(api: Api, name: &str) -> bool {
+    OPAQUE_BELOW.contains(&name)
+        || match api {
+            // The input of a `tool_use` block is what the model wrote for the caller's tool.
+            Api::Messages | Api::CountTokens => name == "input",
+            Api::Responses => OPAQUE_IN_RESPONSES.contains(&name),
+            Api::Chat | Api::Completions | Api::Embeddings | Api::Rerank => false,
+        }
+}
+
+/// Whether a part of this type only cites its `url`.
+pub(super) fn cites(kind: &str) -> bool {
+    CITING_TYPES.contains(&kind)
+}
+
+/// The type that a top-level member stands for, where a provider would act on it.
+pub(super) fn hosted_member(folded: &str) -> Option<&'static str> {
+    HOSTED_MEMBERS.iter().find(|(name, _)| *name == folded).map(|(_, kind)| *kind)
+}
+
+/// How the strings of the member with this (folded) name are looked at.
+pub(super) fn check_of(folded: &str) -> Check {
+    if ["url", "uri", "urls", "uris"].iter().any(|ending| folded.ends_with(ending)) {
+        Check::Url
+    } else if MEDIA.contains(&folded) {
+        Check::Media
+    } else {
+        Check::No
+    }
+}
+
+/// `name` as Go's JSON decoder compares keys: lower case, with the long s and the Kelvin sign folded as well.
+pub(super) fn folded(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    let fold = |letter| match letter {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        _ => letter.to_ascii_lowercase(),
+    };
+    Cow::Owned(name.chars().map(fold).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(api: Api, kind: &str) -> Runs {
+        tool(api, ToolClaims { kind: Some(kind), ..ToolClaims::default() })
+    }
+
+    #[test]
+    fn tools_the_caller_runs_are_no_finding() {
+        for kind in CLIENT_TOOLS {
+            assert_eq!(runs(Api::Responses, kind), Runs::Caller, "{kind}");
+        }
+        let dated = ["custom", "bash_20250124", "text_editor_20250728", "computer_20251124", "memory_20250818"];
+        for kind in dated {
+            assert_eq!(runs(Api::Messages, kind), Runs::Caller, "{kind}");
+        }
+    }
+
+    #[test]
+    fn tools_the_provider_runs_and_unknown_ones_are_findings() {
+        let openai = [
+            "web_search",
+            "web_search_preview",
+            "web_search_preview_2025_03_11",
+            "file_search",
+            "code_interpreter",
+            "image_generation",
+            "mcp",
+            "shell",
+            "tool_search",
+            "programmatic_tool_calling",
+            "",
+            "Function",
+            "brand_new",
+        ];
+        for kind in openai {
+            assert_eq!(runs(Api::Responses, kind), Runs::Provider, "{kind}");
+            assert_eq!(runs(Api::Chat, kind), Runs::Provider, "{kind}");
+        }
+        let anthropic = [
+            "web_search_20250305",
+            "web_fetch_20250910",
+            "code_execution_20250825",
+            "tool_search_tool_regex_20251119",
+            "mcp_toolset",
+            "advisor_20260301",
+            "function",
+            "bash_",
+            "bash_2025",
+            "bash_20250124x",
+            "memory",
+            "local_shell",
+        ];
+        for kind in anthropic {
+            assert_eq!(runs(Api::Messages, kind), Runs::Provider, "{kind}");
+        }
+    }
+
+    #[test]
+    fn shell_and_tool_search_are_the_callers_only_where_they_say_so() {
+        let local = ToolClaims { kind: Some("shell"), local_environment: true, ..ToolClaims::default() };
+        assert_eq!(tool(Api::Responses, local), Runs::Caller);
+        let client = ToolClaims { kind: Some("tool_search"), client_execution: true, ..ToolClaims::default() };
+        assert_eq!(tool(Api::Responses, client), Runs::Caller);
+        let crossed = ToolClaims { kind: Some("shell"), client_execution: true, ..ToolClaims::default() };
+        assert_eq!(tool(Api::Responses, crossed), Runs::Provider);
+    }
+
+    #[test]
+    fn names_are_folded_as_go_folds_them() {
+        assert_eq!(folded("Image_URL"), "image_url");
+        assert_eq!(folded("\u{17F}tore"), "store");
+        assert_eq!(folded("too\u{17F}"), "toos");
+        assert_eq!(check_of(&folded("fileURL")), Check::Url);
+        assert_eq!(check_of("image"), Check::Media);
+        assert_eq!(check_of("text"), Check::No);
+    }
+}

@@ -1,0 +1,197 @@
+//! The members of the top level: what the gateway reads and may splice.
+
+use std::ops::Range;
+
+use super::DecodeError;
+use super::address::Check;
+use super::feature::FeatureKind;
+use super::tables;
+use super::walk::{Seen, Walker, Zone};
+use crate::Api;
+use crate::json::Text;
+
+/// Longest model name accepted, in bytes.
+pub(super) const MAX_MODEL: usize = 512;
+
+/// What the top level says, with the places where it may be spliced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Controls {
+    /// Offset of the opening brace.
+    pub(crate) open: usize,
+    /// The object has no member at all.
+    pub(crate) empty: bool,
+    /// The value of `model`, quotes included.
+    pub(crate) model: Option<Range<usize>>,
+    pub(super) model_text: Option<String>,
+    pub(crate) stream: bool,
+    pub(crate) stream_options: StreamOptions,
+    pub(crate) store: Option<Store>,
+    pub(super) max_output: Option<u64>,
+}
+
+/// `stream_options`, as far as usage is concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum StreamOptions {
+    #[default]
+    Absent,
+    /// `null`, at this place.
+    Null(Range<usize>),
+    /// An object without `include_usage`, opened at this offset.
+    Silent { open: usize, empty: bool },
+    /// An object whose `include_usage` is other than true, at this place.
+    Declined(Range<usize>),
+    /// `include_usage` is true.
+    Asked,
+}
+
+/// `store`, which the Responses API takes for true where nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Store {
+    pub(crate) place: Range<usize>,
+    pub(crate) value: StoreValue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreValue {
+    Null,
+    False,
+    /// True, or anything that a lenient server might take for true.
+    Keep,
+}
+
+pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text) -> Result<(), DecodeError> {
+    let name = key.unescaped(walker.scan.bytes());
+    let folded = tables::folded(&name);
+    if let Some(read) = tables::READ.iter().find(|read| **read == folded)
+        && **read != *name
+    {
+        return Err(DecodeError::LookAlike { expected: read });
+    }
+    match &*name {
+        "model" => model(walker, controls),
+        "stream" => stream(walker, controls),
+        "stream_options" => stream_options(walker, controls),
+        "store" => store(walker, controls),
+        "max_tokens" | "max_completion_tokens" | "max_output_tokens" => max_output(walker, controls),
+        "background" | "previous_response_id" | "conversation" | "container" => {
+            state(walker, Zone::Content(Check::No), |_, value| !matches!(value, Seen::Null | Seen::False))
+        }
+        "prompt" if walker.api == Api::Responses => {
+            state(walker, Zone::Content(Check::No), |_, value| *value != Seen::Null)
+        }
+        "prompt_cache_retention" => state(walker, Zone::Opaque, |walker, value| {
+            let in_memory = walker.is_text(value, "in_memory") || walker.is_text(value, "in-memory");
+            value.says_something() && !in_memory
+        }),
+        "input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
+        "input" | "prompt" => walker.value(Zone::Tokens).map(drop),
+        "tools" => walker.value(Zone::Tools).map(drop),
+        name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),
+        _ => other(walker, &folded),
+    }
+}
+
+/// A member that the gateway does not read: content like any other, for who knows which server reads it.
+fn other(walker: &mut Walker<'_>, folded: &str) -> Result<(), DecodeError> {
+    let value = walker.value(Zone::Content(tables::check_of(folded)))?;
+    let id = matches!(folded, "file_id" | "file_ids").then_some("file_id");
+    match id.or_else(|| tables::hosted_member(folded)) {
+        // An empty object still asks for it: `web_search_options: {}` turns the search on.
+        Some(kind) if value.says_something() || matches!(value, Seen::Object(_)) => {
+            walker.found(FeatureKind::hosted(kind))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn model(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+    let text_before = walker.scan.text_bytes;
+    let (value, place) = walker.spanned(Zone::Opaque)?;
+    walker.scan.text_bytes = text_before; // The model does not read its own name.
+    match value {
+        Seen::Text(text) if text.len() > MAX_MODEL * 6 => return Err(DecodeError::ModelTooLong),
+        Seen::Text(text) => {
+            let model = text.unescaped(walker.scan.bytes()).into_owned();
+            controls.model_text = Some(model).filter(|model| !model.is_empty());
+        }
+        Seen::Null => {}
+        _ => return Err(DecodeError::ModelNotText),
+    }
+    controls.model = Some(place);
+    Ok(())
+}
+
+fn stream(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+    match walker.value(Zone::Opaque)? {
+        Seen::True => controls.stream = true,
+        Seen::False | Seen::Null => controls.stream = false,
+        _ => return Err(DecodeError::StreamNotBool),
+    }
+    Ok(())
+}
+
+fn stream_options(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+    match walker.scan.peek() {
+        Some(b'{') => {}
+        Some(b'n') => {
+            let (_, place) = walker.spanned(Zone::Opaque)?;
+            controls.stream_options = StreamOptions::Null(place);
+            return Ok(());
+        }
+        _ => {
+            walker.value(Zone::Opaque)?;
+            return Err(DecodeError::StreamOptionsNotObject);
+        }
+    }
+    let open = walker.scan.position();
+    let mut asked = None;
+    walker.scan.enter()?;
+    let mut keys = walker.scan.object_keys();
+    while let Some(key) = walker.scan.key(&mut keys)? {
+        let (value, place) = walker.spanned(Zone::Opaque)?;
+        if key.unescaped(walker.scan.bytes()) == "include_usage" {
+            asked = Some((value == Seen::True, place));
+        }
+    }
+    controls.stream_options = match asked {
+        Some((true, _)) => StreamOptions::Asked,
+        Some((false, place)) => StreamOptions::Declined(place),
+        None => StreamOptions::Silent { open, empty: keys.is_empty() },
+    };
+    Ok(())
+}
+
+fn store(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+    let (value, place) = walker.spanned(Zone::Opaque)?;
+    let value = match value {
+        Seen::Null => StoreValue::Null,
+        Seen::False => StoreValue::False,
+        _ => StoreValue::Keep,
+    };
+    if value == StoreValue::Keep {
+        walker.found(FeatureKind::KeepState)?;
+    }
+    controls.store = Some(Store { place, value });
+    Ok(())
+}
+
+/// The largest of the limits given; what is no whole number is the upstream's to refuse.
+fn max_output(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+    let (_, place) = walker.spanned(Zone::Opaque)?;
+    let number = walker.scan.bytes().get(place).and_then(|digits| std::str::from_utf8(digits).ok());
+    let number = number.and_then(|digits| digits.parse::<u64>().ok());
+    controls.max_output = controls.max_output.max(number);
+    Ok(())
+}
+
+fn state(
+    walker: &mut Walker<'_>,
+    zone: Zone,
+    kept: impl FnOnce(&Walker<'_>, &Seen) -> bool,
+) -> Result<(), DecodeError> {
+    let value = walker.value(zone)?;
+    if kept(walker, &value) {
+        walker.found(FeatureKind::KeepState)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Header hygiene: what of a caller's headers reaches an upstream, and what of an upstream's reaches a caller.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Headers that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// The caller's credentials. The upstream gets the endpoint's own.
+const CREDENTIALS: [&str; 9] = [
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "cookie",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",
+    "x-amz-security-token",
+    "x-ms-authorization-auxiliary",
+    "x-functions-key",
+];
+
+/// Where the request came from and went to before. A caller's word about that is worth nothing upstream, and inner
+/// addresses are nobody's business; the last three make some servers answer another path or method than was judged.
+const FORWARDING: [&str; 13] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-original-host",
+    "x-host",
+    "referer",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+];
+
+/// What the gateway sets itself, or must not promise: it reads replies, so it takes them uncompressed.
+const FRAMING: [&str; 5] = ["host", "content-length", "content-encoding", "accept-encoding", "expect"];
+
+/// What an upstream says to browsers about its own host, or to send the caller elsewhere.
+const UPSTREAM_ONLY: [&str; 12] = [
+    "content-length",
+    "set-cookie",
+    "set-cookie2",
+    "alt-svc",
+    "strict-transport-security",
+    "public-key-pins",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "clear-site-data",
+    "location",
+    "refresh",
+];
+
+/// Prefix of the gateway's own headers; nobody else may set them.
+const OURS: &str = "x-causeway-";
+
+/// The caller's headers that go upstream: all but credentials, connection matters, traces of the way here, and ours.
+///
+/// `anthropic-*`, `openai-*`, `x-stainless-*`, `user-agent` and `content-type` pass.
+#[must_use]
+pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
+    kept(downstream, |name| {
+        CREDENTIALS.contains(&name)
+            || FORWARDING.contains(&name)
+            || FRAMING.contains(&name)
+            || name.starts_with("x-forwarded-")
+    })
+}
+
+/// The upstream's headers that go to the caller; `content-length` is for the sender of the body to set.
+#[must_use]
+pub fn forward_response_headers(upstream: &HeaderMap) -> HeaderMap {
+    kept(upstream, |name| UPSTREAM_ONLY.contains(&name))
+}
+
+fn kept(headers: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
+    let nominated = nominated(headers);
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let text = name.as_str();
+        let is_dropped =
+            HOP_BY_HOP.contains(&text) || text.starts_with(OURS) || nominated.contains(name) || dropped(text);
+        if !is_dropped {
+            out.append(name, value.clone());
+        }
+    }
+    out
+}
+
+/// The headers that `Connection` declares to concern this connection only.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect()
+}
+
+/// How long an upstream asks to be left alone: `retry-after-ms`, else `retry-after` as seconds or as a date.
+///
+/// A date that has passed is zero. What cannot be read, or is negative, is `None`.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let number = |text: &str| text.parse::<f64>().ok();
+    if let Some(milliseconds) = text("retry-after-ms").and_then(number) {
+        return Duration::try_from_secs_f64(milliseconds / 1000.0).ok();
+    }
+    let value = text("retry-after")?;
+    if let Some(seconds) = number(value) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, value.parse().expect("the test's value is a header value"));
+        }
+        map
+    }
+
+    fn names(map: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn credentials_ways_and_connection_matters_stay_here() {
+        let lists = [&HOP_BY_HOP[..], &CREDENTIALS, &FORWARDING, &FRAMING];
+        for name in lists.concat() {
+            assert!(forward_request_headers(&headers(&[(name, "x")])).is_empty(), "{name}");
+        }
+        let more = headers(&[
+            ("x-forwarded-for", "1"),
+            ("x-forwarded-proto", "https"),
+            ("x-causeway-labels", "health"),
+            ("connection", "close, X-Secret"),
+            ("connection", "other"),
+            ("x-secret", "1"),
+            ("other", "1"),
+        ]);
+        assert_eq!(names(&forward_request_headers(&more)), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_clients_tell_the_model_server_passes() {
+        let sent = headers(&[
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", "a"),
+            ("anthropic-beta", "b"),
+            ("x-stainless-lang", "python"),
+            ("openai-beta", "x"),
+            ("user-agent", "OpenAI/Python"),
+            ("content-type", "application/json"),
+            ("originator", "codex"),
+            ("session-id", "s"),
+            ("x-codex-turn", "1"),
+        ]);
+
+        let forwarded = forward_request_headers(&sent);
+
+        assert_eq!(forwarded, sent);
+        assert_eq!(forwarded.get_all("anthropic-beta").iter().count(), 2);
+    }
+
+    #[test]
+    fn an_upstream_sets_no_cookie_and_claims_none_of_our_headers() {
+        for name in [&HOP_BY_HOP[..], &UPSTREAM_ONLY].concat() {
+            assert!(forward_response_headers(&headers(&[(name, "x")])).is_empty(), "{name}");
+        }
+        let answered = headers(&[
+            ("x-causeway-endpoint", "forged"),
+            ("connection", "x-inner"),
+            ("x-inner", "1"),
+            ("content-type", "text/event-stream"),
+            ("server-timing", "a;dur=1"),
+            ("x-request-id", "r"),
+            ("retry-after", "1"),
+            ("retry-after-ms", "1000"),
+            ("x-ratelimit-remaining-tokens", "5"),
+            ("openai-processing-ms", "3"),
+        ]);
+        let expected = [
+            "content-type",
+            "openai-processing-ms",
+            "retry-after",
+            "retry-after-ms",
+            "server-timing",
+            "x-ratelimit-remaining-tokens",
+            "x-request-id",
+        ];
+        assert_eq!(names(&forward_response_headers(&answered)), expected);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_form() {
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 10:00:00 GMT").expect("a date");
+        let table: [(&[(&'static str, &'static str)], Option<u64>); 11] = [
+            (&[("retry-after-ms", "250"), ("retry-after", "9")], Some(250)),
+            (&[("retry-after-ms", "250.5")], Some(250)),
+            (&[("retry-after", "2")], Some(2000)),
+            (&[("retry-after", " 0.5 ")], Some(500)),
+            (&[("retry-after", "Mon, 23 Nov 2026 10:00:07 GMT")], Some(7000)),
+            (&[("retry-after", "Mon, 23 Nov 2026 09:00:00 GMT")], Some(0)),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "NaN")], None),
+            (&[("retry-after", "inf")], None),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+        ];
+        for (list, expected) in table {
+            let found = retry_after(&headers(list), now);
+            assert_eq!(found.map(|wait| wait.as_millis()), expected.map(u128::from), "{list:?}");
+        }
+    }
+}

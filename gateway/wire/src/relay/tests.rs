@@ -1,0 +1,229 @@
+use super::*;
+use crate::SseFramer;
+
+/// Relays a whole stream and returns what the caller gets, with the relay.
+fn relayed(api: Api, options: RelayOptions, stream: &str, end: StreamEnd<'_>) -> (String, StreamRelay) {
+    let mut framer = SseFramer::new();
+    let mut relay = StreamRelay::new(api, options);
+    let mut out = Vec::new();
+    framer.push(Bytes::copy_from_slice(stream.as_bytes()));
+    let mut frames = Vec::new();
+    while let Some(frame) = framer.next_frame().expect("small") {
+        frames.push(frame);
+    }
+    frames.extend(framer.finish());
+    for frame in frames {
+        match relay.frame(frame) {
+            Relayed::Forward(bytes) => out.extend_from_slice(&bytes),
+            Relayed::Error(error) => out.extend_from_slice(&error.raw),
+            Relayed::Drop => {}
+        }
+    }
+    out.extend_from_slice(&relay.finish(end).unwrap_or_default());
+    (String::from_utf8(out).expect("the test's stream is text"), relay)
+}
+
+fn clean(api: Api, stream: &str) -> (String, StreamRelay) {
+    relayed(api, RelayOptions::default(), stream, StreamEnd::Clean)
+}
+
+fn tokens(relay: &StreamRelay) -> Option<(u64, u64)> {
+    relay.usage().map(|usage| (usage.input, usage.output))
+}
+
+const DONE: &str = "data: [DONE]\n\n";
+const HELLO: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"},\"finish_reason\":null}],\"usage\":null}\n\n";
+const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
+const INJECTED: RelayOptions = RelayOptions { usage_asked: false, injected_usage: true };
+const ASKED: RelayOptions = RelayOptions { usage_asked: true, injected_usage: false };
+
+#[test]
+fn a_complete_stream_passes_byte_for_byte() {
+    let azure_first = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n";
+    let stream = format!(": ping\n\n{azure_first}{HELLO}{STOP}{USAGE}{DONE}");
+
+    let (out, relay) = relayed(Api::Chat, ASKED, &stream, StreamEnd::Clean);
+
+    assert_eq!(out, stream);
+    assert_eq!(tokens(&relay), Some((3, 2)));
+    assert!(relay.saw_terminal());
+}
+
+#[test]
+fn the_usage_chunk_that_only_the_gateway_asked_for_is_taken_out() {
+    let (out, relay) = relayed(Api::Chat, INJECTED, &format!("{HELLO}{STOP}{USAGE}{DONE}"), StreamEnd::Clean);
+
+    assert_eq!(out, format!("{HELLO}{STOP}{DONE}"));
+    assert_eq!(tokens(&relay), Some((3, 2)));
+}
+
+#[test]
+fn usage_in_a_choice_chunk_stays_and_the_last_report_wins() {
+    let early =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{}}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+    let last = "data: {\"choices\":[{\"index\":0,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\n";
+
+    let (out, relay) = relayed(Api::Chat, INJECTED, &format!("{early}{last}"), StreamEnd::Clean);
+
+    assert_eq!(out, format!("{early}{last}{DONE}"));
+    assert_eq!(tokens(&relay), Some((3, 9)));
+}
+
+#[test]
+fn a_forgotten_done_is_added_when_every_choice_was_finished() {
+    for api in [Api::Chat, Api::Completions] {
+        let (out, relay) = clean(api, &format!("{HELLO}{STOP}"));
+        assert_eq!(out, format!("{HELLO}{STOP}{DONE}"));
+        assert!(relay.saw_terminal() && !relay.failed());
+    }
+    let (out, _) = relayed(Api::Chat, INJECTED, &format!("{HELLO}{STOP}{USAGE}"), StreamEnd::Clean);
+    assert_eq!(out, format!("{HELLO}{STOP}{DONE}"));
+}
+
+#[test]
+fn a_stream_with_an_unfinished_choice_is_truncated() {
+    let second = "data: {\"choices\":[{\"delta\":{},\"index\": 1,\"finish_reason\":null}]}\n\n";
+    let second_stop = "data: {\"choices\":[{\"index\":1,\"finish_reason\":\"length\"}]}\n\n";
+    let table = [
+        ("", false),
+        (HELLO, false),
+        (": ping\n\n", false),
+        (USAGE, false),
+        (&format!("{HELLO}{second}{STOP}"), false),
+        (&format!("{HELLO}{second}{second_stop}"), false),
+        (&format!("{HELLO}{second}{second_stop}{STOP}"), true),
+        (&format!("{HELLO}data: {{\"choices\":[{{\"index\":0,\"finish_reason\":\"\"}}]}}\n\n"), false),
+    ];
+    for (stream, complete) in table {
+        let (out, relay) = clean(Api::Chat, stream);
+        assert_eq!(out.contains("[DONE]"), complete, "{stream}");
+        assert_eq!(out.contains("upstream_unavailable"), !complete, "{stream}");
+        assert_eq!(relay.failed(), !complete);
+    }
+}
+
+#[test]
+fn a_second_tool_call_is_not_a_second_choice() {
+    let tools = "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":1}]}}]}\n\n";
+    let (out, _) = clean(Api::Chat, &format!("{tools}{STOP}"));
+    assert!(out.ends_with(DONE), "{out}");
+}
+
+#[test]
+fn a_broken_stream_ends_in_an_error_event_and_never_in_done() {
+    let end = StreamEnd::Failed { code: "upstream_timeout", message: "no byte for 60 s" };
+    for stream in [HELLO.to_owned(), format!("{HELLO}{STOP}")] {
+        let (out, relay) = relayed(Api::Chat, RelayOptions::default(), &stream, end);
+        assert!(out.ends_with("}\n\n") && out.contains("upstream_timeout") && !out.contains("[DONE]"), "{out}");
+        assert!(relay.failed());
+    }
+    let whole = format!("{HELLO}{STOP}{DONE}");
+    let (out, relay) = relayed(Api::Chat, RelayOptions::default(), &whole, end);
+    assert_eq!(out, whole, "what breaks after the last word is complete");
+    assert!(!relay.failed());
+}
+
+#[test]
+fn an_upstream_error_event_is_the_last_that_is_passed_on() {
+    let error = "data: {\"error\":{\"message\":\"m\",\"type\":\"server_error\",\"code\":500}}\n\n";
+    let (out, relay) = clean(Api::Chat, &format!("{HELLO}{error}{HELLO}{DONE}"));
+    assert_eq!(out, format!("{HELLO}{error}"));
+    assert!(relay.failed());
+
+    let (out, _) = clean(Api::Chat, "error: {\"code\":500,\"message\":\"m\"}\n\n");
+    assert_eq!(out, "data: {\"error\":{\"code\":500,\"message\":\"m\"}}\n\n");
+}
+
+#[test]
+fn words_in_the_text_are_not_mistaken_for_members() {
+    let text = r#"{\"error\":{\"usage\":{}},\"finish_reason\":\"stop\"} [DONE]"#;
+    let chunk = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+
+    let (out, relay) = clean(Api::Chat, &format!("{chunk}{STOP}{DONE}"));
+
+    assert_eq!(out, format!("{chunk}{STOP}{DONE}"));
+    assert!(!relay.failed());
+    assert_eq!(relay.usage(), None);
+}
+
+#[test]
+fn a_last_event_without_its_blank_line_is_ended_or_withheld() {
+    let (out, _) = clean(Api::Chat, &format!("{HELLO}{STOP}data: [DONE]"));
+    assert_eq!(out, format!("{HELLO}{STOP}{DONE}"));
+
+    let (out, _) = clean(Api::Chat, &format!("{HELLO}data: {{\"choices\":[{{\"ind"));
+    assert!(out.starts_with(HELLO) && !out.contains("\"ind\n") && out.contains("upstream_unavailable"), "{out}");
+    assert_eq!(out.matches("data:").count(), 2, "{out}");
+}
+
+const RESPONSE_CREATED: &str =
+    "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"usage\":null,\"error\":null}}\n\n";
+
+#[test]
+fn a_responses_stream_ends_with_its_terminal_event() {
+    for kind in ["completed", "incomplete"] {
+        for event_line in [true, false] {
+            let line = if event_line { format!("event: response.{kind}\n") } else { String::new() };
+            let last = format!(
+                "{line}data: {{\"type\":\"response.{kind}\",\"response\":{{\"usage\":{{\"input_tokens\":4,\"output_tokens\":2}}}}}}\n\n"
+            );
+            let stream = format!("{RESPONSE_CREATED}{last}");
+            let (out, relay) = clean(Api::Responses, &stream);
+            assert_eq!(out, stream);
+            assert_eq!(tokens(&relay), Some((4, 2)));
+        }
+    }
+    let (out, _) = clean(Api::Responses, RESPONSE_CREATED);
+    let tail = out.strip_prefix(RESPONSE_CREATED).expect("what came is passed on");
+    assert!(tail.starts_with("event: error\ndata: {\"type\":\"error\",\"sequence_number\":1,"), "{tail}");
+}
+
+#[test]
+fn a_failed_response_is_an_error_with_its_usage() {
+    let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"server_error\"},\"usage\":{\"input_tokens\":4,\"output_tokens\":0}}}\n\n";
+    let (out, relay) = clean(Api::Responses, &format!("{RESPONSE_CREATED}{failed}"));
+    assert_eq!(out, format!("{RESPONSE_CREATED}{failed}"));
+    assert!(relay.failed());
+    assert_eq!(tokens(&relay), Some((4, 0)));
+}
+
+#[test]
+fn a_messages_stream_merges_its_usage_and_ends_with_message_stop() {
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":5,\"output_tokens\":1}}}\n\n";
+    let delta = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":7}}\n\n";
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+    let (out, relay) = clean(Api::Messages, &format!("{start}{delta}{stop}"));
+
+    assert_eq!(out, format!("{start}{delta}{stop}"));
+    let usage = relay.usage().expect("usage was reported");
+    assert_eq!((usage.input, usage.output, usage.cached_input), (15, 7, 5));
+
+    let (out, relay) = clean(Api::Messages, &format!("{start}{delta}"));
+    assert!(out.contains("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""), "{out}");
+    assert!(relay.failed());
+    assert_eq!(tokens(&relay), Some((15, 7)), "what was reported before the cut still counts");
+
+    let error =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
+    let (out, _) = clean(Api::Messages, &format!("{start}{error}{stop}"));
+    assert_eq!(out, format!("{start}{error}"));
+}
+
+#[test]
+fn an_error_event_tells_its_kind_and_label_and_not_its_message() {
+    let mut framer = SseFramer::new();
+    framer.push(Bytes::from_static(
+        b"data: {\"error\":{\"message\":\"the prompt\",\"code\":\"rate_limit_exceeded\"}}\n\n",
+    ));
+    let frame = framer.next_frame().expect("small").expect("whole");
+
+    let Relayed::Error(error) = StreamRelay::new(Api::Chat, RelayOptions::default()).frame(frame) else {
+        unreachable!("it is an error event");
+    };
+
+    assert_eq!(error.kind, ErrorKind::RateLimited);
+    assert_eq!(error.label.as_deref(), Some("rate_limit_exceeded"));
+}

@@ -1,0 +1,227 @@
+//! What a reply says it cost, in tokens.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+use crate::Api;
+
+/// Tokens that an upstream reports.
+///
+/// OpenAI counts cached tokens within the input and Anthropic beside it; here they are always within.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Input tokens, those read from or written to a cache included.
+    pub input: u64,
+    /// Output tokens, those spent on reasoning included.
+    pub output: u64,
+    /// Input tokens that were read from a cache.
+    pub cached_input: u64,
+    /// Output tokens spent on reasoning, where the upstream tells them apart.
+    pub reasoning: u64,
+    /// The usage object as the upstream wrote it. Of a messages stream, which reports in parts, the parts as one object.
+    pub raw: Bytes,
+}
+
+/// The usage that a whole (not streamed) reply reports; `None` where it reports none that can be read.
+#[must_use]
+pub fn usage_of_reply(api: Api, body: &[u8]) -> Option<Usage> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        usage: Option<&'a RawValue>,
+        #[serde(borrow)]
+        meta: Option<Meta<'a>>,
+    }
+    /// Where Cohere's rerank puts it.
+    #[derive(Deserialize)]
+    struct Meta<'a> {
+        #[serde(borrow)]
+        tokens: Option<&'a RawValue>,
+    }
+    if api == Api::CountTokens {
+        return None; // Its answer is a count, and counting costs nothing.
+    }
+    let reply: Reply<'_> = serde_json::from_slice(body).ok()?;
+    let raw = reply.usage.or_else(|| reply.meta.and_then(|meta| meta.tokens))?;
+    from_raw(raw.get().as_bytes())
+}
+
+/// Reads one usage object.
+pub(crate) fn from_raw(raw: &[u8]) -> Option<Usage> {
+    let fields: Fields = serde_json::from_slice(raw).ok()?;
+    fields.into_usage(Bytes::copy_from_slice(raw))
+}
+
+/// One usage object from two, members of the later one first; for a stream that reports in parts.
+pub(crate) fn merged(earlier: &[u8], later: &[u8]) -> Option<Vec<u8>> {
+    type Members<'a> = std::collections::BTreeMap<&'a str, &'a RawValue>;
+    let mut members: Members<'_> = serde_json::from_slice(earlier).ok()?;
+    let later: Members<'_> = serde_json::from_slice(later).ok()?;
+    // A later null takes nothing back that an earlier part has said.
+    members.extend(later.into_iter().filter(|(_, value)| value.get() != "null"));
+    serde_json::to_vec(&members).ok()
+}
+
+/// Every name under which an upstream of these dialects reports tokens.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Fields {
+    prompt_tokens: Count,
+    completion_tokens: Count,
+    input_tokens: Count,
+    output_tokens: Count,
+    total_tokens: Count,
+    cache_read_input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    prompt_cache_hit_tokens: Count,
+    prompt_tokens_details: Option<Details>,
+    input_tokens_details: Option<Details>,
+    completion_tokens_details: Option<Details>,
+    output_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Count,
+    reasoning_tokens: Count,
+    thinking_tokens: Count,
+}
+
+impl Fields {
+    fn into_usage(self, raw: Bytes) -> Option<Usage> {
+        let beside = self.cache_read_input_tokens.or_zero() + self.cache_creation_input_tokens.or_zero();
+        let output = self.completion_tokens.0.or(self.output_tokens.0);
+        let input = self
+            .prompt_tokens
+            .0
+            .or_else(|| self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)))
+            .or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
+        if input.is_none() && output.is_none() {
+            return None;
+        }
+        let input_details = self.prompt_tokens_details.or(self.input_tokens_details).unwrap_or_default();
+        let output_details = self.completion_tokens_details.or(self.output_tokens_details).unwrap_or_default();
+        let cached =
+            input_details.cached_tokens.0.or(self.cache_read_input_tokens.0).or(self.prompt_cache_hit_tokens.0);
+        let reasoning = output_details.reasoning_tokens.0.or(output_details.thinking_tokens.0);
+        Some(Usage {
+            input: input.unwrap_or_default(),
+            output: output.unwrap_or_default(),
+            cached_input: cached.unwrap_or_default(),
+            reasoning: reasoning.unwrap_or_default(),
+            raw,
+        })
+    }
+}
+
+/// A number of tokens, however a server writes it: some write `12.0`, some `null`.
+#[derive(Default, Clone, Copy)]
+struct Count(Option<u64>);
+
+impl Count {
+    fn or_zero(self) -> u64 {
+        self.0.unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Count;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number of tokens or null")
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Count, E> {
+                Ok(Count(Some(value)))
+            }
+
+            fn visit_i64<E: de::Error>(self, _negative: i64) -> Result<Count, E> {
+                Ok(Count(None))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Count, E> {
+                let whole = value.is_finite() && (0.0..9.0e15).contains(&value) && value.fract() == 0.0;
+                // Exact: a whole number below 2^53.
+                Ok(Count(whole.then_some(value as u64)))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Count, E> {
+                Ok(Count(None))
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(usage: Option<Usage>) -> Option<[u64; 4]> {
+        usage.map(|usage| [usage.input, usage.output, usage.cached_input, usage.reasoning])
+    }
+
+    #[test]
+    fn every_form_of_usage_is_read() {
+        let table = [
+            (r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}"#, Some([10, 5, 0, 0])),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":4},
+                    "completion_tokens_details":{"reasoning_tokens":3}}"#,
+                Some([10, 5, 4, 3]),
+            ),
+            (
+                r#"{"input_tokens":10,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,
+                    "output_tokens_details":{"reasoning_tokens":3}}"#,
+                Some([10, 5, 4, 3]),
+            ),
+            (
+                r#"{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":1000,"output_tokens":5}"#,
+                Some([1110, 5, 100, 0]),
+            ),
+            (r#"{"input_tokens":10,"cache_read_input_tokens":null,"output_tokens":5.0}"#, Some([10, 5, 0, 0])),
+            (r#"{"total_tokens":7}"#, Some([7, 0, 0, 0])),
+            (r#"{"prompt_tokens":7,"total_tokens":7}"#, Some([7, 0, 0, 0])),
+            (r#"{"prompt_tokens":7,"completion_tokens":1,"prompt_tokens_details":null}"#, Some([7, 1, 0, 0])),
+            ("{}", None),
+            ("null", None),
+            (r#"{"prompt_tokens":"many"}"#, None),
+        ];
+        for (raw, expected) in table {
+            assert_eq!(numbers(from_raw(raw.as_bytes())), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_reply_gives_its_usage_as_it_was_written() {
+        let body =
+            br#"{"id":"x","choices":[{"text":"\"usage\""}],"usage": {"prompt_tokens":1, "completion_tokens":2} }"#;
+
+        let usage = usage_of_reply(Api::Chat, body).expect("the reply reports usage");
+
+        assert_eq!((usage.input, usage.output), (1, 2));
+        assert_eq!(&usage.raw[..], br#"{"prompt_tokens":1, "completion_tokens":2}"#);
+        assert_eq!(usage_of_reply(Api::Chat, b"{}"), None);
+        assert_eq!(usage_of_reply(Api::Chat, b"no json"), None);
+        assert_eq!(usage_of_reply(Api::CountTokens, br#"{"input_tokens":3}"#), None);
+    }
+
+    #[test]
+    fn a_rerank_reply_may_report_where_cohere_does() {
+        let body = br#"{"results":[],"meta":{"tokens":{"input_tokens":5.0,"output_tokens":0}}}"#;
+        assert_eq!(numbers(usage_of_reply(Api::Rerank, body)), Some([5, 0, 0, 0]));
+    }
+
+    #[test]
+    fn parts_are_merged_with_the_later_one_first() {
+        let merged = merged(br#"{"input_tokens":9,"output_tokens":1}"#, br#"{"output_tokens":7,"input_tokens":null}"#);
+        assert_eq!(merged.as_deref(), Some(&br#"{"input_tokens":9,"output_tokens":7}"#[..]));
+    }
+}
