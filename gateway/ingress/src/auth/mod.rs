@@ -1,0 +1,202 @@
+//! Which app a request belongs to.
+//!
+//! A caller proves itself with a key, of which the gateway knows only the SHA-256 digest. The key
+//! may come as `Authorization: Bearer`, `api-key` or `x-api-key`, because clients of the three
+//! dialects send it so, and some send it twice.
+
+mod credential;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_lc_rs::digest;
+use http::HeaderMap;
+use subtle::ConstantTimeEq;
+
+use crate::limits::LimitIndex;
+
+pub use credential::LONGEST_CREDENTIAL;
+
+/// An app, by its place in the snapshot's list of apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppIndex(pub u32);
+
+/// A key, by its place in the list that [`Keys::new`] was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyIndex(pub u32);
+
+/// A key as the configuration knows it.
+#[derive(Debug, Clone)]
+pub struct KeyEntry {
+    /// SHA-256 of the key.
+    pub digest: [u8; 32],
+    /// The app that the key belongs to.
+    pub app: AppIndex,
+    /// The first moment at which the key is no longer accepted; `None` for no end.
+    pub expires: Option<SystemTime>,
+    /// The models that the key may ask for, of those its app may; `None` for all of them.
+    pub models: Option<Box<[Arc<str>]>>,
+    /// A limit of the key's own, besides its app's.
+    pub limit: Option<LimitIndex>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identified {
+    /// The app that the credential belongs to.
+    pub app: AppIndex,
+    /// The key that was presented.
+    pub key: KeyIndex,
+}
+
+/// Why a request has no known caller. All of these are a 401 `invalid_api_key` to the caller, who
+/// is not told which; the gateway counts them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No header carries a credential.
+    #[error("the request has no credential")]
+    Missing,
+    /// A credential is empty, too long, of another scheme, or not made of visible ASCII.
+    #[error("the credential is malformed")]
+    Malformed,
+    /// No key has this digest.
+    #[error("the key is not known")]
+    Unknown,
+    /// The key has run out.
+    #[error("the key has expired")]
+    Expired,
+    /// Two headers carry different credentials, so that it is not clear who asks.
+    #[error("the request carries two different credentials")]
+    Conflicting,
+}
+
+/// Two entries have the same digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("keys {} and {} have the same digest", first.0, second.0)]
+pub struct DuplicateKey {
+    /// The entry that came first.
+    pub first: KeyIndex,
+    /// The entry that repeats it.
+    pub second: KeyIndex,
+}
+
+/// The keys of a snapshot.
+#[derive(Debug)]
+pub struct Keys {
+    // The map's hash is keyed at random, so that nobody can choose keys that fall into one bucket.
+    by_digest: HashMap<Digest, KeyIndex, RandomState>,
+    entries: Vec<KeyEntry>,
+}
+
+/// A digest that is compared in constant time.
+#[derive(Debug, Clone, Copy, Eq, Hash)]
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "the comparison is by value, as the derived one would be; only its timing differs"
+)]
+struct Digest([u8; 32]);
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// What an unknown key is compared with, so that it takes as long as a known one.
+const NO_KEY: Digest = Digest([0; 32]);
+
+impl Keys {
+    /// Builds the look-up. A digest that comes twice is a mistake in the configuration: it would
+    /// not be clear whose key it is.
+    pub fn new(entries: Vec<KeyEntry>) -> Result<Self, DuplicateKey> {
+        let mut by_digest = HashMap::with_capacity(entries.len());
+        for (second, entry) in (0..).map(KeyIndex).zip(&entries) {
+            if let Some(first) = by_digest.insert(Digest(entry.digest), second) {
+                return Err(DuplicateKey { first, second });
+            }
+        }
+        Ok(Self { by_digest, entries })
+    }
+
+    /// Says whose credential `headers` carry.
+    ///
+    /// Keys are compared by their digests, and each look-up makes the same steps whether the key is
+    /// known or not: one digest, one look-up, one comparison in constant time.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Result<Identified, AuthError> {
+        let presented = Digest(sha256(credential::find(headers)?));
+        let found = self.by_digest.get_key_value(&presented);
+        let (digest, key) = found.map_or((&NO_KEY, KeyIndex(u32::MAX)), |(digest, key)| {
+            (digest, *key)
+        });
+        if *digest != presented {
+            return Err(AuthError::Unknown);
+        }
+        let entry = self.entry(key).ok_or(AuthError::Unknown)?;
+        if entry.expires.is_some_and(|expires| now >= expires) {
+            return Err(AuthError::Expired);
+        }
+        Ok(Identified {
+            app: entry.app,
+            key,
+        })
+    }
+
+    /// The entry of a key; `None` for an index of another list.
+    pub fn entry(&self, key: KeyIndex) -> Option<&KeyEntry> {
+        self.entries.get(usize::try_from(key.0).ok()?)
+    }
+}
+
+/// The digest by which the gateway knows `key`.
+pub fn digest_of(key: &str) -> [u8; 32] {
+    sha256(key.as_bytes())
+}
+
+/// `digest` in the form of the configuration: 64 lower-case hexadecimal digits.
+pub fn hex_of(digest: &[u8; 32]) -> String {
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+    digest
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
+}
+
+/// Makes a key of 256 random bits: the key itself, `cw_` and 43 characters of base64url, and its
+/// digest as [`hex_of`] writes it.
+///
+/// The randomness comes in as an argument; it must be fresh, and from the system's source.
+pub fn new_key(random: &[u8; 32]) -> (String, String) {
+    const ALPHABET: &[u8; 64] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut key = String::from("cw_");
+    for group in random.chunks(3) {
+        let mut bytes = [0; 4];
+        bytes[1..=group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes(bytes);
+        // Each character takes six bits; a group cut short at the end needs one character fewer for
+        // each byte that it lacks (RFC 4648, section 5, without padding).
+        for shift in [18, 12, 6, 0].into_iter().take(group.len() + 1) {
+            let index = bits >> shift & 63;
+            key.push(char::from(ALPHABET[index as usize]));
+        }
+    }
+    let digest = hex_of(&digest_of(&key));
+    (key, digest)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    digest
+        .as_ref()
+        .try_into()
+        .expect("a SHA-256 digest has 32 bytes")
+}

@@ -1,0 +1,285 @@
+//! Whether a request may come in now.
+//!
+//! [`Admission`] bounds the requests in flight, over all and for each app, and the rate at which an
+//! app may ask. Whoever is let in holds an [`Admitted`] until the last byte of the answer is gone;
+//! whoever is not is told when to come back. Nobody waits inside: a queue would only hide overload.
+
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+use crate::auth::AppIndex;
+
+/// When a caller that met too many requests in flight should come back.
+///
+/// Nobody knows when one of them ends. A second is short beside a model's answer, and long enough
+/// that callers who obey it do not become a load of their own.
+const RETRY_WHEN_BUSY: Duration = Duration::from_secs(1);
+
+/// A limit, by its place in the list that [`Admission::new`] was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LimitIndex(pub u32);
+
+/// What one app, or one key, may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Whose limit it is; with it, requests in flight and the rate so far outlive a reload.
+    pub name: Arc<str>,
+    /// Most requests in flight; `None` for no bound but the global one.
+    pub in_flight: Option<NonZeroU32>,
+    /// Requests per minute; `None` for no bound.
+    ///
+    /// So many may come at once. From then on, one more is let in each time a minute's Nth part has
+    /// passed (the generic cell rate algorithm).
+    pub requests_per_minute: Option<NonZeroU32>,
+}
+
+/// Why a request is not let in, and when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The gateway has as many requests in flight as it takes: 503 `overloaded`.
+    #[error("the gateway has as many requests in flight as it takes")]
+    Shed {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The app, or the key, has as many requests in flight as it may: 429 `rate_limit_exceeded`.
+    #[error("the app has as many requests in flight as it may")]
+    Busy {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The app, or the key, asks too often: 429 `rate_limit_exceeded`.
+    #[error("the app asks more often than it may")]
+    TooFast {
+        /// The time after which the next request is let in, if no other comes before it.
+        retry_after: Duration,
+    },
+}
+
+impl Refusal {
+    /// When to come back, whatever the reason.
+    pub fn retry_after(self) -> Duration {
+        match self {
+            Self::Shed { retry_after }
+            | Self::Busy { retry_after }
+            | Self::TooFast { retry_after } => retry_after,
+        }
+    }
+}
+
+/// Lets requests in.
+#[derive(Debug)]
+pub struct Admission {
+    global: Arc<Room>,
+    places: Vec<Place>,
+}
+
+impl Admission {
+    /// At most `in_flight` requests at once, over all. The first of `limits` are the apps', by
+    /// their [`AppIndex`]; behind them come the limits that keys have of their own.
+    pub fn new(in_flight: NonZeroU32, limits: Vec<Limit>) -> Self {
+        Self::build(in_flight, limits, None)
+    }
+
+    /// The same gateway under new limits, for a reload.
+    ///
+    /// Requests in flight stay counted. A rate that is unchanged goes on where it was; one that
+    /// changed begins anew.
+    pub fn renewed(&self, in_flight: NonZeroU32, limits: Vec<Limit>) -> Self {
+        Self::build(in_flight, limits, Some(self))
+    }
+
+    fn build(in_flight: NonZeroU32, limits: Vec<Limit>, before: Option<&Self>) -> Self {
+        let taken = before.map(|before| Arc::clone(&before.global.taken));
+        let places = limits.into_iter().map(|limit| {
+            let kept = before.and_then(|before| before.place_of(&limit.name));
+            Place::new(limit, kept)
+        });
+        Self {
+            global: Arc::new(Room::new(Some(in_flight), taken)),
+            places: places.collect(),
+        }
+    }
+
+    /// Lets one request of `app` in, and of the key with the limit `key` if it has one.
+    ///
+    /// A request that is refused for the requests in flight does not count towards the rate.
+    pub fn admit(&self, app: AppIndex, key: Option<LimitIndex>) -> Result<Admitted, Refusal> {
+        let retry_after = RETRY_WHEN_BUSY;
+        let global = Room::enter(&self.global).ok_or(Refusal::Shed { retry_after })?;
+        let key = key.and_then(|key| self.place(key.0));
+        let app = self.place(app.0);
+        let busy = Refusal::Busy { retry_after };
+        let key_seat = key.map(|key| Room::enter(&key.room).ok_or(busy));
+        let app_seat = app.map(|app| Room::enter(&app.room).ok_or(busy));
+        let seats = [key_seat.transpose()?, app_seat.transpose()?];
+        for place in [key, app].into_iter().flatten() {
+            place.pace()?;
+        }
+        Ok(Admitted {
+            _global: global,
+            _seats: seats,
+        })
+    }
+
+    /// Requests in flight, over all.
+    pub fn in_flight(&self) -> u32 {
+        self.global.taken.load(Ordering::Relaxed)
+    }
+
+    /// Requests in flight of one app; zero for an unknown one.
+    pub fn in_flight_of(&self, app: AppIndex) -> u32 {
+        self.place(app.0)
+            .map_or(0, |place| place.room.taken.load(Ordering::Relaxed))
+    }
+
+    fn place(&self, index: u32) -> Option<&Place> {
+        self.places.get(usize::try_from(index).ok()?)
+    }
+
+    fn place_of(&self, name: &str) -> Option<&Place> {
+        self.places.iter().find(|place| &*place.limit.name == name)
+    }
+}
+
+/// The proof that a request was let in, and its place among those in flight.
+///
+/// It must be kept until the last byte of the answer is gone: a stream whose head was sent is still
+/// a request in flight. Only [`Admission::admit`] makes one:
+///
+/// ```
+/// # use std::num::NonZeroU32;
+/// use ingress::auth::AppIndex;
+/// use ingress::limits::{Admission, Admitted};
+///
+/// let admission = Admission::new(NonZeroU32::MIN, Vec::new());
+/// let admitted: Admitted = admission.admit(AppIndex(0), None).expect("it is the first");
+/// ```
+///
+/// Nobody else can, not even from its parts:
+///
+/// ```compile_fail,E0451
+/// use ingress::limits::Admitted;
+///
+/// fn forge(admitted: Admitted) -> Admitted {
+///     Admitted { ..admitted }
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "the place is given up when this is dropped"]
+pub struct Admitted {
+    _global: Seat,
+    _seats: [Option<Seat>; 2],
+}
+
+/// A bound on requests in flight, and how many there are.
+#[derive(Debug)]
+struct Room {
+    most: u32,
+    taken: Arc<AtomicU32>,
+}
+
+/// One request in flight.
+#[derive(Debug)]
+struct Seat {
+    room: Arc<Room>,
+}
+
+impl Room {
+    fn new(most: Option<NonZeroU32>, taken: Option<Arc<AtomicU32>>) -> Self {
+        Self {
+            most: most.map_or(u32::MAX, NonZeroU32::get),
+            taken: taken.unwrap_or_default(),
+        }
+    }
+
+    fn enter(room: &Arc<Self>) -> Option<Seat> {
+        let more = |taken: u32| (taken < room.most).then_some(taken + 1);
+        let entered = room
+            .taken
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
+        entered.ok().map(|_| Seat {
+            room: Arc::clone(room),
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What is counted for one limit.
+#[derive(Debug)]
+struct Place {
+    limit: Limit,
+    room: Arc<Room>,
+    rate: Option<Arc<Rate>>,
+}
+
+type Rate = RateLimiter<NotKeyed, InMemoryState, Watch, NoOpMiddleware<Nanos>>;
+
+impl Place {
+    fn new(limit: Limit, kept: Option<&Self>) -> Self {
+        let taken = kept.map(|kept| Arc::clone(&kept.room.taken));
+        let unchanged = kept.filter(|kept| {
+            kept.limit.requests_per_minute == limit.requests_per_minute
+        });
+        let rate = match unchanged {
+            Some(kept) => kept.rate.clone(),
+            None => limit.requests_per_minute.map(|per_minute| {
+                let quota = Quota::per_minute(per_minute);
+                Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()))
+            }),
+        };
+        Self {
+            room: Arc::new(Room::new(limit.in_flight, taken)),
+            limit,
+            rate,
+        }
+    }
+
+    fn pace(&self) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else {
+            return Ok(());
+        };
+        rate.check().map_err(|early| Refusal::TooFast {
+            retry_after: early.wait_time_from(rate.clock().now()),
+        })
+    }
+}
+
+/// tokio's clock, so that tests can pause it and one clock times all.
+#[derive(Debug, Clone)]
+struct Watch {
+    started: Instant,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Clock for Watch {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::from(self.started.elapsed())
+    }
+}

@@ -1,0 +1,445 @@
+//! One connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ProtocolVersion;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::proxy::{self, ProxyError};
+use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
+use super::{Drain, Handler, Incoming, ListenSettings, Peer, TlsFacts, TlsServer};
+
+/// How long an HTTP/2 peer may take to say that it is still there.
+const H2_PONG: Duration = Duration::from_secs(20);
+
+/// Most bytes of one HTTP/2 answer that wait for a peer to take them.
+const H2_SEND_BUFFER: usize = 64 * 1024;
+
+/// hyper accepts no smaller buffer for heads.
+const LEAST_HEADER_BYTES: usize = 8_192;
+
+/// What a listener's connections have in common.
+#[derive(Debug)]
+pub struct Door {
+    settings: ListenSettings,
+    tls: Option<TlsServer>,
+    either: auto::Builder<TokioExecutor>,
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+}
+
+/// Why a connection ended otherwise than by the peer leaving, by being idle, or by a drain.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// PROXY protocol and TLS handshake were not through in time.
+    #[error("the handshake took longer than {0:?}")]
+    HandshakeTimeout(Duration),
+    /// A listed load balancer sent no acceptable PROXY protocol header.
+    #[error("load balancer {sender} was refused")]
+    Proxy {
+        /// The load balancer.
+        sender: SocketAddr,
+        /// What was wrong with its header.
+        #[source]
+        source: ProxyError,
+    },
+    /// The TLS handshake failed.
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
+    /// The head of a request was not whole in time.
+    #[error("the head of a request took longer than {0:?}")]
+    HeaderTimeout(Duration),
+    /// The peer took nothing of its answer for too long.
+    #[error("the peer took nothing of its answer for {0:?}")]
+    WriteTimeout(Duration),
+    /// Malformed HTTP, or a connection that broke within a request.
+    #[error("the connection failed")]
+    Http(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl Door {
+    /// Puts a listener together: plaintext, unless `tls` is given.
+    pub fn new(settings: ListenSettings, tls: Option<TlsServer>) -> Self {
+        let either = builder(&settings);
+        Self {
+            http1: either.clone().http1_only(),
+            http2: either.clone().http2_only(),
+            either,
+            settings,
+            tls,
+        }
+    }
+
+    /// The TLS side, for replacing its certificate; `None` on a plaintext listener.
+    pub fn tls(&self) -> Option<&TlsServer> {
+        self.tls.as_ref()
+    }
+
+    /// The limits of this listener.
+    pub fn settings(&self) -> &ListenSettings {
+        &self.settings
+    }
+
+    fn expects_proxy_header(&self, sender: SocketAddr) -> bool {
+        let mut listed = self.settings.proxy_protocol_from.iter();
+        listed.any(|net| net.contains(sender.ip()))
+    }
+}
+
+fn builder(settings: &ListenSettings) -> auto::Builder<TokioExecutor> {
+    let head = settings.max_header_bytes.max(LEAST_HEADER_BYTES);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // The connection's pulse limits heads, because it can tell a slow one from an idle peer.
+        .header_read_timeout(None)
+        .keep_alive(true)
+        // A caller that closed its side is gone, and its request is cancelled.
+        .half_close(false)
+        .max_buf_size(head)
+        .max_headers(settings.max_headers);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(settings.h2_ping)
+        .keep_alive_timeout(H2_PONG)
+        .max_concurrent_streams(settings.max_h2_streams)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_send_buf_size(H2_SEND_BUFFER);
+    builder
+}
+
+/// Serves one accepted stream until it ends.
+///
+/// The stream's socket should have `TCP_NODELAY` set. When `drain` begins, requests in flight are
+/// finished, HTTP/1.1 says `connection: close` and HTTP/2 sends GOAWAY; the returned future ends
+/// with the last of them, and how long that may take is up to the caller.
+///
+/// # Errors
+///
+/// [`ServeError`] says why a connection was cut or broke. It is for a log at low level and for
+/// counting: most of what is met on an open port ends in an error.
+pub async fn serve<I, H>(
+    io: I,
+    sender: SocketAddr,
+    door: &Door,
+    handler: Arc<H>,
+    drain: Drain,
+) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let limit = door.settings.handshake_timeout;
+    let (transport, peer) = timeout(limit, open(io, sender, door))
+        .await
+        .map_err(|_| ServeError::HandshakeTimeout(limit))??;
+    let (builder, protocol) = match peer.tls.as_ref().and_then(|tls| tls.alpn) {
+        Some("h2") => (&door.http2, Protocol::Http2),
+        Some(_) => (&door.http1, Protocol::Http1),
+        None => (&door.either, Protocol::Unknown),
+    };
+    let pulse = Arc::new(Pulse::new(protocol));
+    let io = TokioIo::new(Watched::new(transport, Arc::clone(&pulse)));
+    let peer = Arc::new(peer);
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let flight = Flight::begin(&pulse, request.version());
+        let (head, body) = request.into_parts();
+        let incoming = Incoming {
+            head,
+            body,
+            peer: Arc::clone(&peer),
+        };
+        let answer = Arc::clone(&handler).handle(incoming);
+        async move { Ok::<_, Infallible>(in_flight(answer.await, flight)) }
+    });
+
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut drain = drain;
+    let mut drain = pin!(drain.begun());
+    let timer = pin!(sleep_until(Instant::now()));
+    let mut keeper = Keeper::new(&door.settings, &pulse, timer);
+    poll_fn(|context| {
+        loop {
+            // The drain comes first: a request that is read with it already knows that it is the last.
+            if keeper.drained.is_none() && drain.as_mut().poll(context).is_ready() {
+                keeper.begin_drain();
+            }
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(keeper.conclude(ended));
+            }
+            match keeper.look(context) {
+                Look::Wait => return Poll::Pending,
+                Look::Close => connection.as_mut().graceful_shutdown(),
+                Look::Cut(result) => return Poll::Ready(result),
+            }
+        }
+    })
+    .await
+}
+
+fn in_flight<B>(mut response: Response<B>, flight: Flight) -> Response<InFlight<B>> {
+    if flight.is_last() {
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| InFlight::new(body, flight))
+}
+
+/// Everything before HTTP: who is there, and the handshake.
+async fn open<I>(
+    mut io: I,
+    sender: SocketAddr,
+    door: &Door,
+) -> Result<(Transport<I>, Peer), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut peer = Peer {
+        address: sender,
+        via: None,
+        tls: None,
+    };
+    if door.expects_proxy_header(sender) {
+        let named = proxy::read(&mut io).await;
+        if let Some(caller) = named.map_err(|source| ServeError::Proxy { sender, source })? {
+            peer.address = caller;
+            peer.via = Some(sender);
+        }
+    }
+    let Some(tls) = &door.tls else {
+        return Ok((Transport::Plain(io), peer));
+    };
+    let accepted = TlsAcceptor::from(tls.config()).accept(io).await;
+    let stream = Box::new(accepted.map_err(ServeError::Tls)?);
+    peer.tls = Some(facts(&stream));
+    Ok((Transport::Tls(stream), peer))
+}
+
+fn facts<I>(stream: &TlsStream<I>) -> TlsFacts {
+    let (_, connection) = stream.get_ref();
+    TlsFacts {
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "unknown",
+        },
+        cipher: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("unknown"),
+        alpn: match connection.alpn_protocol() {
+            Some(b"h2") => Some("h2"),
+            Some(_) => Some("http/1.1"),
+            None => None,
+        },
+        client_certificate: connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|leaf| leaf.to_vec()),
+    }
+}
+
+/// What is to be done about a connection.
+enum Look {
+    /// Nothing yet; the timer is set.
+    Wait,
+    /// Finish what runs and take nothing new.
+    Close,
+    /// Leave at once.
+    Cut(Result<(), ServeError>),
+}
+
+/// Keeps a connection within its time limits, with one timer that is moved only when it has to
+/// fire earlier, or has fired.
+struct Keeper<'a> {
+    settings: &'a ListenSettings,
+    pulse: &'a Pulse,
+    timer: Pin<&'a mut Sleep>,
+    /// When the drain began.
+    drained: Option<Instant>,
+    /// When the connection was asked to finish.
+    closing: Option<Instant>,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(settings: &'a ListenSettings, pulse: &'a Pulse, timer: Pin<&'a mut Sleep>) -> Self {
+        Self {
+            settings,
+            pulse,
+            timer,
+            drained: None,
+            closing: None,
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        self.drained = Some(Instant::now());
+        self.pulse.begin_drain();
+    }
+
+    fn look(&mut self, context: &mut Context<'_>) -> Look {
+        loop {
+            let next = self.next_limit();
+            if let Some((at, _)) = next
+                && at < self.timer.deadline()
+            {
+                self.timer.as_mut().reset(at);
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Look::Wait;
+            }
+            match next {
+                Some((at, look)) if at <= self.timer.deadline() => {
+                    if matches!(look, Look::Close) {
+                        self.closing = Some(Instant::now());
+                    }
+                    return look;
+                }
+                Some((at, _)) => self.timer.as_mut().reset(at),
+                // INVARIANT: no limit can come to be that lies before this time, other than through
+                // this connection's own bytes, which are followed by another look.
+                None => {
+                    let later = Instant::now() + self.settings.idle_timeout;
+                    self.timer.as_mut().reset(later);
+                }
+            }
+        }
+    }
+
+    /// The limit that is reached first if nothing happens any more.
+    fn next_limit(&self) -> Option<(Instant, Look)> {
+        let write = self.settings.write_timeout;
+        let blocked = self.pulse.blocked_since().map(|since| {
+            let cut = Err(ServeError::WriteTimeout(write));
+            (since + write, Look::Cut(cut))
+        });
+        let header = self.settings.header_timeout;
+        let head = self.pulse.head_since().or(self.pulse.silent_since());
+        let head = head.filter(|_| !self.pulse.is_busy()).map(|since| {
+            let cut = Err(ServeError::HeaderTimeout(header));
+            (since + header, Look::Cut(cut))
+        });
+        [blocked, head, self.end()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// When the connection is to finish, or to be cut because it did not.
+    fn end(&self) -> Option<(Instant, Look)> {
+        let busy = self.pulse.is_busy();
+        let quiet_since = self.pulse.quiet_since();
+        if let Some(closing) = self.closing {
+            let overdue = closing.max(quiet_since) + self.settings.header_timeout;
+            return (!busy).then_some((overdue, Look::Cut(Ok(()))));
+        }
+        // A head that has begun is waited for, within its own limit.
+        let waits = self.pulse.head_since().is_some() && !busy;
+        if waits {
+            return None;
+        }
+        if let Some(drained) = self.drained {
+            let at_once = busy || (self.pulse.is_http2() && self.pulse.was_asked());
+            let linger = if at_once { Duration::ZERO } else { self.settings.drain_linger };
+            return Some((drained + linger, Look::Close));
+        }
+        (!busy).then_some((quiet_since + self.settings.idle_timeout, Look::Close))
+    }
+
+    /// What the end of the connection means.
+    fn conclude(
+        &self,
+        ended: Result<(), Box<dyn Error + Send + Sync>>,
+    ) -> Result<(), ServeError> {
+        // A peer that was asked to leave may do so while we still write it a last frame.
+        match ended {
+            Err(error) if self.closing.is_none() || self.pulse.is_busy() => {
+                Err(ServeError::Http(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bytes of HTTP, in TLS or not.
+#[derive(Debug)]
+enum Transport<I> {
+    Plain(I),
+    Tls(Box<TlsStream<I>>),
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<I> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
+            Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<I> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(context, bytes),
+            Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write_vectored(context, bytes),
+            Self::Tls(io) => Pin::new(io).poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(context),
+            Self::Tls(io) => Pin::new(io).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
+            Self::Tls(io) => Pin::new(io).poll_shutdown(context),
+        }
+    }
+}
