@@ -1,0 +1,188 @@
+//! The two bodies: the request's, which is bytes at hand, and the reply's, which holds what the request holds.
+
+use std::convert::Infallible;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::connection::Lease;
+use crate::endpoint::Permit;
+use crate::error::BodyError;
+
+/// The body of a request, in parts.
+///
+/// Its exact length is known and all parts are ready at once, so head and body leave in one write.
+pub(crate) struct UpstreamBody {
+    parts: std::vec::IntoIter<Bytes>,
+    left: u64,
+}
+
+impl UpstreamBody {
+    pub(crate) fn new(parts: Vec<Bytes>) -> Self {
+        let left = parts.iter().map(|part| part.len() as u64).sum();
+        Self { parts: parts.into_iter(), left }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let part = self.parts.by_ref().find(|part| !part.is_empty());
+        if let Some(part) = &part {
+            self.left -= part.len() as u64;
+        }
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// The body of a reply.
+///
+/// It holds the in-flight permit and the connection. When it ends cleanly, the connection is kept for the next request.
+/// Dropping it before is how a call is cancelled: the upstream is told at once.
+#[derive(Debug)]
+pub struct ReplyBody {
+    incoming: Option<Incoming>,
+    held: Option<Held>,
+    limits: Limits,
+    /// Since when the reader has been waiting; `None` when it was last given something.
+    waiting_since: Option<Instant>,
+    /// Armed when the reader first waits, and moved only when it fires: most chunks never touch the timer wheel.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a request holds until its reply has ended.
+pub(crate) struct Held {
+    pub(crate) lease: Lease,
+    pub(crate) permit: Permit,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").field("proof", &self.lease.facts().proof).finish_non_exhaustive()
+    }
+}
+
+/// How long a reply may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) idle: Duration,
+    pub(crate) total: Duration,
+    pub(crate) total_at: Instant,
+}
+
+impl ReplyBody {
+    pub(crate) fn new(incoming: Incoming, held: Held, limits: Limits) -> Self {
+        let mut body = Self { incoming: Some(incoming), held: Some(held), limits, waiting_since: None, timer: None };
+        // A reply without a body may never be polled.
+        body.release_at_end();
+        body
+    }
+
+    /// Gives connection and permit back if nothing more will come.
+    fn release_at_end(&mut self) {
+        if self.incoming.as_ref().is_none_or(Body::is_end_stream)
+            && let Some(held) = self.held.take()
+        {
+            held.permit.endpoint().give_back(held.lease);
+        }
+    }
+
+    /// Ends the reply before its end: the connection or the stream is closed.
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.incoming = None;
+        if let Some(held) = self.held.take() {
+            held.permit.endpoint().note_broken_body(&error);
+        }
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Ready with the error of the limit that was reached.
+    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
+        let Limits { endpoint, idle, total, total_at } = &self.limits;
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        // INVARIANT: never earlier than what the timer is armed for, because `since` only moves on.
+        let due = (since + *idle).min(*total_at);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(timer.as_mut().poll(context));
+            let now = Instant::now();
+            if now >= *total_at {
+                return Poll::Ready(BodyError::Total { endpoint: Arc::clone(endpoint), after: *total });
+            }
+            if now >= due {
+                return Poll::Ready(BodyError::Idle { endpoint: Arc::clone(endpoint), after: *idle });
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.waiting_since = None;
+                self.release_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(source))) => {
+                let endpoint = Arc::clone(&self.limits.endpoint);
+                self.fail(BodyError::Broken { endpoint, source })
+            }
+            Poll::Ready(None) => {
+                self.incoming = None;
+                self.release_at_end();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let error = ready!(self.poll_limits(context));
+                self.fail(error)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        self.release_at_end();
+        if let Some(held) = &self.held {
+            held.permit.endpoint().note_cancelled();
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! TCP and TLS to a verified address: the one place in the gateway that dials.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ProtocolVersion;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::address::Verified;
+use crate::error::{NoPath, PathFault, Phase, SendError, TlsFault};
+use crate::issuer;
+use crate::spec::{EndpointSpec, Http2};
+use crate::tls;
+
+/// Firewalls and load balancers forget silent flows, some after four minutes and without a word. A probe each half
+/// minute keeps them, and finds out within a minute when one was forgotten.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
+
+/// What is known of a connection, for the record of every request that it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionProof {
+    /// The endpoint.
+    pub endpoint: Arc<str>,
+    /// The address that was dialled.
+    pub address: SocketAddr,
+    /// The address that the operating system says we are connected to; always the same.
+    pub peer: SocketAddr,
+    /// Our own address of the connection, which tells the interface and route that it takes.
+    pub source: SocketAddr,
+    /// Who gave the address: the name of a resolver, `literal` or `localhost`.
+    pub resolved_by: Arc<str>,
+    /// How much is shown about the path.
+    pub level: Level,
+    /// What TLS agreed on; `None` without TLS.
+    pub tls: Option<TlsProof>,
+    /// The HTTP version.
+    pub protocol: Protocol,
+}
+
+/// How much is shown about the path of a connection (promise 2 of the design).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The address was given by the declared resolver and lies in the declared ranges.
+    Address,
+}
+
+impl Level {
+    /// The name as records and policies have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+        }
+    }
+}
+
+/// What a TLS handshake agreed on and showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsProof {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The key exchange group, for example `X25519MLKEM768`; `None` on a resumed TLS 1.2 session.
+    pub group: Option<String>,
+    /// SHA-256 of the end-entity certificate, lower-case hex.
+    pub certificate_sha256: String,
+    /// Who issued it, for example `CN=Corp CA, O=Example`.
+    pub issuer: String,
+}
+
+/// The HTTP version of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// A connected stream.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Dials one endpoint.
+pub(crate) struct Connector {
+    endpoint: Arc<str>,
+    host: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    http2: Http2,
+    limit: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(spec: &EndpointSpec, tls: Option<(TlsConnector, ServerName<'static>)>) -> Self {
+        let (endpoint, host) = (Arc::clone(&spec.name), spec.host.to_string());
+        Self { endpoint, host, tls, http2: spec.http2, limit: spec.timeouts.connect }
+    }
+
+    /// Whether a connection may turn out to speak HTTP/2, so that it is worth waiting for one to share.
+    pub(crate) fn may_share(&self) -> bool {
+        match self.http2 {
+            Http2::Off => false,
+            Http2::PriorKnowledge => true,
+            Http2::Auto => self.tls.is_some(),
+        }
+    }
+
+    /// Tries the addresses in order until one accepts, then does the TLS handshake with that one.
+    pub(crate) async fn connect(
+        &self,
+        addresses: &[Verified],
+        resolved_by: Arc<str>,
+        deadline: Instant,
+    ) -> Result<(Stream, ConnectionProof), SendError> {
+        let (tcp, address) = self.tcp(addresses, deadline).await?;
+        let broken = |source: io::Error| SendError::Connect {
+            endpoint: Arc::clone(&self.endpoint),
+            address,
+            refused: false,
+            source,
+        };
+        let peer = tcp.peer_addr().map_err(broken)?;
+        // INVARIANT: nothing is sent before the kernel has named the peer that was verified.
+        if (peer.ip().to_canonical(), peer.port()) != (address.ip().to_canonical(), address.port()) {
+            return Err(self.other_peer(address, peer, resolved_by));
+        }
+        let mut proof = ConnectionProof {
+            endpoint: Arc::clone(&self.endpoint),
+            address,
+            peer,
+            source: tcp.local_addr().map_err(broken)?,
+            resolved_by,
+            level: Level::Address,
+            tls: None,
+            protocol: if self.http2 == Http2::PriorKnowledge { Protocol::Http2 } else { Protocol::Http1 },
+        };
+        let Some((connector, name)) = &self.tls else {
+            return Ok((Stream::Plain(tcp), proof));
+        };
+        let handshake = connector.connect(name.clone(), tcp);
+        let stream = timeout_at(deadline, handshake)
+            .await
+            .map_err(|_| self.too_slow(Phase::Tls, Some(address)))?
+            .map_err(|source| self.tls_failed(address, tls::fault(&source), source))?;
+        let session = stream.get_ref().1;
+        proof.tls = Some(tls_proof(session));
+        let chose_http2 = session.alpn_protocol() == Some(b"h2");
+        if self.http2 == Http2::PriorKnowledge && !chose_http2 {
+            let source = io::Error::other("the server did not choose h2");
+            return Err(self.tls_failed(address, TlsFault::NoCommonProtocol, source));
+        }
+        proof.protocol = if chose_http2 { Protocol::Http2 } else { Protocol::Http1 };
+        Ok((Stream::Tls(Box::new(stream)), proof))
+    }
+
+    async fn tcp(&self, addresses: &[Verified], deadline: Instant) -> Result<(TcpStream, SocketAddr), SendError> {
+        let mut failed = None;
+        for (index, verified) in addresses.iter().enumerate() {
+            let address = verified.socket();
+            let now = Instant::now();
+            // Each address gets its share of what is left, so that a silent first one does not use it all up.
+            let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(now) / left;
+            match timeout_at(now + share, dial(*verified)).await {
+                Ok(Ok(stream)) => return Ok((stream, address)),
+                Ok(Err(source)) => failed = Some(self.not_connected(address, source)),
+                Err(_) => failed = Some(self.too_slow(Phase::Tcp, Some(address))),
+            }
+        }
+        Err(failed.expect("the judgement proves at least one address or refuses the answer"))
+    }
+
+    fn not_connected(&self, address: SocketAddr, source: io::Error) -> SendError {
+        let refused = source.kind() == io::ErrorKind::ConnectionRefused;
+        SendError::Connect { endpoint: Arc::clone(&self.endpoint), address, refused, source }
+    }
+
+    fn tls_failed(&self, address: SocketAddr, fault: TlsFault, source: io::Error) -> SendError {
+        SendError::Tls { endpoint: Arc::clone(&self.endpoint), address, fault, source }
+    }
+
+    pub(crate) fn too_slow(&self, phase: Phase, address: Option<SocketAddr>) -> SendError {
+        SendError::ConnectTimeout { endpoint: Arc::clone(&self.endpoint), phase, address, after: self.limit }
+    }
+
+    fn other_peer(&self, address: SocketAddr, peer: SocketAddr, resolved_by: Arc<str>) -> SendError {
+        SendError::NoPrivatePath(Box::new(NoPath {
+            endpoint: Arc::clone(&self.endpoint),
+            host: self.host.clone(),
+            fault: PathFault::OtherPeer,
+            addresses: vec![address.ip()],
+            ranges: Vec::new(),
+            resolved_by,
+            detail: peer.to_string(),
+        }))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that dials; it takes a verified address and nothing else")]
+async fn dial(address: Verified) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address.socket()).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+    Ok(stream)
+}
+
+fn tls_proof(session: &rustls::ClientConnection) -> TlsProof {
+    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let issuer = certificate
+        .and_then(|certificate| webpki::EndEntityCert::try_from(certificate).ok())
+        .map_or_else(String::new, |certificate| issuer::readable(certificate.issuer()));
+    TlsProof {
+        version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        },
+        group: session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
+        certificate_sha256: certificate.map_or_else(String::new, |certificate| tls::fingerprint(certificate)),
+        issuer,
+    }
+}

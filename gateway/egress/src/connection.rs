@@ -1,0 +1,233 @@
+//! One HTTP connection: the handshake, the task that drives it, and the lease under which a request uses it.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::ready;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::body::UpstreamBody;
+use crate::connect::{ConnectionProof, Protocol, Stream};
+
+/// A dead HTTP/2 connection behind a load balancer swallows new requests without a word; a ping while requests are open
+/// finds it. Faster pings are answered with GOAWAY by some servers.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// What one slow reader may leave waiting here, and all of them on one connection.
+const WINDOWS: (u32, u32) = (256 * 1024, 16 * 1024 * 1024);
+
+/// One connection counted against `pool.max_connections`; given back when it is dropped.
+pub(crate) struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    /// Takes a slot unless all are taken.
+    pub(crate) fn take(open: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let more = |open: usize| (open < most).then_some(open + 1);
+        open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self(Arc::clone(open)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What both kinds of connection have.
+pub(crate) struct Facts {
+    pub(crate) proof: Arc<ConnectionProof>,
+    /// When it gets no further request.
+    pub(crate) expires: Instant,
+    /// Held for its drop alone.
+    pub(crate) _slot: Slot,
+}
+
+/// An HTTP/1.1 connection. Whoever holds the box is its only user.
+pub(crate) struct H1 {
+    sender: http1::SendRequest<UpstreamBody>,
+    pub(crate) facts: Facts,
+    /// How long it may lie idle: the pool's limit, or less if the server said so.
+    pub(crate) idle_time: Duration,
+}
+
+/// An HTTP/2 connection that requests share.
+pub(crate) struct H2 {
+    sender: http2::SendRequest<UpstreamBody>,
+    pub(crate) facts: Facts,
+    streams: AtomicUsize,
+    most_streams: MostStreams,
+}
+
+/// Asks the connection how many streams the server allows now; it says so only some time after the handshake.
+type MostStreams = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// The right to send one request over a connection.
+pub(crate) enum Lease {
+    H1(Box<H1>),
+    H2(H2Stream),
+}
+
+/// One stream's place on a shared connection; given back when it is dropped.
+pub(crate) struct H2Stream(Arc<H2>);
+
+impl Drop for H2Stream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Speaks the protocol that the connection agreed on and spawns its driver.
+pub(crate) async fn establish(stream: Stream, facts: Facts, idle_time: Duration) -> hyper::Result<Lease> {
+    match facts.proof.protocol {
+        Protocol::Http1 => {
+            let sender = match stream {
+                Stream::Plain(io) => http1_over(io).await?,
+                Stream::Tls(io) => http1_over(io).await?,
+            };
+            Ok(Lease::H1(Box::new(H1 { sender, facts, idle_time })))
+        }
+        Protocol::Http2 => {
+            let (sender, most_streams) = match stream {
+                Stream::Plain(io) => http2_over(io).await?,
+                Stream::Tls(io) => http2_over(io).await?,
+            };
+            // This lease is the first stream.
+            let streams = AtomicUsize::new(1);
+            Ok(Lease::H2(H2Stream(Arc::new(H2 { sender, facts, streams, most_streams }))))
+        }
+    }
+}
+
+async fn http1_over<T>(io: T) -> hyper::Result<http1::SendRequest<UpstreamBody>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an upstream connection ended with an error");
+        }
+    });
+    Ok(sender)
+}
+
+async fn http2_over<T>(io: T) -> hyper::Result<(http2::SendRequest<UpstreamBody>, MostStreams)>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1);
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+    let connection = Arc::new(Mutex::new(Some(connection)));
+    let asked = Arc::clone(&connection);
+    tokio::spawn(async move {
+        let ended = poll_fn(|context| {
+            let mut connection = connection.lock();
+            let Some(running) = connection.as_mut() else { return std::task::Poll::Ready(Ok(())) };
+            let result = ready!(Pin::new(running).poll(context));
+            // What it holds must go now: senders learn from it that the connection is closed.
+            *connection = None;
+            std::task::Poll::Ready(result)
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "an upstream connection ended with an error");
+        }
+    });
+    let most_streams = move || asked.lock().as_ref().map_or(0, |connection| connection.current_max_send_streams());
+    Ok((sender, Box::new(most_streams)))
+}
+
+impl H1 {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+impl H2 {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Acquire)
+    }
+
+    /// A place on this connection, if the server allows one more stream.
+    pub(crate) fn join(self: &Arc<Self>) -> Option<H2Stream> {
+        let most = (self.most_streams)();
+        let more = |streams: usize| (streams < most).then_some(streams + 1);
+        self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(H2Stream(Arc::clone(self)))
+    }
+}
+
+impl H2Stream {
+    pub(crate) fn connection(&self) -> &Arc<H2> {
+        &self.0
+    }
+}
+
+impl Lease {
+    pub(crate) fn facts(&self) -> &Facts {
+        match self {
+            Self::H1(connection) => &connection.facts,
+            Self::H2(stream) => &stream.0.facts,
+        }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Self::H1(_) => Protocol::Http1,
+            Self::H2(_) => Protocol::Http2,
+        }
+    }
+
+    /// Waits until the connection takes a request; false when it closed instead, or did not within `limit`.
+    ///
+    /// It waits only if the last reply has just ended and the driver has not been woken yet, or if a server answered
+    /// before it had read the whole request.
+    pub(crate) async fn ready(&mut self, limit: Duration) -> bool {
+        match self {
+            Self::H1(connection) if connection.sender.is_ready() => true,
+            Self::H1(connection) => {
+                let ready = tokio::time::timeout(limit, connection.sender.ready()).await;
+                matches!(ready, Ok(Ok(())))
+            }
+            Self::H2(stream) => !stream.0.is_closed(),
+        }
+    }
+
+    /// Sends the request; it comes back in the error if nothing of it was written.
+    pub(crate) async fn try_send(
+        &mut self,
+        request: Request<UpstreamBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>> {
+        match self {
+            Self::H1(connection) => connection.sender.try_send_request(request).await,
+            Self::H2(stream) => stream.0.sender.clone().try_send_request(request).await,
+        }
+    }
+}
+
+/// Whether the error says that the upstream has not acted on the request: a stream refused, or above the last one that
+/// a GOAWAY names (RFC 9113 section 8.7).
+pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}

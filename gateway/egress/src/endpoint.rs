@@ -1,0 +1,541 @@
+//! One endpoint at work: a request in, a connection found or made, the head of the reply out.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::uri::{Authority, PathAndQuery, Uri};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::address::{self, Verified};
+use crate::body::{Held, Limits, ReplyBody, UpstreamBody};
+use crate::connect::{ConnectionProof, Connector, Protocol};
+use crate::connection::{self, Facts, Lease};
+use crate::credentials;
+use crate::error::{BodyError, Bound, BuildProblem, NoPath, PathFault, Phase, SendError};
+use crate::pool::Pool;
+use crate::resolve::{Resolvers, Source, Unresolved};
+use crate::spec::{EndpointSpec, Reach, Scheme};
+use crate::status::{Counters, EndpointStatus, Last, ResolutionReport, count};
+use crate::tls::{self, SystemRoots};
+
+/// Time that a kept connection has to get ready before another one is tried.
+const READY_LIMIT: Duration = Duration::from_millis(500);
+
+/// A request for an endpoint, in the endpoint's own dialect.
+#[derive(Debug)]
+pub struct UpstreamRequest {
+    /// The method.
+    pub method: Method,
+    /// Path and query below the endpoint's base path, for example `/chat/completions`.
+    pub path_and_query: String,
+    /// The headers, without any that names the caller or the connection.
+    pub headers: HeaderMap,
+    /// The body in parts, which are not copied.
+    pub body: Vec<Bytes>,
+    /// The sum of their lengths; it becomes `content-length`.
+    pub body_len: u64,
+}
+
+/// The head of an endpoint's reply, and its body.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers as they came.
+    pub headers: HeaderMap,
+    /// The body, which holds the connection and the in-flight permit.
+    pub body: ReplyBody,
+    /// What is known of the connection.
+    pub connection: Arc<ConnectionProof>,
+}
+
+/// An endpoint with its connections.
+pub struct Endpoint {
+    spec: EndpointSpec,
+    source: Source,
+    connector: Connector,
+    authority: Authority,
+    host: HeaderValue,
+    credential: Option<(HeaderName, HeaderValue)>,
+    pool: Pool,
+    /// Held while a connection is opened that others may be able to share.
+    opening: tokio::sync::Mutex<()>,
+    /// 0 until the first connection, then 1 or 2 as the last one spoke.
+    spoken: AtomicU8,
+    in_flight: AtomicUsize,
+    counters: Counters,
+    last: Last,
+    started: AtomicBool,
+}
+
+/// One request counted against `in_flight`; given back when it is dropped.
+pub(crate) struct Permit(Arc<Endpoint>);
+
+impl Permit {
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("name", &self.spec.name).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Prepares everything that does not change from request to request; nothing is dialled.
+    pub(crate) fn build(spec: EndpointSpec, resolvers: &Resolvers, roots: &SystemRoots) -> Result<Self, BuildProblem> {
+        let name = || Arc::clone(&spec.name);
+        let url =
+            |what: &'static str, value: &str| BuildProblem::Url { endpoint: name(), what, value: value.to_owned() };
+        let authority: Authority = spec.authority.parse().map_err(|_| url("the authority", &spec.authority))?;
+        let host = HeaderValue::from_str(&spec.authority).map_err(|_| url("the authority", &spec.authority))?;
+        let base = spec.base_path.as_str();
+        if !base.is_empty() && (!base.starts_with('/') || base.ends_with('/') || base.parse::<PathAndQuery>().is_err())
+        {
+            return Err(url("the base path", base));
+        }
+        if let Some(probe) = &spec.probe
+            && (!probe.path.starts_with('/') || probe.path.parse::<PathAndQuery>().is_err())
+        {
+            return Err(url("the path of the probe", &probe.path));
+        }
+        let source = resolvers.source(&spec)?;
+        let tls = match spec.scheme {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let settings = |reason| BuildProblem::Tls { endpoint: name(), reason };
+                let config = tls::client_config(&spec.tls, spec.http2, roots).map_err(settings)?;
+                Some((TlsConnector::from(config), tls::server_name(&spec).map_err(settings)?))
+            }
+        };
+        let credential = match &spec.credential {
+            None => None,
+            Some(own) => {
+                let value = own.value().map_err(|source| BuildProblem::Credential { endpoint: name(), source })?;
+                Some((own.header.clone(), value))
+            }
+        };
+        Ok(Self {
+            connector: Connector::new(&spec, tls),
+            pool: Pool::new(spec.pool),
+            source,
+            authority,
+            host,
+            credential,
+            opening: tokio::sync::Mutex::new(()),
+            spoken: AtomicU8::new(0),
+            in_flight: AtomicUsize::new(0),
+            counters: Counters::default(),
+            last: Last::default(),
+            started: AtomicBool::new(false),
+            spec,
+        })
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn spec(&self) -> &EndpointSpec {
+        &self.spec
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.spec.name
+    }
+
+    /// What it looks like now.
+    #[must_use]
+    pub fn status(&self) -> EndpointStatus {
+        EndpointStatus {
+            name: Arc::clone(&self.spec.name),
+            reach: self.spec.reach.as_str(),
+            connections: self.pool.connections(),
+            in_flight: self.in_flight.load(Ordering::Acquire),
+            counts: self.counters.read(),
+            last_resolution: self.last.resolution.lock().clone(),
+            last_error: self.last.error.lock().clone(),
+            last_probe: self.last.probe.lock().clone(),
+        }
+    }
+
+    /// Asks the resolver again, whatever it has kept, and drops the connections whose address is no longer verified.
+    ///
+    /// Nothing needs to call this: each new connection resolves, and so does the first request after the answer's
+    /// lifetime. It is for those who know that a record changed. What was found stands in the status.
+    pub async fn look_again(&self) {
+        self.source.forget();
+        self.verify_in_background().await;
+    }
+
+    async fn verify_in_background(&self) {
+        let deadline = Instant::now() + self.spec.timeouts.connect;
+        if let Err(error) = self.verify(deadline).await {
+            tracing::warn!(endpoint = %self.spec.name, %error, "the endpoint's addresses are in doubt");
+        }
+    }
+
+    /// Sends a request and waits for the head of its reply.
+    pub(crate) async fn send(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
+        self.send_below(&self.spec.base_path, request).await
+    }
+
+    /// The same for control traffic, whose paths begin at the root of the host.
+    pub(crate) async fn send_from_root(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
+        self.send_below("", request).await
+    }
+
+    async fn send_below(self: &Arc<Self>, base: &str, request: UpstreamRequest) -> Result<Reply, SendError> {
+        let started = Instant::now();
+        let prepared = self.enter().and_then(|permit| Ok((self.prepare(base, request)?, permit)));
+        let reply = match prepared {
+            Ok((request, permit)) => self.exchange(request, permit, started).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &reply {
+            count(&self.counters.failed);
+            self.last.note_error(error.to_string());
+        }
+        reply
+    }
+
+    fn enter(self: &Arc<Self>) -> Result<Permit, SendError> {
+        let limit = self.spec.in_flight.unwrap_or(usize::MAX);
+        let more = |running: usize| (running < limit).then_some(running + 1);
+        match self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
+            Ok(_) => Ok(Permit(Arc::clone(self))),
+            Err(_) => Err(self.saturated(Bound::InFlight, limit)),
+        }
+    }
+
+    async fn exchange(
+        self: &Arc<Self>,
+        mut request: Request<UpstreamBody>,
+        permit: Permit,
+        started: Instant,
+    ) -> Result<Reply, SendError> {
+        count(&self.counters.requests);
+        let timeouts = &self.spec.timeouts;
+        let total_at = started + timeouts.total;
+        let connect_by = |now: Instant| (now + timeouts.connect).min(total_at);
+        let mut lease = self.acquire(connect_by(started)).await?;
+        self.fit(&mut request, lease.protocol());
+        let mut attempt = self.head(&mut lease, request, total_at).await?;
+        if let Exchanged::GivenBack(mut unsent, _) = attempt {
+            // Nothing of it was written, so a second try is the first one as far as the upstream can tell.
+            count(&self.counters.sent_again);
+            drop(lease);
+            lease = self.dial(connect_by(Instant::now())).await?;
+            self.fit(&mut unsent, lease.protocol());
+            attempt = self.head(&mut lease, *unsent, total_at).await?;
+        }
+        let response = match attempt {
+            Exchanged::Head(response) => response,
+            Exchanged::GivenBack(_, source) => return Err(self.not_sent(&lease, source)),
+        };
+        let (head, incoming) = response.into_parts();
+        if let Lease::H1(connection) = &mut lease
+            && let Some(limit) = keep_alive(&head.headers)
+        {
+            connection.idle_time = connection.idle_time.min(limit);
+        }
+        let connection = Arc::clone(&lease.facts().proof);
+        let limits =
+            Limits { endpoint: Arc::clone(&self.spec.name), idle: timeouts.idle, total: timeouts.total, total_at };
+        let body = ReplyBody::new(incoming, Held { lease, permit }, limits);
+        Ok(Reply { status: head.status, headers: head.headers, body, connection })
+    }
+
+    /// Puts the request into HTTP, with the endpoint's credential and none of the caller's.
+    fn prepare(&self, base: &str, request: UpstreamRequest) -> Result<Request<UpstreamBody>, SendError> {
+        let body = UpstreamBody::new(request.body);
+        if http_body::Body::size_hint(&body).exact() != Some(request.body_len) {
+            return Err(self.unsendable("the parts of the body are not as long as was said"));
+        }
+        let path = match base {
+            "" => request.path_and_query,
+            base => [base, request.path_and_query.as_str()].concat(),
+        };
+        if !path.starts_with('/') {
+            return Err(self.unsendable("the path does not begin with `/`"));
+        }
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
+            .map_err(|_| self.unsendable("the path holds a character that a URL cannot carry"))?;
+        let mut http = Request::new(body);
+        *http.method_mut() = request.method;
+        *http.uri_mut() = Uri::from(path);
+        *http.headers_mut() = request.headers;
+        let headers = http.headers_mut();
+        // The length of the body is what hyper counts; a second opinion is how requests are smuggled.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+        credentials::replace(headers, self.credential.as_ref());
+        Ok(http)
+    }
+
+    /// Gives the request the form of a protocol: `Host` and a path, or an absolute URL.
+    fn fit(&self, request: &mut Request<UpstreamBody>, protocol: Protocol) {
+        match protocol {
+            Protocol::Http1 => {
+                *request.version_mut() = Version::HTTP_11;
+                if let Some(path) = request.uri().path_and_query()
+                    && request.uri().authority().is_some()
+                {
+                    *request.uri_mut() = Uri::from(path.clone());
+                }
+                request.headers_mut().insert(HOST, self.host.clone());
+            }
+            Protocol::Http2 => {
+                *request.version_mut() = Version::HTTP_2;
+                let mut parts = http::uri::Parts::default();
+                parts.scheme = Some(match self.spec.scheme {
+                    Scheme::Http => http::uri::Scheme::HTTP,
+                    Scheme::Https => http::uri::Scheme::HTTPS,
+                });
+                parts.authority = Some(self.authority.clone());
+                parts.path_and_query = request.uri().path_and_query().cloned();
+                *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path are all there");
+                request.headers_mut().remove(HOST);
+            }
+        }
+    }
+
+    /// Hands the request over and waits for the head of the reply.
+    async fn head(
+        &self,
+        lease: &mut Lease,
+        request: Request<UpstreamBody>,
+        total_at: Instant,
+    ) -> Result<Exchanged, SendError> {
+        let timeouts = &self.spec.timeouts;
+        let endpoint = || Arc::clone(&self.spec.name);
+        let head_by = Instant::now() + timeouts.first_byte;
+        match timeout_at(head_by.min(total_at), lease.try_send(request)).await {
+            Ok(Ok(response)) => Ok(Exchanged::Head(response)),
+            Ok(Err(mut error)) => match error.take_message() {
+                Some(request) => Ok(Exchanged::GivenBack(Box::new(request), error.into_error())),
+                None => Err(self.broken_head(lease, error.into_error())),
+            },
+            Err(_) if total_at < head_by => {
+                Err(SendError::TotalTimeout { endpoint: endpoint(), after: timeouts.total })
+            }
+            Err(_) => Err(SendError::FirstByteTimeout { endpoint: endpoint(), after: timeouts.first_byte }),
+        }
+    }
+
+    /// A connection from the pool, or a new one.
+    async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Lease, SendError> {
+        if let Some(lease) = self.pooled().await {
+            return Ok(lease);
+        }
+        if !self.worth_sharing() {
+            return self.dial(deadline).await;
+        }
+        // A burst of requests at a cold HTTP/2 endpoint needs one connection, not one each.
+        let opening = timeout_at(deadline, self.opening.lock())
+            .await
+            .map_err(|_| self.connector.too_slow(Phase::Waiting, None))?;
+        if let Some(lease) = self.pooled().await {
+            return Ok(lease);
+        }
+        if self.worth_sharing() {
+            return self.dial(deadline).await;
+        }
+        drop(opening);
+        self.dial(deadline).await
+    }
+
+    async fn pooled(self: &Arc<Self>) -> Option<Lease> {
+        loop {
+            let checked_out = self.pool.check_out(Instant::now());
+            if checked_out.refresh {
+                self.refresh();
+            }
+            let mut lease = checked_out.lease?;
+            if lease.ready(READY_LIMIT).await {
+                count(&self.counters.reused);
+                return Some(lease);
+            }
+        }
+    }
+
+    fn worth_sharing(&self) -> bool {
+        self.connector.may_share() && self.spoken.load(Ordering::Acquire) != 1
+    }
+
+    /// Looks at the addresses again without holding a request up. A connection whose address is no longer verified is
+    /// dropped when the answer is here.
+    fn refresh(self: &Arc<Self>) {
+        let endpoint = Arc::clone(self);
+        tokio::spawn(async move { endpoint.verify_in_background().await });
+    }
+
+    /// Opens a connection: resolve, judge, connect, speak.
+    pub(crate) async fn dial(self: &Arc<Self>, deadline: Instant) -> Result<Lease, SendError> {
+        let slot = self
+            .pool
+            .reserve(Instant::now())
+            .ok_or_else(|| self.saturated(Bound::Connections, self.pool.bounds().max_connections))?;
+        let addresses = self.verify(deadline).await?;
+        let (stream, proof) = self.connector.connect(&addresses, self.source.name(), deadline).await?;
+        let address = proof.address;
+        let facts = Facts { proof: Arc::new(proof), expires: self.pool.expiry(Instant::now()), _slot: slot };
+        let established = timeout_at(deadline, connection::establish(stream, facts, self.pool.idle_time())).await;
+        let lease = established
+            .map_err(|_| self.connector.too_slow(Phase::Tls, Some(address)))?
+            .map_err(|source| self.not_spoken(address, source))?;
+        match &lease {
+            Lease::H1(_) => self.spoken.store(1, Ordering::Release),
+            Lease::H2(stream) => {
+                self.spoken.store(2, Ordering::Release);
+                self.pool.share(stream.connection(), Instant::now());
+            }
+        }
+        Ok(lease)
+    }
+
+    /// Resolves and judges, and lets the pool know.
+    async fn verify(&self, deadline: Instant) -> Result<Vec<Verified>, SendError> {
+        let by = self.source.name();
+        let now = Instant::now();
+        let answer =
+            timeout_at(deadline, self.source.ask()).await.map_err(|_| self.connector.too_slow(Phase::Resolve, None))?;
+        let judged = match &answer {
+            Ok(answer) => address::judge(&self.spec.reach, &answer.addresses, self.spec.port)
+                .map_err(|refused| self.no_path(refused.fault, refused.addresses, String::new())),
+            Err(Unresolved::NoAddress) => Err(self.no_path(PathFault::NoAddress, Vec::new(), String::new())),
+            Err(Unresolved::Failed(reason)) => Err(self.no_path(PathFault::Resolver, Vec::new(), reason.clone())),
+        };
+        let valid_until = answer.ok().and_then(|answer| answer.valid_until);
+        let addresses: Vec<SocketAddr> = judged.iter().flatten().map(Verified::socket).collect();
+        let failed = matches!(&judged, Err(path) if path.fault == PathFault::Resolver);
+        // Public names are often answered with another few of many addresses each time, and their connections end
+        // with their lifetime. A resolver that fails says nothing about connections that it vouched for before.
+        if self.spec.reach != Reach::Public && !failed {
+            self.pool.verified(addresses.clone(), valid_until, now);
+        }
+        *self.last.resolution.lock() = Some(ResolutionReport {
+            at: SystemTime::now(),
+            by,
+            addresses: addresses.iter().map(SocketAddr::ip).collect(),
+            valid_for: valid_until.map(|until| until.saturating_duration_since(now)),
+            refused: judged.as_ref().err().map(ToString::to_string),
+        });
+        judged.map_err(|path| SendError::NoPrivatePath(Box::new(path)))
+    }
+
+    /// Takes the connection of a reply that ended cleanly.
+    pub(crate) fn give_back(&self, lease: Lease) {
+        self.pool.check_in(lease, Instant::now());
+    }
+
+    pub(crate) fn note_cancelled(&self) {
+        count(&self.counters.cancelled);
+    }
+
+    pub(crate) fn note_broken_body(&self, error: &BodyError) {
+        count(&self.counters.broken);
+        self.last.note_error(error.to_string());
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn last(&self) -> &Last {
+        &self.last
+    }
+
+    /// True for the first caller only.
+    pub(crate) fn start_once(&self) -> bool {
+        !self.started.swap(true, Ordering::AcqRel)
+    }
+
+    fn saturated(&self, bound: Bound, limit: usize) -> SendError {
+        SendError::Saturated { endpoint: Arc::clone(&self.spec.name), bound, limit }
+    }
+
+    fn unsendable(&self, reason: &'static str) -> SendError {
+        SendError::Unsendable { endpoint: Arc::clone(&self.spec.name), reason }
+    }
+
+    fn not_sent(&self, lease: &Lease, source: hyper::Error) -> SendError {
+        let address = lease.facts().proof.address;
+        SendError::NotSent { endpoint: Arc::clone(&self.spec.name), address, source }
+    }
+
+    fn broken_head(&self, lease: &Lease, source: hyper::Error) -> SendError {
+        if connection::is_unprocessed(&source) {
+            return self.not_sent(lease, source);
+        }
+        let address = lease.facts().proof.address;
+        SendError::BrokenHead { endpoint: Arc::clone(&self.spec.name), address, source }
+    }
+
+    fn not_spoken(&self, address: SocketAddr, source: hyper::Error) -> SendError {
+        let source = std::io::Error::other(source);
+        SendError::Connect { endpoint: Arc::clone(&self.spec.name), address, refused: false, source }
+    }
+
+    fn no_path(&self, fault: PathFault, addresses: Vec<IpAddr>, detail: String) -> NoPath {
+        NoPath {
+            endpoint: Arc::clone(&self.spec.name),
+            host: self.spec.host.to_string(),
+            fault,
+            addresses,
+            ranges: self.spec.reach.within().to_vec(),
+            resolved_by: self.source.name(),
+            detail,
+        }
+    }
+}
+
+/// What a connection did with a request.
+enum Exchanged {
+    Head(Response<Incoming>),
+    /// Nothing of it was written.
+    GivenBack(Box<Request<UpstreamBody>>, hyper::Error),
+}
+
+/// The idle time that a server announces (`Keep-Alive: timeout=5`), less a second, so that we close first: a request that
+/// meets the server's own closing cannot be told from one that was executed.
+fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    let seconds: u64 = seconds.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_idle_time_is_believed_less_a_second() {
+        let limit = |value: &'static str| {
+            keep_alive(&HeaderMap::from_iter([(
+                HeaderName::from_static("keep-alive"),
+                HeaderValue::from_static(value),
+            )]))
+        };
+
+        assert_eq!(limit("timeout=5, max=100"), Some(Duration::from_secs(4)));
+        assert_eq!(limit("max=100,timeout=0"), Some(Duration::ZERO));
+        assert_eq!(limit("max=100"), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! All endpoints of a configuration, and the one door through which requests leave.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use policy::{Cleared, TargetId, Warrant};
+
+use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
+use crate::error::{BuildError, BuildProblem, SendError};
+use crate::resolve::Resolvers;
+use crate::spec::{EndpointSpec, Host, ResolverSpec};
+use crate::status::EndpointStatus;
+use crate::tls::SystemRoots;
+use crate::upkeep;
+
+/// All endpoints of a configuration.
+pub struct Fleet {
+    endpoints: Vec<Arc<Endpoint>>,
+    resolvers: Arc<Resolvers>,
+    /// Indices into `endpoints`, by the number of the target.
+    by_target: Vec<Option<usize>>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// Builds the endpoints; nothing is dialled and no name is asked for yet. It must be called on a tokio runtime.
+    ///
+    /// An endpoint of `previous` with the same specification and the same resolvers is taken over with its connections.
+    /// `targets` says which endpoint serves which target, by its index in `specs`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn build(
+        specs: Vec<EndpointSpec>,
+        resolvers: Vec<ResolverSpec>,
+        targets: &[(TargetId, usize)],
+        previous: Option<&Self>,
+    ) -> Result<Self, BuildError> {
+        let same = previous.filter(|previous| previous.resolvers.specs() == resolvers);
+        let resolvers = match same {
+            Some(previous) => Arc::clone(&previous.resolvers),
+            None => Arc::new(Resolvers::build(resolvers).map_err(BuildError)?),
+        };
+        let mut problems = Vec::new();
+        let mut names = HashSet::new();
+        let mut endpoints = Vec::with_capacity(specs.len());
+        let roots = SystemRoots::default();
+        let count = specs.len();
+        for spec in specs {
+            if !names.insert(Arc::clone(&spec.name)) {
+                problems.push(BuildProblem::Duplicate { name: Arc::clone(&spec.name) });
+            }
+            let kept = previous.and_then(|previous| previous.unchanged(&spec, same.is_some()));
+            match kept.map_or_else(|| Endpoint::build(spec, &resolvers, &roots).map(Arc::new), Ok) {
+                Ok(endpoint) => endpoints.push(endpoint),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let by_target = index(targets, count, &mut problems);
+        if problems.is_empty() { Ok(Self { endpoints, resolvers, by_target }) } else { Err(BuildError(problems)) }
+    }
+
+    fn unchanged(&self, spec: &EndpointSpec, same_resolvers: bool) -> Option<Arc<Endpoint>> {
+        let independent = matches!(spec.host, Host::Address(_));
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.spec() == spec)?;
+        (same_resolvers || independent).then(|| Arc::clone(endpoint))
+    }
+
+    /// Sends a request to the target of its warrant and waits for the head of the reply.
+    ///
+    /// Dropping the future cancels the request.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; [`SendError::may_have_executed`] tells whether another attempt may be a second execution.
+    pub async fn send(&self, warrant: Warrant, request: Cleared<UpstreamRequest>) -> Result<Reply, SendError> {
+        let target = warrant.target();
+        // The warrant is spent here, whatever comes of it.
+        let request = request.open(&warrant).map_err(SendError::WrongWarrant)?;
+        drop(warrant);
+        let endpoint = self.endpoint(target).ok_or(SendError::UnknownTarget { target })?;
+        endpoint.send(request).await
+    }
+
+    /// The endpoint that serves a target.
+    #[must_use]
+    pub fn endpoint(&self, target: TargetId) -> Option<&Arc<Endpoint>> {
+        let index = (*self.by_target.get(usize::try_from(target.0).ok()?)?)?;
+        self.endpoints.get(index)
+    }
+
+    /// All endpoints, in the order in which they were given.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// What the endpoints look like now, in the order in which they were given.
+    #[must_use]
+    pub fn status(&self) -> Vec<EndpointStatus> {
+        self.endpoints.iter().map(|endpoint| endpoint.status()).collect()
+    }
+
+    /// Begins the upkeep of every endpoint: closing old connections, warming up, probing.
+    ///
+    /// It spawns one task per endpoint, on the runtime that it is called on, which ends when the endpoint is dropped.
+    /// An endpoint that was taken over has its task already.
+    pub fn start(&self) {
+        for endpoint in &self.endpoints {
+            upkeep::start(endpoint);
+        }
+    }
+
+    /// Keeps no connection from now on: idle ones close now, the others when their replies end. For the end of the
+    /// process; an endpoint that a later fleet took over is drained as well. Requests still go through.
+    pub fn drain(&self) {
+        for endpoint in &self.endpoints {
+            endpoint.pool().drain();
+        }
+    }
+}
+
+fn index(targets: &[(TargetId, usize)], count: usize, problems: &mut Vec<BuildProblem>) -> Vec<Option<usize>> {
+    let mut by_target = Vec::new();
+    for &(target, endpoint) in targets {
+        let Ok(slot) = usize::try_from(target.0) else { continue };
+        if by_target.len() <= slot {
+            by_target.resize(slot + 1, None);
+        }
+        if endpoint >= count || by_target[slot].is_some() {
+            problems.push(BuildProblem::Target { target });
+        } else {
+            by_target[slot] = Some(endpoint);
+        }
+    }
+    by_target
+}

@@ -1,0 +1,53 @@
+//! Where bytes may go: resolve, verify, dial, TLS, pools, probes and credentials.
+//!
+//! **For.** [`Fleet::send`] takes a warrant and the request that was cleared for it, and gives the head and the byte
+//! stream of the upstream's answer, or a [`SendError`] that says how far the request came. This is the only crate of the
+//! gateway that opens outgoing sockets.
+//!
+//! **Promises.**
+//! - A socket is opened only to a [`Verified`] address. Only the judgement in `address.rs` makes one, out of what this
+//!   endpoint's own resolver answered; one address outside the declared ranges refuses the whole answer. What the
+//!   kernel then says it is connected to is compared again.
+//! - A request that was handed to a connection and came back unsent is tried once more on a fresh connection. Nothing
+//!   else is ever sent twice: after that the caller decides.
+//! - A reply's body holds its endpoint's in-flight permit. When it ends cleanly the connection is kept; when it is
+//!   dropped before, the upstream is told at once (HTTP/1 closes the connection, HTTP/2 resets the stream).
+//! - Connections, idle connections, their age, waiting times and requests in flight are bounded. Nothing queues: a full
+//!   endpoint answers [`SendError::Saturated`] so that the caller can go elsewhere.
+//! - Environment variables that name proxies, the hosts file and search domains are not read.
+//!
+//! **Does not do.** It does not follow CNAME chains or check routes yet: the evidence level of a connection is always
+//! [`Level::Address`]. It does not retry elsewhere, classify statuses or read bodies. It signs nothing yet.
+//!
+//! **Tasks.** Each connection is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it; so are the
+//! refresh of an expired resolution (one per lifetime of the answer) and the upkeep that [`Fleet::start`] begins. No task
+//! is spawned per request on HTTP/1.
+
+mod address;
+mod body;
+mod connect;
+mod connection;
+mod credentials;
+mod endpoint;
+mod error;
+mod fleet;
+mod issuer;
+mod pool;
+mod resolve;
+mod spec;
+mod status;
+mod tls;
+mod upkeep;
+
+pub use address::{LocalAddr, PrivateAddr, PublicAddr, Verified};
+pub use body::ReplyBody;
+pub use connect::{ConnectionProof, Level, Protocol, TlsProof};
+pub use credentials::{Credential, InvalidCredential, Secret};
+pub use endpoint::{Endpoint, Reply, UpstreamRequest};
+pub use error::{BodyError, Bound, BuildError, BuildProblem, NoPath, PathFault, Phase, SendError, TlsFault};
+pub use fleet::Fleet;
+pub use spec::{
+    ClientCertificate, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme, Servers, Timeouts,
+    TlsSpec,
+};
+pub use status::{Connections, Counts, EndpointStatus, LastError, ProbeReport, ResolutionReport};

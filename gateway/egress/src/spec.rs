@@ -1,0 +1,251 @@
+//! What the configuration says about an endpoint and a resolver, in the form that this crate works from.
+//!
+//! The values are compared over a reload: an endpoint whose specification did not change keeps its connections.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::credentials::Credential;
+
+/// One place that serves models, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSpec {
+    /// The name of its section in the configuration; unique in a fleet.
+    pub name: Arc<str>,
+    /// Plain HTTP, or HTTP over TLS.
+    pub scheme: Scheme,
+    /// The host of the endpoint's URL. It is resolved, and it is the name that the certificate must carry.
+    pub host: Host,
+    /// The TCP port.
+    pub port: u16,
+    /// What the upstream reads as `Host` or `:authority`, with the port where it is not the scheme's own.
+    pub authority: String,
+    /// The path of the endpoint's URL without a trailing `/`, for example `/v1`; empty for none.
+    pub base_path: String,
+    /// Which addresses it may have.
+    pub reach: Reach,
+    /// What its certificate must be, and ours.
+    pub tls: TlsSpec,
+    /// The header that identifies the gateway to it.
+    pub credential: Option<Credential>,
+    /// How long to wait for it.
+    pub timeouts: Timeouts,
+    /// Most requests in flight at once, counted until their replies end; `None` for no bound.
+    pub in_flight: Option<usize>,
+    /// The bounds of its connections.
+    pub pool: PoolSpec,
+    /// Whether to speak HTTP/2.
+    pub http2: Http2,
+    /// The active health probe, if there is one.
+    pub probe: Option<ProbeSpec>,
+}
+
+/// Whether TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS 1.2 or 1.3.
+    Https,
+}
+
+impl Scheme {
+    /// The name as it stands in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// The host of an endpoint's URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A name in ASCII (an international name in its `xn--` form), with or without the final dot.
+    Name(String),
+    /// An address, which needs no resolver but is judged like an answer.
+    Address(IpAddr),
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// How an endpoint is reached: which addresses it may have, and who may say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// On one's own network. Loopback and link-local addresses count only where a range lies inside theirs.
+    Local {
+        /// Every address of the answer must lie in one of these.
+        within: Vec<IpNet>,
+    },
+    /// A private endpoint of a cloud service.
+    PrivateLink {
+        /// The service, as the configuration names it (`azure-openai`, …). Not used yet.
+        service: String,
+        /// Every address of the answer must lie in one of these.
+        within: Vec<IpNet>,
+        /// The resolver to ask; without one, the resolver with the longest zone that holds the name.
+        resolver: Option<String>,
+    },
+    /// On the internet: every address must be a public one.
+    Public,
+}
+
+impl Reach {
+    /// The name as the configuration has it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Local { .. } => "local",
+            Self::PrivateLink { .. } => "private-link",
+            Self::Public => "public",
+        }
+    }
+
+    /// The declared ranges; none for [`Reach::Public`].
+    #[must_use]
+    pub fn within(&self) -> &[IpNet] {
+        match self {
+            Self::Local { within } | Self::PrivateLink { within, .. } => within,
+            Self::Public => &[],
+        }
+    }
+}
+
+/// What the endpoint's certificate must be, and what the gateway shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// Issuers to trust in place of the system's; `None` trusts the system's.
+    pub ca: Option<Vec<CertificateDer<'static>>>,
+    /// SHA-256 over the `SubjectPublicKeyInfo` of the end-entity certificate; any of them will do, none means no pin.
+    pub pin: Vec<[u8; 32]>,
+    /// The certificate that the gateway shows when it is asked.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Whether to offer the hybrid post-quantum key exchange; default true.
+    ///
+    /// It makes the first message larger than one packet, and some firewalls drop that.
+    pub post_quantum: bool,
+}
+
+impl Default for TlsSpec {
+    fn default() -> Self {
+        Self { ca: None, pin: Vec::new(), client_certificate: None, post_quantum: true }
+    }
+}
+
+/// A certificate chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// End entity first, without the root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the first certificate.
+    pub key: Arc<PrivateKeyDer<'static>>,
+}
+
+/// How long to wait, each with its own error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For resolution, TCP and TLS together; default 5 s.
+    pub connect: Duration,
+    /// From the hand-over of the request to the head of the answer; default 300 s.
+    ///
+    /// A reply that is not streamed begins when the model has written all of it, so this is long.
+    pub first_byte: Duration,
+    /// Between two pieces of the body, while the caller is waiting for one; default 120 s.
+    pub idle: Duration,
+    /// From the call of `send` to the end of the body; default 900 s.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(300),
+            idle: Duration::from_secs(120),
+            total: Duration::from_secs(900),
+        }
+    }
+}
+
+/// The bounds of an endpoint's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// Most connections open or being opened; default 4096. On HTTP/1 this bounds the requests in flight as well.
+    pub max_connections: usize,
+    /// Most connections kept without a request; default 256.
+    pub max_idle: usize,
+    /// Age at which a connection gets no further request; default 600 s, minus up to a tenth so that connections that
+    /// were opened together are not closed together.
+    pub max_lifetime: Duration,
+    /// Time without a request after which a connection is closed; default 60 s. A server that announces a shorter
+    /// `Keep-Alive: timeout` is believed.
+    pub idle_time: Duration,
+    /// Connections to keep open in advance; default 0. [`crate::Fleet::start`] begins it.
+    pub warm: usize,
+}
+
+impl Default for PoolSpec {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_idle: 256,
+            max_lifetime: Duration::from_secs(600),
+            idle_time: Duration::from_secs(60),
+            warm: 0,
+        }
+    }
+}
+
+/// Whether to speak HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2 {
+    /// Over TLS what the server chooses (ALPN `h2`, `http/1.1`); HTTP/1.1 without TLS.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// Always; without TLS with prior knowledge (RFC 9113 section 3.3).
+    PriorKnowledge,
+}
+
+/// An active health probe: a `GET` whose answer is kept for the routing and the status page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSpec {
+    /// The path from the root of the host (not below the base path), for example `/health`.
+    pub path: String,
+    /// Time between two probes.
+    pub interval: Duration,
+}
+
+/// A DNS resolver and the zones that it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolverSpec {
+    /// The name of its section in the configuration.
+    pub name: Arc<str>,
+    /// The zones it is asked for, and no other; `.` is every name.
+    pub zones: Vec<String>,
+    /// Whom to ask, over UDP and over TCP where the answer is truncated.
+    pub servers: Servers,
+}
+
+/// Whom a resolver asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// These, in this order.
+    Listed(Vec<SocketAddr>),
+    /// The operating system's name servers; only for endpoints with [`Reach::Public`].
+    System,
+}

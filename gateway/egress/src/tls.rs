@@ -1,0 +1,208 @@
+//! TLS towards endpoints: whom to trust, which key to insist on, and how a handshake failed.
+//!
+//! aws-lc-rs is passed to every builder, so that no process-wide default decides. A configuration is built once per
+//! endpoint and holds its session tickets: endpoints never share trust, pins or sessions.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, NamedGroup, OtherError, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::error::TlsFault;
+use crate::spec::{EndpointSpec, Host, Http2, TlsSpec};
+
+/// Loads the system's roots at most once per build of a fleet, and only if an endpoint needs them.
+#[derive(Default)]
+pub(crate) struct SystemRoots(OnceLock<Arc<RootCertStore>>);
+
+impl SystemRoots {
+    fn get(&self) -> Arc<RootCertStore> {
+        let load = || {
+            let mut roots = RootCertStore::empty();
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                tracing::warn!(%error, "a system root certificate could not be read");
+            }
+            // Old roots in a form that webpki does not read are common and not a reason to refuse the rest.
+            let (_, unread) = roots.add_parsable_certificates(found.certs);
+            if unread > 0 {
+                tracing::debug!(unread, "some system root certificates were left out");
+            }
+            Arc::new(roots)
+        };
+        Arc::clone(self.0.get_or_init(load))
+    }
+}
+
+/// Builds an endpoint's client configuration, or says what is wrong with its settings.
+pub(crate) fn client_config(spec: &TlsSpec, http2: Http2, system: &SystemRoots) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(crypto(spec.post_quantum));
+    let roots = match &spec.ca {
+        Some(issuers) => {
+            let mut roots = RootCertStore::empty();
+            for issuer in issuers {
+                roots.add(issuer.clone()).map_err(|error| format!("an issuer cannot be used: {error}"))?;
+            }
+            Arc::new(roots)
+        }
+        None => system.get(),
+    };
+    let webpki = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+        .build()
+        .map_err(|_| "there is no root certificate to trust; name one with `tls = { ca = … }`".to_owned())?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = if spec.pin.is_empty() {
+        builder.with_webpki_verifier(webpki)
+    } else {
+        let pinned = Arc::new(Pinned { webpki, pins: spec.pin.clone() });
+        builder.dangerous().with_custom_certificate_verifier(pinned)
+    };
+    let mut config = match &spec.client_certificate {
+        Some(own) => builder
+            .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
+            .map_err(|error| format!("the client certificate cannot be used: {error}"))?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = match http2 {
+        Http2::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Http2::Off => vec![b"http/1.1".to_vec()],
+        Http2::PriorKnowledge => vec![b"h2".to_vec()],
+    };
+    Ok(Arc::new(config))
+}
+
+/// The name that the certificate must carry.
+pub(crate) fn server_name(spec: &EndpointSpec) -> Result<ServerName<'static>, String> {
+    match &spec.host {
+        Host::Address(address) => Ok(ServerName::from(*address)),
+        Host::Name(name) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a name for a certificate"))
+        }
+    }
+}
+
+fn crypto(post_quantum: bool) -> CryptoProvider {
+    let mut provider = provider::default_provider();
+    if !post_quantum {
+        provider.kx_groups.retain(|group| !is_post_quantum(group.name()));
+    }
+    provider
+}
+
+fn is_post_quantum(group: NamedGroup) -> bool {
+    matches!(
+        group,
+        NamedGroup::X25519MLKEM768
+            | NamedGroup::secp256r1MLKEM768
+            | NamedGroup::MLKEM512
+            | NamedGroup::MLKEM768
+            | NamedGroup::MLKEM1024
+    )
+}
+
+/// The usual verification, and then the pin. A pin never replaces the chain, the name or the dates.
+#[derive(Debug)]
+struct Pinned {
+    webpki: Arc<WebPkiServerVerifier>,
+    pins: Vec<[u8; 32]>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the key of the certificate is not one of the pinned keys")]
+struct PinMismatch;
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+        let seen = digest(&SHA256, &key);
+        if self.pins.iter().any(|pin| pin.as_slice() == seen.as_ref()) {
+            return Ok(verified);
+        }
+        Err(CertificateError::Other(OtherError(Arc::new(PinMismatch))).into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.webpki.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.webpki.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+/// Says what kind of failure a handshake ended with.
+pub(crate) fn fault(error: &io::Error) -> TlsFault {
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                TlsFault::Closed
+            }
+            _ => TlsFault::Protocol,
+        };
+    };
+    match error {
+        Error::InvalidCertificate(reason) => certificate_fault(reason),
+        Error::AlertReceived(_) => TlsFault::Alert,
+        Error::NoApplicationProtocol => TlsFault::NoCommonProtocol,
+        _ => TlsFault::Protocol,
+    }
+}
+
+fn certificate_fault(reason: &CertificateError) -> TlsFault {
+    match reason {
+        // A root of the right name with another key fails at the signature.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => TlsFault::NotValidNow,
+        CertificateError::Revoked => TlsFault::Revoked,
+        CertificateError::Other(OtherError(inner)) if inner.is::<PinMismatch>() => TlsFault::PinMismatch,
+        _ => TlsFault::BadCertificate,
+    }
+}
+
+/// Lower-case hex of the SHA-256 of a certificate.
+pub(crate) fn fingerprint(certificate: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(64);
+    for byte in digest(&SHA256, certificate).as_ref() {
+        write!(text, "{byte:02x}").expect("writing into a String cannot fail");
+    }
+    text
+}

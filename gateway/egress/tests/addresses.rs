@@ -1,0 +1,222 @@
+//! Where a name leads, and where it may not.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use egress::{BuildProblem, EndpointSpec, Fleet, PathFault, Reach, ResolverSpec, SendError, Servers};
+
+use crate::world::{Dns, TARGET, answering, endpoint, fleet, fleet_with, named, ok, pass, read, send, until};
+
+fn fault(error: &SendError) -> Option<PathFault> {
+    match error {
+        SendError::NoPrivatePath(path) => Some(path.fault),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_by_its_zones_resolver_and_the_record_says_so() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+
+    let reply = send(&fleet).await.unwrap();
+
+    assert_eq!((reply.connection.peer, &*reply.connection.resolved_by), (upstream.address, "corp"));
+    let report = fleet.status()[0].last_resolution.clone().unwrap();
+    assert_eq!(report.addresses, [Ipv4Addr::LOCALHOST]);
+    assert!(report.refused.is_none());
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_an_address_outside_the_ranges_is_not_dialled() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["10.0.0.0/8"]), dns.resolver());
+
+    let error = send(&fleet).await.unwrap_err();
+
+    assert_eq!(fault(&error), Some(PathFault::Outside));
+    assert_eq!(
+        error.to_string(),
+        "endpoint `gpu-1`: `gpu-1.internal` resolved to 127.0.0.1, which is outside the declared ranges 10.0.0.0/8"
+    );
+    assert_eq!(upstream.accepted(), 0);
+    assert!(fleet.status()[0].last_resolution.clone().unwrap().refused.is_some());
+}
+
+#[tokio::test]
+async fn one_bad_address_of_either_family_denies_the_good_ones_too() {
+    for bad in ["203.0.113.9", "2001:db8::1", "169.254.169.254", "::ffff:203.0.113.9"] {
+        let upstream = answering(ok).await;
+        let dns = Dns::start(&["127.0.0.1", bad]).await;
+        let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+
+        let error = send(&fleet).await.unwrap_err();
+
+        assert!(fault(&error).is_some(), "{bad}: {error:?}");
+        assert_eq!(upstream.accepted(), 0, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_literal_address_outside_the_ranges_is_not_dialled() {
+    let upstream = answering(ok).await;
+    let elsewhere = EndpointSpec {
+        reach: Reach::Local { within: vec!["192.168.0.0/16".parse().unwrap()] },
+        ..endpoint(upstream.address)
+    };
+    let public = EndpointSpec { reach: Reach::Public, ..endpoint(upstream.address) };
+
+    for (spec, expected) in [(elsewhere, PathFault::Outside), (public, PathFault::NotPublic)] {
+        let error = send(&fleet(spec)).await.unwrap_err();
+        assert_eq!(fault(&error), Some(expected));
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[tokio::test]
+async fn localhost_needs_no_resolver() {
+    let upstream = answering(ok).await;
+    let fleet = fleet(named("localhost", upstream.address.port(), &["127.0.0.0/8"]));
+
+    let reply = send(&fleet).await.unwrap();
+
+    assert_eq!(&*reply.connection.resolved_by, "localhost");
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_and_a_resolver_without_an_answer_are_told_apart() {
+    let dns = Dns::start(&[]).await;
+    let silent = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mut dead = dns.resolver();
+    dead.servers = Servers::Listed(vec![silent.local_addr().unwrap()]);
+
+    let unknown = send(&fleet_with(named("gpu-1.internal", 80, &["127.0.0.0/8"]), dns.resolver())).await.unwrap_err();
+    let unanswered = send(&fleet_with(named("gpu-1.internal", 80, &["127.0.0.0/8"]), dead)).await.unwrap_err();
+
+    assert_eq!(fault(&unknown), Some(PathFault::NoAddress), "{unknown}");
+    assert_eq!(fault(&unanswered), Some(PathFault::Resolver), "{unanswered}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_dropped_when_its_address_is_no_longer_verified() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+    read(send(&fleet).await.unwrap()).await;
+    let in_flight = send(&fleet).await.unwrap();
+    assert_eq!(upstream.accepted(), 1);
+
+    // Nothing listens at the new address's port.
+    dns.now_answers(&["127.0.0.2"]);
+    fleet.endpoints()[0].look_again().await;
+    read(in_flight).await;
+    let error = send(&fleet).await.unwrap_err();
+
+    assert!(matches!(error, SendError::Connect { refused: true, .. }), "{error:?}");
+    let connections = fleet.status()[0].connections;
+    assert_eq!((connections.open, connections.generation), (0, 1));
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_away_takes_its_kept_connections_with_it() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+    read(send(&fleet).await.unwrap()).await;
+
+    dns.now_answers(&[]);
+    fleet.endpoints()[0].look_again().await;
+    let error = send(&fleet).await.unwrap_err();
+
+    assert_eq!(fault(&error), Some(PathFault::NoAddress), "{error}");
+    assert_eq!(error.to_string(), "endpoint `gpu-1`: resolver `corp` knows no address of `gpu-1.internal`");
+    assert_eq!(fleet.status()[0].connections.open, 0);
+}
+
+#[tokio::test]
+async fn a_resolver_that_fails_leaves_kept_connections_alone_and_opens_no_new_ones() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+    read(send(&fleet).await.unwrap()).await;
+
+    dns.fails_now();
+    fleet.endpoints()[0].look_again().await;
+    let kept = send(&fleet).await.unwrap();
+    let error = send(&fleet).await.unwrap_err();
+
+    assert_eq!(read(kept).await, "ok");
+    assert_eq!(fault(&error), Some(PathFault::Resolver), "{error}");
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_request_after_the_answers_lifetime_has_the_addresses_looked_at_again() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+    read(send(&fleet).await.unwrap()).await;
+    let before = fleet.status()[0].last_resolution.clone().unwrap().at;
+    pass(Duration::from_secs(11)).await;
+
+    read(send(&fleet).await.unwrap()).await;
+
+    until(|| fleet.status()[0].last_resolution.clone().unwrap().at > before).await;
+    assert_eq!(upstream.accepted(), 1);
+}
+
+fn problem(spec: EndpointSpec, resolvers: Vec<ResolverSpec>) -> BuildProblem {
+    Fleet::build(vec![spec], resolvers, &[(TARGET, 0)], None).unwrap_err().0.remove(0)
+}
+
+#[tokio::test]
+async fn a_name_in_no_zone_is_refused_with_the_remedy() {
+    let dns = Dns::start(&["127.0.0.1"]).await;
+
+    let problem = problem(named("gpu-1.elsewhere", 80, &["10.0.0.0/8"]), vec![dns.resolver()]);
+
+    assert!(matches!(problem, BuildProblem::NoZone { .. }), "{problem:?}");
+    assert!(problem.to_string().contains("add a zone that holds it"), "{problem}");
+}
+
+#[tokio::test]
+async fn the_named_resolver_must_have_the_zone() {
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let reach = |resolver: &str| Reach::PrivateLink {
+        service: "azure-openai".to_owned(),
+        within: vec!["10.0.0.0/8".parse().unwrap()],
+        resolver: Some(resolver.to_owned()),
+    };
+
+    for (host, resolver) in [("x.internal", "hub"), ("x.elsewhere", "corp")] {
+        let spec = EndpointSpec { reach: reach(resolver), ..named(host, 443, &[]) };
+        let problem = problem(spec, vec![dns.resolver()]);
+        assert!(matches!(problem, BuildProblem::WrongResolver { .. }), "{problem:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_systems_name_servers_do_not_decide_for_private_endpoints() {
+    let system = ResolverSpec { name: "system".into(), zones: vec![".".to_owned()], servers: Servers::System };
+
+    let found = problem(named("gpu-1.internal", 80, &["10.0.0.0/8"]), vec![system]);
+
+    // A machine without name servers refuses one step earlier.
+    assert!(matches!(found, BuildProblem::SystemResolver { .. } | BuildProblem::Resolver { .. }), "{found:?}");
+}
+
+#[tokio::test]
+async fn the_longest_zone_wins() {
+    let upstream = answering(ok).await;
+    let (wide, close) = (Dns::start(&["203.0.113.9"]).await, Dns::start(&["127.0.0.1"]).await);
+    let close_spec = ResolverSpec { name: "close".into(), zones: vec!["eu.internal".into()], ..close.resolver() };
+    let specs = vec![wide.resolver(), close_spec];
+
+    let spec = named("gpu-1.eu.internal", upstream.address.port(), &["127.0.0.0/8"]);
+    let fleet = Fleet::build(vec![spec], specs, &[(TARGET, 0)], None).unwrap();
+
+    assert_eq!(&*send(&fleet).await.unwrap().connection.resolved_by, "close");
+}
