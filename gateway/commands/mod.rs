@@ -1,0 +1,80 @@
+//! One file a verb.
+
+mod check;
+mod demo;
+mod discover;
+mod keys;
+mod schema;
+mod serve;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The private-endpoint AI gateway.
+#[derive(Parser)]
+#[command(name = "causeway", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Arguments),
+    /// Run everything on this machine, no account needed: a gateway, a stand-in GPU server and two stand-in clouds.
+    Demo(demo::Arguments),
+    /// Read and check a configuration offline; exit 1 with every mistake.
+    Check(check::Arguments),
+    /// Make API keys and digests.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+struct ConfigPath {
+    /// A TOML file, or a folder of `*.toml` files.
+    #[arg(long, value_name = "PATH")]
+    config: PathBuf,
+}
+
+/// How the log is written to standard error.
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// One JSON object a line, for collectors.
+    Json,
+    /// A readable line.
+    Line,
+}
+
+impl From<LogFormat> for telemetry::log::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Json => Self::Json,
+            LogFormat::Line => Self::Line,
+        }
+    }
+}
+
+/// Runs the command and gives the process's exit code.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Keys(command) => keys::run(&command),
+        Command::Schema(arguments) => schema::run(&arguments),
+    }
+}
+
+/// The answer is no.
+const NO: u8 = 1;
+
+/// It could not be found out.
+const UNKNOWN: u8 = 3;

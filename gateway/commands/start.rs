@@ -1,0 +1,88 @@
+//! From a configuration to a gateway that can serve: what `serve` and `demo` have in common.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use server::configuration::{self, Compiled, Mistakes};
+use server::gateway::Gateway;
+use server::load;
+use server::snapshot::{Snapshot, SnapshotError};
+use telemetry::audit::{AdminEvent, AuditError, AuditLog};
+use telemetry::metrics::Metrics;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// The documents have mistakes.
+    #[error("{0}")]
+    Mistakes(#[from] Mistakes),
+    /// What the documents name cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The audit log cannot be opened, and nothing is served without it.
+    #[error("{}", with_source(.0))]
+    Audit(#[from] AuditError),
+    /// A listener's certificate cannot be used.
+    #[error(transparent)]
+    Door(#[from] server::run::DoorError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] server::run::LifecycleError),
+    /// Neither a configuration nor anything on this machine.
+    #[error(
+        "nothing to serve: no local server answers and no cloud is approved; write a configuration and name it with --config, or try `causeway demo`"
+    )]
+    NothingFound,
+    /// A folder or a file cannot be used.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+fn with_source(error: &AuditError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Reads the configuration at `path` and builds the gateway.
+pub(super) async fn gateway(path: &Path) -> Result<Arc<Gateway>, StartError> {
+    let compiled = configuration::load(path, &load::options(SystemTime::now()))?;
+    build(&compiled, "start").await
+}
+
+/// Builds the gateway from a configuration that was checked, and opens its audit log.
+pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gateway>, StartError> {
+    let metrics = Metrics::new();
+    let snapshot = Snapshot::build(compiled, None, &metrics)?;
+    let folder: PathBuf = compiled.state_folder.join("audit");
+    std::fs::create_dir_all(&folder)?;
+    let audit = AuditLog::open(&folder, &origin(), SystemTime::now())?;
+    let gateway = Gateway::new(snapshot, audit, metrics);
+    let snapshot = gateway.snapshot();
+    let event = AdminEvent {
+        at: SystemTime::now(),
+        action,
+        actor: "process",
+        done: true,
+        configuration: Some(&snapshot.hash),
+        detail: "",
+    };
+    gateway.audit.admin(&event).await?;
+    Ok(gateway)
+}
+
+/// The audit log's origin: this host's name, in the characters that an origin may have.
+fn origin() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let kept: String = name
+        .trim()
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' })
+        .take(64)
+        .collect();
+    let kept = kept.trim_start_matches(['-', '.']);
+    if kept.is_empty() { "gateway".to_owned() } else { kept.to_owned() }
+}

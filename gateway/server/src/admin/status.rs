@@ -1,0 +1,111 @@
+//! `/api/status`: what runs, since when, on which configuration, and what is wrong.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use egress::EndpointStatus;
+use routing::Standing;
+
+use crate::gateway::Gateway;
+use crate::run::Reloader;
+
+/// Takes over the figures that are not counted where they arise; called before the metrics are rendered.
+pub(super) fn gauge(gateway: &Gateway) {
+    let snapshot = gateway.snapshot();
+    gateway.metrics.set_audit(&gateway.audit.status());
+    let process = gateway.metrics.process();
+    process.in_flight().set(i64::from(snapshot.admission.in_flight()));
+    process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
+    let now = std::time::Instant::now();
+    let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
+    for target in snapshot.targets() {
+        let out = matches!(target.health.lock().standing(now), Standing::Ejected { .. } | Standing::Probing { .. });
+        *ejected.entry(&target.endpoint).or_default() += i64::from(out);
+    }
+    for target in snapshot.targets() {
+        target.metrics.ejected().set(ejected.get(&*target.endpoint).copied().unwrap_or_default());
+    }
+    for status in snapshot.fleet.status() {
+        if let Some(target) = snapshot.targets().find(|target| *target.endpoint == *status.name) {
+            let (open, idle) = (status.connections.open, status.connections.idle);
+            target.metrics.open_connections().set(i64::try_from(open).unwrap_or(i64::MAX));
+            target.metrics.idle_connections().set(i64::try_from(idle).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
+    let snapshot = gateway.snapshot();
+    let audit = gateway.audit.status();
+    let last = reloader.map(Reloader::last);
+    let now = SystemTime::now();
+    let now_instant = std::time::Instant::now();
+    let targets: Vec<Value> = snapshot
+        .targets()
+        .map(|target| {
+            let standing = target.health.lock().standing(now_instant);
+            json!({ "target": target.name, "provider": target.dialect.name(), "standing": standing.name() })
+        })
+        .collect();
+    let apps: Vec<Value> = snapshot
+        .apps()
+        .map(|app| {
+            let totals = app.book.totals();
+            json!({
+                "app": app.name,
+                "team": app.team,
+                "requests": totals.requests,
+                "open": totals.open,
+                "tokens": { "input": totals.settled_input.0, "output": totals.settled_output.0,
+                            "unknown": totals.settled_unknown.0, "reserved": totals.reserved.0 },
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "phase": format!("{:?}", gateway.phase()).to_lowercase(),
+        "configuration": {
+            "hash": snapshot.hash,
+            "policy": snapshot.policy_hash,
+            "loaded_at": stamp(snapshot.loaded),
+            "age_seconds": now.duration_since(snapshot.loaded).map_or(0, |age| age.as_secs()),
+            "degraded": last.as_ref().is_some_and(|last| last.refused.is_some()),
+            "from_last_good": last.as_ref().is_some_and(|last| last.from_last_good),
+            "last_reload": last.as_ref().map(|last| json!({ "at": stamp(last.at), "refused": last.refused })),
+            "not_enforced_yet": snapshot.notes,
+        },
+        "audit": {
+            "file": gateway.audit.file(),
+            "epoch": gateway.audit.epoch(),
+            "entries": audit.entries,
+            "open": audit.open,
+            "errors": audit.errors,
+            "lost": audit.lost,
+            "failing": audit.failing,
+        },
+        "in_flight": snapshot.admission.in_flight(),
+        "endpoints": snapshot.fleet.status().iter().map(endpoint).collect::<Vec<_>>(),
+        "targets": targets,
+        "apps": apps,
+    })
+}
+
+fn stamp(at: SystemTime) -> String {
+    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+}
+
+fn endpoint(status: &EndpointStatus) -> Value {
+    json!({
+        "endpoint": status.name,
+        "reach": status.reach,
+        "in_flight": status.in_flight,
+        "connections": { "open": status.connections.open, "idle": status.connections.idle },
+        "last_error": status.last_error.as_ref().map(|error| json!({ "at": stamp(error.at), "message": error.message })),
+        "resolution": status.last_resolution.as_ref().map(|resolution| format!("{resolution:?}")),
+        "probe": status.last_probe.as_ref().map(|probe| format!("{probe:?}")),
+    })
+}

@@ -1,0 +1,182 @@
+//! `[listen]`, `[admin]`, `[health]` and `[state]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::compile::{ListenConfig, ListenTlsConfig};
+use super::super::document::{Document, Listen, ListenTls};
+use super::super::mistakes::MistakeKind;
+use super::super::network::Network;
+use super::super::report::quote;
+use super::super::tree::{Cursor, Mark};
+use super::Check;
+
+/// The listeners and the state folder.
+pub(super) struct Listeners {
+    pub(super) listen: ListenConfig,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) health: Option<SocketAddr>,
+    pub(super) state_folder: PathBuf,
+}
+
+impl Check<'_> {
+    pub(super) fn listeners(&mut self, document: &Document) -> Option<Listeners> {
+        let listen = self.required("listen", document.listen.as_ref()).and_then(|listen| self.listen(listen));
+        let state = self.required("state", document.state.as_ref());
+        let state_folder = state.and_then(|state| self.state_folder(&state.folder));
+        let admin = document.admin.as_ref().and_then(|admin| self.admin(&admin.address));
+        let health_at = self.root.at("health").at("address");
+        let health =
+            document.health.as_ref().and_then(|health| self.address(health_at, "health.address", &health.address));
+        let taken = [("listen", listen.as_ref().map(|listen| listen.address)), ("admin", admin), ("health", health)];
+        self.distinct(taken);
+        Some(Listeners { listen: listen?, admin, health, state_folder: state_folder? })
+    }
+
+    fn required<'d, T>(&mut self, section: &str, found: Option<&'d T>) -> Option<&'d T> {
+        if found.is_none() && self.walked.is_whole(section, "") && !self.root.at(section).exists() {
+            let message = format!("the document has no `[{section}]`, which is required");
+            self.report.mistake(MistakeKind::Form, self.root.mark(), message);
+        }
+        found
+    }
+
+    fn state_folder(&mut self, folder: &str) -> Option<PathBuf> {
+        let at = self.root.at("state").at("folder");
+        if folder.is_empty() {
+            self.wrong(at.mark(), "`state.folder` is empty", "name a folder that the gateway may write to");
+            return None;
+        }
+        Some(self.path(at.mark(), folder))
+    }
+
+    fn admin(&mut self, address: &str) -> Option<SocketAddr> {
+        let at = self.root.at("admin").at("address");
+        let address = self.address(at, "admin.address", address)?;
+        if !address.ip().is_loopback() {
+            let message =
+                format!("`admin.address` {address} is reachable from other machines, and no admin identity exists yet");
+            let remedy = format!("write `127.0.0.1:{}`; `[health]` serves probes to others", address.port());
+            self.report.mend(MistakeKind::NotEnforced, at.mark(), message, remedy);
+        }
+        Some(address)
+    }
+
+    fn address(&mut self, at: Cursor<'_>, setting: &str, text: &str) -> Option<SocketAddr> {
+        let address = text.parse::<SocketAddr>().ok();
+        if address.is_none() {
+            let message = format!("`{setting}` is {}, which is no address with a port", quote(text));
+            self.wrong(at.mark(), message, "write it as `127.0.0.1:8443` or `[::1]:8443`");
+        }
+        address
+    }
+
+    /// Two listeners on one port would refuse to start, and one of them might be found where the other belongs.
+    fn distinct(&mut self, listeners: [(&str, Option<SocketAddr>); 3]) {
+        let overlap = |a: SocketAddr, b: SocketAddr| {
+            let meets = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+            a.port() == b.port() && a.port() != 0 && meets
+        };
+        for (index, (later, address)) in listeners.iter().enumerate() {
+            let earlier = listeners
+                .iter()
+                .take(index)
+                .find(|(_, other)| address.zip(*other).is_some_and(|(address, other)| overlap(address, other)));
+            if let Some((earlier, _)) = earlier {
+                let mark = self.root.at(later).at("address").mark();
+                let message = format!("`{later}.address` meets `{earlier}.address`");
+                self.wrong(mark, message, "give each listener a port of its own");
+            }
+        }
+    }
+
+    fn listen(&mut self, listen: &Listen) -> Option<ListenConfig> {
+        let at = self.root.at("listen");
+        let address = self.address(at.at("address"), "listen.address", &listen.address);
+        if let Some(address) = address.filter(|address| !address.ip().is_loopback() && !at.at("tls").exists()) {
+            let message =
+                format!("`listen.address` {address} is reachable from other machines, and `[listen]` has no `tls`");
+            self.wrong(at.at("address").mark(), message, "add `tls`, or write a loopback address");
+        }
+        let tls = listen.tls.as_ref().map(|tls| self.listen_tls(tls));
+        let proxy_protocol_from = self.networks(
+            at.at("proxy_protocol_from"),
+            "listen.proxy_protocol_from",
+            listen.proxy_protocol_from.as_deref().unwrap_or_default(),
+        );
+        let max_body_bytes = listen.max_body_bytes.unwrap_or(33_554_432);
+        let max_buffered_bytes = listen.max_buffered_bytes.unwrap_or(536_870_912);
+        if max_buffered_bytes < max_body_bytes {
+            let place = if listen.max_buffered_bytes.is_some() { "max_buffered_bytes" } else { "max_body_bytes" };
+            let message = format!(
+                "`listen.max_body_bytes` {max_body_bytes} is more than `listen.max_buffered_bytes` {max_buffered_bytes}"
+            );
+            self.wrong(at.at(place).mark(), message, "a body must fit into what may be held at once");
+        }
+        let timeouts = listen.timeouts.clone().unwrap_or_default();
+        let time = |value: Option<u64>, default: u64| Duration::from_millis(value.unwrap_or(default));
+        Some(ListenConfig {
+            address: address?,
+            tls: tls.flatten(),
+            proxy_protocol_from: proxy_protocol_from?,
+            handshake_timeout: time(timeouts.handshake_ms, 10_000),
+            header_timeout: time(timeouts.header_ms, 10_000),
+            body_timeout: time(timeouts.body_ms, 60_000),
+            idle_timeout: time(timeouts.idle_ms, 75_000),
+            drain_timeout: time(timeouts.drain_ms, 900_000),
+            stream_comment: time(listen.stream_comment_ms, 15_000),
+            max_body_bytes,
+            max_buffered_bytes,
+            max_in_flight: listen.max_in_flight.unwrap_or(4_096),
+            max_connections: listen.max_connections.unwrap_or(16_384),
+        })
+    }
+
+    fn listen_tls(&mut self, tls: &ListenTls) -> Option<ListenTlsConfig> {
+        let at = self.root.at("listen").at("tls");
+        let (certificate, key) = self.identity(
+            (at.at("certificate"), "listen.tls.certificate", &tls.certificate),
+            (at.at("key"), "listen.tls.key", &tls.key),
+        );
+        let client_ca =
+            tls.client_ca.as_ref().map(|ca| self.authorities(at.at("client_ca"), "listen.tls.client_ca", ca));
+        let crl = tls.crl.as_ref().map(|crl| self.revocations(at.at("crl"), "listen.tls.crl", crl));
+        if crl.is_some() && client_ca.is_none() {
+            let message = "`listen.tls.crl` has no effect without `client_ca`";
+            self.wrong(at.at("crl").mark(), message, "add `client_ca`, or leave it out");
+        }
+        let client_ca = client_ca.map_or(Some(None), |found| found.map(Some))?;
+        let crl = crl.map_or(Some(None), |found| found.map(Some))?;
+        Some(ListenTlsConfig { certificate: certificate?, key: key?, client_ca, crl })
+    }
+
+    /// Reads a list of networks; `None` where one of them is wrong.
+    pub(super) fn networks(&mut self, at: Cursor<'_>, setting: &str, texts: &[String]) -> Option<Vec<Network>> {
+        let mut networks = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let mark = at.item(index).mark();
+            match Network::parse(text) {
+                Ok(network) => {
+                    self.not_everything(mark, setting, network);
+                    networks.push(network);
+                }
+                Err((message, remedy)) => self.wrong(mark, format!("`{setting}`: {} {message}", quote(text)), remedy),
+            }
+        }
+        self.no_repeats(at, setting, texts, |text| quote(text));
+        (networks.len() == texts.len()).then_some(networks)
+    }
+
+    /// A range of all addresses would turn a check into a word.
+    fn not_everything(&mut self, mark: Mark, setting: &str, network: Network) {
+        let least = if network.address.is_ipv4() { 8 } else { 7 };
+        if network.prefix == 0 {
+            let message = format!("`{setting}`: `{network}` holds every address there is, so nothing would be checked");
+            self.wrong(mark, message, "name the networks that are meant");
+        } else if network.prefix < least {
+            let message = format!("`{setting}`: `{network}` is wider than any private network");
+            self.warn(mark, message, "name the networks that are meant");
+        }
+    }
+}

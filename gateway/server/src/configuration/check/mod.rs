@@ -1,0 +1,156 @@
+//! What the values of a document mean, and whether they fit together.
+//!
+//! Each file here checks one topic and builds its plain values as it goes. A value that is wrong is reported and left
+//! out; the document is then refused, so the rest is only looked at to report it in the same run.
+
+mod apps;
+mod endpoints;
+mod keys;
+mod listeners;
+mod material;
+mod models;
+mod policy;
+mod reach;
+mod resolvers;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::compile::{Compiled, LoadOptions};
+
+use super::mistakes::{MistakeKind, NoteKind, remedy_for};
+use super::read::Tree;
+use super::report::{Report, quote};
+use super::sources::Sources;
+use super::tree::{Cursor, Mark};
+use super::walk::Walked;
+
+/// Checks what the values mean; `None` where something is wrong.
+pub(super) fn check(
+    sources: &Sources,
+    tree: &Tree,
+    walked: &Walked,
+    options: &LoadOptions<'_>,
+    report: &mut Report,
+) -> Option<Compiled> {
+    let root = tree.root();
+    let mut check = Check { sources, root, walked, options, report, material: BTreeSet::new() };
+    let document = &walked.document;
+    check.names();
+    let listeners = check.listeners(document);
+    let zones = check.resolvers(document);
+    let permissions = check.policy(document);
+    let endpoints = check.endpoints(document, &zones, &permissions);
+    let (targets, models) = check.models(document, &permissions);
+    let apps = check.apps(document);
+    check.data(document);
+    let keys = check.keys(document);
+    let Check { material, .. } = check;
+    let listeners = listeners?;
+    let file = |file: &super::sources::Source| (file.path.clone(), file.hash());
+    Some(Compiled {
+        listen: listeners.listen,
+        admin: listeners.admin,
+        health: listeners.health,
+        state_folder: listeners.state_folder,
+        resolvers: zones.resolvers,
+        endpoints,
+        targets,
+        models,
+        apps,
+        keys,
+        hash: sources.hash(),
+        sources: sources.files.iter().map(file).collect(),
+        material,
+        notes: Vec::new(),
+        document: document.clone(),
+    })
+}
+
+/// What the checks look at and report to.
+struct Check<'a> {
+    sources: &'a Sources,
+    root: Cursor<'a>,
+    walked: &'a Walked,
+    options: &'a LoadOptions<'a>,
+    report: &'a mut Report,
+    material: BTreeSet<PathBuf>,
+}
+
+impl<'a> Check<'a> {
+    /// The place of `[section.name]`.
+    fn place(&self, section: &str, name: &str) -> Cursor<'a> {
+        self.root.at(section).at(name)
+    }
+
+    /// Every name that a section defines, also where its definition has a mistake.
+    fn defined(&self, section: &str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        self.root.at(section).keys()
+    }
+
+    fn is_defined(&self, section: &str, name: &str) -> bool {
+        self.defined(section).any(|defined| defined == name)
+    }
+
+    /// The index that `name` has in the compiled list of its section, which is sorted by name as the tree is.
+    fn index_of(&self, section: &str, name: &str) -> Option<usize> {
+        self.defined(section).position(|defined| defined == name)
+    }
+
+    /// A name that is not defined: `who` names it, as in "model `chat`".
+    fn dangling(&mut self, mark: Mark, who: &str, section: &str, name: &str) {
+        if !self.walked.is_whole(section, "") {
+            return;
+        }
+        let remedy = remedy_for(name, self.defined(section), format!("define `[{section}.{name}]`"));
+        let message = format!("{who} names {section} {}, which is not defined", quote(name));
+        self.report.mend(MistakeKind::Reference, mark, message, remedy);
+    }
+
+    fn wrong(&mut self, mark: Mark, message: impl Into<String>, remedy: impl Into<String>) {
+        self.report.mend(MistakeKind::Value, mark, message, remedy);
+    }
+
+    fn warn(&mut self, mark: Mark, message: impl Into<String>, remedy: impl Into<String>) {
+        self.report.note(NoteKind::Warning, mark, message, Some(remedy.into()));
+    }
+
+    /// Reports each item of a list that stands in it twice.
+    fn no_repeats<T: PartialEq>(&mut self, list: Cursor<'_>, setting: &str, items: &[T], show: impl Fn(&T) -> String) {
+        for (index, item) in items.iter().enumerate() {
+            if items.iter().take(index).any(|earlier| earlier == item) {
+                let message = format!("`{setting}` lists {} twice", show(item));
+                self.report.mistake(MistakeKind::Duplicate, list.item(index).mark(), message);
+            }
+        }
+    }
+
+    /// Names stand in headers, in metrics and in paths, so they are plain.
+    fn names(&mut self) {
+        for section in ["resolver", "site", "endpoint", "app", "key", "label"] {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            for name in self.defined(section) {
+                let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+                if !(starts_well && name.len() <= 64 && name.bytes().all(plain)) {
+                    let message = format!("{} is no name for `[{section}.NAME]`", quote(name));
+                    let remedy =
+                        "a name has at most 64 letters, digits, `.`, `_` and `-`, and begins with a letter or digit";
+                    self.wrong(self.place(section, name).key(), message, remedy);
+                }
+            }
+        }
+        for name in self.defined("model") {
+            if name.is_empty() || name.len() > 128 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let message = format!("{} is no name for `[model.NAME]`", quote(name));
+                self.wrong(self.place("model", name).key(), message, "a name has at most 128 visible ASCII characters");
+            }
+        }
+    }
+
+    fn is_empty_list(&mut self, at: Cursor<'_>, setting: &str, length: usize, remedy: &str) -> bool {
+        if length == 0 {
+            self.wrong(at.mark(), format!("`{setting}` is empty"), remedy);
+        }
+        length == 0
+    }
+}

@@ -1,0 +1,106 @@
+//! `[model.NAME]`: what callers ask for, and where it is served.
+
+use super::super::compile::{ModelConfig, TargetConfig};
+use super::super::document::{Document, Model};
+use super::super::report::quote;
+use super::super::tree::Mark;
+use super::Check;
+use super::policy::Permissions;
+
+impl Check<'_> {
+    pub(super) fn models(
+        &mut self,
+        document: &Document,
+        permissions: &Permissions,
+    ) -> (Vec<TargetConfig>, Vec<ModelConfig>) {
+        let mut targets = Vec::new();
+        let mut models = Vec::new();
+        for (name, model) in &document.model {
+            let own = self.targets(name, model, &mut targets);
+            self.permitted(name, model, document, permissions);
+            models.push(ModelConfig { name: name.clone(), targets: own });
+        }
+        self.unasked(document);
+        (targets, models)
+    }
+
+    fn targets(&mut self, name: &str, model: &Model, targets: &mut Vec<TargetConfig>) -> Vec<usize> {
+        let at = self.place("model", name).at("targets");
+        let setting = format!("model.{name}.targets");
+        self.is_empty_list(at, &setting, model.targets.len(), "name at least one, as `\"endpoint/upstream-model\"`");
+        self.no_repeats(at, &setting, &model.targets, |text| quote(text));
+        let mut own = Vec::new();
+        for (index, text) in model.targets.iter().enumerate() {
+            let Some(target) = self.target(name, at.item(index).mark(), text) else { continue };
+            let known = targets.iter().position(|known| known.name == target.name);
+            own.push(known.unwrap_or(targets.len()));
+            if known.is_none() {
+                targets.push(target);
+            }
+        }
+        own
+    }
+
+    fn target(&mut self, model: &str, mark: Mark, text: &str) -> Option<TargetConfig> {
+        let Some((endpoint, upstream)) = text.split_once('/').filter(|(_, upstream)| !upstream.is_empty()) else {
+            let endpoint = text.trim_end_matches('/');
+            let remedy = match self.is_defined("endpoint", endpoint) {
+                true => format!("write `{endpoint}/…` with the model's name there"),
+                false => "write it as `endpoint/upstream-model`".to_owned(),
+            };
+            self.wrong(mark, format!("model `{model}`: target {} names no upstream model", quote(text)), remedy);
+            return None;
+        };
+        if !self.is_defined("endpoint", endpoint) {
+            self.dangling(mark, &format!("model `{model}`"), "endpoint", endpoint);
+            return None;
+        }
+        if upstream.len() > 256 || upstream.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
+            let message = format!("model `{model}`: {} is no name of an upstream model", quote(upstream));
+            self.wrong(mark, message, "write it as the endpoint calls it, without spaces");
+            return None;
+        }
+        let index = self.index_of("endpoint", endpoint)?;
+        Some(TargetConfig { name: text.to_owned(), endpoint: index, upstream_model: upstream.to_owned() })
+    }
+
+    /// A target whose endpoint is not approved is never used; a model with no other could never be answered.
+    fn permitted(&mut self, name: &str, model: &Model, document: &Document, permissions: &Permissions) {
+        if !self.walked.is_whole("policy", "") {
+            return;
+        }
+        let mut refused = Vec::new();
+        for (index, text) in model.targets.iter().enumerate() {
+            let endpoint = text.split_once('/').and_then(|(endpoint, _)| document.endpoint.get_key_value(endpoint));
+            // What is unknown or damaged has been reported, and may well be permitted once it is right.
+            let Some((endpoint, written)) = endpoint else { return };
+            if !permissions.covers(endpoint, &written.reach) {
+                refused.push((index, endpoint));
+            }
+        }
+        let at = self.place("model", name).at("targets");
+        let remedy = |endpoint: &str| format!("the security team can add `{endpoint}` to `[policy] approve`");
+        if let Some((_, endpoint)) = refused.first().filter(|_| refused.len() == model.targets.len()) {
+            let message = format!("model `{name}` has no target that may be used: none is `local` or approved");
+            self.wrong(at.mark(), message, remedy(endpoint));
+            return;
+        }
+        for (index, endpoint) in refused {
+            let message =
+                format!("model `{name}`: endpoint `{endpoint}` is not approved, so this target is never used");
+            self.warn(at.item(index).mark(), message, remedy(endpoint));
+        }
+    }
+
+    fn unasked(&mut self, document: &Document) {
+        if !self.walked.all_whole("app") {
+            return;
+        }
+        for name in document.model.keys() {
+            if !document.app.values().any(|app| app.models.contains(name)) {
+                let mark = self.place("model", name).key();
+                self.warn(mark, format!("no app may use model {}", quote(name)), "name it in an app, or leave it out");
+            }
+        }
+    }
+}

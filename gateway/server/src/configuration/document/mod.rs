@@ -1,0 +1,175 @@
+//! The document as its authors write it: one struct per table, every setting with unit, default and effect.
+//!
+//! These structs hold what was written and nothing else: no default is filled in, no reference resolved. `walk` has
+//! already held the text against the schema made from them, so that every mistake of form has its line and column;
+//! `check` then builds the plain values of `compile`. The reference page is made from the comments below.
+
+mod applications;
+mod network;
+mod security;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+pub use applications::{App, Jwt, Key, Limits, Model, Target95};
+pub use network::{
+    Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
+    EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
+    Place, Pool, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
+};
+pub use security::{Audit, Class, Data, Durability, Evidence, Grant, Label, Policy, Retention, Witness};
+
+/// The whole configuration of a gateway.
+///
+/// It is one TOML file, or a folder of `*.toml` files that are read together as one document; names that begin with
+/// a dot are left out. Relative paths start at the folder of the file that names them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Where callers connect. Required, once in the whole document.
+    pub listen: Option<Listen>,
+    /// The listener for operators: metrics, status and the console. Absent: there is none.
+    pub admin: Option<Admin>,
+    /// The plaintext listener for load balancers' probes. Absent: there is none.
+    pub health: Option<Health>,
+    /// Where the gateway keeps what must outlive it. Required, once in the whole document.
+    pub state: Option<State>,
+    /// Whether several gateways act as one and share counters; default false.
+    pub replicas: Option<bool>,
+    /// DNS servers and the zones they are asked for.
+    #[serde(default)]
+    pub resolver: BTreeMap<String, Resolver>,
+    /// Places of one's own, for endpoints that stand there.
+    #[serde(default)]
+    pub site: BTreeMap<String, Site>,
+    /// Places that serve models. The name has no `/`.
+    #[serde(default)]
+    pub endpoint: BTreeMap<String, Endpoint>,
+    /// Models by the names that callers ask for.
+    #[serde(default)]
+    pub model: BTreeMap<String, Model>,
+    /// Registered callers. Each needs a `[data.NAME]` of the same name.
+    #[serde(default)]
+    pub app: BTreeMap<String, App>,
+    /// API keys with a name of their own, beside the `keys` of an app.
+    #[serde(default)]
+    pub key: BTreeMap<String, Key>,
+    /// What the security team permits. Absent: only endpoints with `reach = { local = … }` are used.
+    pub policy: Option<Policy>,
+    /// Data classes in addition to the shipped ones.
+    #[serde(default)]
+    pub label: BTreeMap<String, Label>,
+    /// What data each app handles, by the app's name. Required for every app.
+    #[serde(default)]
+    pub data: BTreeMap<String, Data>,
+    /// How the audit log is kept.
+    pub audit: Option<Audit>,
+    /// Where evidence may be kept.
+    pub evidence: Option<Evidence>,
+    /// Who may write what: file names of the folder with the sections that each may hold. Absent: any file may hold any.
+    ///
+    /// A section in a file that does not list it is a mistake. A section that no file lists belongs to the file that
+    /// holds `[authors]`. A single file has one author, so there it has no effect.
+    #[serde(default)]
+    pub authors: BTreeMap<String, Vec<String>>,
+}
+
+/// An amount of money, exact: an integer or a decimal of at most nine places, kept as the digits that were written.
+///
+/// `walk` has checked the digits; the text never passes through a float on its way here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Decimal(String);
+
+impl Decimal {
+    /// The most decimal places that an amount may have: a billionth of a dollar.
+    pub const PLACES: usize = 9;
+
+    /// Reads `text`; `None` where it is not plain digits with at most one point and [`Self::PLACES`] decimals.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let fits = whole.len() <= 12 && fraction.len() <= Self::PLACES;
+        (digits(whole) && digits(fraction) && fits).then(|| Self(text.to_owned()))
+    }
+
+    /// The amount in billionths, exactly.
+    pub fn billionths(&self) -> u128 {
+        let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));
+        let digits = whole.bytes().chain(fraction.bytes());
+        let missing = u32::try_from(Self::PLACES - fraction.len()).unwrap_or(0);
+        let value = digits.fold(0_u128, |sum, digit| sum * 10 + u128::from(digit - b'0'));
+        value * 10_u128.pow(missing)
+    }
+
+    /// The digits as they were written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl JsonSchema for Decimal {
+    fn schema_name() -> Cow<'static, str> {
+        "Decimal".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["number", "string"], "format": "decimal", "minimum": 0 })
+    }
+}
+
+/// A date or a date with time and offset, as TOML writes it.
+///
+/// A date alone means the first instant of that day in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Moment(String);
+
+impl Moment {
+    /// The text as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_kept_to_the_last_digit() {
+        let amount = Decimal::parse("0.1").unwrap();
+
+        assert_eq!(amount.billionths(), 100_000_000);
+        assert_eq!(Decimal::parse("2500").unwrap().billionths(), 2_500_000_000_000);
+        assert_eq!(Decimal::parse("19.910000001").unwrap().billionths(), 19_910_000_001);
+    }
+
+    #[test]
+    fn an_amount_is_digits_only() {
+        for text in ["", ".", "1.", ".5", "-1", "1e3", "inf", "nan", "1,5", "0.1234567891", "1.2.3"] {
+            assert_eq!(Decimal::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the security team writes: policy, labels, data and evidence.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What the security team permits. Nothing beyond one's own sites is permitted by default.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Folder of the policies. Absent: the shipped policies.
+    pub folder: Option<String>,
+    /// Endpoints that may be used although their `reach` is not `local`; default none.
+    pub approve: Option<Vec<String>>,
+    /// By endpoint, what callers may make it do beyond answering; default nothing.
+    pub allow: Option<BTreeMap<String, Vec<Grant>>>,
+}
+
+/// What a caller may make an endpoint do beyond answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    /// Keep state between calls: `store`, `previous_response_id`, `background`.
+    KeepState,
+    /// Fetch URLs that stand in the content.
+    FetchRemote,
+    /// Run tools of its own: web search, code, remote MCP servers.
+    UseHostedTool,
+}
+
+/// A data class in addition to the shipped ones.
+///
+/// Shipped are `eu_personal`, `special_category`, `health`, `payment`, `ch_bank` and `source_code`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Label {
+    /// What the label means, for people. Required.
+    pub description: String,
+}
+
+/// What data an app handles.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Labels of the data. Required; `[]` says that no class applies. A request may add labels and never take one away.
+    pub labels: Vec<String>,
+    /// How confidential the data is; default `"internal"`.
+    pub class: Option<Class>,
+    /// Purposes that a request must choose one of, in `x-causeway-purpose`. Absent: requests need none.
+    pub purposes: Option<Vec<String>>,
+}
+
+/// How confidential data is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// May be read by anybody.
+    Public,
+    /// May be read inside the company.
+    #[default]
+    Internal,
+    /// May be read by those who need it.
+    Confidential,
+    /// May be read by named people.
+    Secret,
+}
+
+/// How the audit log is kept.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// What a record survives before its request leaves; default `"os"`.
+    pub durability: Option<Durability>,
+    /// A second place for checkpoints, where the gateway's operator cannot write. Absent: the log is not witnessed.
+    pub witness: Option<Witness>,
+    /// How long records are kept. Absent: for ever.
+    pub retention: Option<Retention>,
+}
+
+/// What a record survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The death of the process.
+    Os,
+    /// The loss of power.
+    Disk,
+}
+
+/// A second place for checkpoints.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Witness {
+    /// Path of a folder on another machine's disk.
+    Folder(String),
+    /// URL that checkpoints are sent to.
+    Url(String),
+}
+
+/// How long records are kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Days. Required.
+    #[schemars(range(min = 1))]
+    pub days: u32,
+}
+
+/// Where evidence may be kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Countries or groups of countries in which every sink of evidence must lie. Required, not empty.
+    pub within: Vec<String>,
+}

@@ -1,0 +1,316 @@
+//! Which settings have an effect in this version, and which promise something that cannot be kept yet.
+//!
+//! The whole document is understood from the start, so every setting stands in one of three classes. What narrows
+//! where data may go or who somebody is, and has no part yet to enforce it, is refused: a promise must never be
+//! silently unkept. What only steers cost, speed or bookkeeping is accepted and listed. A test holds this table
+//! against the schema, so that a new setting cannot be forgotten here.
+
+use std::collections::BTreeMap;
+
+use super::compile::Known;
+use super::mistakes::{MistakeKind, NoteKind};
+use super::read::Tree;
+use super::report::Report;
+use super::shape::{DOCUMENT, Shape};
+use super::tree::{Mark, Node, Value};
+
+/// What becomes of a setting in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has its effect.
+    Enforced,
+    /// It has none, and the document says so in a note.
+    Noted(&'static str),
+    /// The document is refused.
+    Refused(&'static str),
+}
+
+use Standing::{Enforced, Noted, Refused};
+
+const NO_POLICY: &str = "no policy engine is there to hold it";
+const NO_ROUTER: &str = "targets are tried in the order of their list";
+const NO_IDENTITY: &str = "API keys are the only credential yet";
+const NO_PRIVATE_CHAIN: &str = "only the addresses of a private endpoint are verified yet";
+const NO_LEDGER: &str = "tokens are counted and no limit is drawn from them";
+
+/// Every setting by its path: `*` is a name, `=x` one value of it. The longest entry that fits decides.
+const TABLE: &[(&str, Standing)] = &[
+    ("listen", Enforced),
+    ("admin", Enforced),
+    ("health", Enforced),
+    ("state", Enforced),
+    ("replicas=false", Enforced),
+    ("replicas=true", Refused("counters are not shared between gateways yet, so each would allow the whole limit")),
+    ("resolver", Enforced),
+    ("resolver.*.transport=udp-tcp", Enforced),
+    ("resolver.*.transport=tls", Refused("servers are asked over UDP and TCP only")),
+    ("resolver.*.transport=https", Refused("servers are asked over UDP and TCP only")),
+    ("resolver.*.server_name", Refused("servers are asked over UDP and TCP only")),
+    ("resolver.*.ca", Refused("servers are asked over UDP and TCP only")),
+    ("site", Noted(NO_POLICY)),
+    ("endpoint.*.provider", Enforced),
+    ("endpoint.*.url", Enforced),
+    ("endpoint.*.reach.local", Enforced),
+    ("endpoint.*.reach.public", Enforced),
+    ("endpoint.*.reach.private-link.within", Enforced),
+    ("endpoint.*.reach.private-link.resolver", Enforced),
+    ("endpoint.*.reach.private-link.service", Noted(NO_PRIVATE_CHAIN)),
+    ("endpoint.*.reach.private-link.expect", Refused(NO_PRIVATE_CHAIN)),
+    ("endpoint.*.place", Noted(NO_POLICY)),
+    ("endpoint.*.capacity", Enforced),
+    ("endpoint.*.cost", Noted(NO_ROUTER)),
+    ("endpoint.*.signals", Noted(NO_ROUTER)),
+    ("endpoint.*.auth.key", Enforced),
+    ("endpoint.*.auth.managed-identity", Refused("tokens of a cloud identity are not fetched yet")),
+    ("endpoint.*.tls.ca", Enforced),
+    ("endpoint.*.tls.client_certificate", Enforced),
+    ("endpoint.*.tls.client_key", Enforced),
+    ("endpoint.*.tls.post_quantum", Enforced),
+    ("endpoint.*.tls.pin", Refused("certificates are checked for chain and name, not for their key")),
+    ("endpoint.*.tls.issuers", Refused("certificates are checked for chain and name, not for their issuer's name")),
+    ("endpoint.*.quota", Noted(NO_ROUTER)),
+    ("endpoint.*.apis", Enforced),
+    ("endpoint.*.api_version", Enforced),
+    ("endpoint.*.timeouts", Enforced),
+    ("endpoint.*.pool", Enforced),
+    ("endpoint.*.http2", Enforced),
+    ("endpoint.*.health", Enforced),
+    ("model.*.targets", Enforced),
+    ("model.*.first_token", Noted(NO_ROUTER)),
+    ("app.*.team", Enforced),
+    ("app.*.keys", Enforced),
+    ("app.*.jwt", Refused(NO_IDENTITY)),
+    ("app.*.certificate", Refused(NO_IDENTITY)),
+    ("app.*.models", Enforced),
+    ("app.*.limits.requests_per_minute", Enforced),
+    ("app.*.limits.tokens_per_minute", Noted(NO_LEDGER)),
+    ("app.*.limits.usd_per_month", Noted(NO_LEDGER)),
+    ("key.*.app", Enforced),
+    ("key.*.digest", Enforced),
+    ("key.*.expires", Enforced),
+    ("key.*.models", Enforced),
+    ("key.*.limits.requests_per_minute", Enforced),
+    ("key.*.limits.tokens_per_minute", Noted(NO_LEDGER)),
+    ("key.*.limits.usd_per_month", Noted(NO_LEDGER)),
+    ("policy.folder", Refused(NO_POLICY)),
+    ("policy.approve", Enforced),
+    ("policy.allow", Enforced),
+    ("label.*", Refused(NO_POLICY)),
+    ("data.*.labels", Refused(NO_POLICY)),
+    ("data.*.class=public", Enforced),
+    ("data.*.class=internal", Enforced),
+    ("data.*.class=confidential", Refused(NO_POLICY)),
+    ("data.*.class=secret", Refused(NO_POLICY)),
+    ("data.*.purposes", Refused(NO_POLICY)),
+    ("audit.durability=os", Enforced),
+    ("audit.durability=disk", Refused("records survive the death of the process, not yet the loss of power")),
+    ("audit.witness", Refused("checkpoints are not made yet")),
+    ("audit.retention", Noted("records are kept for ever")),
+    ("evidence", Refused("sinks of evidence do not state their place yet")),
+    ("authors", Enforced),
+];
+
+/// The standing of the setting at `path`, whose value is `word` where that can matter.
+pub(super) fn standing(path: &str, word: Option<&str>, known: &Known<'_>) -> Option<Standing> {
+    let valued = word.map(|word| format!("{path}={word}"));
+    let mut next = Some(path);
+    let mut ways: Vec<&str> = valued.as_deref().into_iter().collect();
+    while let Some(path) = next {
+        ways.push(path);
+        next = path.rsplit_once('.').map(|(parent, _)| parent);
+    }
+    if ways.iter().any(|way| known.enforced.contains(way)) {
+        return Some(Enforced);
+    }
+    ways.iter().find_map(|way| TABLE.iter().find(|(pattern, _)| pattern == way)).map(|(_, standing)| *standing)
+}
+
+/// Reports every setting of the document that has no effect yet: refused where that would break a promise.
+pub(super) fn check(tree: &Tree, known: &Known<'_>, report: &mut Report) {
+    let mut survey = Survey { known, report, noted: BTreeMap::new() };
+    survey.visit(tree.node(), &DOCUMENT, &Path::default());
+    for (setting, Places { mark, why, names }) in survey.noted {
+        let where_ = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        report.note(NoteKind::NotEnforced, mark, format!("`{setting}`{where_} is not enforced yet: {why}"), None);
+    }
+}
+
+/// Where a setting without effect was seen.
+struct Places {
+    mark: Mark,
+    why: &'static str,
+    names: Vec<String>,
+}
+
+/// A path in two writings: with `*` for names, for the table, and with the names, for people.
+#[derive(Clone, Default)]
+struct Path {
+    pattern: String,
+    shown: String,
+    name: Option<String>,
+}
+
+impl Path {
+    fn key(&self, key: &str) -> Self {
+        Self { pattern: join(&self.pattern, key), shown: join(&self.shown, key), name: self.name.clone() }
+    }
+
+    fn name(&self, name: &str) -> Self {
+        let outer = self.name.clone().unwrap_or_else(|| name.to_owned());
+        Self { pattern: join(&self.pattern, "*"), shown: join(&self.shown, name), name: Some(outer) }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+struct Survey<'a, 'b> {
+    known: &'a Known<'b>,
+    report: &'a mut Report,
+    noted: BTreeMap<String, Places>,
+}
+
+impl Survey<'_, '_> {
+    /// Goes to the leaves. Mistakes of form are reported elsewhere; what does not fit is passed over.
+    fn visit(&mut self, node: &Node, shape: &Shape, path: &Path) {
+        match (shape, &node.value) {
+            // Refused as a whole: one mistake, not one for each setting inside.
+            (_, Value::Table(_)) if is_refused_whole(&path.pattern, self.known) => self.leaf(node.mark, path, None),
+            (Shape::Table(fields), Value::Table(table)) if !fields.is_empty() => {
+                for field in fields {
+                    if let Some(entry) = table.get(&field.name) {
+                        self.visit(&entry.node, &field.shape, &path.key(&field.name));
+                    }
+                }
+            }
+            (Shape::Choice(ways), Value::Table(table)) => {
+                for way in ways {
+                    if let (Some(entry), Some(body)) = (table.get(&way.name), &way.body) {
+                        self.visit(&entry.node, body, &path.key(&way.name));
+                    }
+                }
+            }
+            (Shape::Named(shape), Value::Table(table)) => {
+                for (name, entry) in table {
+                    self.visit(&entry.node, shape, &path.name(name));
+                }
+            }
+            // An empty list asks for nothing.
+            (Shape::List(_), Value::List(items)) if items.is_empty() => {}
+            (_, Value::Torn) => {}
+            (_, Value::Text(word)) => self.leaf(node.mark, path, Some(word)),
+            (_, Value::Boolean(value)) => self.leaf(node.mark, path, Some(if *value { "true" } else { "false" })),
+            _ => self.leaf(node.mark, path, None),
+        }
+    }
+
+    fn leaf(&mut self, mark: Mark, path: &Path, word: Option<&str>) {
+        match standing(&path.pattern, word, self.known) {
+            None | Some(Enforced) => {}
+            Some(Noted(why)) => {
+                let setting = TABLE
+                    .iter()
+                    .map(|(pattern, _)| *pattern)
+                    .filter(|pattern| path.pattern == *pattern || path.pattern.starts_with(&format!("{pattern}.")))
+                    .max_by_key(|pattern| pattern.len())
+                    .unwrap_or(&path.pattern);
+                let places = self.noted.entry(setting.to_owned()).or_insert(Places { mark, why, names: Vec::new() });
+                places.mark = places.mark.min(mark);
+                places.names.extend(path.name.clone().filter(|name| !places.names.contains(name)));
+            }
+            Some(Refused(why)) => {
+                let value = word
+                    .filter(|word| standing(&path.pattern, None, self.known) != Some(Refused(why)) && !word.is_empty());
+                let shown = value.map_or(path.shown.clone(), |word| format!("{} = {word}", path.shown));
+                let message = format!("`{shown}` cannot be enforced by this version: {why}");
+                // Never talk anybody into taking a label off: that would widen where the data may go.
+                let remedy = match path.pattern.starts_with("data.") {
+                    true => "an app with such data cannot be served yet",
+                    false => "leave it out",
+                };
+                self.report.mend(MistakeKind::NotEnforced, mark, message, remedy);
+            }
+        }
+    }
+}
+
+fn is_refused_whole(path: &str, known: &Known<'_>) -> bool {
+    TABLE.iter().any(|(pattern, _)| *pattern == path) && matches!(standing(path, None, known), Some(Refused(_)))
+}
+
+/// What the reference page says of a setting.
+pub(super) fn remark(path: &str, shape: &Shape) -> &'static str {
+    let known = Known::default();
+    let of = |word: Option<&str>| standing(path, word, &known);
+    if let Shape::Word(words) = shape {
+        let refused = words.iter().any(|word| matches!(of(Some(&word.name)), Some(Refused(_))));
+        return if refused { "some values" } else { "yes" };
+    }
+    if matches!(shape, Shape::Boolean) && matches!(of(Some("true")), Some(Refused(_))) {
+        return "some values";
+    }
+    match of(None) {
+        Some(Noted(_)) => "not yet",
+        Some(Refused(_)) => "refused",
+        Some(Enforced) | None => "yes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every leaf of the schema, with each of its words where it takes words.
+    fn leaves(shape: &Shape, path: &str, found: &mut Vec<(String, Option<String>)>) {
+        match shape {
+            Shape::Table(fields) if !fields.is_empty() => {
+                fields.iter().for_each(|field| leaves(&field.shape, &join(path, &field.name), found));
+            }
+            Shape::Choice(ways) => {
+                ways.iter().for_each(|way| leaves(way.body.as_ref().unwrap(), &join(path, &way.name), found));
+            }
+            Shape::Named(inner) => leaves(inner, &join(path, "*"), found),
+            Shape::Word(words) => {
+                found.extend(words.iter().map(|word| (path.to_owned(), Some(word.name.clone()))));
+            }
+            Shape::Boolean => found.extend(["true", "false"].map(|word| (path.to_owned(), Some(word.to_owned())))),
+            _ => found.push((path.to_owned(), None)),
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_standing() {
+        let mut found = Vec::new();
+        leaves(&DOCUMENT, "", &mut found);
+
+        let known = Known::default();
+        let lacking: Vec<_> =
+            found.iter().filter(|(path, word)| standing(path, word.as_deref(), &known).is_none()).collect();
+
+        assert!(found.len() > 90, "{}", found.len());
+        assert!(lacking.is_empty(), "{lacking:?}");
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_a_setting() {
+        let mut found = Vec::new();
+        leaves(&DOCUMENT, "", &mut found);
+
+        for (pattern, _) in TABLE {
+            let fits = |(path, word): &(String, Option<String>)| {
+                let valued = word.as_ref().map(|word| format!("{path}={word}"));
+                path == pattern || path.starts_with(&format!("{pattern}.")) || valued.as_deref() == Some(pattern)
+            };
+            assert!(found.iter().any(fits), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_exists_elsewhere_lifts_its_refusal() {
+        let known = Known { enforced: &["endpoint.*.tls.pin"], ..Known::default() };
+
+        assert_eq!(standing("endpoint.*.tls.pin", None, &known), Some(Enforced));
+        assert!(matches!(standing("endpoint.*.tls.issuers", None, &known), Some(Refused(_))));
+    }
+}

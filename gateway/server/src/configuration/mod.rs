@@ -1,0 +1,83 @@
+//! The configuration: a document of one file or a folder, read whole, checked whole, compiled to plain values.
+//!
+//! ```text
+//! sources  the files, their hashes                    tree, read   one tree of values that know where they stand
+//! shape    the schema of document's structs           walk         every mistake of form
+//! authors  who may write what                         enforcement  what has an effect in this version
+//! check    what the values mean, and fit together     compile      the plain values that come out
+//! ```
+//!
+//! Every mistake of a document is reported in one run, with file, line and column, what was found and what would be
+//! right. What comes out needs no further check. This module starts nothing: `server` turns its values into a
+//! snapshot. Keys are read here, from the environment or a file, and are kept out of every message.
+//!
+//! It does not read certificates for the listener or the endpoints to use, it only sees that they are there and fit;
+//! it does not resolve names; and it does not know what a provider's dialect is, only which names there are.
+
+mod authors;
+mod check;
+mod compile;
+mod document;
+mod enforcement;
+mod last_good;
+mod mistakes;
+mod network;
+mod read;
+mod reference;
+mod report;
+mod salvage;
+mod schema;
+mod shape;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod url;
+mod walk;
+
+use std::path::{Path, PathBuf};
+
+pub use compile::{
+    AppConfig, ClientCertificate, Compiled, EndpointConfig, EndpointTlsConfig, GrantsConfig, KeyConfig, Known,
+    ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, PoolConfig, ProbeConfig, Provider, ReachConfig,
+    ResolverConfig, ResolverServers, ResolverTls, ResolverTransport, Secret, Secrets, TargetConfig, TimeoutsConfig,
+    load_sources,
+};
+pub use document::{Api, Class, Decimal, Document, Http2, Place};
+pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};
+pub use mistakes::{Mistake, MistakeKind, Mistakes, Note, NoteKind, Position};
+pub use network::Network;
+pub use read::state_folder_of;
+pub use reference::reference;
+pub use schema::schema;
+pub use sources::{MAX_FILE_BYTES, MAX_FILES, Source, Sources};
+pub use url::{Host, Scheme, Url};
+
+/// The settings of the document themselves, for parts that read what has no effect yet.
+pub mod settings {
+    pub use super::document::*;
+}
+
+/// Reads and checks the file or folder at `path`.
+///
+/// # Errors
+///
+/// Every mistake there is, with its place.
+pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Compiled, Mistakes> {
+    load_sources(&Sources::read(path)?, options)
+}
+
+/// Checks texts that are at hand; relative paths start at each file's folder.
+///
+/// # Errors
+///
+/// Every mistake there is, with its place.
+pub fn load_text(
+    texts: impl IntoIterator<Item = (PathBuf, String)>,
+    options: &LoadOptions<'_>,
+) -> Result<Compiled, Mistakes> {
+    let texts: Vec<_> = texts.into_iter().collect();
+    let is_folder = texts.len() > 1;
+    let root = texts.first().map(|(path, _)| path.clone()).unwrap_or_default();
+    load_sources(&Sources::from_texts(&root, is_folder, texts), options)
+}

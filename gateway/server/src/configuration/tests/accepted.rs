@@ -1,0 +1,276 @@
+//! Documents that are accepted, and what they become.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use super::super::*;
+use super::{GOOD, changed, load_one, noted_of, options, said_of, write};
+
+/// A CA, a certificate that it issued with its key, and the key of somebody else.
+fn write_certificates(folder: &Path) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["gateway.corp.example".to_owned()]).unwrap();
+    let server_pem = server.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap().pem();
+    write(folder, "certs/apps-ca.pem", &ca_pem);
+    write(folder, "certs/corp-ca.pem", &ca_pem);
+    write(folder, "certs/gateway.pem", &server_pem);
+    write(folder, "certs/gateway-key.pem", &key.serialize_pem());
+    write(folder, "certs/other-key.pem", &KeyPair::generate().unwrap().serialize_pem());
+}
+
+fn load_in(folder: &Path, text: &str) -> Result<Compiled, Mistakes> {
+    load(&write(folder, "gateway.toml", text), &options())
+}
+
+#[test]
+fn the_example_is_accepted_and_becomes_plain_values() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+
+    let compiled = load_in(folder.path(), include_str!("../example.toml")).unwrap_or_else(|all| panic!("{all}"));
+
+    let names: Vec<&str> = compiled.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+    assert_eq!(names, ["aoai-sweden", "claude", "gpu-01"]);
+    let targets: Vec<(&str, &str)> = compiled
+        .targets
+        .iter()
+        .map(|target| (compiled.endpoints[target.endpoint].name.as_str(), target.upstream_model.as_str()))
+        .collect();
+    assert_eq!(targets, [("gpu-01", "llama-3.3-70b"), ("aoai-sweden", "gpt-4o"), ("claude", "claude-sonnet-4-5")]);
+    assert_eq!(compiled.models[0].targets, [0, 1]);
+    assert_eq!(compiled.listen.tls.as_ref().unwrap().key, folder.path().join("certs/gateway-key.pem"));
+    assert_eq!(compiled.admin, Some("127.0.0.1:9443".parse().unwrap()));
+    assert!(compiled.material.contains(&folder.path().join("certs/gateway.pem")));
+    assert_eq!(compiled.hash.len(), 64);
+
+    let gpu = &compiled.endpoints[2];
+    assert!(gpu.approved && gpu.grants.keep_state && !gpu.grants.fetch_remote && gpu.tls.is_none());
+    assert_eq!((gpu.host.to_string().as_str(), gpu.port, gpu.base_path.as_str()), ("127.0.0.1", 8000, "/v1"));
+    assert_eq!((gpu.in_flight, gpu.pool.warm, gpu.timeouts.connect), (Some(64), 2, Duration::from_secs(1)));
+    assert_eq!(gpu.apis.len(), 6);
+
+    let azure = &compiled.endpoints[0];
+    assert!(matches!(&azure.reach, ReachConfig::PrivateLink { resolver: Some(0), .. }));
+    assert_eq!(azure.credential.as_ref().unwrap().expose(), "k-123");
+    assert!(!format!("{compiled:?}").contains("k-123"), "a key is shown by no Debug");
+    assert_eq!(compiled.endpoints[1].apis, [Api::Messages]);
+}
+
+#[test]
+fn the_keys_of_the_example_point_to_their_app_and_models() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+
+    let compiled = load_in(folder.path(), include_str!("../example.toml")).unwrap();
+
+    let [inline, named] = compiled.keys.as_slice() else { panic!("two keys") };
+    assert_eq!((inline.name.as_str(), inline.app, &inline.models), ("claims.keys[0]", 0, &None));
+    assert_eq!(inline.digest[..2], [0x7f, 0x3c]);
+    assert_eq!((named.name.as_str(), named.requests_per_minute), ("claims-nightly", Some(60)));
+    assert_eq!(named.models, Some(vec![0]));
+    // 2027-12-31T00:00:00Z
+    assert_eq!(named.expires, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_830_211_200)));
+    assert_eq!(compiled.apps[0].requests_per_minute, Some(600));
+}
+
+#[test]
+fn what_is_not_enforced_yet_is_listed_once_for_each_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+
+    let compiled = load_in(folder.path(), include_str!("../example.toml")).unwrap();
+
+    let of =
+        |kind: NoteKind| compiled.notes.iter().filter(move |note| note.kind == kind).map(|note| note.message.as_str());
+    let unenforced: Vec<&str> = of(NoteKind::NotEnforced).collect();
+    assert_eq!(
+        unenforced,
+        [
+            "`site` (frankfurt) is not enforced yet: no policy engine is there to hold it",
+            "`endpoint.*.place` (aoai-sweden, claude, gpu-01) is not enforced yet: no policy engine is there to hold it",
+            "`endpoint.*.cost` (aoai-sweden, gpu-01) is not enforced yet: targets are tried in the order of their list",
+            "`endpoint.*.reach.private-link.service` (aoai-sweden) is not enforced yet: only the addresses of a private \
+             endpoint are verified yet",
+            "`endpoint.*.quota` (aoai-sweden) is not enforced yet: targets are tried in the order of their list",
+            "`app.*.limits.usd_per_month` (claims) is not enforced yet: tokens are counted and no limit is drawn from them",
+        ]
+    );
+    let warnings: Vec<&str> = of(NoteKind::Warning).filter(|message| !message.contains("every user")).collect();
+    assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn the_document_of_the_design_is_refused_only_for_what_this_version_cannot_keep() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+
+    let mistakes = load_in(folder.path(), include_str!("design.toml")).unwrap_err();
+
+    let said: Vec<String> = mistakes
+        .iter()
+        .map(|mistake| format!("{}:{} {:?}", mistake.at.line, mistake.at.column, mistake.kind))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "39:33 NotEnforced", // managed-identity
+            "51:11 Value",       // the digest is an ellipsis
+            "56:11 NotEnforced", // policy.folder
+            "60:10 NotEnforced", // data.claims.labels
+            "61:10 NotEnforced", // data.claims.class
+        ],
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn the_document_of_the_design_is_accepted_without_what_cannot_be_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+    let text = include_str!("design.toml")
+        .replace("{ managed-identity = {} }", "{ key = { env = \"CLOUD_KEY\" } }")
+        .replace("sha256:…", &format!("sha256:{}", "ab".repeat(32)))
+        .replace("folder  = \"policies\"", "")
+        .replace("[\"eu_personal\"]", "[]")
+        .replace("class  = \"confidential\"", "");
+
+    let compiled = load_in(folder.path(), &text).unwrap_or_else(|all| panic!("{all}"));
+
+    let tls = compiled.listen.tls.unwrap();
+    assert_eq!(tls.client_ca, Some(folder.path().join("certs/apps-ca.pem")));
+    assert!(compiled.notes.iter().any(|note| note.message.contains("the document is one file")));
+    assert!(compiled.endpoints[0].tls.as_ref().unwrap().ca.is_some());
+}
+
+#[test]
+fn a_key_that_does_not_belong_to_its_certificate_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+    let tls = |key: &str| {
+        changed(
+            "address = \"127.0.0.1:8443\"",
+            &format!("address = \"127.0.0.1:8443\"\ntls = {{ certificate = \"certs/gateway.pem\", key = \"{key}\" }}"),
+        )
+    };
+
+    assert!(load_in(folder.path(), &tls("certs/gateway-key.pem")).is_ok());
+    let other = load_in(folder.path(), &tls("certs/other-key.pem")).unwrap_err().to_string();
+    assert!(
+        other.ends_with("`listen.tls.key`: `certs/other-key.pem` is not the key of `certs/gateway.pem`"),
+        "{other}"
+    );
+    let no_key = load_in(folder.path(), &tls("certs/gateway.pem")).unwrap_err().to_string();
+    assert!(no_key.ends_with("`certs/gateway.pem` holds no private key in PEM form"), "{no_key}");
+}
+
+#[test]
+fn without_secrets_a_document_can_be_checked_where_the_keys_are_not() {
+    let text = changed("\"CLOUD_KEY\"", "\"UNSET\"");
+    let texts = || [(PathBuf::from("gateway.toml"), text.clone())];
+
+    assert!(load_text(texts(), &options()).is_err());
+    let compiled = load_text(texts(), &LoadOptions { secrets: Secrets::Skip, ..options() }).unwrap();
+    assert!(compiled.endpoints.iter().all(|endpoint| endpoint.credential.is_none()));
+}
+
+#[test]
+fn a_key_from_a_file_loses_its_line_end_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "secret", "k-456\r\n");
+    let text = changed("{ env = \"CLOUD_KEY\" }", "{ file = \"secret\" }");
+
+    let compiled = load_in(folder.path(), &text).unwrap();
+
+    assert_eq!(compiled.endpoints[0].credential.as_ref().unwrap().expose(), "k-456");
+    write(folder.path(), "secret", "k-456\n\n");
+    assert!(load_in(folder.path(), &text).unwrap_err().to_string().contains("a line end"));
+}
+
+#[test]
+fn a_part_that_can_keep_a_promise_lifts_its_refusal() {
+    let pin = format!("sha256:{}", "ab".repeat(32));
+    let text = changed("auth = {", &format!("tls = {{ pin = \"{pin}\" }}\nauth = {{"));
+    let mut with_pins = options();
+    with_pins.known.enforced = &["endpoint.*.tls.pin"];
+
+    assert_eq!(said_of(&text).len(), 1);
+    let compiled = load_text([(PathBuf::from("gateway.toml"), text)], &with_pins).unwrap();
+    assert_eq!(compiled.endpoints[0].tls.as_ref().unwrap().pin, Some([0xab; 32]));
+}
+
+#[test]
+fn the_hash_follows_the_text_and_not_the_place() {
+    let at = |folder: &str, text: &str| {
+        load_text([(PathBuf::from(folder).join("gateway.toml"), text.to_owned())], &options()).unwrap().hash
+    };
+
+    assert_eq!(at("/a", GOOD), at("/b", GOOD));
+    assert_ne!(at("/a", GOOD), at("/a", &format!("{GOOD}\n")));
+}
+
+#[test]
+fn what_looks_odd_is_noted_with_its_place() {
+    let cases = [
+        (
+            "approve = [\"cloud\"]",
+            "approve = []",
+            "gateway.toml:28:28: model `chat`: endpoint `cloud` is not approved, so this target is never used; the security team can add `cloud` to `[policy] approve`",
+        ),
+        (
+            "approve = [\"cloud\"]",
+            "approve = [\"cloud\", \"gpu-01\"]",
+            "gateway.toml:40:21: endpoint `gpu-01` is `local` and needs no approval; leave it out",
+        ),
+        (
+            "auth = { key = { env = \"CLOUD_KEY\" } }\n",
+            "",
+            "gateway.toml:21:11: endpoint `cloud` has no `auth`, so it is called without a credential; add `auth = { key = { env = \"…\" } }`",
+        ),
+        (
+            "\"gpu-01/llama\", ",
+            "",
+            "gateway.toml:15:11: endpoint `gpu-01` is the target of no model; name it in a model, or leave it out",
+        ),
+        (
+            "192.168.40.0/24",
+            "192.0.0.0/4",
+            "gateway.toml:18:31: `endpoint.gpu-01.reach.local.within`: `192.0.0.0/4` is wider than any private network; name the networks that are meant",
+        ),
+        (
+            "[policy]",
+            "[model.spare]\ntargets = [\"gpu-01/x\"]\n\n[policy]",
+            "gateway.toml:39:8: no app may use model `spare`; name it in an app, or leave it out",
+        ),
+        (
+            "[policy]",
+            "[key.old]\napp = \"claims\"\nexpires = 2027-01-15T09:00:00+01:00\ndigest = \"sha256:abababababababababababababababababababababababababababababababab\"\n\n[policy]",
+            "gateway.toml:41:11: key `old` has expired and is refused; remove it",
+        ),
+        (
+            "[policy]",
+            "[key.new]\napp = \"claims\"\nexpires = 2027-01-16\ndigest = \"sha256:abababababababababababababababababababababababababababababababab\"\n\n[policy]",
+            "gateway.toml:41:11: key `new` expires in less than 30 days, on 2027-01-16; `causeway keys new` makes another",
+        ),
+    ];
+
+    for (old, new, note) in cases {
+        let notes = noted_of(&changed(old, new));
+
+        assert_eq!(notes, [note]);
+    }
+    assert_eq!(noted_of(GOOD), [""; 0]);
+}
+
+#[test]
+fn money_is_exact() {
+    let compiled = load_one(&changed("requests_per_minute = 600", "usd_per_month = 0.1")).unwrap();
+
+    let limits = compiled.document.app["claims"].limits.as_ref().unwrap();
+    assert_eq!(limits.usd_per_month.as_ref().unwrap().billionths(), 100_000_000);
+}

@@ -1,0 +1,209 @@
+//! A document spread over a folder, and who may write what in it.
+
+use std::path::Path;
+
+use super::super::{Compiled, Mistakes, load, state_folder_of};
+use super::{GOOD, options, write};
+
+const NETWORK: &str = r#"
+[listen]
+address = "127.0.0.1:8443"
+
+[endpoint.gpu-01]
+provider = "openai"
+url = "http://127.0.0.1:8000/v1"
+reach = { local = { within = ["127.0.0.1/32"] } }
+"#;
+
+const APPS: &str = r#"
+[model.chat]
+targets = ["gpu-01/llama"]
+
+[app.claims]
+team = "insurance"
+keys = ["sha256:1111111111111111111111111111111111111111111111111111111111111111"]
+models = ["chat"]
+"#;
+
+const SECURITY: &str = r#"
+[data.claims]
+labels = []
+"#;
+
+const AUTHORS: &str = r#"
+[authors]
+"network.toml" = ["listen", "endpoint"]
+"apps.toml" = ["model", "app"]
+"security.toml" = ["policy", "data"]
+
+[state]
+folder = "state"
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in
+        [("network.toml", NETWORK), ("apps.toml", APPS), ("security.toml", SECURITY), ("00-authors.toml", AUTHORS)]
+    {
+        write(folder.path(), name, text);
+    }
+    folder
+}
+
+fn load_folder(folder: &Path) -> Result<Compiled, Mistakes> {
+    load(folder, &options())
+}
+
+/// What is said of a folder, without its path.
+fn said_of(folder: &Path) -> Vec<String> {
+    let prefix = format!("{}/", folder.display());
+    match load_folder(folder) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.to_string().replace(&prefix, "").lines().map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn each_team_writes_its_own_file() {
+    let folder = folder();
+    write(folder.path(), ".hidden.toml", "not = toml = at all");
+    write(folder.path(), "notes.txt", "not toml at all");
+
+    let compiled = load_folder(folder.path()).unwrap_or_else(|all| panic!("{all}"));
+
+    assert_eq!(compiled.sources.len(), 4);
+    assert_eq!(compiled.state_folder, folder.path().join("state"));
+    assert_eq!(compiled.targets[0].name, "gpu-01/llama");
+}
+
+#[test]
+fn a_section_in_the_wrong_file_is_a_mistake() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "apps.toml",
+        &format!(
+            "{APPS}\n[policy]\napprove = []\n\n[key.k]\napp = \"claims\"\ndigest = \"sha256:2222222222222222222222222222222222222222222222222222222222222222\"\n"
+        ),
+    );
+
+    assert_eq!(
+        said_of(folder.path()),
+        [
+            "apps.toml:10:2: `policy` may not be written in `apps.toml`; move it to `security.toml`, or list it for \
+             `apps.toml` in `[authors]`",
+            "apps.toml:13:2: `key` may not be written in `apps.toml`; move it to `00-authors.toml`, or list it for \
+             `apps.toml` in `[authors]`",
+        ]
+    );
+}
+
+#[test]
+fn nobody_makes_oneself_an_author() {
+    let folder = folder();
+    write(folder.path(), "apps.toml", &format!("{APPS}\n[authors]\n\"apps.toml\" = [\"policy\"]\n"));
+
+    assert_eq!(
+        said_of(folder.path()),
+        [
+            "apps.toml:10:2: `authors` stands here as well as at 00-authors.toml:2:2; keep one of the two",
+            "apps.toml:10:2: `authors` may not be written in `apps.toml`; move it to `00-authors.toml`, or list it for \
+             `apps.toml` in `[authors]`",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_no_author_writes_is_a_mistake_and_so_is_an_author_without_a_file() {
+    let folder = folder();
+    write(folder.path(), "extra.toml", "[health]\naddress = \"127.0.0.1:8080\"\n");
+    write(
+        folder.path(),
+        "00-authors.toml",
+        &AUTHORS.replace("\"security.toml\"", "\"securty.toml\"").replace("\"model\"", "\"models\""),
+    );
+
+    assert_eq!(
+        said_of(folder.path()),
+        [
+            "00-authors.toml:4:16: `models` is not a section of the document; did you mean `model`?",
+            "00-authors.toml:5:1: the folder holds no file `securty.toml`; did you mean `security.toml`?",
+            "apps.toml:2:2: `model` may not be written in `apps.toml`; move it to `00-authors.toml`, or list it for \
+             `apps.toml` in `[authors]`",
+            "extra.toml:1:2: `health` may not be written in `extra.toml`; move it to `00-authors.toml`, or list it for \
+             `extra.toml` in `[authors]`",
+            "security.toml:2:2: `data` may not be written in `security.toml`; move it to `securty.toml`, or list it for \
+             `security.toml` in `[authors]`",
+        ]
+    );
+}
+
+#[test]
+fn a_name_that_two_files_define_names_both_places() {
+    let folder = folder();
+    write(folder.path(), "network.toml", &format!("{NETWORK}\n[health]\naddress = \"127.0.0.1:8080\"\n"));
+    write(
+        folder.path(),
+        "00-authors.toml",
+        &format!(
+            "{}\n[health]\naddress = \"127.0.0.1:8081\"\n",
+            AUTHORS.replace("\"listen\"", "\"listen\", \"health\"")
+        ),
+    );
+    write(folder.path(), "apps.toml", &APPS.replace("[model.chat]", "[endpoint.gpu-01]\n\n[model.chat]"));
+    write(
+        folder.path(),
+        "00-authors.toml",
+        &AUTHORS.replace("\"listen\"", "\"listen\", \"health\"").replace("\"model\"", "\"model\", \"endpoint\""),
+    );
+    write(folder.path(), "security.toml", &format!("{SECURITY}\n[listen]\naddress = \"127.0.0.1:1\"\n"));
+    write(
+        folder.path(),
+        "00-authors.toml",
+        &AUTHORS
+            .replace("\"listen\"", "\"listen\", \"health\"")
+            .replace("\"model\"", "\"model\", \"endpoint\"")
+            .replace("\"data\"", "\"data\", \"listen\""),
+    );
+
+    assert_eq!(
+        said_of(folder.path()),
+        [
+            "network.toml:5:11: endpoint `gpu-01` is also defined at apps.toml:2:11; rename or remove one of the two",
+            "security.toml:5:2: `listen` stands here as well as at network.toml:2:2; keep one of the two",
+        ]
+    );
+}
+
+#[test]
+fn relative_paths_start_at_the_file_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "deep/gateway.toml", GOOD);
+
+    let compiled = load(&path, &options()).unwrap();
+
+    assert_eq!(compiled.state_folder, folder.path().join("deep/state"));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = load(&folder.path().join("nowhere.toml"), &options()).unwrap_err().to_string();
+    let empty = load(folder.path(), &options()).unwrap_err().to_string();
+    std::fs::write(folder.path().join("latin1.toml"), b"# caf\xe9\n").unwrap();
+    let latin1 = load(folder.path(), &options()).unwrap_err().to_string();
+
+    assert!(missing.ends_with("nowhere.toml: cannot be read: No such file or directory (os error 2)"), "{missing}");
+    assert!(empty.ends_with(": the folder holds no `*.toml` file"), "{empty}");
+    assert!(latin1.ends_with("latin1.toml: is not UTF-8 at line 1"), "{latin1}");
+}
+
+#[test]
+fn the_state_folder_of_a_broken_document_is_found() {
+    let folder = folder();
+    write(folder.path(), "apps.toml", "[app.claims\nteam = \n");
+
+    assert!(load_folder(folder.path()).is_err());
+    assert_eq!(state_folder_of(folder.path()), Some(folder.path().join("state")));
+    assert_eq!(state_folder_of(&folder.path().join("apps.toml")), None);
+}

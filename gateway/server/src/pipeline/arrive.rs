@@ -1,0 +1,216 @@
+//! Stages 1 to 3: a request arrives, says who it is, and is admitted. Its body is still unread.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use ingress::auth::AppIndex;
+use ingress::limits::{self, Admitted as AdmittedGuard};
+use ingress::listen::{Incoming, Peer};
+use rand::RngCore as _;
+use policy::Denial;
+use wire::{Api, Call, ErrorShape, Route};
+
+use super::authorize::kind_of;
+use super::refusal::{Considered, Refusal, Refused};
+use crate::gateway::Gateway;
+use crate::snapshot::{App, KeyFacts, ModelIndex, Snapshot};
+
+const LABELS: HeaderName = HeaderName::from_static("x-causeway-labels");
+
+/// Names one decision: milliseconds since 1970 and 80 random bits, 32 hex digits behind `cwd_`, so that ids sort by
+/// time and cannot be guessed.
+#[derive(Clone)]
+pub struct DecisionId(String);
+
+impl DecisionId {
+    fn new(at: SystemTime) -> Self {
+        let ms = at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let mut random = [0_u8; 10];
+        rand::rng().fill_bytes(&mut random);
+        let [a, b, rest @ ..] = random;
+        let high = u16::from_be_bytes([a, b]);
+        let low = u64::from_be_bytes(rest);
+        Self(format!("cwd_{ms:012x}{high:04x}{low:016x}"))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("hex digits and an underscore are header characters")
+    }
+}
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is known of a request from its arrival to its end, whatever becomes of it.
+pub(super) struct Exchange {
+    pub(super) gateway: Arc<Gateway>,
+    /// The configuration that this request started with and keeps.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) decision: DecisionId,
+    pub(super) started: Instant,
+    pub(super) at: SystemTime,
+    pub(super) shape: ErrorShape,
+    pub(super) head: Parts,
+    pub(super) peer: Arc<Peer>,
+    /// Set by [`identify`]: who asks, and with which key.
+    pub(super) caller: Option<Caller>,
+    /// Set by `decode`: what was asked for, for the record of a refusal.
+    pub(super) api: Option<Api>,
+    pub(super) model: Option<String>,
+    pub(super) model_index: Option<ModelIndex>,
+    pub(super) stream: bool,
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) app: Arc<App>,
+    pub(super) key: Arc<KeyFacts>,
+}
+
+impl Exchange {
+    /// Ends the request here; nothing of it was sent.
+    pub(super) fn refuse(self: Box<Self>, refusal: Refusal) -> Box<Refused> {
+        Box::new(Refused { exchange: self, refusal, recorded: false, considered: Considered::default() })
+    }
+
+    /// Ends the request because policy permits no target; the record keeps what was weighed.
+    pub(super) fn deny(self: Box<Self>, refusal: Refusal, denial: &Denial, call: &Call) -> Box<Refused> {
+        let features = call.features().iter().map(|feature| (kind_of(&feature.kind).to_string(), feature.path.clone()));
+        let considered = Considered { verdicts: denial.verdicts().to_vec(), features: features.collect() };
+        Box::new(Refused { exchange: self, refusal, recorded: false, considered })
+    }
+
+    /// Ends a request whose books are closed: its record says what each attempt met.
+    pub(super) fn refuse_recorded(self: Box<Self>, refusal: Refusal) -> Box<Refused> {
+        Box::new(Refused { exchange: self, refusal, recorded: true, considered: Considered::default() })
+    }
+
+    /// Counts the request under its code.
+    pub(super) fn count(&self, code: &str, total: Duration) {
+        let Some(caller) = &self.caller else { return };
+        caller.app.metrics.request(self.api.map_or("models", Api::config_name), code);
+        if let Some(model) = self.model_index {
+            self.snapshot.model(model).metrics.total(total);
+        }
+    }
+}
+
+/// Stage 1: a head, bounded, and a body that nobody has read.
+pub(super) struct Arrived {
+    exchange: Box<Exchange>,
+    body: hyper::body::Incoming,
+}
+
+pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
+    let at = SystemTime::now();
+    let snapshot = gateway.snapshot();
+    let shape =
+        if incoming.head.uri.path().starts_with("/v1/messages") { ErrorShape::Anthropic } else { ErrorShape::OpenAi };
+    let exchange = Box::new(Exchange {
+        gateway,
+        snapshot,
+        decision: DecisionId::new(at),
+        started: Instant::now(),
+        at,
+        shape,
+        head: incoming.head,
+        peer: incoming.peer,
+        caller: None,
+        api: None,
+        model: None,
+        model_index: None,
+        stream: false,
+    });
+    Arrived { exchange, body: incoming.body }
+}
+
+/// Stage 2: the app is known.
+pub(super) struct Identified {
+    exchange: Box<Exchange>,
+    caller: Caller,
+    index: AppIndex,
+    body: hyper::body::Incoming,
+}
+
+pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
+    let Arrived { mut exchange, body } = arrived;
+    match exchange.snapshot.keys.authenticate(&exchange.head.headers, exchange.at) {
+        Ok(identified) => {
+            let caller = Caller {
+                app: Arc::clone(exchange.snapshot.app(identified.app)),
+                key: Arc::clone(exchange.snapshot.key(identified.key)),
+            };
+            exchange.caller = Some(caller.clone());
+            Ok(Identified { exchange, caller, index: identified.app, body })
+        }
+        Err(error) => {
+            exchange.gateway.metrics.process().unauthenticated().inc();
+            tracing::debug!(%error, peer = %exchange.peer.address, "credential refused");
+            Err(exchange.refuse(Refusal::InvalidApiKey))
+        }
+    }
+}
+
+/// Stage 3: the request has a place among those in flight, and its app has taken one of its requests per minute.
+pub(super) struct Admitted {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caller: Caller,
+    pub(super) route: Route,
+    pub(super) guard: AdmittedGuard,
+    pub(super) body: hyper::body::Incoming,
+}
+
+impl Admitted {
+    pub(super) fn asks_for_models(&self) -> bool {
+        !matches!(self.route, Route::Call { .. })
+    }
+}
+
+pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
+    let Identified { exchange, caller, index, body } = identified;
+    let path = exchange.head.uri.path();
+    let route = match wire::route(&exchange.head.method, path) {
+        Ok(route) => route,
+        Err(wire::RouteError::NotFound) => {
+            let path = path.to_owned();
+            return Err(exchange.refuse(Refusal::UnknownPath { path }));
+        }
+        Err(wire::RouteError::MethodNotAllowed { allow }) => {
+            return Err(exchange.refuse(Refusal::MethodNotAllowed { allow }));
+        }
+    };
+    if exchange.head.headers.contains_key(&LABELS) {
+        let message = "the header `x-causeway-labels` names a label, and no label is defined here; leave it out";
+        let refusal = Refusal::InvalidRequest { message: message.to_owned(), param: Some(LABELS.to_string()) };
+        return Err(exchange.refuse(refusal));
+    }
+    match exchange.snapshot.admission.admit(index, caller.key.limit) {
+        Ok(guard) => Ok(Admitted { exchange, caller, route, guard, body }),
+        Err(early) => {
+            let refusal = refusal_of(early);
+            Err(exchange.refuse(refusal))
+        }
+    }
+}
+
+fn refusal_of(early: limits::Refusal) -> Refusal {
+    match early {
+        limits::Refusal::Shed { retry_after } => Refusal::Overloaded { retry_after },
+        limits::Refusal::Busy { retry_after } | limits::Refusal::TooFast { retry_after } => {
+            Refusal::RateLimited { retry_after }
+        }
+    }
+}

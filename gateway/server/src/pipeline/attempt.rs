@@ -1,0 +1,207 @@
+//! Stages 10 to 12, once per attempt: clear for this target, encode in its dialect, send, judge, and go on or stop.
+//!
+//! This is the one failover loop under all API surfaces. What an attempt met is classified once, by [`wire::Outcome`]:
+//! `Same` tries the target again (the request was given back unsent), `Next` goes to the plan's next target, `Never`
+//! ends here. Nothing is retried after the first byte went downstream, because a reply leaves this loop before that.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use egress::{SendError, UpstreamRequest};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use policy::Warrant;
+use tower::retry::budget::Budget as _;
+use wire::{Call, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
+
+use super::books::Books;
+use super::examine::{self, EventStream};
+use super::record::Recorded;
+use super::refusal::{Refusal, Refused};
+use crate::gateway::Gateway;
+use crate::snapshot::Target;
+
+/// What an upstream answered: a reply, whole or as a stream whose first event was seen.
+pub(super) struct Answered {
+    pub(super) books: Books,
+    pub(super) endpoint: HeaderValue,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) reply: Reply,
+}
+
+/// The body of an upstream's answer.
+pub(super) enum Reply {
+    /// Known whole; `failed` when it is the upstream's own error, passed on.
+    Whole { body: Bytes, usage: Option<Usage>, failed: bool },
+    /// Events, the first of which is no error.
+    Stream(Box<EventStream>),
+}
+
+/// One attempt's end.
+pub(super) enum Tried {
+    /// The upstream answered well.
+    Answered { status: StatusCode, headers: HeaderMap, reply: Reply },
+    /// It did not; what it said is kept, in case it was the last.
+    Failed(Met),
+}
+
+/// What a failed attempt met.
+pub(super) struct Met {
+    pub(super) outcome: Outcome,
+    /// The upstream's own error, where it gave one.
+    pub(super) said: Option<(StatusCode, HeaderMap, Bytes)>,
+    /// How long it asked to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
+    let Recorded { mut plan, call, mut books } = recorded;
+    let gateway = books.gateway();
+    gateway.retry_budget.deposit();
+    let mut last: Option<(Met, HeaderValue)> = None;
+    let mut begun = Instant::now();
+    let mut next = books.next_warrant(&mut plan, begun);
+    while let Some(warrant) = next {
+        let id = warrant.target();
+        let target = books.target(id);
+        books.begin_attempt(&target, begun);
+        let met = match one(&mut books, &target, warrant, &call).await {
+            Tried::Answered { status, headers, reply } => {
+                books.answered(status);
+                return Ok(Answered { books, endpoint: target.endpoint_header.clone(), status, headers, reply });
+            }
+            Tried::Failed(met) => met,
+        };
+        books.failed(met.outcome, met.retry_after);
+        begun = Instant::now();
+        next = match met.outcome.retry() {
+            Retry::Never => None,
+            Retry::Same => plan.again(id).or_else(|| books.next_warrant(&mut plan, begun)),
+            Retry::Next => books.next_warrant(&mut plan, begun),
+        };
+        if next.is_some() && !may_go_on(&gateway, &books, met.outcome) {
+            next = None;
+        }
+        last = Some((met, target.endpoint_header.clone()));
+    }
+    give_up(books, last)
+}
+
+/// An attempt that may have been executed is followed by another only within the retry budget; the others are free.
+fn may_go_on(gateway: &Gateway, books: &Books, outcome: Outcome) -> bool {
+    gateway.metrics.process().retries().inc();
+    if !outcome.may_have_executed() || gateway.retry_budget.withdraw() {
+        return true;
+    }
+    gateway.metrics.process().retries_denied().inc();
+    tracing::warn!(decision = %books.decision(), "the retry budget is used up; the request is not tried elsewhere");
+    false
+}
+
+/// Nothing is left to try: the caller gets the last upstream's own error where there is one, else ours.
+fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, Box<Refused>> {
+    let Some((met, endpoint)) = last else {
+        return Err(books.refuse(Refusal::UpstreamUnavailable));
+    };
+    if let Some((status, headers, body)) = met.said
+        && !is_our_fault(status)
+    {
+        return Ok(Answered { books, endpoint, status, headers, reply: Reply::Whole { body, usage: None, failed: true } });
+    }
+    let refusal = match met.outcome {
+        Outcome::NoPrivatePath => Refusal::NoPrivatePath,
+        Outcome::Timeout(_) => Refusal::UpstreamTimeout,
+        Outcome::Saturated => Refusal::Overloaded { retry_after: Duration::from_secs(1) },
+        Outcome::NotSent
+        | Outcome::Refused
+        | Outcome::ConnectFailed
+        | Outcome::TlsFailed
+        | Outcome::Status(_)
+        | Outcome::BrokenHead
+        | Outcome::BrokenBody
+        | Outcome::ErrorEvent { .. }
+        | Outcome::ThrottledEvent
+        | Outcome::Success => Refusal::UpstreamUnavailable,
+    };
+    Err(books.refuse(refusal))
+}
+
+/// An upstream that does not accept our credential is misconfigured here; the caller can do nothing about it.
+fn is_our_fault(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+}
+
+async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
+    let keep_state = warrant.grants().keep_state;
+    let cleared = books.permit().clear(&warrant, call.clone());
+    let head = &books.exchange().head;
+    let request = cleared.encode(|call| encode(&call, target, keep_state, head));
+    let sent = books.snapshot().fleet.send(warrant, request).await;
+    match sent {
+        Ok(reply) => {
+            books.connected(&reply.connection);
+            let tried = examine::examine(reply, call, target).await;
+            if let Tried::Failed(met) = &tried {
+                warn_of_our_fault(books, target, met);
+            }
+            tried
+        }
+        Err(error) => {
+            let outcome = outcome_of(&error);
+            tracing::warn!(decision = %books.decision(), target = %target.name, %error, "attempt failed");
+            Tried::Failed(Met { outcome, said: None, retry_after: None })
+        }
+    }
+}
+
+fn warn_of_our_fault(books: &Books, target: &Target, met: &Met) {
+    if let Outcome::Status(status) = met.outcome
+        && StatusCode::from_u16(status).is_ok_and(is_our_fault)
+    {
+        tracing::error!(
+            decision = %books.decision(),
+            target = %target.name,
+            status,
+            "the endpoint does not accept this gateway's credential; check `auth` of the endpoint"
+        );
+    }
+}
+
+/// The request in the target's dialect. The body is the caller's bytes with splices between.
+fn encode(call: &Call, target: &Target, keep_state: bool, head: &http::request::Parts) -> UpstreamRequest {
+    let body = target.dialect.encode(call, &EncodeTarget { upstream_model: &target.upstream_model, keep_state });
+    let mut headers = wire::forward_request_headers(&head.headers);
+    for (name, value) in target.dialect.required_headers() {
+        let name = HeaderName::from_static(name);
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let path = target.dialect.path(call.api(), &target.upstream_model, target.api_version.as_deref());
+    UpstreamRequest {
+        method: http::Method::POST,
+        path_and_query: wire::with_query(path, head.uri.query()),
+        headers,
+        body: body.parts,
+        body_len: body.len as u64,
+    }
+}
+
+/// What `egress` met, as the outcome that decides what happens next.
+fn outcome_of(error: &SendError) -> Outcome {
+    match error {
+        // Faults of ours: nothing was sent, and the target is not to blame.
+        SendError::WrongWarrant(_) | SendError::UnknownTarget { .. } | SendError::Unsendable { .. } => Outcome::Saturated,
+        SendError::NoPrivatePath(_) => Outcome::NoPrivatePath,
+        SendError::Saturated { .. } => Outcome::Saturated,
+        SendError::Connect { refused: true, .. } => Outcome::Refused,
+        SendError::Connect { refused: false, .. } => Outcome::ConnectFailed,
+        SendError::ConnectTimeout { .. } => Outcome::Timeout(TimeoutKind::Connect),
+        SendError::Tls { .. } => Outcome::TlsFailed,
+        SendError::NotSent { .. } => Outcome::NotSent,
+        SendError::FirstByteTimeout { .. } => Outcome::Timeout(TimeoutKind::FirstByte),
+        SendError::TotalTimeout { .. } => Outcome::Timeout(TimeoutKind::Total),
+        SendError::BrokenHead { .. } => Outcome::BrokenHead,
+    }
+}

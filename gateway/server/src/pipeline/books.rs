@@ -1,0 +1,366 @@
+//! The books of one request: its reservation, its open record, its place among those in flight. They are closed exactly
+//! once, on every way out: an answer, an error, a stream's end, a caller that goes away, a task that is dropped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use accounting::{Reported, Reservation, Settlement, Tokens};
+use egress::ConnectionProof;
+use http::StatusCode;
+use ingress::body::BodyPermit;
+use ingress::limits::Admitted as AdmittedGuard;
+use policy::{Permit, TargetId, Warrant};
+use routing::Plan;
+use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote};
+use telemetry::metrics::{Direction, InFlight};
+use wire::{Outcome, TimeoutKind, Usage};
+
+use super::arrive::{DecisionId, Exchange};
+use super::refusal::{Refusal, Refused};
+use crate::gateway::Gateway;
+use crate::snapshot::{Snapshot, Target};
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The upstream said that it was done.
+    Complete,
+    /// The upstream sent an error event.
+    UpstreamError,
+    /// The upstream stopped in the middle.
+    Truncated,
+    /// The upstream was silent for too long, or took too long in all.
+    TimedOut,
+    /// The caller went away.
+    Disconnected,
+}
+
+/// The books, open. Dropping them closes them.
+pub(super) struct Books {
+    exchange: Option<Box<Exchange>>,
+    permit: Arc<Permit>,
+    reservation: Option<Reservation>,
+    record: Option<OpenRecord>,
+    /// The place in flight and the share of buffered bytes; released with the books.
+    _held: (AdmittedGuard, BodyPermit),
+    _in_flight: Option<InFlight>,
+    attempt: Option<Attempt>,
+    status: Option<StatusCode>,
+    first_byte: Option<Duration>,
+}
+
+/// The attempt that is running.
+struct Attempt {
+    target: Arc<Target>,
+    begun: Instant,
+    connection: Option<Arc<ConnectionProof>>,
+    _in_flight: InFlight,
+}
+
+impl Books {
+    pub(super) fn open(
+        exchange: Box<Exchange>,
+        permit: Arc<Permit>,
+        reservation: Reservation,
+        record: OpenRecord,
+        held: (AdmittedGuard, BodyPermit),
+    ) -> Self {
+        let in_flight = exchange.caller.as_ref().map(|caller| caller.app.metrics.enter());
+        Self {
+            exchange: Some(exchange),
+            permit,
+            reservation: Some(reservation),
+            record: Some(record),
+            _held: held,
+            _in_flight: in_flight,
+            attempt: None,
+            status: None,
+            first_byte: None,
+        }
+    }
+
+    pub(super) fn exchange(&self) -> &Exchange {
+        self.exchange.as_deref().expect("the exchange is taken only by `refuse`, which consumes the books")
+    }
+
+    pub(super) fn gateway(&self) -> Arc<Gateway> {
+        Arc::clone(&self.exchange().gateway)
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.exchange().snapshot
+    }
+
+    pub(super) fn decision(&self) -> &DecisionId {
+        &self.exchange().decision
+    }
+
+    pub(super) fn permit(&self) -> &Arc<Permit> {
+        &self.permit
+    }
+
+    pub(super) fn target(&self, id: TargetId) -> Arc<Target> {
+        Arc::clone(self.snapshot().target(id))
+    }
+
+    /// The plan's next warrant; a half-open target gives it to one request only, as its probe.
+    pub(super) fn next_warrant(&self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
+        plan.next_probing(|target| self.snapshot().target(target).health.lock().take_probe(begun))
+    }
+
+    pub(super) fn begin_attempt(&mut self, target: &Arc<Target>, begun: Instant) {
+        let in_flight = target.metrics.enter();
+        self.attempt = Some(Attempt { target: Arc::clone(target), begun, connection: None, _in_flight: in_flight });
+    }
+
+    pub(super) fn connected(&mut self, connection: &Arc<ConnectionProof>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.connection = Some(Arc::clone(connection));
+        }
+    }
+
+    /// The running attempt failed: it is noted, its target's health learns of it, and what it may have cost is kept.
+    pub(super) fn failed(&mut self, outcome: Outcome, blocked_for: Option<Duration>) {
+        let Some(attempt) = self.attempt.take() else { return };
+        attempt.target.learn(outcome, blocked_for, attempt.begun);
+        let may_have_executed = cost_something(outcome);
+        if may_have_executed
+            && let Some(reservation) = &mut self.reservation
+        {
+            reservation.lost_attempt();
+        }
+        let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
+        self.note(&attempt, Met { name: name_of(outcome), status, may_have_executed, usage: None });
+    }
+
+    /// The running attempt was answered with this status; its note is written when its end is known.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        if let Some(attempt) = &self.attempt {
+            attempt.target.learn(Outcome::Success, None, attempt.begun);
+        }
+    }
+
+    /// The first bytes of a stream go down.
+    pub(super) fn first_byte(&mut self) {
+        if self.first_byte.is_none() {
+            let elapsed = self.exchange().started.elapsed();
+            self.first_byte = Some(elapsed);
+            if let Some(model) = self.exchange().model_index {
+                self.snapshot().model(model).metrics.first_token(elapsed);
+            }
+        }
+    }
+
+    /// A whole reply goes down: an answer, or (`failed`) the upstream's own error.
+    pub(super) fn close_whole(mut self, status: StatusCode, usage: Option<&Usage>, failed: bool) -> Box<Exchange> {
+        self.status = Some(status);
+        self.first_byte = Some(self.exchange().started.elapsed());
+        let how = if failed { Close::UpstreamError } else { Close::Answered(audit::End::Complete) };
+        self.close(how, usage);
+        self.exchange.take().expect("the books are closed once, and consumed by it")
+    }
+
+    /// A stream ended.
+    pub(super) fn close_stream(&mut self, end: End, usage: Option<&Usage>) {
+        let how = match end {
+            End::Complete => Close::Answered(audit::End::Complete),
+            End::UpstreamError => Close::Answered(audit::End::Error),
+            End::Truncated | End::TimedOut => Close::Answered(audit::End::Truncated),
+            End::Disconnected => Close::Answered(audit::End::Disconnected),
+        };
+        if let (Some(attempt), End::Truncated | End::TimedOut) = (&self.attempt, end) {
+            attempt.target.learn(Outcome::BrokenBody, None, attempt.begun);
+        }
+        self.close(how, usage);
+    }
+
+    /// No attempt was answered, and the caller gets our error.
+    pub(super) fn refuse(mut self, refusal: Refusal) -> Box<Refused> {
+        self.status = Some(refusal.code().status());
+        self.close(Close::Refused(refusal.code().as_str()), None);
+        let exchange = self.exchange.take().expect("the books are closed once, and consumed by it");
+        exchange.refuse_recorded(refusal)
+    }
+
+    fn close(&mut self, how: Close, usage: Option<&Usage>) {
+        let Some(reservation) = self.reservation.take() else { return };
+        let usage = usage.map(note_of);
+        let settlement = settle(reservation, &how, usage);
+        if let Some(attempt) = self.attempt.take() {
+            let name = if how == Close::Left { "disconnected" } else { name_of(Outcome::Success) };
+            let status = self.status.map(|status| status.as_u16());
+            self.note(&attempt, Met { name, status, may_have_executed: true, usage });
+        }
+        if let Some(record) = self.record.take() {
+            self.finish(record, &how, &settlement, usage);
+        }
+    }
+
+    fn finish(
+        &self,
+        record: OpenRecord,
+        how: &Close,
+        settlement: &Settlement,
+        usage: Option<UsageNote>,
+    ) {
+        let exchange = self.exchange();
+        let total = exchange.started.elapsed();
+        let charged = usage.unwrap_or(UsageNote {
+            input: settlement.input.0,
+            output: settlement.output.0,
+            ..UsageNote::default()
+        });
+        record.close(audit::Outcome {
+            at: SystemTime::now(),
+            status: self.status.map(|status| status.as_u16()),
+            code: how.code(),
+            usage: Some(charged),
+            settled_by: settlement.by.name(),
+            to_first_byte: self.first_byte,
+            total,
+            end: how.end(),
+        });
+        exchange.count(how.counted_as(self.status), total);
+        if let Some(model) = exchange.model_index {
+            let metrics = &exchange.snapshot.model(model).metrics;
+            metrics.tokens(Direction::Input, charged.input);
+            metrics.tokens(Direction::CachedInput, charged.cached_input);
+            metrics.tokens(Direction::Output, charged.output);
+            metrics.tokens(Direction::Reasoning, charged.reasoning);
+        }
+    }
+
+    fn note(&mut self, attempt: &Attempt, met: Met) {
+        let took = attempt.begun.elapsed();
+        attempt.target.metrics.attempt(met.name, took);
+        let Some(record) = &mut self.record else { return };
+        let connection = attempt.connection.as_deref();
+        record.attempt(AttemptNote {
+            target: Arc::clone(&attempt.target.name),
+            endpoint: Arc::clone(&attempt.target.endpoint),
+            outcome: met.name,
+            status: met.status,
+            address: connection.map(|proof| proof.address),
+            evidence: connection.map(|proof| proof.level.as_str()),
+            took,
+            usage: met.usage,
+            may_have_executed: met.may_have_executed,
+        });
+    }
+}
+
+/// A handler that is dropped (its caller went away while an attempt ran) leaves its books closed as well.
+impl Drop for Books {
+    fn drop(&mut self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.target.health.lock().give_probe_back(attempt.begun);
+        }
+        let how = if self.attempt.is_some() { Close::Left } else { Close::LeftUnsent };
+        self.close(how, None);
+    }
+}
+
+/// What one attempt met, for its note.
+struct Met {
+    name: &'static str,
+    status: Option<u16>,
+    may_have_executed: bool,
+    usage: Option<UsageNote>,
+}
+
+/// On which way the request ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Close {
+    /// An upstream answered, and the answer ended so.
+    Answered(audit::End),
+    /// The upstream's own error was passed on.
+    UpstreamError,
+    /// Ours, with its code.
+    Refused(&'static str),
+    /// The caller left while an attempt ran.
+    Left,
+    /// The caller left before or between attempts.
+    LeftUnsent,
+}
+
+impl Close {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Refused(code) => Some(code),
+            Self::Answered(_) | Self::UpstreamError | Self::Left | Self::LeftUnsent => None,
+        }
+    }
+
+    /// The label under which the request is counted.
+    fn counted_as(self, status: Option<StatusCode>) -> &'static str {
+        match self {
+            Self::Answered(audit::End::Complete) => "ok",
+            Self::Answered(audit::End::Disconnected) | Self::Left | Self::LeftUnsent => "disconnected",
+            Self::Answered(audit::End::Truncated | audit::End::Error | audit::End::Abandoned) => "truncated",
+            Self::UpstreamError if status.is_some_and(|status| status.is_client_error()) => "upstream_4xx",
+            Self::UpstreamError => "upstream_5xx",
+            Self::Refused(code) => code,
+        }
+    }
+
+    fn end(self) -> audit::End {
+        match self {
+            Self::Answered(end) => end,
+            Self::UpstreamError | Self::Refused(_) => audit::End::Error,
+            Self::Left | Self::LeftUnsent => audit::End::Disconnected,
+        }
+    }
+}
+
+/// Known usage settles at what was reported. An answer without one settles at the reservation; an upstream that said no
+/// before it did any work settles at zero, and attempts that may have been executed are charged beside either.
+fn settle(reservation: Reservation, how: &Close, usage: Option<UsageNote>) -> Settlement {
+    match (how, usage) {
+        (_, Some(usage)) => reservation.settle(Reported { input: Tokens(usage.input), output: Tokens(usage.output) }),
+        (Close::Answered(_) | Close::Left, None) => reservation.settle_unknown(),
+        (Close::UpstreamError | Close::Refused(_) | Close::LeftUnsent, None) => reservation.not_sent(),
+    }
+}
+
+fn note_of(usage: &Usage) -> UsageNote {
+    UsageNote {
+        input: usage.input,
+        output: usage.output,
+        cached_input: usage.cached_input,
+        reasoning: usage.reasoning,
+    }
+}
+
+/// Whether a failed attempt is charged at the reservation. An upstream that refused the request itself (a 4xx) has done
+/// no work for it, although it was sent.
+fn cost_something(outcome: Outcome) -> bool {
+    let refused = matches!(outcome, Outcome::Status(300..=407 | 409..=499) | Outcome::ErrorEvent { retryable: false });
+    outcome.may_have_executed() && !refused
+}
+
+/// The outcome in records and metrics.
+fn name_of(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::NotSent => "not_sent",
+        Outcome::Refused => "refused",
+        Outcome::ConnectFailed => "connect_failed",
+        Outcome::TlsFailed => "tls_failed",
+        Outcome::NoPrivatePath => "no_private_path",
+        Outcome::Saturated => "saturated",
+        Outcome::Timeout(TimeoutKind::Connect) => "timeout_connect",
+        Outcome::Timeout(TimeoutKind::FirstByte) => "timeout_first_byte",
+        Outcome::Timeout(TimeoutKind::Idle) => "timeout_idle",
+        Outcome::Timeout(TimeoutKind::Total) => "timeout_total",
+        Outcome::Status(408) => "status_408",
+        Outcome::Status(429) => "status_429",
+        Outcome::Status(503) => "status_503",
+        Outcome::Status(529) => "status_529",
+        Outcome::Status(500..=599) => "status_5xx",
+        Outcome::Status(_) => "status_4xx",
+        Outcome::BrokenHead => "broken_head",
+        Outcome::BrokenBody => "broken_body",
+        Outcome::ErrorEvent { .. } | Outcome::ThrottledEvent => "error_event",
+    }
+}

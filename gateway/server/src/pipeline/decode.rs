@@ -1,0 +1,67 @@
+//! Stage 4: the body is read under its bounds, only now, and the call is read out of it.
+
+use std::time::Duration;
+
+use ingress::body::{self, BodyError, BodyPermit};
+use ingress::limits::Admitted as AdmittedGuard;
+use wire::{Call, DecodeError, Route};
+
+use super::arrive::{Admitted, Caller, Exchange};
+use super::refusal::{Refusal, Refused};
+use crate::snapshot::ModelIndex;
+
+/// When to come back when the bytes of all bodies together are at their bound.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
+
+/// A call whose model exists and may be used by this app.
+pub(super) struct Decoded {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caller: Caller,
+    pub(super) guard: AdmittedGuard,
+    pub(super) call: Call,
+    pub(super) model: ModelIndex,
+    /// Holds the bytes' share of the global bound until the request ends.
+    pub(super) held: BodyPermit,
+}
+
+pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> {
+    let Admitted { mut exchange, caller, route, guard, body } = admitted;
+    let limits = &exchange.snapshot.body_limits;
+    let (bytes, held) = match body::read(body, &exchange.head.headers, limits, &exchange.gateway.body_budget).await {
+        Ok(read) => read.into_parts(),
+        Err(error) => return Err(exchange.refuse(refusal_of(&error))),
+    };
+    let Route::Call { api, model: path_model } = route else {
+        let path = exchange.head.uri.path().to_owned();
+        return Err(exchange.refuse(Refusal::UnknownPath { path }));
+    };
+    exchange.api = Some(api);
+    let call = match wire::decode(api, path_model.as_deref(), bytes) {
+        Ok(call) => call,
+        Err(error) => return Err(exchange.refuse(invalid(&error))),
+    };
+    exchange.stream = call.stream();
+    exchange.model = Some(call.model().to_owned());
+    let Some(model) = exchange.snapshot.model_named(call.model(), &caller.key.models) else {
+        let model = call.model().to_owned();
+        return Err(exchange.refuse(Refusal::ModelNotFound { model }));
+    };
+    exchange.model_index = Some(model);
+    Ok(Decoded { exchange, caller, guard, call, model, held })
+}
+
+fn invalid(error: &DecodeError) -> Refusal {
+    Refusal::InvalidRequest { message: error.to_string(), param: error.param().map(str::to_owned) }
+}
+
+fn refusal_of(error: &BodyError) -> Refusal {
+    match error {
+        BodyError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
+        BodyError::Overloaded(_) => Refusal::Overloaded { retry_after: RETRY_WHEN_FULL },
+        BodyError::Slow { .. } => Refusal::SlowBody,
+        BodyError::UnsupportedEncoding => Refusal::UnsupportedEncoding,
+        BodyError::Disconnected(_) | BodyError::BadEncoding { .. } => {
+            Refusal::InvalidRequest { message: error.to_string(), param: None }
+        }
+    }
+}

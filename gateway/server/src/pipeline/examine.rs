@@ -1,0 +1,171 @@
+//! Judges an upstream's reply before a byte of it goes downstream: the status, a whole body, or a stream's first event.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use egress::{BodyError, ReplyBody};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt as _;
+use wire::{Api, Call, Frame, Outcome, SseError, SseFramer, TimeoutKind};
+
+use super::attempt::{Met, Reply, Tried};
+use crate::snapshot::Target;
+
+/// Largest reply that is not a stream, in bytes: 64 MiB. A batch of 2,048 embeddings of 3,072 floats as text is about
+/// 60 MB; anything larger is an upstream that does not end.
+const LARGEST_REPLY: usize = 64 << 20;
+
+/// Largest error body that is kept to be passed on, in bytes: 256 KiB.
+const LARGEST_ERROR: usize = 256 << 10;
+
+/// How long a stream's first event is waited for after its head, before the head goes to the caller without it.
+/// Servers send the head when they start to answer; a longer silence is a long prefill, and the caller's own timeout
+/// is fed with comments from then on.
+const FIRST_EVENT: Duration = Duration::from_secs(10);
+
+/// A stream whose first event was seen, or waited for long enough.
+pub(super) struct EventStream {
+    pub(super) body: ReplyBody,
+    pub(super) framer: SseFramer,
+    pub(super) first: Option<Frame>,
+    pub(super) call: Call,
+    /// The upstream has ended already.
+    pub(super) ended: Option<Result<(), BodyError>>,
+}
+
+pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target) -> Tried {
+    let egress::Reply { status, headers, body, .. } = reply;
+    if !status.is_success() {
+        return refused(status, &headers, body, call.api()).await;
+    }
+    let forwarded = wire::forward_response_headers(&headers);
+    if is_event_stream(&headers) {
+        return first_event(status, forwarded, body, call).await;
+    }
+    match collect(body, LARGEST_REPLY).await {
+        Ok(bytes) => {
+            let usage = wire::usage_of_reply(call.api(), &bytes);
+            Tried::Answered { status, headers: forwarded, reply: Reply::Whole { body: bytes, usage, failed: false } }
+        }
+        Err(error) => {
+            tracing::warn!(target = %target.name, %error, "the reply broke off");
+            Tried::Failed(Met { outcome: error.outcome(), said: None, retry_after: None })
+        }
+    }
+}
+
+async fn refused(status: StatusCode, headers: &HeaderMap, body: ReplyBody, api: Api) -> Tried {
+    let outcome = wire::outcome(status, None, api);
+    let forwarded = wire::forward_response_headers(headers);
+    let bytes = collect(body, LARGEST_ERROR).await.unwrap_or_default();
+    let retry_after = wire::retry_after(headers, SystemTime::now());
+    Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after })
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().starts_with("text/event-stream"))
+}
+
+/// Reads up to the first event, so that an error event can still go to the next target.
+async fn first_event(status: StatusCode, headers: HeaderMap, mut body: ReplyBody, call: &Call) -> Tried {
+    let mut framer = SseFramer::new();
+    let mut first = None;
+    let mut ended = None;
+    let deadline = tokio::time::sleep(FIRST_EVENT);
+    tokio::pin!(deadline);
+    while first.is_none() && ended.is_none() {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = &mut deadline => break,
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    framer.push(data);
+                }
+            }
+            Some(Err(error)) => ended = Some(Err(error)),
+            None => ended = Some(Ok(())),
+        }
+        match next_event(&mut framer) {
+            Ok(event) => first = event,
+            Err(error) => {
+                tracing::warn!(%error, "the stream cannot be read");
+                return Tried::Failed(Met { outcome: Outcome::BrokenBody, said: None, retry_after: None });
+            }
+        }
+    }
+    if let Some(error) = ended.as_ref().and_then(|end| end.as_ref().err())
+        && first.is_none()
+    {
+        return Tried::Failed(Met { outcome: outcome_of(error), said: None, retry_after: None });
+    }
+    let outcome = wire::outcome(status, first.as_ref(), call.api());
+    if outcome != Outcome::Success {
+        let said = first.map(|frame| (status, headers, frame.raw));
+        return Tried::Failed(Met { outcome, said, retry_after: None });
+    }
+    let stream = EventStream { body, framer, first, call: call.clone(), ended };
+    Tried::Answered { status, headers, reply: Reply::Stream(Box::new(stream)) }
+}
+
+/// The next frame that is no comment; comments before the first event say nothing.
+fn next_event(framer: &mut SseFramer) -> Result<Option<Frame>, SseError> {
+    while let Some(frame) = framer.next_frame()? {
+        if !frame.is_comment() {
+            return Ok(Some(frame));
+        }
+    }
+    Ok(None)
+}
+
+/// The whole body, at most `limit` bytes; a body of one chunk is not copied.
+async fn collect(mut body: ReplyBody, limit: usize) -> Result<Bytes, CollectError> {
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if joined.len() + whole.len() + data.len() > limit {
+            return Err(CollectError::TooLarge { limit });
+        }
+        if joined.is_empty() && whole.is_empty() {
+            whole = data;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&std::mem::take(&mut whole));
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// Why a reply could not be read whole.
+#[derive(Debug, thiserror::Error)]
+enum CollectError {
+    #[error("the reply is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+impl CollectError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::TooLarge { .. } => Outcome::BrokenBody,
+            Self::Body(error) => outcome_of(error),
+        }
+    }
+}
+
+fn outcome_of(error: &BodyError) -> Outcome {
+    match error {
+        BodyError::Idle { .. } => Outcome::Timeout(TimeoutKind::Idle),
+        BodyError::Total { .. } => Outcome::Timeout(TimeoutKind::Total),
+        BodyError::Broken { .. } => Outcome::BrokenBody,
+    }
+}

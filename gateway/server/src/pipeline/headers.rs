@@ -1,0 +1,31 @@
+//! The headers by which an answer names its decision.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use wire::ErrorShape;
+
+use super::arrive::Exchange;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const DECISION: HeaderName = HeaderName::from_static("x-causeway-decision");
+const ENDPOINT: HeaderName = HeaderName::from_static("x-causeway-endpoint");
+const POLICY: HeaderName = HeaderName::from_static("x-causeway-policy");
+
+/// Adds the decision, the policy set and, where one answered, the endpoint.
+///
+/// An upstream's own `x-request-id` is kept, since that is what its operator asks for; servers that send none
+/// (llama.cpp) get the decision's id, so that clients which show the header always have one.
+pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoint: Option<&HeaderValue>) {
+    let decision = exchange.decision.header();
+    if exchange.shape == ErrorShape::Anthropic && !headers.contains_key(&ANTHROPIC_REQUEST_ID) {
+        headers.insert(ANTHROPIC_REQUEST_ID, decision.clone());
+    }
+    if !headers.contains_key(&REQUEST_ID) {
+        headers.insert(REQUEST_ID, decision.clone());
+    }
+    headers.insert(DECISION, decision);
+    headers.insert(POLICY, exchange.snapshot.policy_header.clone());
+    if let Some(endpoint) = endpoint {
+        headers.insert(ENDPOINT, endpoint.clone());
+    }
+}

@@ -1,0 +1,61 @@
+//! The life of a request, one stage a line.
+//!
+//! Each stage takes the type that the stage before it returned and gives the next, so a stage that is left out is a
+//! type error and not a leak. A refusal at any stage carries what was known by then, and is recorded and answered in
+//! one place ([`refusal`]).
+//!
+//! | stage | file | proof it needs | proof it gives |
+//! |---|---|---|---|
+//! | arrive, identify, admit | [`arrive`] | a connection | `ingress::limits::Admitted` |
+//! | decode | [`decode`] | `Admitted` | `wire::Call` |
+//! | inspect, authorize | [`authorize`] | `Call` | `policy::Permit` |
+//! | plan, reserve, record | [`record`] | `Permit` | `routing::Plan`, `accounting::Reservation`, an open audit record |
+//! | clear, resolve, send | [`attempt`] | `policy::Warrant`, `policy::Cleared` | the upstream's reply |
+//! | respond, settle, close | [`respond`], [`relay`], [`books`] | the reply | the caller's bytes, closed books |
+
+mod arrive;
+mod attempt;
+mod authorize;
+mod books;
+mod decode;
+mod examine;
+mod headers;
+mod listing;
+mod record;
+mod refusal;
+mod relay;
+mod respond;
+
+use std::sync::Arc;
+
+use http::Response;
+use ingress::listen::Incoming;
+
+use crate::gateway::Gateway;
+pub use arrive::DecisionId;
+pub use refusal::Refusal;
+pub use respond::ReplyBody;
+
+/// Answers one request. It never fails: whatever goes wrong is an answer with a stable `code`.
+pub async fn handle(gateway: Arc<Gateway>, incoming: Incoming) -> Response<ReplyBody> {
+    match serve(arrive::arrive(gateway, incoming)).await {
+        Ok(response) => response,
+        Err(refused) => refused.respond().await,
+    }
+}
+
+async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refusal::Refused>> {
+    let identified = arrive::identify(arrived)?;
+    let admitted = arrive::admit(identified)?;
+    if admitted.asks_for_models() {
+        return listing::answer(admitted);
+    }
+    let decoded = decode::decode(admitted).await?;
+    let inspected = authorize::inspect(decoded);
+    let authorized = authorize::authorize(inspected)?;
+    let planned = record::plan(authorized);
+    let reserved = record::reserve(planned);
+    let recorded = record::record(reserved).await?;
+    let answered = attempt::run(recorded).await?;
+    Ok(respond::respond(answered))
+}

@@ -1,0 +1,131 @@
+//! Stages 7 to 9: the order of attempts, what they may cost, and the record that says so before anything is sent.
+
+use std::sync::Arc;
+
+use accounting::Reservation;
+use ingress::body::BodyPermit;
+use ingress::limits::Admitted as AdmittedGuard;
+use policy::{Permit, Ruling, Verdict};
+use routing::Plan;
+use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, Intent};
+use wire::Call;
+
+use super::arrive::{Caller, Exchange};
+use super::authorize::{Authorized, kind_of};
+use super::books::Books;
+use super::refusal::{Refusal, Refused};
+
+/// Stage 7: the attempts in order, each with its warrant.
+pub(super) struct Planned {
+    exchange: Box<Exchange>,
+    caller: Caller,
+    guard: AdmittedGuard,
+    held: BodyPermit,
+    call: Call,
+    permit: Arc<Permit>,
+    plan: Plan,
+}
+
+pub(super) fn plan(authorized: Authorized) -> Planned {
+    let Authorized { exchange, caller, guard, held, call, permit } = authorized;
+    let now = exchange.started;
+    let snapshot = &exchange.snapshot;
+    let plan = routing::plan(&permit, |target| snapshot.target(target).health.lock().standing(now));
+    Planned { exchange, caller, guard, held, call, permit, plan }
+}
+
+/// Stage 8: the tokens of the dearest attempt are held.
+pub(super) struct Reserved {
+    planned: Planned,
+    reservation: Reservation,
+}
+
+pub(super) fn reserve(planned: Planned) -> Reserved {
+    let estimate = accounting::estimate(planned.call.input_bytes(), planned.call.max_output_tokens());
+    let reservation = planned.caller.app.book.reserve(estimate);
+    Reserved { planned, reservation }
+}
+
+/// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
+pub(super) struct Recorded {
+    pub(super) plan: Plan,
+    pub(super) call: Call,
+    pub(super) books: Books,
+}
+
+pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
+    let Reserved { planned, reservation } = reserved;
+    let Planned { exchange, caller, guard, held, call, permit, plan } = planned;
+    let written = {
+        let whys = Whys::of(permit.verdicts());
+        let candidates = whys.notes(permit.verdicts());
+        let targets: Vec<&str> =
+            plan.explain().iter().map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
+        let features = feature_notes(&call);
+        let estimate = reservation.estimate();
+        let intent = Intent {
+            decision: exchange.decision.as_str(),
+            at: exchange.at,
+            app: &caller.app.name,
+            team: &caller.app.team,
+            key: Some(&caller.key.name),
+            model: call.model(),
+            api: call.api().config_name(),
+            stream: call.stream(),
+            peer: Some(exchange.peer.address.ip()),
+            policy: &exchange.snapshot.policy_hash,
+            configuration: &exchange.snapshot.hash,
+            candidates: &candidates,
+            plan: &targets,
+            estimate: EstimateNote { input: estimate.input.0, output: estimate.output.0 },
+            features: &borrowed(&features),
+        };
+        exchange.gateway.audit.intent(&intent).await
+    };
+    match written {
+        Ok(open) => {
+            let books = Books::open(exchange, permit, reservation, open, (guard, held));
+            Ok(Recorded { plan, call, books })
+        }
+        Err(error) => {
+            // Nothing was sent, so nothing is owed.
+            reservation.not_sent();
+            tracing::error!(%error, "the intent could not be written; the request is refused");
+            Err(exchange.refuse(Refusal::AuditUnavailable))
+        }
+    }
+}
+
+/// The reasons as text; most candidates are in, and need none.
+pub(super) struct Whys(Vec<String>);
+
+impl Whys {
+    pub(super) fn of(verdicts: &[Verdict]) -> Self {
+        let text = |verdict: &Verdict| match &verdict.ruling {
+            Ruling::In => String::new(),
+            out => out.to_string(),
+        };
+        Self(verdicts.iter().map(text).collect())
+    }
+
+    pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict]) -> Vec<CandidateNote<'a>> {
+        verdicts
+            .iter()
+            .zip(&self.0)
+            .map(|(verdict, why)| CandidateNote {
+                target: &verdict.name,
+                verdict: if verdict.ruling == Ruling::In { "in" } else { "out" },
+                why,
+            })
+            .collect()
+    }
+}
+
+/// Kind and path of what asks for more than an answer, never a value.
+pub(super) fn feature_notes(call: &Call) -> Vec<(String, &str)> {
+    call.features().iter().map(|feature| (kind_of(&feature.kind).to_string(), feature.path.as_str())).collect()
+}
+
+pub(super) fn borrowed<'a>(features: &'a [(String, &'a str)]) -> Vec<FeatureNote<'a>> {
+    features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect()
+}

@@ -1,0 +1,234 @@
+//! Every way in which the gateway itself says no, and the one map from each to its status, code and words.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use policy::Verdict;
+use telemetry::audit::FeatureNote;
+use wire::{ApiError, Code, ErrorShape};
+
+use super::arrive::Exchange;
+use super::headers;
+use super::record::Whys;
+use super::respond::ReplyBody;
+
+/// Why the gateway itself refuses a request.
+///
+/// An upstream's own error is not a refusal: it is passed on as it came.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No credential, an unknown one, or two that differ. One message for all, so that nothing is learnt from it.
+    #[error(
+        "the API key is missing or not known here; send it as `Authorization: Bearer`, `api-key` or `x-api-key`"
+    )]
+    InvalidApiKey,
+    /// No such path.
+    #[error("no API is served at `{path}`")]
+    UnknownPath {
+        /// The path that was asked for.
+        path: String,
+    },
+    /// The path exists, the method does not.
+    #[error("this path answers {allow} only")]
+    MethodNotAllowed {
+        /// The methods that the path answers.
+        allow: &'static str,
+    },
+    /// A model that does not exist, or that this app may not see: both look the same from outside.
+    #[error("the model `{model}` does not exist or this app may not use it; GET /v1/models lists what it may use")]
+    ModelNotFound {
+        /// The model that was asked for.
+        model: String,
+    },
+    /// No target of the model speaks the API that was asked for.
+    #[error("no endpoint of the model `{model}` speaks the `{api}` API")]
+    ApiNotServed {
+        /// The model that was asked for.
+        model: String,
+        /// The API, by its name in the configuration.
+        api: &'static str,
+    },
+    /// Not JSON, the wrong shape, duplicate keys, an unknown label.
+    #[error("{message}")]
+    InvalidRequest {
+        /// What was found and what would be right.
+        message: String,
+        /// The field at fault, where there is one.
+        param: Option<String>,
+    },
+    /// A body over the limit, counted after decompression.
+    #[error("the request body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A content coding that the gateway does not read.
+    #[error("content-encoding names a coding that is not read here, or more than two; send gzip, deflate, br, zstd or none")]
+    UnsupportedEncoding,
+    /// The caller's body stalled.
+    #[error("the request body did not arrive in time")]
+    SlowBody,
+    /// The app's request rate is used up.
+    #[error("this app has used up its requests per minute; retry in {} ms", retry_after.as_millis())]
+    RateLimited {
+        /// When it will really work.
+        retry_after: Duration,
+    },
+    /// Shed before work was done.
+    #[error("the gateway is at its limit of requests or buffered bytes; retry in {} ms", retry_after.as_millis())]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Stored state, a remote URL or a hosted tool that no policy grants.
+    #[error("the request uses {what} at `{path}`, which no policy grants for this model")]
+    FeatureDenied {
+        /// What was found, in words.
+        what: String,
+        /// The JSON path at which it was found.
+        path: String,
+    },
+    /// Policy permits no target.
+    #[error("policy permits no endpoint for this request ({reason})")]
+    ResidencyDenied {
+        /// The policies or rules, never the data.
+        reason: String,
+    },
+    /// The intent could not be written to the audit log, so nothing was sent.
+    #[error("the decision could not be recorded, so nothing was sent; the operator's log says why")]
+    AuditUnavailable,
+    /// Every permitted target failed the private check.
+    #[error("no permitted endpoint could be reached over a verified private path")]
+    NoPrivatePath,
+    /// All attempts failed.
+    #[error("no permitted endpoint could answer; the record of this decision says what each met")]
+    UpstreamUnavailable,
+    /// The last attempt ran out of time.
+    #[error("the endpoint did not answer in time")]
+    UpstreamTimeout,
+}
+
+impl Refusal {
+    /// The one map from a refusal to what the caller sees. It has no wildcard: a new refusal does not build without
+    /// its code, and a code has its status and its type in each dialect.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::InvalidApiKey => Code::InvalidApiKey,
+            Self::UnknownPath { .. } => Code::NotFound,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::ModelNotFound { .. } | Self::ApiNotServed { .. } => Code::ModelNotFound,
+            Self::InvalidRequest { .. } | Self::UnsupportedEncoding => Code::InvalidRequest,
+            Self::TooLarge { .. } => Code::RequestTooLarge,
+            Self::SlowBody => Code::RequestTimeout,
+            Self::RateLimited { .. } => Code::RateLimitExceeded,
+            Self::Overloaded { .. } => Code::Overloaded,
+            Self::FeatureDenied { .. } => Code::FeatureDenied,
+            Self::ResidencyDenied { .. } => Code::ResidencyDenied,
+            Self::AuditUnavailable => Code::AuditUnavailable,
+            Self::NoPrivatePath => Code::NoPrivatePath,
+            Self::UpstreamUnavailable => Code::UpstreamUnavailable,
+            Self::UpstreamTimeout => Code::UpstreamTimeout,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::AuditUnavailable | Self::NoPrivatePath => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::InvalidRequest { param, .. } => param.as_deref(),
+            Self::ModelNotFound { .. } | Self::ApiNotServed { .. } => Some("model"),
+            Self::FeatureDenied { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The answer in the caller's dialect, without the headers that name the decision.
+    #[must_use]
+    pub fn response(&self, shape: ErrorShape) -> Response<ReplyBody> {
+        let code = self.code();
+        let message = self.to_string();
+        let body: Bytes = wire::error_body(shape, &ApiError { param: self.param(), ..code.error(shape, &message) });
+        let mut response = Response::new(ReplyBody::whole(body));
+        *response.status_mut() = code.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after() {
+            let ms = wait.as_millis().max(1) as u64;
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+            headers.insert("retry-after-ms", HeaderValue::from(ms));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if matches!(self, Self::InvalidApiKey) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// What policy weighed before it said no, for the record.
+#[derive(Default)]
+pub(super) struct Considered {
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) features: Vec<(String, String)>,
+}
+
+/// A refusal together with what was known of the request by then.
+pub(super) struct Refused {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) refusal: Refusal,
+    /// The request has a record already, which its books closed.
+    pub(super) recorded: bool,
+    pub(super) considered: Considered,
+}
+
+impl Refused {
+    /// The caller's answer, and the one `refused` record of a request whose caller is known.
+    pub(super) async fn respond(self) -> Response<ReplyBody> {
+        if !self.recorded {
+            let code = self.refusal.code();
+            self.record(code).await;
+            self.exchange.count(code.as_str(), self.exchange.started.elapsed());
+        }
+        let mut response = self.refusal.response(self.exchange.shape);
+        headers::name_decision(response.headers_mut(), &self.exchange, None);
+        response
+    }
+
+    /// A refusal sends nothing, so it stands even where it cannot be recorded.
+    async fn record(&self, code: Code) {
+        let exchange = &self.exchange;
+        let Some(caller) = &exchange.caller else { return };
+        let whys = Whys::of(&self.considered.verdicts);
+        let features: Vec<FeatureNote<'_>> =
+            self.considered.features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect();
+        let refused = telemetry::audit::Refused {
+            decision: exchange.decision.as_str(),
+            at: exchange.at,
+            app: &caller.app.name,
+            team: &caller.app.team,
+            key: Some(&caller.key.name),
+            model: exchange.model.as_deref(),
+            api: exchange.api.map(wire::Api::config_name),
+            peer: Some(exchange.peer.address.ip()),
+            policy: &exchange.snapshot.policy_hash,
+            configuration: &exchange.snapshot.hash,
+            status: code.status().as_u16(),
+            code: code.as_str(),
+            candidates: &whys.notes(&self.considered.verdicts),
+            features: &features,
+        };
+        if let Err(error) = exchange.gateway.audit.refused(&refused).await {
+            tracing::error!(%error, decision = %exchange.decision, "a refusal could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A stream on its way down: frames as they came, comments while it is silent, and an honest end.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use egress::BodyError;
+use http_body::Body as _;
+use tokio::time::{Instant, Sleep};
+use wire::{Api, RelayOptions, Relayed, StreamEnd, StreamRelay};
+
+use super::books::{Books, End};
+use super::examine::EventStream;
+
+/// An SSE comment and the blank line that ends it; clients ignore it.
+const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// The upstream broke off.
+const BROKEN: StreamEnd<'static> =
+    StreamEnd::Failed { code: "upstream_unavailable", message: "the upstream broke off in the middle of the answer" };
+
+/// The upstream fell silent, or took too long in all.
+const TIMED_OUT: StreamEnd<'static> =
+    StreamEnd::Failed { code: "upstream_timeout", message: "the upstream did not go on with the answer in time" };
+
+/// Passes one stream on, reads its usage, and closes the books when it ends, fails or is dropped.
+pub(super) struct Relay {
+    stream: Box<EventStream>,
+    relay: StreamRelay,
+    books: Books,
+    /// Re-armed when it fires and not at every frame, which would cost a timer operation a token.
+    keep_alive: Pin<Box<Sleep>>,
+    every: Duration,
+    last_sent: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Ended,
+}
+
+impl Relay {
+    pub(super) fn new(stream: Box<EventStream>, books: Books) -> Self {
+        let now = Instant::now();
+        // Every stream of these APIs is asked for its usage; where the caller did not ask, the extra chunk goes no further.
+        let options = RelayOptions { usage_asked: stream.call.usage_asked(), injected_usage: !stream.call.usage_asked() };
+        let relay = StreamRelay::new(stream.call.api(), options);
+        let every = books.snapshot().stream_comment;
+        Self {
+            stream,
+            relay,
+            books,
+            keep_alive: Box::pin(tokio::time::sleep_until(now + every)),
+            every,
+            last_sent: now,
+            state: State::Running,
+        }
+    }
+
+    /// The next bytes for the caller; nothing when the stream has ended.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        while self.state == State::Running {
+            if let Some(bytes) = self.next_ready() {
+                self.last_sent = Instant::now();
+                self.books.first_byte();
+                return Poll::Ready(Some(bytes));
+            }
+            if self.state == State::Ended {
+                break;
+            }
+            match self.poll_upstream(cx) {
+                Poll::Ready(Some(last)) => return Poll::Ready(Some(last)),
+                Poll::Ready(None) => {}
+                Poll::Pending => return self.poll_keep_alive(cx).map(Some),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// What the framer holds, until it holds nothing that goes down.
+    fn next_ready(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = match self.stream.first.take() {
+                Some(frame) => frame,
+                None => match self.stream.framer.next_frame() {
+                    Ok(frame) => frame?,
+                    Err(error) => {
+                        tracing::warn!(decision = %self.books.decision(), %error, "the stream cannot be read on");
+                        return self.close(BROKEN, End::Truncated);
+                    }
+                },
+            };
+            match self.relay.frame(frame) {
+                Relayed::Forward(bytes) => return Some(bytes),
+                Relayed::Drop => {}
+                Relayed::Error(error) => {
+                    // The upstream's own error event is passed on, and is the last thing that is.
+                    self.end(End::UpstreamError);
+                    return Some(error.raw);
+                }
+            }
+        }
+    }
+
+    /// Reads on; gives the stream's last bytes when the upstream ended and there are some.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let end = match self.stream.ended.take() {
+            Some(end) => end,
+            None => match Pin::new(&mut self.stream.body).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.stream.framer.push(data);
+                    }
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(error))) => Err(error),
+                Poll::Ready(None) => Ok(()),
+            },
+        };
+        Poll::Ready(self.finish(end))
+    }
+
+    fn finish(&mut self, end: Result<(), BodyError>) -> Option<Bytes> {
+        let mut last = Vec::new();
+        if let Some(frame) = self.stream.framer.finish() {
+            match self.relay.frame(frame) {
+                Relayed::Forward(bytes) => last.extend_from_slice(&bytes),
+                Relayed::Error(error) => last.extend_from_slice(&error.raw),
+                Relayed::Drop => {}
+            }
+        }
+        if let Err(error) = &end {
+            tracing::warn!(decision = %self.books.decision(), %error, "the stream broke off");
+        }
+        let (how, failed) = match &end {
+            Ok(()) => (StreamEnd::Clean, End::Truncated),
+            Err(BodyError::Idle { .. } | BodyError::Total { .. }) => (TIMED_OUT, End::TimedOut),
+            Err(BodyError::Broken { .. }) => (BROKEN, End::Truncated),
+        };
+        if let Some(bytes) = self.close(how, failed) {
+            last.extend_from_slice(&bytes);
+        }
+        (!last.is_empty()).then(|| Bytes::from(last))
+    }
+
+    /// Ends the stream: complete when its last word has come, else as `failed`, which the last bytes say.
+    fn close(&mut self, how: StreamEnd<'_>, failed: End) -> Option<Bytes> {
+        let last = self.relay.finish(how);
+        let end = if self.relay.saw_terminal() { End::Complete } else { failed };
+        self.end(end);
+        last
+    }
+
+    fn end(&mut self, end: End) {
+        self.state = State::Ended;
+        // A stream of the Messages API begins with a count that only its end corrects, so a part of it is not known.
+        let whole = self.relay.saw_terminal() || matches!(self.stream.call.api(), Api::Chat | Api::Completions);
+        self.books.close_stream(end, self.relay.usage().filter(|_| whole));
+    }
+
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            if self.keep_alive.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            let due = self.last_sent + self.every;
+            if now >= due {
+                self.last_sent = now;
+                self.keep_alive.as_mut().reset(now + self.every);
+                return Poll::Ready(COMMENT);
+            }
+            self.keep_alive.as_mut().reset(due);
+        }
+    }
+}
+
+/// A caller that goes away cancels the upstream at once, because the reply body is dropped with this; the books are
+/// closed with the usage that was seen by then.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.state == State::Running {
+            self.end(End::Disconnected);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Stage 13: the reply as the caller's bytes.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+
+use super::attempt::{Answered, Reply};
+use super::headers;
+use super::relay::Relay;
+
+/// A whole reply, or a stream of events. It never fails: an upstream failure mid-stream is an event, after which the
+/// body ends cleanly.
+pub struct ReplyBody(Inner);
+
+enum Inner {
+    Whole(Option<Bytes>),
+    Stream(Box<Relay>),
+}
+
+impl ReplyBody {
+    /// A body that is known whole.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self(Inner::Whole((!bytes.is_empty()).then_some(bytes)))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.0 {
+            Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream(relay) => relay.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.0, Inner::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Inner::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
+    let Answered { books, endpoint, status, headers: upstream, reply } = answered;
+    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
+    *response.status_mut() = status;
+    *response.headers_mut() = upstream;
+    match reply {
+        Reply::Whole { body, usage, failed } => {
+            let exchange = books.close_whole(status, usage.as_ref(), failed);
+            headers::name_decision(response.headers_mut(), &exchange, Some(&endpoint));
+            *response.body_mut() = ReplyBody::whole(body);
+        }
+        Reply::Stream(stream) => {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            headers::name_decision(response.headers_mut(), books.exchange(), Some(&endpoint));
+            *response.body_mut() = ReplyBody(Inner::Stream(Box::new(Relay::new(stream, books))));
+        }
+    }
+    response
+}

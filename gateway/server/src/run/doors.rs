@@ -1,0 +1,104 @@
+//! The three listeners: where they listen and how their connections are accepted.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ingress::listen::{ClientTrust, Door, ListenSettings, Net, TlsError, TlsMaterial, TlsServer};
+
+use crate::configuration::{Compiled, ListenTlsConfig, Network};
+
+/// The callers', the operators' and the probes' listeners.
+#[derive(Clone)]
+pub struct Doors {
+    /// Where callers connect.
+    pub data: Listener,
+    /// Where operators connect; none where the configuration names none.
+    pub admin: Option<Listener>,
+    /// Where load balancers probe in plaintext.
+    pub health: Option<Listener>,
+}
+
+/// An address, and how its connections are accepted.
+#[derive(Clone)]
+pub struct Listener {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// TLS, PROXY protocol and limits.
+    pub door: Arc<Door>,
+}
+
+/// A listener's certificate or key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The files were read and do not fit.
+    #[error("[listen] tls: {0}")]
+    Tls(#[from] TlsError),
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// The listeners of a configuration.
+///
+/// # Errors
+///
+/// When a certificate or a key cannot be used.
+pub fn doors(compiled: &Compiled) -> Result<Doors, DoorError> {
+    let listen = &compiled.listen;
+    let settings = ListenSettings {
+        handshake_timeout: listen.handshake_timeout,
+        header_timeout: listen.header_timeout,
+        idle_timeout: listen.idle_timeout,
+        proxy_protocol_from: listen.proxy_protocol_from.iter().map(net).collect(),
+        ..ListenSettings::default()
+    };
+    let plain = |address| Listener { address, door: Arc::new(Door::new(ListenSettings::default(), None)) };
+    let tls = match &listen.tls {
+        Some(tls) => Some(TlsServer::new(&material(tls)?)?),
+        None => None,
+    };
+    Ok(Doors {
+        data: Listener { address: listen.address, door: Arc::new(Door::new(settings, tls)) },
+        admin: compiled.admin.map(plain),
+        health: compiled.health.map(plain),
+    })
+}
+
+impl Doors {
+    /// Takes a new certificate into a listener that is open; connections that run keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate or a key cannot be used. The one before stays.
+    pub fn renew(&self, compiled: &Compiled) -> Result<(), DoorError> {
+        if let (Some(server), Some(tls)) = (self.data.door.tls(), &compiled.listen.tls) {
+            server.reload(&material(tls)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn material(tls: &ListenTlsConfig) -> Result<TlsMaterial, DoorError> {
+    let clients = match &tls.client_ca {
+        Some(path) => {
+            let revocation_lists = tls.crl.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+            Some(ClientTrust { authorities: read(path)?, revocation_lists, required: true })
+        }
+        None => None,
+    };
+    Ok(TlsMaterial { certificate: read(&tls.certificate)?, key: read(&tls.key)?, clients })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DoorError> {
+    std::fs::read(path).map_err(|source| DoorError::File { path: path.to_owned(), source })
+}
+
+fn net(network: &Network) -> Net {
+    network.to_string().parse().expect("a network of the configuration is one of the listener's, in the same form")
+}

@@ -1,0 +1,259 @@
+//! pingora-core as the owner of the process: listeners, worker runtimes, signals, hand-over of the listening sockets.
+//!
+//! No TLS and no HTTP of pingora's runs here. It accepts a connection and gives us a byte stream.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use ingress::listen::{self, Drain, Handler};
+use pingora_core::apps::ServerApp;
+use pingora_core::protocols::Stream;
+use pingora_core::server::configuration::{Opt, ServerConf};
+use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::services::background::{BackgroundService, background_service};
+use pingora_core::services::listening::Service as Listening;
+use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Callers, InFlight, Lifecycle, Listener, Service, notify, upkeep};
+use crate::admin;
+use crate::gateway::{Gateway, Phase};
+
+/// The production lifecycle.
+pub struct Pingora {
+    /// Take the listening sockets over from a running process instead of opening them.
+    pub upgrade: bool,
+    /// Unix socket over which they are handed.
+    pub upgrade_socket: PathBuf,
+    /// Worker threads of the data listener; the machine's cores by default.
+    pub threads: usize,
+    /// How long `/readyz` fails before the listeners close, so that load balancers look elsewhere first.
+    pub readiness_lead: Duration,
+}
+
+/// A listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// Another process holds the address, or it is not one of this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// How long pingora waits for runtimes after the drain; by then nothing is left.
+const RUNTIME_TIMEOUT_SECONDS: u64 = 1;
+
+/// Attempts, one a second, to reach a new process that has opened its end of the hand-over socket.
+const HAND_OVER_RETRIES: usize = 30;
+
+impl Lifecycle for Pingora {
+    type Error = LifecycleError;
+
+    fn run(self, service: Service) -> Result<(), LifecycleError> {
+        let listeners = [Some(&service.doors.data), service.doors.admin.as_ref(), service.doors.health.as_ref()];
+        if !self.upgrade {
+            for listener in listeners.into_iter().flatten() {
+                claim(listener.address)?;
+            }
+        }
+        let mut server = Server::new_with_opt_and_conf(
+            Opt { upgrade: self.upgrade, ..Opt::default() },
+            ServerConf {
+                threads: self.threads.max(1),
+                upgrade_sock: self.upgrade_socket.to_string_lossy().into_owned(),
+                upgrade_sock_connect_accept_max_retries: Some(HAND_OVER_RETRIES),
+                grace_period_seconds: Some(service.drain.as_secs()),
+                graceful_shutdown_timeout_seconds: Some(RUNTIME_TIMEOUT_SECONDS),
+                ..ServerConf::default()
+            },
+        );
+        server.bootstrap();
+        let in_flight = InFlight::default();
+        let gateway = &service.gateway;
+        let data = Entrance::new("data", &service.doors.data, Arc::new(Callers(Arc::clone(gateway))), in_flight.clone(), None);
+        let data = server.add_service(data);
+        let mut behind = Vec::new();
+        if let Some(listener) = &service.doors.admin {
+            let console = Arc::new(admin::Admin::new(Arc::clone(gateway), service.reloader.clone()));
+            behind.push(server.add_service(Entrance::new("admin", listener, console, InFlight::default(), Some(1))));
+        }
+        if let Some(health) = &service.doors.health {
+            let probes = Arc::new(admin::Probes(Arc::clone(gateway)));
+            behind.push(server.add_service(Entrance::new("health", health, probes, InFlight::default(), Some(1))));
+        }
+        let signals = Signals { gateway: Arc::clone(gateway), lead: self.readiness_lead };
+        let mut upkeep = background_service("upkeep", Upkeep { service, in_flight });
+        upkeep.threads = Some(1);
+        let upkeep = server.add_service(upkeep);
+        for listener in behind {
+            upkeep.add_dependency(&listener);
+        }
+        upkeep.add_dependency(&data);
+        server.run(RunArgs { shutdown_signal: Box::new(signals) });
+        Ok(())
+    }
+}
+
+/// Finds out early, and in our own words, that an address is taken; pingora would panic in a worker thread.
+fn claim(address: SocketAddr) -> Result<(), LifecycleError> {
+    std::net::TcpListener::bind(address).map(drop).map_err(|source| LifecycleError::Listen { address, source })
+}
+
+/// One listener: pingora's accept loop in front of our own door.
+struct Entrance<H: Handler> {
+    address: SocketAddr,
+    inner: Listening<Accept<H>>,
+}
+
+impl<H: Handler> Entrance<H> {
+    fn new(name: &str, listener: &Listener, handler: Arc<H>, in_flight: InFlight, threads: Option<usize>) -> Self {
+        let accept = Accept { door: Arc::clone(&listener.door), handler, in_flight };
+        let mut inner = Listening::new(name.to_owned(), accept);
+        inner.threads = threads;
+        inner.add_tcp(&listener.address.to_string());
+        Self { address: listener.address, inner }
+    }
+}
+
+#[async_trait]
+impl<H: Handler> ServiceWithDependents for Entrance<H> {
+    /// Signals readiness when the socket is open, and not before as pingora's own services do.
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        let table = fds.clone();
+        let address = self.address.to_string();
+        let serve = pingora_core::services::Service::start_service(&mut self.inner, fds, shutdown, listeners_per_fd);
+        let announce = async move {
+            // pingora enters a socket into its table when it is bound, and tells nobody.
+            let mut look = tokio::time::interval(Duration::from_millis(1));
+            while table.as_ref().is_some_and(|table| table.lock().get(&address).is_none()) {
+                look.tick().await;
+            }
+            ready.notify_ready();
+        };
+        tokio::join!(serve, announce);
+    }
+
+    fn name(&self) -> &str {
+        pingora_core::services::Service::name(&self.inner)
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.inner.threads
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        pingora_core::services::Service::listen_addresses(&self.inner)
+    }
+}
+
+/// Hands each accepted stream to `ingress`.
+struct Accept<H> {
+    door: Arc<listen::Door>,
+    handler: Arc<H>,
+    in_flight: InFlight,
+}
+
+#[async_trait]
+impl<H: Handler> ServerApp for Accept<H> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _serving = self.in_flight.enter();
+        let digest = stream.get_socket_digest()?;
+        let peer = *digest.peer_addr()?.as_inet()?;
+        let drain = Drain::from(shutdown.clone());
+        if let Err(error) = listen::serve(stream, peer, &self.door, Arc::clone(&self.handler), drain).await {
+            tracing::debug!(%error, %peer, "a connection ended badly");
+        }
+        None
+    }
+}
+
+/// SIGTERM and SIGINT drain, SIGQUIT hands the sockets over; a second SIGINT leaves at once.
+struct Signals {
+    gateway: Arc<Gateway>,
+    lead: Duration,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let install = "a signal handler can be installed once, at start";
+        let mut terminate = signal(SignalKind::terminate()).expect(install);
+        let mut interrupt = signal(SignalKind::interrupt()).expect(install);
+        let mut quit = signal(SignalKind::quit()).expect(install);
+        tokio::select! {
+            _ = quit.recv() => {
+                tracing::info!("SIGQUIT: handing the listening sockets to the new process");
+                ShutdownSignal::GracefulUpgrade
+            }
+            _ = terminate.recv() => self.drain("SIGTERM").await,
+            _ = interrupt.recv() => {
+                tokio::spawn(async move {
+                    interrupt.recv().await;
+                    std::process::exit(130);
+                });
+                self.drain("SIGINT").await
+            }
+        }
+    }
+}
+
+impl Signals {
+    async fn drain(&self, name: &str) -> ShutdownSignal {
+        tracing::info!(signal = name, "draining");
+        self.gateway.enter(Phase::Draining);
+        notify::stopping();
+        tokio::time::sleep(self.lead).await;
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+/// Everything that runs beside requests, and the last to leave.
+struct Upkeep {
+    service: Service,
+    in_flight: InFlight,
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    /// Runs once all listeners are open (see the dependencies in [`Pingora::run`]).
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let gateway = &self.service.gateway;
+        gateway.enter(Phase::Ready);
+        notify::ready();
+        tokio::select! {
+            () = upkeep::run(gateway, self.service.reloader.as_ref()) => {}
+            _ = shutdown.wait_for(|leave| *leave) => {}
+        }
+        gateway.enter(Phase::Draining);
+        tokio::select! {
+            () = self.in_flight.empty() => tracing::info!("the last request has ended"),
+            () = upkeep::run(gateway, None) => {}
+            () = tokio::time::sleep(self.service.drain) => {
+                tracing::warn!(left = self.in_flight.count(), "the drain bound is reached; what still runs is cut");
+            }
+        }
+        leave(gateway).await;
+    }
+}
+
+/// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
+async fn leave(gateway: &Gateway) {
+    if let Err(error) = gateway.audit.seal("drained", SystemTime::now()).await {
+        tracing::error!(%error, "the audit log could not be sealed");
+        std::process::exit(1);
+    }
+    std::process::exit(0);
+}

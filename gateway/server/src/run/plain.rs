@@ -1,0 +1,76 @@
+//! Plain tokio listeners on loopback: what `demo` and the tests run on. No hand-over, no signals.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ingress::listen::{self, Door, Drain, DrainSwitch, Handler};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::{Callers, upkeep};
+use crate::admin::Admin;
+use crate::gateway::{Gateway, Phase};
+
+/// A gateway on ports of its own choosing.
+pub struct Plain;
+
+/// A running gateway; dropping it stops the listeners.
+pub struct PlainHandle {
+    /// Where callers connect.
+    pub data: SocketAddr,
+    /// Where operators connect.
+    pub admin: SocketAddr,
+    drain: DrainSwitch,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Plain {
+    /// Opens the listeners and serves in the background of the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound.
+    pub async fn start(gateway: Arc<Gateway>, data: SocketAddr, admin: SocketAddr) -> std::io::Result<PlainHandle> {
+        let (switch, drain) = listen::drain();
+        let callers = TcpListener::bind(data).await?;
+        let operators = TcpListener::bind(admin).await?;
+        let (data, admin) = (callers.local_addr()?, operators.local_addr()?);
+        let door = Arc::new(Door::new(listen::ListenSettings::default(), None));
+        let console = Arc::new(Admin::new(Arc::clone(&gateway), None));
+        gateway.enter(Phase::Ready);
+        let tasks = vec![
+            tokio::spawn(accept(callers, Arc::clone(&door), Arc::new(Callers(Arc::clone(&gateway))), drain.clone())),
+            tokio::spawn(accept(operators, door, console, drain)),
+            tokio::spawn(async move { upkeep::run(&gateway, None).await }),
+        ];
+        Ok(PlainHandle { data, admin, drain: switch, tasks })
+    }
+}
+
+impl Drop for PlainHandle {
+    fn drop(&mut self) {
+        self.drain.begin();
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn accept<H: Handler>(listener: TcpListener, door: Arc<Door>, handler: Arc<H>, drain: Drain) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        // Nagle's algorithm would hold small events back for 40 ms.
+        let _ = stream.set_nodelay(true);
+        let (door, handler, drain) = (Arc::clone(&door), Arc::clone(&handler), drain.clone());
+        tokio::spawn(async move {
+            let _ = listen::serve(stream, peer, &door, handler, drain).await;
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! Rereads the configuration: whole or not at all, and the last good one is kept on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+use telemetry::audit::AdminEvent;
+
+use super::{DoorError, Doors};
+use crate::configuration::{self, Compiled, Mistakes, Sources};
+use crate::gateway::Gateway;
+use crate::load;
+use crate::snapshot::{Snapshot, SnapshotError};
+
+/// Rereads the configuration from where it came.
+pub struct Reloader {
+    path: PathBuf,
+    doors: Doors,
+    seen: Mutex<Seen>,
+    last: Mutex<LastReload>,
+}
+
+/// What the files looked like.
+#[derive(Default)]
+struct Seen {
+    taken: Fingerprint,
+    /// A change that was seen once and must be seen again unchanged before it is taken.
+    pending: Option<Fingerprint>,
+}
+
+/// Each file's modification time, length and inode; a ConfigMap swaps links, so links are followed.
+type Fingerprint = BTreeMap<PathBuf, Option<(SystemTime, u64, u64)>>;
+
+/// How the latest attempt to reload went.
+#[derive(Clone, Debug)]
+pub struct LastReload {
+    /// When.
+    pub at: SystemTime,
+    /// What was wrong; none when it took effect.
+    pub refused: Option<String>,
+    /// The process runs on the persisted last good configuration, because the files were broken when it started.
+    pub from_last_good: bool,
+}
+
+/// Why a reload did not take effect. What ran before runs on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// Mistakes in the documents.
+    #[error("{0}")]
+    Mistakes(#[from] Mistakes),
+    /// The documents are right, but what they name cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A listener's certificate or key cannot be used.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+}
+
+impl Reloader {
+    /// Watches `path`. `from_last_good` says with which mistakes the process started, if it did.
+    #[must_use]
+    pub fn new(path: PathBuf, doors: Doors, compiled: &Compiled, from_last_good: Option<String>) -> Self {
+        let taken = fingerprint(&path, compiled.material.iter());
+        let last = LastReload {
+            at: SystemTime::now(),
+            from_last_good: from_last_good.is_some(),
+            refused: from_last_good,
+        };
+        Self { path, doors, seen: Mutex::new(Seen { taken, pending: None }), last: Mutex::new(last) }
+    }
+
+    /// How the latest attempt went.
+    #[must_use]
+    pub fn last(&self) -> LastReload {
+        self.last.lock().clone()
+    }
+
+    /// Whether the files differ from those that were read, and have stood still since the last look.
+    #[must_use]
+    pub fn changed_and_settled(&self) -> bool {
+        let mut seen = self.seen.lock();
+        let now = fingerprint(&self.path, seen.taken.keys());
+        if now == seen.taken {
+            seen.pending = None;
+            return false;
+        }
+        if seen.pending.as_ref() == Some(&now) {
+            return true;
+        }
+        seen.pending = Some(now);
+        false
+    }
+
+    /// Reads, checks and swaps. On any mistake the snapshot in force stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; it was logged, and noted for the status page, the metrics and the audit log.
+    pub async fn reload(&self, gateway: &Arc<Gateway>, actor: &str) -> Result<(), ReloadError> {
+        let begun = Instant::now();
+        let outcome = self.take(gateway);
+        let at = SystemTime::now();
+        let refused = outcome.as_ref().err().map(ToString::to_string);
+        {
+            let mut seen = self.seen.lock();
+            let taken = match &outcome {
+                Ok(compiled) => fingerprint(&self.path, compiled.material.iter()),
+                Err(_) => fingerprint(&self.path, seen.taken.keys()),
+            };
+            *seen = Seen { taken, pending: None };
+        }
+        match &refused {
+            None => tracing::info!(took_ms = begun.elapsed().as_millis() as u64, "configuration reloaded"),
+            Some(mistakes) => tracing::error!(%mistakes, "configuration not reloaded; what ran before runs on"),
+        }
+        let snapshot = gateway.snapshot();
+        if refused.is_some() {
+            gateway.metrics.configuration_refused();
+        }
+        gateway.metrics.set_configuration(&snapshot.hash, snapshot.loaded, refused.is_some());
+        let event = AdminEvent {
+            at,
+            action: if refused.is_none() { "reload" } else { "reload_refused" },
+            actor,
+            done: refused.is_none(),
+            configuration: Some(&snapshot.hash),
+            detail: refused.as_deref().unwrap_or_default(),
+        };
+        if let Err(error) = gateway.audit.admin(&event).await {
+            tracing::error!(%error, "the reload could not be recorded");
+        }
+        *self.last.lock() = LastReload { at, refused, from_last_good: false };
+        outcome.map(drop)
+    }
+
+    fn take(&self, gateway: &Arc<Gateway>) -> Result<Compiled, ReloadError> {
+        let sources = Sources::read(&self.path)?;
+        let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()))?;
+        let before = gateway.snapshot();
+        let next = Snapshot::build(&compiled, Some(&before), &gateway.metrics)?;
+        self.doors.renew(&compiled)?;
+        gateway.put_in_force(next);
+        persist(&compiled, &sources);
+        Ok(compiled)
+    }
+}
+
+/// Keeps the last good configuration on disk. A failure is loud and stops nothing: the running state is right.
+pub fn persist(compiled: &Compiled, sources: &Sources) {
+    if let Err(error) = configuration::save_last_good(&compiled.state_folder, sources, SystemTime::now()) {
+        tracing::error!(%error, "the last good configuration is not kept; a restart with a broken file would fail");
+    }
+}
+
+fn fingerprint<'a>(path: &Path, watched: impl Iterator<Item = &'a PathBuf>) -> Fingerprint {
+    let mut files: Fingerprint = watched.map(|file| (file.clone(), look(file))).collect();
+    files.insert(path.to_owned(), look(path));
+    if let Ok(folder) = std::fs::read_dir(path) {
+        for file in folder.flatten().map(|entry| entry.path()) {
+            if file.extension().is_some_and(|extension| extension == "toml") {
+                files.insert(file.clone(), look(&file));
+            }
+        }
+    }
+    files
+}
+
+fn look(file: &Path) -> Option<(SystemTime, u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}

@@ -1,0 +1,74 @@
+//! What runs beside requests: the audit log's timer, the service manager's watchdog, reloads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Reloader, notify};
+use crate::gateway::Gateway;
+
+/// How long an outcome may wait for the audit log's next write.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+
+/// How often the configuration's files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until it is dropped.
+pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
+    tokio::join!(flush(gateway), watchdog(), reload(gateway, reloader), gateway.tend());
+}
+
+async fn flush(gateway: &Gateway) {
+    let mut tick = interval(FLUSH_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tick.tick().await;
+        match gateway.audit.flush() {
+            Ok(()) => failing = false,
+            // Said once and not twenty times a second; the metric and the status page go on saying it.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(%error, "outcomes wait for the audit log; new requests are refused");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn watchdog() {
+    let Some(every) = notify::watchdog_interval() else {
+        return std::future::pending().await;
+    };
+    let mut tick = interval(every);
+    loop {
+        tick.tick().await;
+        notify::alive();
+    }
+}
+
+/// SIGHUP reloads at once, a change of the files within about a second. A file is taken when it has stood still from
+/// one look to the next, so that one that is still being written is not read.
+async fn reload(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
+    let Some(reloader) = reloader else {
+        return std::future::pending().await;
+    };
+    let mut hang_up = signal(SignalKind::hangup()).expect("a signal handler can be installed once, at start");
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let actor = tokio::select! {
+            _ = hang_up.recv() => "signal",
+            _ = look.tick() => {
+                if !reloader.changed_and_settled() {
+                    continue;
+                }
+                "file"
+            }
+        };
+        // The outcome is in the log, the audit log, the status page and the metrics.
+        let _ = reloader.reload(gateway, actor).await;
+    }
+}

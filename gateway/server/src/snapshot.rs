@@ -1,0 +1,208 @@
+//! The compiled configuration that a request carries from start to end.
+//!
+//! Built whole from [`Compiled`] and swapped whole. What must outlive a reload (an app's book and limits, a target's
+//! health, an endpoint's pool) is taken over by name from the snapshot before.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use accounting::Book;
+use egress::{BuildError, Fleet};
+use http::HeaderValue;
+use ingress::auth::{AppIndex, DuplicateKey, KeyIndex, Keys};
+use ingress::body::BodyLimits;
+use ingress::limits::{Admission, LimitIndex};
+use parking_lot::Mutex;
+use policy::{Candidate, TargetId};
+use routing::TargetHealth;
+use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
+use wire::{Api, Dialect, Outcome};
+
+mod build;
+mod upstream;
+
+/// The configuration in force for a request.
+pub struct Snapshot {
+    /// Hash over all files of the configuration.
+    pub hash: Arc<str>,
+    /// Hash over what decides where data may go.
+    pub policy_hash: Arc<str>,
+    /// When it was put in force.
+    pub loaded: SystemTime,
+    /// Who may ask.
+    pub keys: Keys,
+    /// Who may be in flight, and how often an app may ask; its counts are kept over a reload.
+    pub admission: Admission,
+    /// The sockets.
+    pub fleet: Fleet,
+    /// The callers' limits on bodies.
+    pub body_limits: BodyLimits,
+    /// What is declared and not enforced yet.
+    pub notes: Vec<String>,
+    pub(crate) policy_header: HeaderValue,
+    pub(crate) max_buffered_bytes: usize,
+    /// Silence after which a stream gets a comment.
+    pub(crate) stream_comment: Duration,
+    key_facts: Vec<Arc<KeyFacts>>,
+    apps: Vec<Arc<App>>,
+    models: Vec<Model>,
+    model_by_name: HashMap<Arc<str>, ModelIndex>,
+    targets: Vec<Arc<Target>>,
+}
+
+/// A model's place in its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ModelIndex(pub(crate) u32);
+
+/// What a key's name stands for.
+pub struct KeyFacts {
+    /// Its name in the configuration, for records; never the key.
+    pub name: Arc<str>,
+    /// The models it may use: its app's, or fewer.
+    pub models: Box<[ModelIndex]>,
+    /// Its own request rate, within its app's.
+    pub limit: Option<LimitIndex>,
+}
+
+/// A registered caller.
+pub struct App {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The team it belongs to.
+    pub team: Arc<str>,
+    /// Its tokens; kept over a reload.
+    pub book: Arc<Book>,
+    pub(crate) metrics: AppMetrics,
+}
+
+/// A name that callers ask for.
+pub struct Model {
+    /// The name.
+    pub name: Arc<str>,
+    /// The targets that speak each API, in declared order.
+    by_api: Vec<(Api, Vec<Candidate>)>,
+    pub(crate) metrics: Arc<ModelMetrics>,
+}
+
+impl Model {
+    /// The targets that speak `api`; none when no endpoint of the model does.
+    #[must_use]
+    pub fn candidates_for(&self, api: Api) -> Option<&[Candidate]> {
+        self.by_api.iter().find(|(known, _)| *known == api).map(|(_, candidates)| candidates.as_slice())
+    }
+}
+
+/// One upstream model at one endpoint.
+pub struct Target {
+    /// `endpoint/upstream-model`.
+    pub name: Arc<str>,
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The model's name there.
+    pub upstream_model: Arc<str>,
+    /// What the endpoint speaks.
+    pub dialect: &'static dyn Dialect,
+    /// Azure's `api-version`, where the endpoint is set to one.
+    pub api_version: Option<Arc<str>>,
+    /// What routing remembers of it; kept over a reload.
+    pub health: Arc<Mutex<TargetHealth>>,
+    pub(crate) endpoint_header: HeaderValue,
+    pub(crate) metrics: Arc<EndpointMetrics>,
+}
+
+impl Target {
+    /// The target's health learns how an attempt ended that began at `began`.
+    pub(crate) fn learn(&self, outcome: Outcome, retry_after: Option<Duration>, began: Instant) {
+        let now = Instant::now();
+        let mut health = self.health.lock();
+        if outcome == Outcome::Status(429) {
+            health.block(now, retry_after);
+        } else if outcome.counts_for_ejection() {
+            health.on_failure(began, now);
+        } else if matches!(outcome, Outcome::Success | Outcome::Status(_)) {
+            // A 400 as well: the target is there and speaks.
+            health.on_success(began, now);
+        } else {
+            health.give_probe_back(began);
+        }
+        if let (Outcome::Status(503 | 529), Some(wait)) = (outcome, retry_after) {
+            health.block(now, Some(wait));
+        }
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn app(&self, index: AppIndex) -> &Arc<App> {
+        self.apps.get(index.0 as usize).expect("keys are built with the apps of the same snapshot")
+    }
+
+    pub(crate) fn key(&self, index: KeyIndex) -> &Arc<KeyFacts> {
+        self.key_facts.get(index.0 as usize).expect("keys are built with their facts")
+    }
+
+    pub(crate) fn model(&self, index: ModelIndex) -> &Model {
+        self.models.get(index.0 as usize).expect("an index is made by the snapshot that it is used with")
+    }
+
+    /// The model of this name, if `allowed` holds it. A model that exists and is not allowed looks like one that does not.
+    pub(crate) fn model_named(&self, name: &str, allowed: &[ModelIndex]) -> Option<ModelIndex> {
+        let index = *self.model_by_name.get(name)?;
+        allowed.contains(&index).then_some(index)
+    }
+
+    pub(crate) fn target(&self, id: TargetId) -> &Arc<Target> {
+        self.targets.get(id.0 as usize).expect("permits are made from the candidates of the same snapshot")
+    }
+
+    /// All targets, for the status page.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().map(Arc::as_ref)
+    }
+
+    /// All apps, for the status page.
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.iter().map(Arc::as_ref)
+    }
+}
+
+/// The documents are right, but what they name cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The endpoints cannot be built.
+    #[error(transparent)]
+    Fleet(#[from] BuildError),
+    /// The keys cannot be held.
+    #[error(transparent)]
+    Keys(#[from] DuplicateKey),
+    /// An endpoint speaks a dialect that this version does not.
+    #[error("endpoint `{endpoint}` names a provider that this version does not speak")]
+    Provider {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// A resolver is to be asked in a way that this version cannot.
+    #[error("resolver `{resolver}`: this version asks over UDP and TCP only; remove `transport`")]
+    Transport {
+        /// The resolver.
+        resolver: String,
+    },
+    /// A file was there when the configuration was checked and cannot be read now.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file changed between check and use, and is no PEM any more.
+    #[error("{}: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls::pki_types::pem::Error,
+    },
+}
+

@@ -1,0 +1,213 @@
+//! From plain values to what requests use.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use accounting::Book;
+use egress::Fleet;
+use http::HeaderValue;
+use ingress::auth::{AppIndex, KeyEntry, Keys};
+use ingress::limits::{Admission, Limit, LimitIndex};
+use policy::{Candidate, Grants, TargetId};
+use telemetry::metrics::Metrics;
+use wire::Api;
+
+use super::{App, KeyFacts, Model, ModelIndex, Snapshot, SnapshotError, Target, upstream};
+use crate::configuration::{self, Compiled, EndpointConfig};
+
+impl Snapshot {
+    /// Builds a snapshot. What must outlive a reload is taken over by name from `before`. It must be called on a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`] when what the documents name cannot be used; `before` is untouched.
+    pub fn build(compiled: &Compiled, before: Option<&Self>, metrics: &Metrics) -> Result<Self, SnapshotError> {
+        let targets = targets(compiled, before, metrics)?;
+        let ids: Vec<(TargetId, usize)> =
+            compiled.targets.iter().enumerate().map(|(index, target)| (id(index), target.endpoint)).collect();
+        let specs = compiled.endpoints.iter().map(|one| upstream::endpoint(one, &compiled.resolvers)).collect::<Result<Vec<_>, _>>()?;
+        let resolvers = compiled.resolvers.iter().map(upstream::resolver).collect::<Result<Vec<_>, _>>()?;
+        let fleet = Fleet::build(specs, resolvers, &ids, before.map(|before| &before.fleet))?;
+        let models = models(compiled, metrics);
+        let apps = apps(compiled, before, metrics);
+        let (keys, key_facts) = keys(compiled)?;
+        let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
+        let limits = limits(compiled);
+        let admission = match before {
+            Some(before) => before.admission.renewed(in_flight, limits),
+            None => Admission::new(in_flight, limits),
+        };
+        let policy_hash: Arc<str> = policy_hash(compiled).into();
+        Ok(Self {
+            hash: compiled.hash.as_str().into(),
+            policy_header: header(&policy_hash),
+            policy_hash,
+            loaded: SystemTime::now(),
+            keys,
+            admission,
+            fleet,
+            body_limits: ingress::body::BodyLimits {
+                bytes: usize::try_from(compiled.listen.max_body_bytes).unwrap_or(usize::MAX),
+                idle: compiled.listen.body_timeout,
+                ..ingress::body::BodyLimits::default()
+            },
+            stream_comment: compiled.listen.stream_comment,
+            notes: compiled.notes.iter().map(ToString::to_string).collect(),
+            max_buffered_bytes: usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX),
+            key_facts,
+            apps,
+            model_by_name: by_name(&models),
+            models,
+            targets,
+        })
+    }
+}
+
+fn id(index: usize) -> TargetId {
+    TargetId(u32::try_from(index).expect("the file size bounds keep a configuration far below 2^32 targets"))
+}
+
+fn model_index(index: usize) -> ModelIndex {
+    ModelIndex(u32::try_from(index).expect("the file size bounds keep a configuration far below 2^32 models"))
+}
+
+/// A name as a header's value. Names are checked to be printable ASCII; anything else would be left out, not mangled.
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn targets(
+    compiled: &Compiled,
+    before: Option<&Snapshot>,
+    metrics: &Metrics,
+) -> Result<Vec<Arc<Target>>, SnapshotError> {
+    let endpoints: Vec<_> =
+        compiled.endpoints.iter().map(|endpoint| Arc::new(metrics.endpoint(&endpoint.name))).collect();
+    let build = |target: &configuration::TargetConfig| {
+        let endpoint = endpoint_of(compiled, target);
+        let kept = before.and_then(|before| before.targets().find(|kept| *kept.name == *target.name));
+        let dialect = wire::dialect(&endpoint.provider)
+            .ok_or_else(|| SnapshotError::Provider { endpoint: endpoint.name.clone() })?;
+        Ok(Arc::new(Target {
+            name: target.name.as_str().into(),
+            endpoint: endpoint.name.as_str().into(),
+            endpoint_header: header(&endpoint.name),
+            upstream_model: target.upstream_model.as_str().into(),
+            dialect,
+            api_version: endpoint.api_version.as_deref().map(Into::into),
+            health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
+            metrics: Arc::clone(&endpoints[target.endpoint]),
+        }))
+    };
+    compiled.targets.iter().map(build).collect()
+}
+
+fn endpoint_of<'a>(compiled: &'a Compiled, target: &configuration::TargetConfig) -> &'a EndpointConfig {
+    &compiled.endpoints[target.endpoint]
+}
+
+fn models(compiled: &Compiled, metrics: &Metrics) -> Vec<Model> {
+    let build = |model: &configuration::ModelConfig| Model {
+        name: model.name.as_str().into(),
+        by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
+        metrics: Arc::new(metrics.model(&model.name)),
+    };
+    compiled.models.iter().map(build).collect()
+}
+
+/// The model's targets whose endpoints speak `api`, in declared order.
+fn candidates(compiled: &Compiled, model: &configuration::ModelConfig, api: Api) -> Option<(Api, Vec<Candidate>)> {
+    let candidate = |&index: &usize| {
+        let target = &compiled.targets[index];
+        let endpoint = endpoint_of(compiled, target);
+        let speaks = endpoint.apis.iter().any(|spoken| spoken.name() == api.config_name());
+        let grants = Grants {
+            keep_state: endpoint.grants.keep_state,
+            fetch_remote: endpoint.grants.fetch_remote,
+            use_hosted_tool: endpoint.grants.use_hosted_tool,
+        };
+        speaks.then(|| Candidate {
+            target: id(index),
+            approved: endpoint.approved,
+            grants,
+            name: target.name.as_str().into(),
+        })
+    };
+    let found: Vec<Candidate> = model.targets.iter().filter_map(candidate).collect();
+    (!found.is_empty()).then_some((api, found))
+}
+
+fn by_name(models: &[Model]) -> HashMap<Arc<str>, ModelIndex> {
+    models.iter().enumerate().map(|(index, model)| (Arc::clone(&model.name), model_index(index))).collect()
+}
+
+fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Arc<App>> {
+    let build = |app: &configuration::AppConfig| {
+        let kept = before.and_then(|before| before.apps().find(|kept| *kept.name == *app.name));
+        Arc::new(App {
+            name: app.name.as_str().into(),
+            team: app.team.as_str().into(),
+            book: kept.map_or_else(|| Arc::new(Book::new()), |kept| Arc::clone(&kept.book)),
+            metrics: metrics.app(&app.name),
+        })
+    };
+    compiled.apps.iter().map(build).collect()
+}
+
+/// The apps' limits come first, so that an app's limit has the app's index; those of keys follow.
+fn limits(compiled: &Compiled) -> Vec<Limit> {
+    let of_apps = compiled.apps.iter().map(|app| (app.name.clone(), app.requests_per_minute));
+    let of_keys = compiled.keys.iter().map(|key| (format!("key {}", key.name), key.requests_per_minute));
+    of_apps
+        .chain(of_keys)
+        .map(|(name, requests_per_minute)| Limit {
+            name: name.into(),
+            in_flight: None,
+            requests_per_minute: requests_per_minute.and_then(NonZeroU32::new),
+        })
+        .collect()
+}
+
+fn keys(compiled: &Compiled) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
+    let mut entries = Vec::with_capacity(compiled.keys.len());
+    let mut facts = Vec::with_capacity(compiled.keys.len());
+    for (index, key) in compiled.keys.iter().enumerate() {
+        let app = &compiled.apps[key.app];
+        let models = key.models.as_ref().unwrap_or(&app.models);
+        let limit = key.requests_per_minute.map(|_| LimitIndex(model_index(compiled.apps.len() + index).0));
+        entries.push(KeyEntry {
+            digest: key.digest,
+            app: AppIndex(model_index(key.app).0),
+            expires: key.expires,
+            models: None,
+            limit,
+        });
+        facts.push(Arc::new(KeyFacts {
+            name: key.name.as_str().into(),
+            models: models.iter().map(|model| model_index(*model)).collect(),
+            limit,
+        }));
+    }
+    Ok((Keys::new(entries)?, facts))
+}
+
+/// What decides where data may go, today: which endpoints are approved and what they are granted.
+fn policy_hash(compiled: &Compiled) -> String {
+    let mut text = String::from("causeway policy 1\n");
+    for endpoint in &compiled.endpoints {
+        text.push_str(&format!("{} {} {:?}\n", endpoint.name, endpoint.approved, endpoint.grants));
+    }
+    for model in &compiled.models {
+        text.push_str(&format!("{} {:?}\n", model.name, model.targets));
+    }
+    ingress::auth::hex_of(&ingress::auth::digest_of(&text))
+}
+
+/// Reads a file that the configuration was checked to name.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, SnapshotError> {
+    std::fs::read(path).map_err(|source| SnapshotError::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,139 @@
+//! Endpoints and resolvers in the words of `egress`.
+
+use std::sync::Arc;
+
+use egress::{
+    ClientCertificate, Credential, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme, Secret,
+    Servers, Timeouts, TlsSpec,
+};
+use http::HeaderName;
+use ipnet::IpNet;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use wire::CredentialForm;
+
+use super::SnapshotError;
+use super::build::read;
+use crate::configuration::{self, EndpointConfig, Network, ReachConfig, ResolverConfig, ResolverServers};
+
+/// Requests to an endpoint are bounded by its connections as well: there are at most this many idle.
+const MAX_IDLE: usize = 256;
+
+pub(super) fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) -> Result<EndpointSpec, SnapshotError> {
+    let scheme = match endpoint.scheme {
+        configuration::Scheme::Http => Scheme::Http,
+        configuration::Scheme::Https => Scheme::Https,
+    };
+    Ok(EndpointSpec {
+        name: endpoint.name.as_str().into(),
+        scheme,
+        host: match &endpoint.host {
+            configuration::Host::Name(name) => Host::Name(name.clone()),
+            configuration::Host::Address(address) => Host::Address(*address),
+        },
+        port: endpoint.port,
+        authority: authority(endpoint),
+        base_path: endpoint.base_path.clone(),
+        reach: reach(&endpoint.reach, resolvers),
+        tls: tls(endpoint)?,
+        credential: credential(endpoint)?,
+        timeouts: Timeouts {
+            connect: endpoint.timeouts.connect,
+            first_byte: endpoint.timeouts.first_byte,
+            idle: endpoint.timeouts.idle,
+            total: endpoint.timeouts.total,
+        },
+        in_flight: endpoint.in_flight.map(|bound| bound as usize),
+        pool: PoolSpec {
+            max_connections: endpoint.pool.max_connections as usize,
+            max_idle: MAX_IDLE.min(endpoint.pool.max_connections as usize),
+            max_lifetime: endpoint.pool.lifetime,
+            idle_time: endpoint.pool.idle,
+            warm: endpoint.pool.warm as usize,
+        },
+        http2: match endpoint.http2 {
+            configuration::Http2::Auto => Http2::Auto,
+            configuration::Http2::Off => Http2::Off,
+            configuration::Http2::PriorKnowledge => Http2::PriorKnowledge,
+        },
+        probe: endpoint
+            .health
+            .as_ref()
+            .map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
+    })
+}
+
+/// `Host` as the upstream reads it: with the port where it is not the scheme's own.
+fn authority(endpoint: &EndpointConfig) -> String {
+    let usual = match endpoint.scheme {
+        configuration::Scheme::Http => 80,
+        configuration::Scheme::Https => 443,
+    };
+    if endpoint.port == usual { endpoint.host.to_string() } else { format!("{}:{}", endpoint.host, endpoint.port) }
+}
+
+fn reach(reach: &ReachConfig, resolvers: &[ResolverConfig]) -> Reach {
+    match reach {
+        ReachConfig::Local { within } => Reach::Local { within: nets(within) },
+        ReachConfig::PrivateLink { service, within, resolver, .. } => Reach::PrivateLink {
+            service: service.clone(),
+            within: nets(within),
+            resolver: resolver.and_then(|index| resolvers.get(index)).map(|resolver| resolver.name.clone()),
+        },
+        ReachConfig::Public => Reach::Public,
+    }
+}
+
+fn nets(within: &[Network]) -> Vec<IpNet> {
+    let net = |network: &Network| {
+        IpNet::new(network.address, network.prefix).expect("a network was parsed with a prefix that its family has")
+    };
+    within.iter().map(net).collect()
+}
+
+fn tls(endpoint: &EndpointConfig) -> Result<TlsSpec, SnapshotError> {
+    let Some(tls) = &endpoint.tls else { return Ok(TlsSpec::default()) };
+    let ca = match &tls.ca {
+        Some(path) => Some(certificates(path)?),
+        None => None,
+    };
+    let client_certificate = match &tls.client {
+        Some(client) => {
+            let pem = read(&client.key)?;
+            let key = PrivateKeyDer::from_pem_slice(&pem)
+                .map_err(|source| SnapshotError::Pem { path: client.key.clone(), source })?;
+            Some(ClientCertificate { chain: certificates(&client.certificate)?, key: Arc::new(key) })
+        }
+        None => None,
+    };
+    Ok(TlsSpec { ca, pin: tls.pin.into_iter().collect(), client_certificate, post_quantum: tls.post_quantum })
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, SnapshotError> {
+    let pem = read(path)?;
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|source| SnapshotError::Pem { path: path.to_owned(), source })
+}
+
+fn credential(endpoint: &EndpointConfig) -> Result<Option<Credential>, SnapshotError> {
+    let Some(secret) = &endpoint.credential else { return Ok(None) };
+    let dialect = wire::dialect(&endpoint.provider)
+        .ok_or_else(|| SnapshotError::Provider { endpoint: endpoint.name.clone() })?;
+    let CredentialForm::Header { name, prefix } = dialect.credential();
+    let header = HeaderName::from_static(name);
+    Ok(Some(Credential { header, prefix, secret: Secret::new(secret.expose().to_owned()) }))
+}
+
+pub(super) fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {
+    let servers = match &resolver.servers {
+        ResolverServers::System => Servers::System,
+        ResolverServers::Addresses { servers, transport: configuration::ResolverTransport::UdpTcp } => {
+            Servers::Listed(servers.clone())
+        }
+        ResolverServers::Addresses { .. } => {
+            return Err(SnapshotError::Transport { resolver: resolver.name.clone() });
+        }
+    };
+    Ok(ResolverSpec { name: resolver.name.as_str().into(), zones: resolver.zones.clone(), servers })
+}
