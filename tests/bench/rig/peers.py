@@ -1,0 +1,222 @@
+"""The two that are compared, their configurations, and what they are sent."""
+
+import base64
+import hashlib
+import json
+import random
+import socket
+import time
+
+from rig.processes import Process
+
+KEY = "cw_" + hashlib.sha256(b"overhead benchmark").hexdigest()
+MODEL = "bench"
+
+NGINX = """
+worker_processes 1;
+worker_rlimit_nofile {files};
+daemon off;
+pid {work}/{name}.pid;
+error_log {work}/{name}-error.log warn;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off;
+  client_body_temp_path {work}/{name}-body;
+  proxy_temp_path {work}/{name}-proxy;
+  fastcgi_temp_path {work}/{name}-fastcgi;
+  uwsgi_temp_path {work}/{name}-uwsgi;
+  scgi_temp_path {work}/{name}-scgi;
+  client_max_body_size 64m;
+  client_body_buffer_size 2m;
+  keepalive_requests 10000000;
+  keepalive_timeout 300s;
+  upstream models {{
+    server 127.0.0.1:{upstream};
+    keepalive 4096;
+    keepalive_requests 10000000;
+  }}
+  server {{
+    listen 127.0.0.1:{listen};
+    location / {{
+      proxy_pass http://models;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Authorization "Bearer upstream-key";
+      proxy_buffering off;
+    }}
+  }}
+}}
+"""
+
+CAUSEWAY = """
+[listen]
+address = "127.0.0.1:{listen}"
+max_in_flight = 8192
+
+[admin]
+address = "127.0.0.1:{admin}"
+
+[health]
+address = "127.0.0.1:{health}"
+
+[state]
+folder = "{work}/state"
+
+[site.here]
+country = "DE"
+operator = "DE"
+{endpoints}
+[model.{model}]
+targets = [{targets}]
+
+[app.bench]
+team   = "bench"
+keys   = ["sha256:{digest}"]
+models = ["{model}"]
+limits = {{ requests_per_minute = 100_000_000 }}
+
+[data.bench]
+labels = []
+"""
+
+ENDPOINT = """
+[endpoint.gpu-{number}]
+provider = "openai"
+url      = "http://127.0.0.1:{upstream}/v1"
+reach    = {{ local = {{ within = ["127.0.0.0/8"] }} }}
+place    = {{ site = "here" }}
+capacity = {{ in_flight = 8192 }}
+pool     = {{ max_connections = 8192 }}
+auth     = {{ key = {{ env = "BENCH_UPSTREAM_KEY" }} }}
+"""
+
+
+class Peer:
+    """A proxy that can be started: its command, where it listens, and what says that it is ready."""
+
+    def __init__(self, name, command, port, ready, log, environment=None):
+        self.name = name
+        self.command = command
+        self.port = port
+        self.ready_at = ready
+        self.log = log
+        self.environment = environment
+        self.process = None
+
+    def start(self, core):
+        """Starts it and returns the seconds until it is ready."""
+        self.process = Process(self.command, core, self.log, self.environment)
+        wait_until_ready(self.process, *self.ready_at)
+        return time.monotonic() - self.process.started
+
+    def end(self):
+        if self.process:
+            self.process.end()
+            self.process = None
+
+
+def nginx(binary, work, upstream, files, name="nginx"):
+    """nginx as a plain reverse proxy; under the other's name it takes the other's place, which tries the rig."""
+    port = free_port()
+    config = work / f"{name}.conf"
+    config.write_text(NGINX.format(work=work, name=name, upstream=upstream, listen=port, files=files))
+    command = [binary, "-p", work, "-c", config]
+    return Peer(name, command, port, (port, "/stat"), work / f"{name}.log")
+
+
+def causeway(binary, work, upstream):
+    port, admin, health = free_port(), free_port(), free_port()
+    numbers = range(1, 4)
+    config = work / "causeway.toml"
+    config.write_text(
+        CAUSEWAY.format(
+            work=work,
+            listen=port,
+            admin=admin,
+            health=health,
+            model=MODEL,
+            endpoints="".join(ENDPOINT.format(number=number, upstream=upstream) for number in numbers),
+            targets=", ".join(f'"gpu-{number}/bench-model"' for number in numbers),
+            digest=hashlib.sha256(KEY.encode()).hexdigest(),
+        )
+    )
+    command = [binary, "serve", "--config", config]
+    environment = {"BENCH_UPSTREAM_KEY": "upstream-key"}
+    return Peer("causeway", command, port, (health, "/readyz"), work / "causeway.log", environment)
+
+
+def upstream(binary, work, core):
+    """Starts the mock upstream and gives its process and port."""
+    port = free_port()
+    process = Process([binary, "--listen", f"127.0.0.1:{port}"], core, work / "upstream.log")
+    wait_until_ready(process, port, "/stat")
+    return process, port
+
+
+def bodies(work):
+    """Writes the request bodies; returns their paths by name."""
+    words = random.Random(7)
+    vocabulary = "claim report damage water storm roof policy holder letter invoice date amount paid open note".split()
+
+    def text(length):
+        spoken = ""
+        while len(spoken) < length:
+            spoken += words.choice(vocabulary) + " "
+        return spoken[:length]
+
+    def message(content, **more):
+        body = {"model": MODEL, "messages": [{"role": "system", "content": "Be brief."}, content], "max_tokens": 256, **more}
+        return json.dumps(body, separators=(",", ":"))
+
+    def user(content):
+        return {"role": "user", "content": content}
+
+    image = base64.b64encode(words.randbytes(760_000)).decode()
+    parts = [
+        {"type": "text", "text": "What is on this picture?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
+    ]
+    written = {
+        "1k": message(user(text(900))),
+        "64k": message(user(text(64_000))),
+        "1m": message(user(parts)),
+        "stream": message(user(text(900)), stream=True),
+    }
+    paths = {}
+    for name, body in written.items():
+        paths[name] = work / f"body-{name}.json"
+        paths[name].write_text(body)
+    return paths
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def get(port, path, patience=5.0):
+    """A GET as plain as can be: `urllib` alone takes longer than what is timed here. Gives status and body."""
+    with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
+        connection.settimeout(patience)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def wait_until_ready(process, port, path, patience=30):
+    """Asks every millisecond until the answer is 200."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if not process.is_running():
+            break
+        try:
+            if get(port, path)[0] == 200:
+                return
+        except (OSError, IndexError, ValueError):
+            pass
+        time.sleep(0.001)
+    raise RuntimeError(f"{process.command[0]} is not ready at port {port}:\n{process.last_words()}")
