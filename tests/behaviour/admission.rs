@@ -1,0 +1,108 @@
+//! How much may be asked for: an app's requests per minute, requests at once, calls in flight at an endpoint.
+
+use crate::testkit::{Act, Config, Endpoint, Gate, Gateway, Request, Upstream, chat, completion};
+
+const PATH: &str = "/v1/chat/completions";
+
+#[tokio::test]
+async fn so_many_requests_per_minute_pass_at_once_and_the_next_is_429() {
+    let upstream = Upstream::start("only").await;
+    let config =
+        Config::serving(&upstream).app("slow", "cw_test_slow", &["assistant"], "limits = { requests_per_minute = 3 }");
+    let gateway = Gateway::start(&config).await;
+    let ask = || gateway.send(Request::post(PATH, &chat("assistant")).key("cw_test_slow"));
+
+    for _ in 0..3 {
+        assert_eq!(ask().await.status, 200);
+    }
+    let refused = ask().await;
+
+    assert_eq!(refused.status, 429);
+    let number = |name| refused.header(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default();
+    assert!((1..=20).contains(&number("retry-after")), "a third of a minute at most");
+    assert!((1..=20_000).contains(&number("retry-after-ms")));
+    assert_eq!(refused.code().await, "rate_limit_exceeded");
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn the_rate_of_one_app_is_not_that_of_another() {
+    let upstream = Upstream::start("only").await;
+    let config =
+        Config::serving(&upstream).app("slow", "cw_test_slow", &["assistant"], "limits = { requests_per_minute = 1 }");
+    let gateway = Gateway::start(&config).await;
+
+    for _ in 0..2 {
+        gateway.send(Request::post(PATH, &chat("assistant")).key("cw_test_slow")).await;
+    }
+
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+}
+
+#[tokio::test]
+async fn more_requests_at_once_than_the_bound_are_shed_before_work_is_done() {
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&Config::serving(&upstream).listen("max_in_flight = 1")).await;
+    let gate = Gate::closed();
+    upstream.script([Act::reply(200, &completion("late")).after(&gate)]);
+
+    let client = gateway.client();
+    let running = tokio::spawn(async move { client.send(Request::post(PATH, &chat("assistant"))).await.status });
+    upstream.request(0).await;
+    let shed = gateway.chat(&chat("assistant")).await;
+    gate.open();
+
+    assert_eq!(shed.status, 503);
+    assert!(shed.header("retry-after").is_some());
+    assert_eq!(shed.code().await, "overloaded");
+    assert_eq!(running.await.expect("no panic"), 200);
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_full_is_passed_over() {
+    let (small, large) = (Upstream::start("small").await, Upstream::start("large").await);
+    let config = Config::new()
+        .endpoint("small", Endpoint::of(&small).with("capacity = { in_flight = 1 }"))
+        .endpoint("large", Endpoint::of(&large))
+        .model("assistant", &["small/m", "large/m"]);
+    let gateway = Gateway::start(&config).await;
+    let gate = Gate::closed();
+    small.script([Act::reply(200, &completion("late")).after(&gate)]);
+
+    let client = gateway.client();
+    let running = tokio::spawn(async move { client.send(Request::post(PATH, &chat("assistant"))).await.status });
+    small.request(0).await;
+    let second = gateway.chat(&chat("assistant")).await;
+    gate.open();
+
+    assert_eq!(second.header("x-causeway-endpoint"), Some("large"));
+    let record = gateway.audit().record(&second.decision()).await;
+    assert_eq!(record.attempts(), ["small/m saturated", "large/m success"]);
+    assert_eq!(running.await.expect("no panic"), 200);
+    assert_eq!(small.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_place_at_an_endpoint_until_it_ends() {
+    let upstream = Upstream::start("only").await;
+    let endpoint = Endpoint::of(&upstream).with("capacity = { in_flight = 1 }");
+    let gateway = Gateway::start(&Config::new().endpoint("only", endpoint).model("assistant", &["only/m"])).await;
+    let gate = Gate::closed();
+    let steps = [
+        crate::testkit::Step::Send(crate::testkit::chunk("ferry").into()),
+        crate::testkit::Step::Wait(gate.clone()),
+        crate::testkit::Step::Send((crate::testkit::finish() + crate::testkit::DONE).into()),
+    ];
+    upstream.script([Act::steps(steps)]);
+
+    let mut stream = gateway.chat(&crate::testkit::chat_stream("assistant")).await;
+    stream.event().await;
+    let refused = gateway.chat(&chat("assistant")).await;
+    gate.open();
+    stream.bytes().await;
+
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.code().await, "overloaded");
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+}

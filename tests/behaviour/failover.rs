@@ -1,0 +1,189 @@
+//! When an endpoint fails the caller does not notice; when it fails too late to hide, the caller is told and the books
+//! close.
+
+use serde_json::json;
+
+use crate::testkit::{
+    Act, Client, Config, Endpoint, Expect, Gate, Gateway, Refusing, Request, Step, Upstream, chat, chat_stream, chunk,
+    full, message, until,
+};
+
+const PATH: &str = "/v1/chat/completions";
+
+/// Asks once, streamed or not, and gives what the caller read.
+async fn ask(client: Client, streamed: bool) -> String {
+    let body = if streamed { chat_stream("assistant") } else { chat("assistant") };
+    let answer = client.send(Request::post(PATH, &body)).await;
+    assert_eq!(answer.status, 200);
+    let text = answer.text().await;
+    assert_eq!(text.contains("[DONE]"), streamed, "{text}");
+    assert!(!text.contains("\"error\""), "{text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_at_once_all_succeed_while_one_target_refuses_and_one_is_busy() {
+    let calls = if full() { 1000 } else { 200 };
+    let (refusing, busy, works) = (Refusing::new(), Upstream::start("busy").await, Upstream::start("works").await);
+    busy.script((0..calls).map(|_| Act::error(429).header("retry-after-ms", "20")));
+    let config = Config::new()
+        .endpoint("refusing", Endpoint::at(refusing.address))
+        .endpoint("busy", Endpoint::of(&busy))
+        .endpoint("works", Endpoint::of(&works))
+        .model("assistant", &["refusing/m", "busy/m", "works/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    let asking: Vec<_> = (0..calls).map(|number| tokio::spawn(ask(gateway.client(), number % 2 == 0))).collect();
+    for answer in asking {
+        assert!(answer.await.expect("the call succeeds").contains("works"));
+    }
+
+    let audit = gateway.audit();
+    let records =
+        until("every record to be closed", async || Some(audit.records()).filter(|all| all.len() == calls)).await;
+    for record in &records {
+        let tried = record.tried();
+        assert_eq!(tried.last().map(String::as_str), Some("works/m"), "{tried:?}");
+        let mut once = tried.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), tried.len(), "no target is tried twice: {tried:?}");
+        assert_eq!(record.end("end"), "complete");
+        assert_eq!(record.end("settled_by"), "reported");
+    }
+    assert!(
+        records.iter().any(|record| record.tried() == ["refusing/m", "busy/m", "works/m"]),
+        "the record shows each attempt"
+    );
+    assert_eq!(works.requests().len(), calls, "each call is answered once");
+}
+
+#[tokio::test]
+async fn when_the_serving_endpoint_is_killed_every_caller_is_told_and_the_books_close() {
+    let streams = 20;
+    let (killed, spare) = (Upstream::start("killed").await, Upstream::start("spare").await);
+    killed.script((0..streams).map(|_| Act::steps([Step::Send(chunk("ferry").into()), Step::Wait(Gate::closed())])));
+    let config = Config::new()
+        .endpoint("killed", Endpoint::of(&killed))
+        .endpoint("spare", Endpoint::of(&spare))
+        .model("assistant", &["killed/m", "spare/m"]);
+    let gateway = Gateway::start(&config).await;
+    let mut answers = Vec::new();
+    for _ in 0..streams {
+        let mut answer = gateway.chat(&chat_stream("assistant")).await;
+        assert_eq!(answer.event().await, Some(chunk("ferry")));
+        answers.push(answer);
+    }
+
+    drop(killed);
+
+    for answer in answers {
+        let text = answer.text().await;
+        assert!(text.contains("upstream_unavailable"), "{text}");
+        assert!(!text.contains("[DONE]"), "{text}");
+    }
+    let audit = gateway.audit();
+    let records =
+        until("every record to be closed", async || Some(audit.records()).filter(|all| all.len() == streams)).await;
+    for record in records {
+        assert_eq!(record.end("end"), "truncated");
+        assert_eq!(record.end("settled_by"), "reservation", "what is not known is not counted as nothing");
+    }
+    assert!(spare.requests().is_empty(), "nothing is tried again after the first byte");
+    assert!(gateway.chat(&chat("assistant")).await.text().await.contains("spare"));
+}
+
+#[tokio::test]
+async fn every_api_fails_over() {
+    let (refusing, works) = (Refusing::new(), Upstream::start("works").await);
+    let calls = [
+        (PATH, chat("assistant")),
+        ("/v1/completions", json!({"model": "assistant", "prompt": "the"})),
+        ("/v1/responses", json!({"model": "assistant", "input": "the"})),
+        ("/v1/embeddings", json!({"model": "assistant", "input": "the"})),
+        ("/v1/rerank", json!({"model": "assistant", "query": "q", "documents": ["a"]})),
+        ("/v1/messages", message("assistant")),
+        ("/v1/messages/count_tokens", message("assistant")),
+        ("/openai/deployments/assistant/chat/completions?api-version=2024-10-21", chat("assistant")),
+    ];
+
+    for (path, body) in calls {
+        let config = Config::new()
+            .endpoint("refusing", Endpoint::at(refusing.address))
+            .endpoint("works", Endpoint::of(&works))
+            .model("assistant", &["refusing/m", "works/m"]);
+        let gateway = Gateway::start(&config).await;
+        let answer = gateway.post(path, &body).await;
+
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("x-causeway-endpoint"), Some("works"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_moves_from_one_dialect_to_another() {
+    let (azure, local) = (Upstream::playing(Expect::Azure, "azure", None).await, Upstream::start("local").await);
+    azure.script([Act::error(503)]);
+    let config = Config::new()
+        .endpoint("azure", Endpoint::of(&azure).provider("azure-openai").with("api_version = \"2024-10-21\""))
+        .endpoint("local", Endpoint::of(&local))
+        .model("assistant", &["azure/gpt-4o", "local/llama"]);
+    let gateway = Gateway::start(&config).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    assert_eq!(answer.header("x-causeway-endpoint"), Some("local"));
+    assert!(azure.only_request().path.starts_with("/openai/deployments/gpt-4o/"));
+    assert_eq!(local.only_request().json()["model"], "llama");
+}
+
+#[tokio::test]
+async fn when_all_fail_the_last_ones_own_error_is_what_the_caller_gets() {
+    let (refusing, broken) = (Refusing::new(), Upstream::start("broken").await);
+    broken.script([Act::error(500)]);
+    let config = Config::new()
+        .endpoint("refusing", Endpoint::at(refusing.address))
+        .endpoint("broken", Endpoint::of(&broken))
+        .model("assistant", &["refusing/m", "broken/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.json().await["error"]["message"], "the upstream's own words");
+}
+
+#[tokio::test]
+async fn when_none_can_be_reached_the_caller_gets_502_and_nothing_is_charged() {
+    let refusing = Refusing::new();
+    let config = Config::new()
+        .endpoint("one", Endpoint::at(refusing.address))
+        .endpoint("two", Endpoint::at(refusing.address))
+        .model("assistant", &["one/m", "two/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    assert_eq!(answer.status, 502);
+    let record = gateway.audit().record(&answer.decision()).await;
+    assert_eq!(record.tried(), ["one/m", "two/m"]);
+    assert_eq!(record.end("settled_by"), "not_sent");
+    assert_eq!(answer.code().await, "upstream_unavailable");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_endpoint_has_closed_costs_the_caller_nothing() {
+    let upstream = Upstream::start("only").await;
+    let closing = |text: &str| {
+        let mut act = Act::reply(200, &crate::testkit::completion(text));
+        act.steps.push(Step::Close);
+        act
+    };
+    upstream.script((0..20).map(|_| closing("hello")));
+    let gateway = Gateway::start(&Config::serving(&upstream)).await;
+
+    for _ in 0..20 {
+        assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+    }
+    assert_eq!(upstream.requests().len(), 20, "no call is executed twice");
+}

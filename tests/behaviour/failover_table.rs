@@ -1,0 +1,181 @@
+//! Every way in which an attempt can fail, and what follows: the next target, or the end.
+//!
+//! Each row has endpoints of its own, so that no row spoils the standing of another's.
+
+use serde_json::{Value, json};
+
+use crate::testkit::{
+    Act, Authority, Config, DONE, Endpoint, Gate, Gateway, Hanging, Refusing, Step, Upstream, chat, chat_stream, event,
+};
+
+/// What is wrong with the first endpoint that can be reached.
+enum Trouble {
+    /// It answers like this.
+    Answers(Act),
+    /// Nothing listens there.
+    Refuses,
+    /// It takes no connection.
+    Hangs,
+    /// Nobody vouches for its certificate.
+    Untrusted,
+}
+
+/// What follows.
+#[derive(Clone, Copy)]
+enum Then {
+    /// The next target answers.
+    Next,
+    /// The caller gets this status, and nobody else is asked.
+    Ends(u16),
+}
+
+struct Row {
+    what: &'static str,
+    trouble: Trouble,
+    then: Then,
+}
+
+fn row(what: &'static str, trouble: Trouble, then: Then) -> Row {
+    Row { what, trouble, then }
+}
+
+fn raw(text: &'static str, end: Step) -> Trouble {
+    Trouble::Answers(Act::raw([Step::Send(text.into()), end]))
+}
+
+/// What can happen to any call.
+fn rows_of_any_call() -> Vec<Row> {
+    let status = |what, status| row(what, Trouble::Answers(Act::error(status)), Then::Next);
+    let ends = |what, status, seen| row(what, Trouble::Answers(Act::error(status)), Then::Ends(seen));
+    vec![
+        row("connection refused", Trouble::Refuses, Then::Next),
+        row("no connection in time", Trouble::Hangs, Then::Next),
+        row("certificate not trusted", Trouble::Untrusted, Then::Next),
+        row("no first byte in time", Trouble::Answers(Act::error(500).after(&Gate::closed())), Then::Next),
+        row("closed before the head", Trouble::Answers(Act::raw([Step::Close])), Then::Next),
+        row("reset before the head", Trouble::Answers(Act::raw([Step::Reset])), Then::Next),
+        row("half a head", raw("HTTP/1.1 200 OK\r\ncontent-le", Step::Close), Then::Next),
+        row("no HTTP", raw("SSH-2.0-OpenSSH_9.2\r\n\r\n", Step::Close), Then::Next),
+        status("408", 408),
+        status("429", 429),
+        status("500", 500),
+        status("502", 502),
+        status("503", 503),
+        status("504", 504),
+        status("529", 529),
+        ends("400", 400, 400),
+        ends("401", 401, 502),
+        ends("403", 403, 502),
+        ends("404", 404, 404),
+        ends("413", 413, 413),
+        ends("422", 422, 422),
+    ]
+}
+
+/// What can happen to a whole answer only.
+fn rows_of_a_whole_call() -> Vec<Row> {
+    let short =
+        Act::bytes(200, "{\"choices\":").header("content-length", "1000").header("content-type", "application/json");
+    let mut cut = short;
+    cut.steps.push(Step::Close);
+    vec![row("half a body", Trouble::Answers(cut), Then::Next)]
+}
+
+/// What can happen to a stream only.
+fn rows_of_a_stream() -> Vec<Row> {
+    let first = |error: Value| Trouble::Answers(Act::stream([event(&json!({ "error": error })), DONE.to_owned()]));
+    vec![
+        row("no first event", Trouble::Answers(Act::steps([Step::Close])), Then::Next),
+        row("first event a server error", first(json!({"type": "server_error", "code": 500})), Then::Next),
+        row("first event a rate limit", first(json!({"code": "rate_limit_exceeded"})), Then::Next),
+        row(
+            "first event an invalid request",
+            first(json!({"type": "invalid_request_error", "code": 400})),
+            Then::Ends(200),
+        ),
+    ]
+}
+
+/// Runs each row: one model a row, its troubled endpoint in front of one that works. In a `later` attempt there is one
+/// more before them, which refuses connections.
+async fn run(rows: Vec<Row>, later: bool, body: fn(&str) -> Value) {
+    let (refusing, hanging, good) = (Refusing::new(), Hanging::new().await, Upstream::start("good").await);
+    let mut config = Config::new();
+    let mut upstreams = Vec::new();
+    for (number, Row { trouble, .. }) in rows.iter().enumerate() {
+        let endpoint = match trouble {
+            Trouble::Refuses => Endpoint::at(refusing.address),
+            Trouble::Hangs => Endpoint::at(hanging.address),
+            Trouble::Untrusted => {
+                let upstream = Upstream::secure("untrusted", &Authority::new()).await;
+                let endpoint = Endpoint::of(&upstream);
+                upstreams.push(upstream);
+                endpoint
+            }
+            Trouble::Answers(act) => {
+                let upstream = Upstream::start("bad").await;
+                upstream.script([act.clone()]);
+                let endpoint = Endpoint::of(&upstream);
+                upstreams.push(upstream);
+                endpoint
+            }
+        };
+        let limits = "timeouts = { connect_ms = 300, first_byte_ms = 1000 }";
+        config = config
+            .endpoint(&format!("down-{number}"), Endpoint::at(refusing.address))
+            .endpoint(&format!("bad-{number}"), endpoint.with(limits))
+            .endpoint(&format!("good-{number}"), Endpoint::of(&good));
+        let (down, bad, working) = (format!("down-{number}/m"), format!("bad-{number}/m"), format!("good-{number}/m"));
+        let targets: Vec<&str> = if later { vec![&down, &bad, &working] } else { vec![&bad, &working] };
+        config = config.model(&format!("model-{number}"), &targets);
+    }
+    let gateway = Gateway::start(&config).await;
+
+    for (number, Row { what, then, .. }) in rows.iter().enumerate() {
+        let answer = gateway.chat(&body(&format!("model-{number}"))).await;
+
+        let (status, decision) = (answer.status, answer.decision());
+        let text = answer.text().await;
+        let tried = gateway.audit().record(&decision).await.tried();
+        let mut expected = vec![format!("bad-{number}/m")];
+        if later {
+            expected.insert(0, format!("down-{number}/m"));
+        }
+        match then {
+            Then::Next => {
+                expected.push(format!("good-{number}/m"));
+                assert_eq!((status, text.contains("good")), (200, true), "{what}: {text}");
+            }
+            Then::Ends(seen) => assert_eq!((status, text.contains("good")), (*seen, false), "{what}: {text}"),
+        }
+        assert_eq!(tried, expected, "{what}");
+    }
+}
+
+fn whole() -> Vec<Row> {
+    rows_of_any_call().into_iter().chain(rows_of_a_whole_call()).collect()
+}
+
+fn streamed() -> Vec<Row> {
+    rows_of_any_call().into_iter().chain(rows_of_a_stream()).collect()
+}
+
+#[tokio::test]
+async fn each_outcome_of_a_whole_call_at_the_first_attempt() {
+    run(whole(), false, chat).await;
+}
+
+#[tokio::test]
+async fn each_outcome_of_a_whole_call_at_a_later_attempt() {
+    run(whole(), true, chat).await;
+}
+
+#[tokio::test]
+async fn each_outcome_of_a_stream_at_the_first_attempt() {
+    run(streamed(), false, chat_stream).await;
+}
+
+#[tokio::test]
+async fn each_outcome_of_a_stream_at_a_later_attempt() {
+    run(streamed(), true, chat_stream).await;
+}

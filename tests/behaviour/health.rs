@@ -1,0 +1,100 @@
+//! What the gateway remembers of its endpoints: who failed is asked last, who is busy is left alone, and nobody is
+//! given up altogether.
+
+use crate::testkit::{Act, Config, Endpoint, Gateway, Upstream, chat, until};
+
+async fn two() -> (Upstream, Upstream, Gateway) {
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first))
+        .endpoint("second", Endpoint::of(&second))
+        .model("assistant", &["first/m", "second/m"]);
+    let gateway = Gateway::start(&config).await;
+    (first, second, gateway)
+}
+
+/// Asks once and gives the targets that were tried.
+async fn tried(gateway: &Gateway) -> Vec<String> {
+    let answer = gateway.chat(&chat("assistant")).await;
+    assert_eq!(answer.status, 200);
+    gateway.audit().record(&answer.decision()).await.tried()
+}
+
+#[tokio::test]
+async fn after_five_failures_in_a_row_an_endpoint_is_left_out() {
+    let (first, _second, gateway) = two().await;
+    first.script((0..5).map(|_| Act::error(503)));
+
+    for _ in 0..5 {
+        assert_eq!(tried(&gateway).await, ["first/m", "second/m"]);
+    }
+
+    assert_eq!(tried(&gateway).await, ["second/m"]);
+    assert_eq!(first.requests().len(), 5);
+}
+
+#[tokio::test]
+async fn four_failures_and_a_success_are_forgiven() {
+    let (first, _second, gateway) = two().await;
+    first.script((0..4).map(|_| Act::error(503)));
+
+    for _ in 0..4 {
+        tried(&gateway).await;
+    }
+    tried(&gateway).await;
+    first.script((0..4).map(|_| Act::error(503)));
+    for _ in 0..4 {
+        assert_eq!(tried(&gateway).await, ["first/m", "second/m"]);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_endpoint_is_left_alone_for_as_long_as_it_asks() {
+    let (first, _second, gateway) = two().await;
+    first.script([Act::error(429).header("retry-after", "60")]);
+
+    assert_eq!(tried(&gateway).await, ["first/m", "second/m"]);
+
+    assert_eq!(tried(&gateway).await, ["second/m"]);
+    assert_eq!(first.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn being_busy_is_no_failure_however_often() {
+    let (first, _second, gateway) = two().await;
+    first.script((0..8).map(|_| Act::error(429).header("retry-after-ms", "0")));
+
+    for _ in 0..8 {
+        assert_eq!(tried(&gateway).await, ["first/m", "second/m"]);
+    }
+    assert_eq!(tried(&gateway).await, ["first/m"]);
+}
+
+#[tokio::test]
+async fn the_only_endpoint_is_never_given_up() {
+    let upstream = Upstream::start("only").await;
+    upstream.script((0..12).map(|_| Act::error(503)));
+    let gateway = Gateway::start(&Config::serving(&upstream)).await;
+
+    for _ in 0..12 {
+        assert_eq!(gateway.chat(&chat("assistant")).await.status, 503);
+    }
+
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_endpoint_whose_probe_fails_is_left_out_before_a_caller_meets_it() {
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    first.answer_probes_with(503);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first).with("health = { path = \"/health\", interval_ms = 1000 }"))
+        .endpoint("second", Endpoint::of(&second))
+        .model("assistant", &["first/m", "second/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    until("six probes", async || (first.probes() >= 6).then_some(())).await;
+
+    assert_eq!(tried(&gateway).await, ["second/m"]);
+    assert!(first.requests().is_empty());
+}

@@ -1,0 +1,28 @@
+//! The product from outside: the real binary between a client that shows every byte and upstreams that are scripted.
+//!
+//! Each file is one topic, each test one promise. `tests/testkit` builds the world; `tests/clients` does the same
+//! with the official clients and real inference servers.
+
+#[path = "../testkit/mod.rs"]
+mod testkit;
+
+mod admission;
+mod anthropic;
+mod audit;
+mod azure;
+mod bodies;
+mod deadlines;
+mod errors;
+mod failover;
+mod failover_table;
+mod features;
+mod health;
+mod leaving;
+mod listeners;
+mod models;
+mod passthrough;
+mod reload;
+mod responses;
+mod streaming;
+mod tls;
+mod upgrade;

@@ -1,0 +1,190 @@
+//! Configuration: read whole, checked whole, swapped whole. A mistake changes nothing and says where it is; the last
+//! good one outlives the process.
+
+use crate::testkit::{
+    Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, chat, chat_stream, chunk, finish, until,
+};
+
+async fn gateway() -> (Upstream, Config, Gateway) {
+    let upstream = Upstream::start("only").await;
+    let config = Config::serving(&upstream);
+    let gateway = Gateway::start(&config).await;
+    (upstream, config, gateway)
+}
+
+/// The text with a mistake in the line that names the endpoint's provider; and that line's number.
+fn broken(text: &str) -> (String, usize) {
+    let broken = text.replace("provider = \"openai\"", "provider = \"opnai\"");
+    assert_ne!(broken, text);
+    let line = broken.lines().position(|line| line.contains("opnai")).expect("just written");
+    (broken, line + 1)
+}
+
+async fn model_appears(gateway: &Gateway, name: &str) {
+    until(&format!("the model `{name}`"), async || {
+        let answer = gateway.send(Request::get(&format!("/v1/models/{name}"))).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_model_is_served_after_hup() {
+    let (upstream, config, gateway) = gateway().await;
+
+    gateway.configure(&config.model("second", &["only/second-model"]));
+    gateway.signal("HUP");
+
+    model_appears(&gateway, "second").await;
+    assert_eq!(gateway.chat(&chat("second")).await.status, 200);
+    assert_eq!(upstream.only_request().json()["model"], "second-model");
+}
+
+#[tokio::test]
+async fn a_changed_file_is_noticed_without_a_signal() {
+    let (_upstream, config, gateway) = gateway().await;
+
+    gateway.configure(&config.model("second", &["only/second-model"]));
+
+    model_appears(&gateway, "second").await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_taken_out_is_no_key_any_more() {
+    let upstream = Upstream::start("only").await;
+    let with = Config::serving(&upstream).app("guest", "cw_test_guest", &["assistant"], "");
+    let gateway = Gateway::start(&with).await;
+    let ask = || gateway.send(Request::post("/v1/chat/completions", &chat("assistant")).key("cw_test_guest"));
+    assert_eq!(ask().await.status, 200);
+
+    gateway.configure(&Config::serving(&upstream));
+    gateway.signal("HUP");
+
+    until("the key to be refused", async || (ask().await.status == 401).then_some(())).await;
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_broken_configuration_changes_nothing_and_the_log_says_where_the_mistake_is() {
+    let (_upstream, _config, gateway) = gateway().await;
+    let (text, line) = broken(&gateway.configuration_text());
+
+    gateway.configure_text(&text);
+    gateway.signal("HUP");
+
+    let place = format!("causeway.toml:{line}:");
+    until("the mistake in the log", async || gateway.log().contains(&place).then_some(())).await;
+    assert!(gateway.log().contains("openai"), "what would be right is said too");
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+    let refused = until("the refusal in the audit log", async || {
+        gateway.audit().of_kind("admin").into_iter().find(|line| line["action"] == "reload_refused")
+    })
+    .await;
+    assert_eq!(refused["done"], false);
+}
+
+#[tokio::test]
+async fn a_broken_configuration_is_visible_to_the_operator_until_it_is_mended() {
+    let (_upstream, config, gateway) = gateway().await;
+    let good = gateway.configuration_text();
+    let (text, line) = broken(&good);
+
+    gateway.configure_text(&text);
+    gateway.signal("HUP");
+    let place = format!("causeway.toml:{line}:");
+    until("the mistake on the status page", async || {
+        gateway.operator("/api/status").await.text().await.contains(&place).then_some(())
+    })
+    .await;
+    gateway.configure(&config);
+    gateway.signal("HUP");
+
+    until("the mistake to be gone", async || {
+        (!gateway.operator("/api/status").await.text().await.contains(&place)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_with_a_broken_file_serves_the_last_good_configuration_loudly() {
+    let (_upstream, _config, mut first) = gateway().await;
+    let (text, line) = broken(&first.configuration_text());
+    first.configure_text(&text);
+    first.kill().await;
+
+    let mut second = first.again("second.log", &[]);
+    assert!(second.is_ready().await, "{}", second.log());
+
+    assert_eq!(second.chat(&chat("assistant")).await.status, 200);
+    assert!(second.log().contains("config_degraded"), "{}", second.log());
+    assert!(second.log().contains(&format!("causeway.toml:{line}:")), "{}", second.log());
+    let status = second.operator("/api/status").await.text().await;
+    assert!(status.contains("degraded"), "{status}");
+    let metrics = second.operator("/metrics").await.text().await;
+    let gauge =
+        metrics.lines().find(|line| line.contains("degraded") && !line.starts_with('#')).expect("a metric says so");
+    assert!(gauge.ends_with(" 1"), "{gauge}");
+}
+
+#[tokio::test]
+async fn a_strict_start_refuses_a_broken_file_although_a_last_good_one_is_kept() {
+    let (_upstream, _config, mut first) = gateway().await;
+    let (text, line) = broken(&first.configuration_text());
+    first.configure_text(&text);
+    first.kill().await;
+
+    let mut second = first.again("second.log", &["--strict-start"]);
+
+    assert_eq!(second.left().await.code(), Some(1));
+    assert!(second.log().contains(&format!("causeway.toml:{line}:")), "{}", second.log());
+}
+
+#[tokio::test]
+async fn a_first_start_with_a_broken_file_refuses_and_names_every_mistake() {
+    let (_upstream, _config, mut first) = gateway().await;
+    first.kill().await;
+    std::fs::remove_dir_all(first.state()).expect("the state folder can be removed");
+    let (text, line) = broken(&first.configuration_text());
+    let text = text.replace("[model.\"assistant\"]\ntargets = [\"only/", "[model.\"assistant\"]\ntargets = [\"olny/");
+    let second_line = text.lines().position(|line| line.contains("olny/")).expect("just written") + 1;
+    first.configure_text(&text);
+
+    let mut second = first.again("second.log", &[]);
+
+    assert_eq!(second.left().await.code(), Some(1));
+    for line in [line, second_line] {
+        assert!(second.log().contains(&format!("causeway.toml:{line}:")), "line {line}:\n{}", second.log());
+    }
+    assert!(second.log().contains("did you mean `only`"), "{}", second.log());
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_the_configuration_it_started_with() {
+    let (upstream, _config, gateway) = gateway().await;
+    let gate = Gate::closed();
+    upstream.script([Act::steps([
+        Step::Send(chunk("ferry").into()),
+        Step::Wait(gate.clone()),
+        Step::Send((finish() + DONE).into()),
+    ])]);
+    let mut stream = gateway.chat(&chat_stream("assistant")).await;
+    assert_eq!(stream.event().await, Some(chunk("ferry")));
+
+    let other = Upstream::start("other").await;
+    gateway.configure(&Config::new().endpoint("other", Endpoint::of(&other)).model("another", &["other/m"]));
+    gateway.signal("HUP");
+    model_appears(&gateway, "another").await;
+    gate.open();
+
+    assert_eq!(stream.text().await, finish() + DONE);
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_documents_key_is_a_digest_and_the_key_itself_is_nowhere() {
+    let (_upstream, _config, gateway) = gateway().await;
+
+    assert!(!gateway.configuration_text().contains(KEY));
+    let status = gateway.operator("/api/status").await.text().await;
+    assert!(!status.contains(KEY));
+}

@@ -1,0 +1,106 @@
+//! A throw-away certificate authority.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// An authority, and what it signs.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, as PEM.
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new([]).expect("no names are fine for an authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key can be made");
+        Self { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority signs itself") }
+    }
+
+    /// The authority's own certificate, as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for a server on loopback.
+    pub(crate) fn issue(&self) -> Issued {
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let params = CertificateParams::new(names).expect("two names are fine");
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// How a server shows a certificate of this authority.
+    pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
+        let (chain, key) = self.issue().parsed();
+        let config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Arc::new(config.expect("the key fits the certificate"))
+    }
+
+    /// A certificate for a caller.
+    pub(crate) fn issue_caller(&self) -> Issued {
+        let mut params = CertificateParams::new(["app.test".to_owned()]).expect("one name is fine");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// How a client trusts this authority and nobody else, and which protocols it offers.
+    pub(crate) fn client(&self, alpn: &[&str]) -> Arc<rustls::ClientConfig> {
+        let mut config = self.trusting(rustls::ALL_VERSIONS).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// A client that speaks this version of TLS only.
+    pub(crate) fn client_of(&self, version: &'static rustls::SupportedProtocolVersion) -> Arc<rustls::ClientConfig> {
+        Arc::new(self.trusting(&[version]).with_no_client_auth())
+    }
+
+    /// A client that shows this certificate.
+    pub(crate) fn client_showing(&self, shown: &Issued) -> Arc<rustls::ClientConfig> {
+        let (chain, key) = shown.parsed();
+        let config = self.trusting(rustls::ALL_VERSIONS).with_client_auth_cert(chain, key);
+        Arc::new(config.expect("the key fits the certificate"))
+    }
+
+    fn trusting(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("an authority is a root");
+        rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+    }
+}
+
+impl Issued {
+    fn parsed(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("written as PEM");
+        (vec![certificate], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("written as PEM"))
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

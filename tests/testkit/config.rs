@@ -1,0 +1,141 @@
+//! A configuration as an operator writes it.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use super::certificates::Issued;
+use super::{KEY, Upstream};
+
+/// The text of `causeway.toml`, and the files beside it. Ports are filled in when the gateway starts.
+#[derive(Clone, Default)]
+pub(crate) struct Config {
+    listen: String,
+    sections: String,
+    models: Vec<String>,
+    apps: String,
+    pub(crate) files: Vec<(String, String)>,
+}
+
+/// An `[endpoint.NAME]`.
+pub(crate) struct Endpoint {
+    provider: &'static str,
+    url: String,
+    lines: String,
+}
+
+impl Endpoint {
+    /// A local endpoint of OpenAI's dialect at this upstream.
+    pub(crate) fn of(upstream: &Upstream) -> Self {
+        let scheme = if upstream.secure { "https" } else { "http" };
+        Self { provider: "openai", url: format!("{scheme}://{}/v1", upstream.address), lines: String::new() }
+    }
+
+    /// The same at an address where nobody needs to listen.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { provider: "openai", url: format!("http://{address}/v1"), lines: String::new() }
+    }
+
+    /// Another dialect; Azure's and Anthropic's URLs have no path.
+    pub(crate) fn provider(mut self, provider: &'static str) -> Self {
+        self.provider = provider;
+        self.url = self.url.trim_end_matches("/v1").to_owned();
+        self
+    }
+
+    /// One more line of the section.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.lines.push_str(line);
+        self.lines.push('\n');
+        self
+    }
+}
+
+impl Config {
+    pub(crate) fn new() -> Self {
+        Self { files: vec![("upstream.key".to_owned(), super::UPSTREAM_KEY.to_owned())], ..Self::default() }
+    }
+
+    /// The smallest: the model `assistant`, served as `served-model` by one endpoint, `only`.
+    pub(crate) fn serving(upstream: &Upstream) -> Self {
+        Self::new().endpoint("only", Endpoint::of(upstream)).model("assistant", &["only/served-model"])
+    }
+
+    /// Adds an endpoint on the site `lab`, with the upstream's credential.
+    pub(crate) fn endpoint(mut self, name: &str, endpoint: Endpoint) -> Self {
+        let Endpoint { provider, url, lines } = endpoint;
+        write!(
+            self.sections,
+            "[endpoint.{name}]\nprovider = \"{provider}\"\nurl = \"{url}\"\n\
+             reach = {{ local = {{ within = [\"127.0.0.0/8\"] }} }}\nplace = {{ site = \"lab\" }}\n\
+             auth = {{ key = {{ file = \"upstream.key\" }} }}\n{lines}\n"
+        )
+        .expect("writing to a string does not fail");
+        self
+    }
+
+    /// Adds a model; the app `tests` may use every one.
+    pub(crate) fn model(mut self, name: &str, targets: &[&str]) -> Self {
+        write!(self.sections, "[model.\"{name}\"]\ntargets = {targets:?}\n\n")
+            .expect("writing to a string does not fail");
+        self.models.push(name.to_owned());
+        self
+    }
+
+    /// Adds an app of its own, with its `[data]`.
+    pub(crate) fn app(mut self, name: &str, key: &str, models: &[&str], lines: &str) -> Self {
+        self.apps.push_str(&app(name, key, &format!("{models:?}"), lines));
+        self
+    }
+
+    /// Adds a line to `[listen]`.
+    pub(crate) fn listen(mut self, line: &str) -> Self {
+        self.listen.push_str(line);
+        self.listen.push('\n');
+        self
+    }
+
+    /// Serves TLS with this certificate.
+    pub(crate) fn tls(self, issued: &Issued) -> Self {
+        self.file("gateway.pem", &issued.certificate)
+            .file("gateway.key", &issued.key)
+            .listen("tls = { certificate = \"gateway.pem\", key = \"gateway.key\" }")
+    }
+
+    /// Adds whole sections.
+    pub(crate) fn section(mut self, text: &str) -> Self {
+        self.sections.push_str(text);
+        self.sections.push('\n');
+        self
+    }
+
+    /// Puts a file beside the configuration.
+    pub(crate) fn file(mut self, name: &str, content: &str) -> Self {
+        self.files.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// The document, for these ports of data, admin and health.
+    pub(crate) fn text(&self, [data, admin, health]: [u16; 3]) -> String {
+        let Self { listen, sections, models, apps, .. } = self;
+        let tests = app("tests", KEY, &format!("{models:?}"), "");
+        format!(
+            "[listen]\naddress = \"127.0.0.1:{data}\"\n{listen}\n\
+             [admin]\naddress = \"127.0.0.1:{admin}\"\n\n[health]\naddress = \"127.0.0.1:{health}\"\n\n\
+             [state]\nfolder = \"state\"\n\n[site.lab]\ncountry = \"DE\"\noperator = \"DE\"\n\n{sections}\n{tests}\n{apps}"
+        )
+    }
+}
+
+fn app(name: &str, key: &str, models: &str, lines: &str) -> String {
+    let digest = digest_of(key);
+    format!(
+        "[app.{name}]\nteam = \"testers\"\nkeys = [\"{digest}\"]\nmodels = {models}\n{lines}\n[data.{name}]\nlabels = []\n\n"
+    )
+}
+
+/// How the configuration names a key.
+pub(crate) fn digest_of(key: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}

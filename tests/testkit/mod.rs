@@ -1,0 +1,62 @@
+//! The world around a gateway under test: the process itself, scripted upstreams, a client that shows every byte.
+//!
+//! Nothing here knows the gateway's code. It writes a configuration as an operator would, starts the binary, and
+//! speaks HTTP to it from both sides.
+
+mod audit;
+mod bodies;
+mod certificates;
+mod client;
+mod config;
+mod gateway;
+mod script;
+mod socket;
+mod upstream;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub(crate) use audit::Audit;
+pub(crate) use bodies::*;
+pub(crate) use certificates::Authority;
+pub(crate) use client::{Answer, Client, Request};
+pub(crate) use config::{Config, Endpoint};
+pub(crate) use gateway::Gateway;
+pub(crate) use script::{Act, Gate, Step};
+pub(crate) use socket::{Hanging, Refusing};
+pub(crate) use upstream::{Expect, Upstream};
+
+/// The key of the app `tests`, which may use every model of the configuration.
+pub(crate) const KEY: &str = "cw_test_key_of_the_app_tests";
+
+/// The credential that only the gateway knows; a strict upstream wants to see it.
+pub(crate) const UPSTREAM_KEY: &str = "upstream-secret";
+
+/// How long a test waits for something that ought to happen: far longer than it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for what ought to happen, and says what did not happen when it does not.
+pub(crate) async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(PATIENCE, happening).await;
+    assert!(outcome.is_ok(), "waited {PATIENCE:?} in vain for: {what}");
+    outcome.expect("checked on the line above")
+}
+
+/// Looks until `look` finds something. For what another process does without telling: files, ports, its end.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            pace.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+/// Whether the long suites run whole (`tests/run --full`).
+pub(crate) fn full() -> bool {
+    std::env::var_os("CAUSEWAY_FULL").is_some_and(|value| value != "0")
+}
