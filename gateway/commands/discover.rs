@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use egress::{
-    EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec, UpstreamRequest,
-};
+use egress::{EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec, UpstreamRequest};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use ipnet::IpNet;
@@ -115,8 +113,13 @@ fn cloud(endpoint: &str, section: Option<String>, models: &str, approved: &[Stri
         println!("           start with `--approve {endpoint}` if that is wanted");
         return None;
     }
-    let named: Vec<String> =
-        std::env::var(models).unwrap_or_default().split(',').map(str::trim).filter(|m| !m.is_empty()).map(str::to_owned).collect();
+    let named: Vec<String> = std::env::var(models)
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|m| !m.is_empty())
+        .map(str::to_owned)
+        .collect();
     if named.is_empty() {
         println!("  refused  {endpoint}: name its models in {models}, separated by commas");
         return None;
@@ -177,8 +180,12 @@ async fn models_at(usual: &Usual) -> Option<Vec<String>> {
     let fleet = Fleet::build(vec![spec(usual)], Vec::new(), &[(target, 0)], None).ok()?;
     let candidate = Candidate { target, approved: true, grants: NO_GRANTS, name: usual.endpoint.into() };
     let findings = Findings::none();
-    let question =
-        Question { app: "discover", model: "(list)", findings: &findings, candidates: std::slice::from_ref(&candidate) };
+    let question = Question {
+        app: "discover",
+        model: "(list)",
+        findings: &findings,
+        candidates: std::slice::from_ref(&candidate),
+    };
     let permit = policy::decide(&question).ok()?;
     let warrant = permit.warrant(target)?;
     let request = UpstreamRequest {

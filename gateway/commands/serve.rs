@@ -133,6 +133,10 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
     let action = if arguments.upgrade { "upgrade" } else { "start" };
     let gateway = building.block_on(start::build(compiled, action))?;
     let doors = run::doors(compiled)?;
+    if let Origin::Files { broken: Some(_), .. } = &origin {
+        let snapshot = gateway.snapshot();
+        gateway.metrics.set_configuration(&snapshot.hash, snapshot.loaded, true);
+    }
     let reloader = match origin {
         Origin::Discovered => None,
         Origin::Files { path, sources, broken } => {

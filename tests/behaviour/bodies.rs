@@ -85,7 +85,8 @@ async fn a_coding_that_nobody_reads_is_refused() {
 
     let answer = gateway.send(Request::post(PATH, &chat("assistant")).header("content-encoding", "compress")).await;
 
-    assert_eq!(answer.status, 415);
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.code().await, "invalid_request");
     assert!(upstream.requests().is_empty());
 }
 

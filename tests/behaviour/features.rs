@@ -69,9 +69,9 @@ fn all() -> Vec<More> {
             "use_hosted_tool",
         ),
         More(
-            "remote MCP server",
+            "connector over MCP",
             responses,
-            json!({"tools": [{"type": "mcp", "server_label": "x", "server_url": "https://mcp.example"}]}),
+            json!({"tools": [{"type": "mcp", "server_label": "x", "connector_id": "connector_gmail"}]}),
             "$.tools[0]",
             "use_hosted_tool",
         ),
@@ -129,6 +129,23 @@ async fn each_grant_allows_its_own_kind_and_no_other() {
             let expected = if needed == grant { 200 } else { 403 };
             answer.of_status(expected, &format!("{what} on {path} with {grant}")).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_remote_mcp_server_is_a_hosted_tool_and_an_address_and_needs_both_grants() {
+    let upstream = Upstream::start("only").await;
+    let body = request(
+        "/v1/responses",
+        &json!({"tools": [{"type": "mcp", "server_label": "x", "server_url": "https://mcp.example"}]}),
+    );
+    for (granted, status) in
+        [("\"fetch_remote\"", 403), ("\"use_hosted_tool\"", 403), ("\"fetch_remote\", \"use_hosted_tool\"", 200)]
+    {
+        let config = Config::serving(&upstream).section(&format!("[policy]\nallow = {{ only = [{granted}] }}"));
+        let gateway = Gateway::start(&config).await;
+
+        assert_eq!(gateway.post("/v1/responses", &body).await.status, status, "{granted}");
     }
 }
 

@@ -138,22 +138,26 @@ def configuration(ports, data, admin, health, tls):
         text += model_section(model, f"mock/{model}")
     text += f"""
         [app.clients]
+        team = "testers"
         keys = ["{digest(APP_KEY)}"]
         models = {quoted([CHAT, TOOLS, EMBEDDINGS, *MOODS])}
         [data.clients]
         labels = []
         [app.slow]
+        team = "testers"
         keys = ["{digest(SLOW_KEY)}"]
         models = {quoted([CHAT])}
         limits = {{ requests_per_minute = 1 }}
         [data.slow]
         labels = []
         [app.other]
+        team = "testers"
         keys = ["{digest("cw_test_other")}"]
         models = ["of-another-app"]
         [data.other]
         labels = []
         [app.suite]
+        team = "testers"
         keys = ["{digest(SUITE_KEY)}"]
         models = {quoted(SUITE_MODELS)}
         [data.suite]

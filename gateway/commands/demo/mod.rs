@@ -113,7 +113,9 @@ fn introduce(handle: &PlainHandle, key: &str, configuration: &Path, fail_local: 
     println!("       -d '{{\"model\":\"chat\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'");
     println!();
     println!("  python3 -c 'import openai; c = openai.OpenAI(base_url=\"{url}/v1\", api_key=\"{key}\")");
-    println!("  print(c.chat.completions.create(model=\"chat\", messages=[{{\"role\":\"user\",\"content\":\"Hello\"}}]).choices[0].message.content)'");
+    println!(
+        "  print(c.chat.completions.create(model=\"chat\", messages=[{{\"role\":\"user\",\"content\":\"Hello\"}}]).choices[0].message.content)'"
+    );
     println!();
     println!("  admin          http://{}/api/status   (also /metrics, /readyz)", handle.admin);
     println!("  configuration  {}", configuration.display());

@@ -25,19 +25,19 @@ use tokio::time::Sleep;
 /// What a stand-in pretends to be.
 pub(super) struct StandIn {
     /// Its name, which its answers repeat.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// The path below which it serves: `/v1`, or `/openai/v1` for an Azure-style endpoint.
-    pub base: &'static str,
+    pub(super) base: &'static str,
     /// The `api-key` that it demands; a local server demands none.
-    pub key: Option<String>,
+    pub(super) key: Option<String>,
     /// Time to the first token.
-    pub first_token: Duration,
+    pub(super) first_token: Duration,
     /// Time from one token to the next.
-    pub per_token: Duration,
+    pub(super) per_token: Duration,
     /// Tokens per minute before it answers 429.
-    pub quota: u64,
+    pub(super) quota: u64,
     /// Answers 503 to everything.
-    pub failing: AtomicBool,
+    pub(super) failing: AtomicBool,
     spent: Mutex<Spent>,
 }
 
@@ -49,7 +49,7 @@ struct Spent {
 
 impl StandIn {
     /// A stand-in of this name below this path, healthy and with a wide quota.
-    pub fn new(name: &'static str, base: &'static str, first_token_ms: u64, per_token_ms: u64) -> Self {
+    pub(super) fn new(name: &'static str, base: &'static str, first_token_ms: u64, per_token_ms: u64) -> Self {
         Self {
             name,
             base,
@@ -63,7 +63,7 @@ impl StandIn {
     }
 
     /// Serves on a port of its own on loopback.
-    pub async fn start(self) -> std::io::Result<SocketAddr> {
+    pub(super) async fn start(self) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let stand_in = Arc::new(self);
@@ -76,7 +76,8 @@ impl StandIn {
                         let stand_in = Arc::clone(&stand_in);
                         async move { Ok::<_, Infallible>(stand_in.answer(request).await) }
                     });
-                    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ =
+                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
@@ -194,8 +195,30 @@ impl StandIn {
 const MINUTE: Duration = Duration::from_secs(60);
 
 const WORDS: &[&str] = &[
-    "This", " answer", " comes", " from", " the", " stand-in", " `NAME`", ";", " no", " model", " ran", ",", " and",
-    " the", " record", " of", " this", " decision", " says", " why", " it", " was", " chosen", ".",
+    "This",
+    " answer",
+    " comes",
+    " from",
+    " the",
+    " stand-in",
+    " `NAME`",
+    ";",
+    " no",
+    " model",
+    " ran",
+    ",",
+    " and",
+    " the",
+    " record",
+    " of",
+    " this",
+    " decision",
+    " says",
+    " why",
+    " it",
+    " was",
+    " chosen",
+    ".",
 ];
 
 /// A whole body, or events with a pause between.

@@ -47,7 +47,7 @@ pub enum SendError {
         limit: usize,
     },
     /// No TCP connection came about.
-    #[error("endpoint `{endpoint}`: {}", if *.refused { format!("{address} refused the connection") } else { format!("could not connect to {address}") })]
+    #[error("endpoint `{endpoint}`: {}", not_connected(*.refused, *.address))]
     Connect {
         /// The endpoint.
         endpoint: Arc<str>,
@@ -60,7 +60,7 @@ pub enum SendError {
         source: io::Error,
     },
     /// Connecting took longer than the `connect` timeout.
-    #[error("endpoint `{endpoint}`: no {phase} within {after:?}{}", .address.map_or_else(String::new, |address| format!(" at {address}")))]
+    #[error("endpoint `{endpoint}`: no {phase} within {after:?}{}", at(*.address))]
     ConnectTimeout {
         /// The endpoint.
         endpoint: Arc<str>,
@@ -141,6 +141,14 @@ impl SendError {
             | Self::NotSent { .. } => false,
         }
     }
+}
+
+fn not_connected(refused: bool, address: SocketAddr) -> String {
+    if refused { format!("{address} refused the connection") } else { format!("could not connect to {address}") }
+}
+
+fn at(address: Option<SocketAddr>) -> String {
+    address.map_or_else(String::new, |address| format!(" at {address}"))
 }
 
 /// Which bound of an endpoint is reached.

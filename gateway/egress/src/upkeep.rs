@@ -8,6 +8,7 @@ use http_body::Body as _;
 use tokio::time::{Instant, sleep_until};
 
 use crate::endpoint::{Endpoint, UpstreamRequest};
+use crate::error::SendError;
 use crate::spec::ProbeSpec;
 use crate::status::ProbeReport;
 
@@ -34,8 +35,9 @@ async fn keep_up(endpoint: Weak<Endpoint>) {
         let mut next = now + (endpoint.pool().idle_time() / 2).clamp(LOOK.0, LOOK.1);
         if let Some(spec) = &endpoint.spec().probe {
             if now >= probe_at {
-                let report = probe(&endpoint, spec).await;
-                *endpoint.last().probe.lock() = Some(report);
+                if let Some(report) = probe(&endpoint, spec).await {
+                    *endpoint.last().probe.lock() = Some(report);
+                }
                 probe_at = now + spec.interval;
             }
             next = next.min(probe_at.max(now + LOOK.0.min(spec.interval)));
@@ -67,7 +69,9 @@ async fn warm_up(endpoint: &Arc<Endpoint>) {
 }
 
 /// Asks once. It goes through the same door as every request, and counts as one in flight.
-async fn probe(endpoint: &Arc<Endpoint>, spec: &ProbeSpec) -> ProbeReport {
+///
+/// An endpoint that is full gives no report: it is busy, which is not to be taken for ill.
+async fn probe(endpoint: &Arc<Endpoint>, spec: &ProbeSpec) -> Option<ProbeReport> {
     let started = Instant::now();
     let request = UpstreamRequest {
         method: Method::GET,
@@ -81,9 +85,10 @@ async fn probe(endpoint: &Arc<Endpoint>, spec: &ProbeSpec) -> ProbeReport {
             read_away(&mut reply.body).await;
             Ok(reply.status.as_u16())
         }
+        Err(SendError::Saturated { .. }) => return None,
         Err(error) => Err(error.to_string()),
     };
-    ProbeReport { at: SystemTime::now(), took: started.elapsed(), result }
+    Some(ProbeReport { at: SystemTime::now(), took: started.elapsed(), result })
 }
 
 /// Reads a short body to its end, so that the connection can be kept.

@@ -8,6 +8,7 @@ use ingress::body::BodyBudget;
 use telemetry::audit::AuditLog;
 use telemetry::metrics::Metrics;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
 
 use crate::snapshot::Snapshot;
@@ -45,6 +46,9 @@ const RETRY_PERCENT: f32 = 0.2;
 /// Such retries that are always allowed, per second, so that a quiet gateway can fail over at all.
 const RETRIES_PER_SECOND: u32 = 10;
 
+/// How often the results of active probes are looked at; the probes themselves come at their own intervals.
+const LOOK_AT_PROBES: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// How long a deposit counts.
 const RETRY_WINDOW: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -53,6 +57,7 @@ impl Gateway {
     #[must_use]
     pub fn new(snapshot: Snapshot, audit: AuditLog, metrics: Metrics) -> Arc<Self> {
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
+        metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             audit,
@@ -80,9 +85,16 @@ impl Gateway {
     /// Keeps the connections of the snapshot in force, and of each that follows it: warm-up, health probes, closing what
     /// idles. The tasks run on the runtime of the caller.
     pub async fn tend(&self) {
+        let mut look = tokio::time::interval(LOOK_AT_PROBES);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.snapshot().fleet.start();
-            self.refreshed.notified().await;
+            let snapshot = self.snapshot();
+            snapshot.fleet.start();
+            let probed = snapshot.is_probed();
+            tokio::select! {
+                () = self.refreshed.notified() => continue,
+                _ = look.tick(), if probed => snapshot.heed_probes(),
+            }
         }
     }
 

@@ -14,9 +14,8 @@ const ENFORCED: &[&str] = &["endpoint.*.tls.pin"];
 #[must_use]
 pub fn options(now: SystemTime) -> LoadOptions<'static> {
     /// Constant for the life of the process: what was compiled in.
-    static APIS: LazyLock<Vec<(&'static str, Vec<&'static str>)>> = LazyLock::new(|| {
-        wire::dialects().map(|dialect| (dialect.name(), names(dialect.default_apis()))).collect()
-    });
+    static APIS: LazyLock<Vec<(&'static str, Vec<&'static str>)>> =
+        LazyLock::new(|| wire::dialects().map(|dialect| (dialect.name(), names(dialect.default_apis()))).collect());
     static PROVIDERS: LazyLock<Vec<Provider<'static>>> = LazyLock::new(|| {
         let provider = |(name, apis): &'static (&'static str, Vec<&'static str>)| Provider {
             name,

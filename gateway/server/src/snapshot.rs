@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use accounting::Book;
@@ -16,7 +17,7 @@ use ingress::body::BodyLimits;
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
 use policy::{Candidate, TargetId};
-use routing::TargetHealth;
+use routing::{Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use wire::{Api, Dialect, Outcome};
 
@@ -108,11 +109,23 @@ pub struct Target {
     pub api_version: Option<Arc<str>>,
     /// What routing remembers of it; kept over a reload.
     pub health: Arc<Mutex<TargetHealth>>,
+    /// The endpoint's latest active probe failed.
+    pub(crate) probe_failed: AtomicBool,
     pub(crate) endpoint_header: HeaderValue,
     pub(crate) metrics: Arc<EndpointMetrics>,
 }
 
 impl Target {
+    /// How the target stands: what its requests met, and what its endpoint's probe met. Neither widens what is
+    /// permitted, and a target that stands badly is tried last and not left out.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let standing = self.health.lock().standing(now);
+        if standing == Standing::Healthy && self.probe_failed.load(Ordering::Relaxed) {
+            return Standing::Ejected { since: now, until: now };
+        }
+        standing
+    }
+
     /// The target's health learns how an attempt ended that began at `began`.
     pub(crate) fn learn(&self, outcome: Outcome, retry_after: Option<Duration>, began: Instant) {
         let now = Instant::now();
@@ -154,6 +167,21 @@ impl Snapshot {
 
     pub(crate) fn target(&self, id: TargetId) -> &Arc<Target> {
         self.targets.get(id.0 as usize).expect("permits are made from the candidates of the same snapshot")
+    }
+
+    /// Whether any endpoint has an active probe.
+    pub(crate) fn is_probed(&self) -> bool {
+        self.fleet.endpoints().iter().any(|endpoint| endpoint.spec().probe.is_some())
+    }
+
+    /// Takes over what the active probes met last.
+    pub(crate) fn heed_probes(&self) {
+        for status in self.fleet.status() {
+            let failed = status.last_probe.as_ref().is_some_and(|probe| !probe.is_healthy());
+            for target in self.targets.iter().filter(|target| *target.endpoint == *status.name) {
+                target.probe_failed.store(failed, Ordering::Relaxed);
+            }
+        }
     }
 
     /// All targets, for the status page.
@@ -205,4 +233,3 @@ pub enum SnapshotError {
         source: rustls::pki_types::pem::Error,
     },
 }
-

@@ -19,8 +19,11 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// The caller's credentials. The upstream gets the endpoint's own.
-const CREDENTIALS: [&str; 9] = [
+const CREDENTIALS: [&str; 11] = [
     "authorization",
+    // These two choose whose account the endpoint's own key works for.
+    "openai-organization",
+    "openai-project",
     "api-key",
     "x-api-key",
     "cookie",
@@ -222,7 +225,8 @@ mod tests {
     #[test]
     fn retry_after_is_read_in_every_form() {
         let now = httpdate::parse_http_date("Mon, 23 Nov 2026 10:00:00 GMT").expect("a date");
-        let table: [(&[(&'static str, &'static str)], Option<u64>); 11] = [
+        type Row = (&'static [(&'static str, &'static str)], Option<u64>);
+        let table: [Row; 11] = [
             (&[("retry-after-ms", "250"), ("retry-after", "9")], Some(250)),
             (&[("retry-after-ms", "250.5")], Some(250)),
             (&[("retry-after", "2")], Some(2000)),

@@ -129,6 +129,8 @@ impl Outcome {
 }
 
 /// The outcome of an attempt whose head has come, and of whose stream (if it is one) the first event has.
+///
+/// `first_event` is the first frame that is not a comment; without one, only the status speaks.
 #[must_use]
 pub fn outcome(status: StatusCode, first_event: Option<&Frame>, api: Api) -> Outcome {
     if !status.is_success() {

@@ -11,27 +11,17 @@ use super::AuthError;
 /// 64 KiB digested for each request.
 pub const LONGEST_CREDENTIAL: usize = 4_096;
 
-static KEY_HEADERS: [HeaderName; 2] = [
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-api-key"),
-];
+static KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")];
 
 /// The credential that `headers` carry, however many times they carry it.
 pub(super) fn find(headers: &HeaderMap) -> Result<&[u8], AuthError> {
-    let bearers = headers
-        .get_all(AUTHORIZATION)
-        .iter()
-        .map(|value| bearer(value.as_bytes()));
-    let keys = KEY_HEADERS
-        .iter()
-        .flat_map(|name| headers.get_all(name))
-        .map(|value| Some(value.as_bytes().trim_ascii()));
+    let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| bearer(value.as_bytes()));
+    let keys =
+        KEY_HEADERS.iter().flat_map(|name| headers.get_all(name)).map(|value| Some(value.as_bytes().trim_ascii()));
     let mut found: Option<&[u8]> = None;
     let mut conflicting = false;
     for credential in bearers.chain(keys) {
-        let credential = credential
-            .filter(|credential| is_well_formed(credential))
-            .ok_or(AuthError::Malformed)?;
+        let credential = credential.filter(|credential| is_well_formed(credential)).ok_or(AuthError::Malformed)?;
         conflicting |= found.is_some_and(|other| other != credential);
         found = Some(credential);
     }
@@ -49,6 +39,5 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_well_formed(credential: &[u8]) -> bool {
-    (1..=LONGEST_CREDENTIAL).contains(&credential.len())
-        && credential.iter().all(u8::is_ascii_graphic)
+    (1..=LONGEST_CREDENTIAL).contains(&credential.len()) && credential.iter().all(u8::is_ascii_graphic)
 }

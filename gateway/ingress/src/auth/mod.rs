@@ -127,16 +127,10 @@ impl Keys {
     ///
     /// Keys are compared by their digests, and each look-up makes the same steps whether the key is
     /// known or not: one digest, one look-up, one comparison in constant time.
-    pub fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        now: SystemTime,
-    ) -> Result<Identified, AuthError> {
+    pub fn authenticate(&self, headers: &HeaderMap, now: SystemTime) -> Result<Identified, AuthError> {
         let presented = Digest(sha256(credential::find(headers)?));
         let found = self.by_digest.get_key_value(&presented);
-        let (digest, key) = found.map_or((&NO_KEY, KeyIndex(u32::MAX)), |(digest, key)| {
-            (digest, *key)
-        });
+        let (digest, key) = found.map_or((&NO_KEY, KeyIndex(u32::MAX)), |(digest, key)| (digest, *key));
         if *digest != presented {
             return Err(AuthError::Unknown);
         }
@@ -144,10 +138,7 @@ impl Keys {
         if entry.expires.is_some_and(|expires| now >= expires) {
             return Err(AuthError::Expired);
         }
-        Ok(Identified {
-            app: entry.app,
-            key,
-        })
+        Ok(Identified { app: entry.app, key })
     }
 
     /// The entry of a key; `None` for an index of another list.
@@ -164,10 +155,7 @@ pub fn digest_of(key: &str) -> [u8; 32] {
 /// `digest` in the form of the configuration: 64 lower-case hexadecimal digits.
 pub fn hex_of(digest: &[u8; 32]) -> String {
     let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
-    digest
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// Makes a key of 256 random bits: the key itself, `cw_` and 43 characters of base64url, and its
@@ -175,8 +163,7 @@ pub fn hex_of(digest: &[u8; 32]) -> String {
 ///
 /// The randomness comes in as an argument; it must be fresh, and from the system's source.
 pub fn new_key(random: &[u8; 32]) -> (String, String) {
-    const ALPHABET: &[u8; 64] =
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut key = String::from("cw_");
     for group in random.chunks(3) {
         let mut bytes = [0; 4];
@@ -195,8 +182,5 @@ pub fn new_key(random: &[u8; 32]) -> (String, String) {
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, bytes);
-    digest
-        .as_ref()
-        .try_into()
-        .expect("a SHA-256 digest has 32 bytes")
+    digest.as_ref().try_into().expect("a SHA-256 digest has 32 bytes")
 }

@@ -4,20 +4,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::{
-    AppIndex, AuthError, DuplicateKey, Identified, KeyEntry, KeyIndex, Keys, LONGEST_CREDENTIAL,
-    digest_of, hex_of, new_key,
+    AppIndex, AuthError, DuplicateKey, Identified, KeyEntry, KeyIndex, Keys, LONGEST_CREDENTIAL, digest_of, hex_of,
+    new_key,
 };
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn entry(key: &str, app: u32) -> KeyEntry {
-    KeyEntry {
-        digest: digest_of(key),
-        app: AppIndex(app),
-        expires: None,
-        models: None,
-        limit: None,
-    }
+    KeyEntry { digest: digest_of(key), app: AppIndex(app), expires: None, models: None, limit: None }
 }
 
 fn headers(fields: &[(&str, &[u8])]) -> HeaderMap {
@@ -35,10 +29,7 @@ fn ask(fields: &[(&str, &[u8])]) -> Result<Identified, AuthError> {
     Keys::new(keys).unwrap().authenticate(&headers(fields), NOW)
 }
 
-const ONE: Identified = Identified {
-    app: AppIndex(7),
-    key: KeyIndex(0),
-};
+const ONE: Identified = Identified { app: AppIndex(7), key: KeyIndex(0) };
 
 #[test]
 fn a_key_is_found_in_each_header_that_clients_send_it_in() {
@@ -150,10 +141,7 @@ fn a_credential_may_be_as_long_as_the_bound_and_not_longer() {
 #[test]
 fn a_key_is_good_until_the_moment_it_expires() {
     let end = NOW + Duration::from_secs(1000);
-    let key = KeyEntry {
-        expires: Some(end),
-        ..entry("cw_one", 7)
-    };
+    let key = KeyEntry { expires: Some(end), ..entry("cw_one", 7) };
     let keys = Keys::new(vec![key]).unwrap();
     let headers = headers(&[("api-key", b"cw_one")]);
 

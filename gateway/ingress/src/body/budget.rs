@@ -34,10 +34,7 @@ impl Default for BodyBudget {
 impl BodyBudget {
     /// A budget of `most` bytes.
     pub fn new(most: usize) -> Self {
-        let shared = Arc::new(Shared {
-            most: AtomicUsize::new(most),
-            held: AtomicUsize::new(0),
-        });
+        let shared = Arc::new(Shared { most: AtomicUsize::new(most), held: AtomicUsize::new(0) });
         Self { shared }
     }
 
@@ -53,10 +50,7 @@ impl BodyBudget {
 
     /// A share of nothing, which can grow.
     pub(super) fn hold(&self) -> BodyPermit {
-        BodyPermit {
-            shared: Arc::clone(&self.shared),
-            bytes: 0,
-        }
+        BodyPermit { shared: Arc::clone(&self.shared), bytes: 0 }
     }
 }
 
@@ -81,10 +75,7 @@ impl BodyPermit {
         }
         let most = self.shared.most.load(Ordering::Relaxed);
         let within = |held: usize| held.checked_add(more).filter(|held| *held <= most);
-        self.shared
-            .held
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, within)
-            .map_err(|_| Exhausted { most })?;
+        self.shared.held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, within).map_err(|_| Exhausted { most })?;
         self.bytes = bytes;
         Ok(())
     }

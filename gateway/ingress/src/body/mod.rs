@@ -44,11 +44,7 @@ pub struct BodyLimits {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self {
-            bytes: 32 << 20,
-            idle: Duration::from_secs(30),
-            bytes_per_second: 4_096,
-        }
+        Self { bytes: 32 << 20, idle: Duration::from_secs(30), bytes_per_second: 4_096 }
     }
 }
 
@@ -157,17 +153,11 @@ where
     timeout(within, rest).await.unwrap_or(false)
 }
 
-async fn next_frame<B: Body>(
-    body: &mut Pin<&mut B>,
-) -> Option<Result<http_body::Frame<B::Data>, B::Error>> {
+async fn next_frame<B: Body>(body: &mut Pin<&mut B>) -> Option<Result<http_body::Frame<B::Data>, B::Error>> {
     poll_fn(|context| body.as_mut().poll_frame(context)).await
 }
 
-async fn gather<B>(
-    body: B,
-    limits: &BodyLimits,
-    budget: &BodyBudget,
-) -> Result<ReadBody, BodyError>
+async fn gather<B>(body: B, limits: &BodyLimits, budget: &BodyBudget) -> Result<ReadBody, BodyError>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
 {
@@ -218,12 +208,7 @@ struct Pace<'a> {
 impl<'a> Pace<'a> {
     fn new(limits: &'a BodyLimits) -> Self {
         let now = Instant::now();
-        Self {
-            limits,
-            began: now,
-            last: now,
-            received: 0,
-        }
+        Self { limits, began: now, last: now, received: 0 }
     }
 
     fn has_received(&mut self, bytes: usize) {
@@ -241,10 +226,7 @@ impl<'a> Pace<'a> {
     }
 
     fn too_slow(&self) -> BodyError {
-        BodyError::Slow {
-            received: self.received,
-            after: self.began.elapsed(),
-        }
+        BodyError::Slow { received: self.received, after: self.began.elapsed() }
     }
 }
 
@@ -262,13 +244,7 @@ struct Gathered {
 
 impl Gathered {
     fn new(budget: &BodyBudget, limit: usize) -> Self {
-        Self {
-            limit,
-            permit: budget.hold(),
-            declared: 0,
-            first: Bytes::new(),
-            all: BytesMut::new(),
-        }
+        Self { limit, permit: budget.hold(), declared: 0, first: Bytes::new(), all: BytesMut::new() }
     }
 
     fn declare(&mut self, length: usize) -> Result<(), BodyError> {
@@ -313,9 +289,7 @@ impl Gathered {
 
     fn check(&self, length: usize) -> Result<(), BodyError> {
         let limit = self.limit;
-        (length <= limit)
-            .then_some(())
-            .ok_or(BodyError::TooLarge { limit })
+        (length <= limit).then_some(()).ok_or(BodyError::TooLarge { limit })
     }
 
     fn finish(self) -> ReadBody {
@@ -323,9 +297,6 @@ impl Gathered {
             true => self.first,
             false => self.all.freeze(),
         };
-        ReadBody {
-            bytes,
-            permit: self.permit,
-        }
+        ReadBody { bytes, permit: self.permit }
     }
 }

@@ -16,10 +16,7 @@ use super::{BodyBudget, BodyError, BodyLimits, Coding, ReadBody, drain, read};
 const LIMIT: usize = 256 * 1024;
 
 fn limits() -> BodyLimits {
-    BodyLimits {
-        bytes: LIMIT,
-        ..BodyLimits::default()
-    }
+    BodyLimits { bytes: LIMIT, ..BodyLimits::default() }
 }
 
 fn encoded(encodings: &[&str]) -> HeaderMap {
@@ -103,9 +100,7 @@ async fn pieces_are_put_together_in_order_and_the_budget_holds_what_they_take() 
 async fn a_body_may_have_as_many_bytes_as_the_limit_and_not_one_more() {
     let (at, over) = (text(LIMIT), text(LIMIT + 1));
     let budget = BodyBudget::default();
-    let too_large = |result: Result<ReadBody, BodyError>| {
-        matches!(result, Err(BodyError::TooLarge { limit: LIMIT }))
-    };
+    let too_large = |result: Result<ReadBody, BodyError>| matches!(result, Err(BodyError::TooLarge { limit: LIMIT }));
 
     assert_eq!(read_whole(&at, &[]).await.unwrap().bytes(), &at);
     assert!(too_large(read_whole(&over, &[]).await));
@@ -221,15 +216,9 @@ async fn a_zstd_stream_that_asks_for_a_huge_window_is_refused() {
 
 #[tokio::test]
 async fn a_brotli_stream_that_asks_for_a_huge_window_is_refused() {
-    let parameters = brotli::enc::BrotliEncoderParams {
-        large_window: true,
-        lgwin: 28,
-        ..Default::default()
-    };
+    let parameters = brotli::enc::BrotliEncoderParams { large_window: true, lgwin: 28, ..Default::default() };
     let mut folded = Vec::new();
-    brotli::CompressorWriter::with_params(&mut folded, 4096, &parameters)
-        .write_all(&text(1_000))
-        .unwrap();
+    brotli::CompressorWriter::with_params(&mut folded, 4096, &parameters).write_all(&text(1_000)).unwrap();
 
     let refused = read_whole(&folded, &["br"]).await;
 

@@ -89,9 +89,7 @@ pub(super) async fn unfold(
             while work.step()? {}
             Ok(work.unfolded.finish())
         });
-        worked
-            .await
-            .map_err(|error| bad_encoding(coding, io::Error::other(error)))?
+        worked.await.map_err(|error| bad_encoding(coding, io::Error::other(error)))?
     } else {
         while work.step()? {
             yield_now().await;
@@ -114,13 +112,7 @@ impl Unfolding {
     fn new(folded: ReadBody, coding: Coding, unfolded: Gathered) -> Result<Self, BodyError> {
         let (bytes, permit) = folded.into_parts();
         let decoder = Decoder::new(coding, bytes).map_err(|error| bad_encoding(coding, error))?;
-        Ok(Self {
-            coding,
-            decoder,
-            _folded: permit,
-            chunk: vec![0; STEP],
-            unfolded,
-        })
+        Ok(Self { coding, decoder, _folded: permit, chunk: vec![0; STEP], unfolded })
     }
 
     /// Unfolds a little; false when that was all.
@@ -199,10 +191,7 @@ struct BrotliDecoder {
 impl BrotliDecoder {
     fn new(folded: Folded) -> Self {
         let allocator = StandardAlloc::default;
-        Self {
-            folded,
-            state: BrotliState::new_strict(allocator(), allocator(), allocator()),
-        }
+        Self { folded, state: BrotliState::new_strict(allocator(), allocator(), allocator()) }
     }
 
     fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {

@@ -72,9 +72,7 @@ impl Refusal {
     /// When to come back, whatever the reason.
     pub fn retry_after(self) -> Duration {
         match self {
-            Self::Shed { retry_after }
-            | Self::Busy { retry_after }
-            | Self::TooFast { retry_after } => retry_after,
+            Self::Shed { retry_after } | Self::Busy { retry_after } | Self::TooFast { retry_after } => retry_after,
         }
     }
 }
@@ -107,10 +105,7 @@ impl Admission {
             let kept = before.and_then(|before| before.place_of(&limit.name));
             Place::new(limit, kept)
         });
-        Self {
-            global: Arc::new(Room::new(Some(in_flight), taken)),
-            places: places.collect(),
-        }
+        Self { global: Arc::new(Room::new(Some(in_flight), taken)), places: places.collect() }
     }
 
     /// Lets one request of `app` in, and of the key with the limit `key` if it has one.
@@ -128,10 +123,7 @@ impl Admission {
         for place in [key, app].into_iter().flatten() {
             place.pace()?;
         }
-        Ok(Admitted {
-            _global: global,
-            _seats: seats,
-        })
+        Ok(Admitted { _global: global, _seats: seats })
     }
 
     /// Requests in flight, over all.
@@ -141,8 +133,7 @@ impl Admission {
 
     /// Requests in flight of one app; zero for an unknown one.
     pub fn in_flight_of(&self, app: AppIndex) -> u32 {
-        self.place(app.0)
-            .map_or(0, |place| place.room.taken.load(Ordering::Relaxed))
+        self.place(app.0).map_or(0, |place| place.room.taken.load(Ordering::Relaxed))
     }
 
     fn place(&self, index: u32) -> Option<&Place> {
@@ -199,20 +190,13 @@ struct Seat {
 
 impl Room {
     fn new(most: Option<NonZeroU32>, taken: Option<Arc<AtomicU32>>) -> Self {
-        Self {
-            most: most.map_or(u32::MAX, NonZeroU32::get),
-            taken: taken.unwrap_or_default(),
-        }
+        Self { most: most.map_or(u32::MAX, NonZeroU32::get), taken: taken.unwrap_or_default() }
     }
 
     fn enter(room: &Arc<Self>) -> Option<Seat> {
         let more = |taken: u32| (taken < room.most).then_some(taken + 1);
-        let entered = room
-            .taken
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
-        entered.ok().map(|_| Seat {
-            room: Arc::clone(room),
-        })
+        let entered = room.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
+        entered.ok().map(|_| Seat { room: Arc::clone(room) })
     }
 }
 
@@ -235,9 +219,7 @@ type Rate = RateLimiter<NotKeyed, InMemoryState, Watch, NoOpMiddleware<Nanos>>;
 impl Place {
     fn new(limit: Limit, kept: Option<&Self>) -> Self {
         let taken = kept.map(|kept| Arc::clone(&kept.room.taken));
-        let unchanged = kept.filter(|kept| {
-            kept.limit.requests_per_minute == limit.requests_per_minute
-        });
+        let unchanged = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
         let rate = match unchanged {
             Some(kept) => kept.rate.clone(),
             None => limit.requests_per_minute.map(|per_minute| {
@@ -245,20 +227,14 @@ impl Place {
                 Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()))
             }),
         };
-        Self {
-            room: Arc::new(Room::new(limit.in_flight, taken)),
-            limit,
-            rate,
-        }
+        Self { room: Arc::new(Room::new(limit.in_flight, taken)), limit, rate }
     }
 
     fn pace(&self) -> Result<(), Refusal> {
         let Some(rate) = &self.rate else {
             return Ok(());
         };
-        rate.check().map_err(|early| Refusal::TooFast {
-            retry_after: early.wait_time_from(rate.clock().now()),
-        })
+        rate.check().map_err(|early| Refusal::TooFast { retry_after: early.wait_time_from(rate.clock().now()) })
     }
 }
 
@@ -270,9 +246,7 @@ struct Watch {
 
 impl Watch {
     fn start() -> Self {
-        Self {
-            started: Instant::now(),
-        }
+        Self { started: Instant::now() }
     }
 }
 

@@ -77,13 +77,7 @@ impl Door {
     /// Puts a listener together: plaintext, unless `tls` is given.
     pub fn new(settings: ListenSettings, tls: Option<TlsServer>) -> Self {
         let either = builder(&settings);
-        Self {
-            http1: either.clone().http1_only(),
-            http2: either.clone().http2_only(),
-            either,
-            settings,
-            tls,
-        }
+        Self { http1: either.clone().http1_only(), http2: either.clone().http2_only(), either, settings, tls }
     }
 
     /// The TLS side, for replacing its certificate; `None` on a plaintext listener.
@@ -148,9 +142,8 @@ where
     H: Handler,
 {
     let limit = door.settings.handshake_timeout;
-    let (transport, peer) = timeout(limit, open(io, sender, door))
-        .await
-        .map_err(|_| ServeError::HandshakeTimeout(limit))??;
+    let (transport, peer) =
+        timeout(limit, open(io, sender, door)).await.map_err(|_| ServeError::HandshakeTimeout(limit))??;
     let (builder, protocol) = match peer.tls.as_ref().and_then(|tls| tls.alpn) {
         Some("h2") => (&door.http2, Protocol::Http2),
         Some(_) => (&door.http1, Protocol::Http1),
@@ -162,11 +155,7 @@ where
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let flight = Flight::begin(&pulse, request.version());
         let (head, body) = request.into_parts();
-        let incoming = Incoming {
-            head,
-            body,
-            peer: Arc::clone(&peer),
-        };
+        let incoming = Incoming { head, body, peer: Arc::clone(&peer) };
         let answer = Arc::clone(&handler).handle(incoming);
         async move { Ok::<_, Infallible>(in_flight(answer.await, flight)) }
     });
@@ -204,19 +193,11 @@ fn in_flight<B>(mut response: Response<B>, flight: Flight) -> Response<InFlight<
 }
 
 /// Everything before HTTP: who is there, and the handshake.
-async fn open<I>(
-    mut io: I,
-    sender: SocketAddr,
-    door: &Door,
-) -> Result<(Transport<I>, Peer), ServeError>
+async fn open<I>(mut io: I, sender: SocketAddr, door: &Door) -> Result<(Transport<I>, Peer), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut peer = Peer {
-        address: sender,
-        via: None,
-        tls: None,
-    };
+    let mut peer = Peer { address: sender, via: None, tls: None };
     if door.expects_proxy_header(sender) {
         let named = proxy::read(&mut io).await;
         if let Some(caller) = named.map_err(|source| ServeError::Proxy { sender, source })? {
@@ -241,19 +222,13 @@ fn facts<I>(stream: &TlsStream<I>) -> TlsFacts {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "unknown",
         },
-        cipher: connection
-            .negotiated_cipher_suite()
-            .and_then(|suite| suite.suite().as_str())
-            .unwrap_or("unknown"),
+        cipher: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown"),
         alpn: match connection.alpn_protocol() {
             Some(b"h2") => Some("h2"),
             Some(_) => Some("http/1.1"),
             None => None,
         },
-        client_certificate: connection
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .map(|leaf| leaf.to_vec()),
+        client_certificate: connection.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()),
     }
 }
 
@@ -281,13 +256,7 @@ struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     fn new(settings: &'a ListenSettings, pulse: &'a Pulse, timer: Pin<&'a mut Sleep>) -> Self {
-        Self {
-            settings,
-            pulse,
-            timer,
-            drained: None,
-            closing: None,
-        }
+        Self { settings, pulse, timer, drained: None, closing: None }
     }
 
     fn begin_drain(&mut self) {
@@ -337,10 +306,7 @@ impl<'a> Keeper<'a> {
             let cut = Err(ServeError::HeaderTimeout(header));
             (since + header, Look::Cut(cut))
         });
-        [blocked, head, self.end()]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+        [blocked, head, self.end()].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// When the connection is to finish, or to be cut because it did not.
@@ -365,15 +331,10 @@ impl<'a> Keeper<'a> {
     }
 
     /// What the end of the connection means.
-    fn conclude(
-        &self,
-        ended: Result<(), Box<dyn Error + Send + Sync>>,
-    ) -> Result<(), ServeError> {
+    fn conclude(&self, ended: Result<(), Box<dyn Error + Send + Sync>>) -> Result<(), ServeError> {
         // A peer that was asked to leave may do so while we still write it a last frame.
         match ended {
-            Err(error) if self.closing.is_none() || self.pulse.is_busy() => {
-                Err(ServeError::Http(error))
-            }
+            Err(error) if self.closing.is_none() || self.pulse.is_busy() => Err(ServeError::Http(error)),
             _ => Ok(()),
         }
     }
@@ -387,11 +348,7 @@ enum Transport<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<I> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
             Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
@@ -400,11 +357,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<I> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_write(context, bytes),
             Self::Tls(io) => Pin::new(io).poll_write(context, bytes),

@@ -132,8 +132,5 @@ pub trait Handler: Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
 
     /// Answers one request.
-    fn handle(
-        self: Arc<Self>,
-        incoming: Incoming,
-    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+    fn handle(self: Arc<Self>, incoming: Incoming) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 }

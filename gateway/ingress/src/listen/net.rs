@@ -57,10 +57,7 @@ impl FromStr for Net {
     fn from_str(text: &str) -> Result<Self, NetError> {
         let not_an_address = || NetError::NotAnAddress(text.to_owned());
         let (address, prefix) = text.split_once('/').unzip();
-        let address: IpAddr = address
-            .unwrap_or(text)
-            .parse()
-            .map_err(|_| not_an_address())?;
+        let address: IpAddr = address.unwrap_or(text).parse().map_err(|_| not_an_address())?;
         let Some(prefix) = prefix else {
             return Ok(Self::from(address));
         };

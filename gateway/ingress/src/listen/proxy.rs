@@ -103,9 +103,7 @@ fn parse(input: &[u8]) -> Result<Parsed, ProxyError> {
         0x11 => source_v4(addresses),
         _ => source_v6(addresses),
     };
-    source
-        .map(|source| Parsed::Whole(Some(source)))
-        .ok_or(ProxyError::TooShort)
+    source.map(|source| Parsed::Whole(Some(source))).ok_or(ProxyError::TooShort)
 }
 
 /// Source address, destination address, source port, destination port.

@@ -157,9 +157,7 @@ impl Flight {
         pulse.asked.store(true, Ordering::Relaxed);
         pulse.in_flight.fetch_add(1, Ordering::AcqRel);
         pulse.head_since.store(NEVER, Ordering::Relaxed);
-        Self {
-            pulse: Arc::clone(pulse),
-        }
+        Self { pulse: Arc::clone(pulse) }
     }
 
     /// Whether the answer has to say that the connection ends with it. HTTP/2 says so itself.
@@ -172,9 +170,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         // INVARIANT: the time is stored before the count falls, so whoever sees no request in
         // flight sees since when.
-        self.pulse
-            .quiet_since
-            .store(self.pulse.now(), Ordering::Relaxed);
+        self.pulse.quiet_since.store(self.pulse.now(), Ordering::Relaxed);
         self.pulse.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -198,10 +194,7 @@ impl<B: Body> Body for InFlight<B> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         self.project().body.poll_frame(context)
     }
 
@@ -244,11 +237,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
         self.pulse.has_tried_to_write(&written);
         written

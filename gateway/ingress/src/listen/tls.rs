@@ -40,9 +40,7 @@ pub struct ClientTrust {
 
 impl fmt::Debug for TlsMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsMaterial")
-            .field("clients", &self.clients)
-            .finish_non_exhaustive()
+        f.debug_struct("TlsMaterial").field("clients", &self.clients).finish_non_exhaustive()
     }
 }
 
@@ -84,9 +82,7 @@ pub struct TlsServer {
 impl TlsServer {
     /// Checks `material` and makes a server of it.
     pub fn new(material: &TlsMaterial) -> Result<Self, TlsError> {
-        Ok(Self {
-            current: ArcSwap::from(config(material)?),
-        })
+        Ok(Self { current: ArcSwap::from(config(material)?) })
     }
 
     /// Replaces certificate, key and client trust for handshakes that begin from now on.
@@ -106,10 +102,8 @@ impl TlsServer {
 fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates("server certificate", &material.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|source| TlsError::Pem {
-        what: "server key",
-        source,
-    })?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&material.key).map_err(|source| TlsError::Pem { what: "server key", source })?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(TlsError::Server)?;
@@ -117,9 +111,7 @@ fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, TlsError> {
         Some(trust) => builder.with_client_cert_verifier(client_verifier(trust, provider)?),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Server)?;
+    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Server)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if material.clients.is_some() {
         // A resumed session carries the client's certificate over without looking at it again, so
@@ -160,16 +152,10 @@ fn client_verifier(
 }
 
 fn bad_list(source: pem::Error) -> TlsError {
-    TlsError::Pem {
-        what: "revocation list",
-        source,
-    }
+    TlsError::Pem { what: "revocation list", source }
 }
 
-fn certificates(
-    what: &'static str,
-    text: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(what: &'static str, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
         .map_err(|source| TlsError::Pem { what, source })?;

@@ -22,7 +22,7 @@ pub(super) fn gauge(gateway: &Gateway) {
     let now = std::time::Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
     for target in snapshot.targets() {
-        let out = matches!(target.health.lock().standing(now), Standing::Ejected { .. } | Standing::Probing { .. });
+        let out = matches!(target.standing(now), Standing::Ejected { .. } | Standing::Probing { .. });
         *ejected.entry(&target.endpoint).or_default() += i64::from(out);
     }
     for target in snapshot.targets() {
@@ -46,7 +46,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
     let targets: Vec<Value> = snapshot
         .targets()
         .map(|target| {
-            let standing = target.health.lock().standing(now_instant);
+            let standing = target.standing(now_instant);
             json!({ "target": target.name, "provider": target.dialect.name(), "standing": standing.name() })
         })
         .collect();

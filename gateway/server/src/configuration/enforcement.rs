@@ -250,6 +250,9 @@ pub(super) fn remark(path: &str, shape: &Shape) -> &'static str {
     if matches!(shape, Shape::Boolean) && matches!(of(Some("true")), Some(Refused(_))) {
         return "some values";
     }
+    if path == "data.*.labels" && matches!(of(None), Some(Refused(_))) {
+        return "only `[]`";
+    }
     match of(None) {
         Some(Noted(_)) => "not yet",
         Some(Refused(_)) => "refused",

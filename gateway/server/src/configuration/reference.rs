@@ -8,7 +8,7 @@ use super::shape::{DOCUMENT, Field, Shape};
 const HEAD: &str = "\
 # Configuration
 
-<!-- Generated from the code by `causeway schema --reference`. Do not edit. -->
+<!-- Generated from the code. Do not edit. -->
 
 A configuration is one TOML file, or a folder of `*.toml` files that are read together as one document (names that
 begin with a dot are left out). Sections of names, such as `[endpoint.NAME]`, may be spread over files; every other
@@ -39,7 +39,8 @@ fn section(page: &mut String, field: &Field) {
         shape => (field.name.clone(), shape, field.name.clone()),
     };
     // Writing to a string cannot fail.
-    let about = if field.about.is_empty() { String::new() } else { format!("\n{}\n", field.about) };
+    let about =
+        if field.about.is_empty() || field.about == field.doc { String::new() } else { format!("\n{}\n", field.about) };
     let _ = write!(page, "\n## `{title}`\n\n{}\n{about}", field.doc);
     let mut rows = Vec::new();
     match shape {

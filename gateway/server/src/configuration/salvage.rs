@@ -98,10 +98,11 @@ fn join(whole: &mut Table, piece: Table) {
             None => {
                 whole.insert(key, Entry { key: mark, node });
             }
-            Some(Entry { node: Node { value: Value::Table(whole), .. }, .. }) => match node.value {
-                Value::Table(piece) => join(whole, piece),
-                _ => {}
-            },
+            Some(Entry { node: Node { value: Value::Table(whole), .. }, .. }) => {
+                if let Value::Table(piece) = node.value {
+                    join(whole, piece);
+                }
+            }
             Some(_) => {}
         }
     }

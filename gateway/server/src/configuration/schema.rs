@@ -1,5 +1,7 @@
 //! The JSON Schema of the document, for editors.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::document::Document;
@@ -12,7 +14,19 @@ pub fn schema() -> Value {
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), Value::from("Causeway configuration"));
     }
-    schema
+    sorted(schema)
+}
+
+/// The same text every time, whatever other crates switch on in `serde_json`.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<String, Value> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -171,7 +171,10 @@ impl<'a> Reader<'a> {
             shape: self.shape(schema),
             about: self.about(schema),
         };
-        Shape::Table(properties.into_iter().flatten().map(field).collect())
+        let mut fields: Vec<Field> = properties.into_iter().flatten().map(field).collect();
+        // The order must not hang on the features that other crates switch on in `serde_json`.
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        Shape::Table(fields)
     }
 
     /// The comment on the type of a setting, or on the type of what a table of names holds.

@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue};
 use ingress::auth::AppIndex;
 use ingress::limits::{self, Admitted as AdmittedGuard};
 use ingress::listen::{Incoming, Peer};
-use rand::RngCore as _;
 use policy::Denial;
+use rand::RngCore as _;
 use wire::{Api, Call, ErrorShape, Route};
 
 use super::authorize::kind_of;
@@ -83,19 +83,19 @@ pub(super) struct Caller {
 impl Exchange {
     /// Ends the request here; nothing of it was sent.
     pub(super) fn refuse(self: Box<Self>, refusal: Refusal) -> Box<Refused> {
-        Box::new(Refused { exchange: self, refusal, recorded: false, considered: Considered::default() })
+        Box::new(Refused { exchange: self, refusal, recorded: false, considered: Considered::default(), unread: None })
     }
 
     /// Ends the request because policy permits no target; the record keeps what was weighed.
     pub(super) fn deny(self: Box<Self>, refusal: Refusal, denial: &Denial, call: &Call) -> Box<Refused> {
         let features = call.features().iter().map(|feature| (kind_of(&feature.kind).to_string(), feature.path.clone()));
         let considered = Considered { verdicts: denial.verdicts().to_vec(), features: features.collect() };
-        Box::new(Refused { exchange: self, refusal, recorded: false, considered })
+        Box::new(Refused { exchange: self, refusal, recorded: false, considered, unread: None })
     }
 
     /// Ends a request whose books are closed: its record says what each attempt met.
     pub(super) fn refuse_recorded(self: Box<Self>, refusal: Refusal) -> Box<Refused> {
-        Box::new(Refused { exchange: self, refusal, recorded: true, considered: Considered::default() })
+        Box::new(Refused { exchange: self, refusal, recorded: true, considered: Considered::default(), unread: None })
     }
 
     /// Counts the request under its code.
@@ -159,7 +159,7 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
         Err(error) => {
             exchange.gateway.metrics.process().unauthenticated().inc();
             tracing::debug!(%error, peer = %exchange.peer.address, "credential refused");
-            Err(exchange.refuse(Refusal::InvalidApiKey))
+            Err(exchange.refuse(Refusal::InvalidApiKey).with_unread(body))
         }
     }
 }
@@ -181,29 +181,31 @@ impl Admitted {
 
 pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
     let Identified { exchange, caller, index, body } = identified;
-    let path = exchange.head.uri.path();
-    let route = match wire::route(&exchange.head.method, path) {
+    let route = match route_of(&exchange) {
         Ok(route) => route,
-        Err(wire::RouteError::NotFound) => {
-            let path = path.to_owned();
-            return Err(exchange.refuse(Refusal::UnknownPath { path }));
-        }
-        Err(wire::RouteError::MethodNotAllowed { allow }) => {
-            return Err(exchange.refuse(Refusal::MethodNotAllowed { allow }));
-        }
+        Err(refusal) => return Err(exchange.refuse(refusal).with_unread(body)),
     };
-    if exchange.head.headers.contains_key(&LABELS) {
-        let message = "the header `x-causeway-labels` names a label, and no label is defined here; leave it out";
-        let refusal = Refusal::InvalidRequest { message: message.to_owned(), param: Some(LABELS.to_string()) };
-        return Err(exchange.refuse(refusal));
-    }
     match exchange.snapshot.admission.admit(index, caller.key.limit) {
         Ok(guard) => Ok(Admitted { exchange, caller, route, guard, body }),
         Err(early) => {
             let refusal = refusal_of(early);
-            Err(exchange.refuse(refusal))
+            Err(exchange.refuse(refusal).with_unread(body))
         }
     }
+}
+
+/// The API that the path names. A label can only add to what is denied, and here none is defined, so it cannot be kept.
+fn route_of(exchange: &Exchange) -> Result<Route, Refusal> {
+    let path = exchange.head.uri.path();
+    let route = wire::route(&exchange.head.method, path).map_err(|error| match error {
+        wire::RouteError::NotFound => Refusal::UnknownPath { path: path.to_owned() },
+        wire::RouteError::MethodNotAllowed { allow } => Refusal::MethodNotAllowed { allow },
+    })?;
+    if exchange.head.headers.contains_key(&LABELS) {
+        let message = "the header `x-causeway-labels` names a label, and no label is defined here; leave it out";
+        return Err(Refusal::InvalidRequest { message: message.to_owned(), param: Some(LABELS.to_string()) });
+    }
+    Ok(route)
 }
 
 fn refusal_of(early: limits::Refusal) -> Refusal {

@@ -106,7 +106,13 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
     if let Some((status, headers, body)) = met.said
         && !is_our_fault(status)
     {
-        return Ok(Answered { books, endpoint, status, headers, reply: Reply::Whole { body, usage: None, failed: true } });
+        return Ok(Answered {
+            books,
+            endpoint,
+            status,
+            headers,
+            reply: Reply::Whole { body, usage: None, failed: true },
+        });
     }
     let refusal = match met.outcome {
         Outcome::NoPrivatePath => Refusal::NoPrivatePath,
@@ -148,7 +154,14 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
         }
         Err(error) => {
             let outcome = outcome_of(&error);
-            tracing::warn!(decision = %books.decision(), target = %target.name, %error, "attempt failed");
+            if matches!(
+                error,
+                SendError::WrongWarrant(_) | SendError::UnknownTarget { .. } | SendError::Unsendable { .. }
+            ) {
+                tracing::error!(decision = %books.decision(), target = %target.name, %error, "a fault of the gateway; nothing was sent");
+            } else {
+                tracing::warn!(decision = %books.decision(), target = %target.name, %error, "attempt failed");
+            }
             Tried::Failed(Met { outcome, said: None, retry_after: None })
         }
     }
@@ -192,7 +205,9 @@ fn encode(call: &Call, target: &Target, keep_state: bool, head: &http::request::
 fn outcome_of(error: &SendError) -> Outcome {
     match error {
         // Faults of ours: nothing was sent, and the target is not to blame.
-        SendError::WrongWarrant(_) | SendError::UnknownTarget { .. } | SendError::Unsendable { .. } => Outcome::Saturated,
+        SendError::WrongWarrant(_) | SendError::UnknownTarget { .. } | SendError::Unsendable { .. } => {
+            Outcome::Saturated
+        }
         SendError::NoPrivatePath(_) => Outcome::NoPrivatePath,
         SendError::Saturated { .. } => Outcome::Saturated,
         SendError::Connect { refused: true, .. } => Outcome::Refused,

@@ -52,12 +52,10 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
     let Decoded { exchange, caller, guard, call, model, held } = decoded;
     let known = exchange.snapshot.model(model);
     let Some(candidates) = known.candidates_for(call.api()) else {
-        let refusal =
-            Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
+        let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
         return Err(exchange.refuse(refusal));
     };
-    let question =
-        Question { app: &caller.app.name, model: call.model(), findings: &findings, candidates };
+    let question = Question { app: &caller.app.name, model: call.model(), findings: &findings, candidates };
     match policy::decide(&question) {
         Ok(permit) => Ok(Authorized { exchange, caller, guard, held, call, permit }),
         Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, &call)),

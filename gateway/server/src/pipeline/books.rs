@@ -124,9 +124,7 @@ impl Books {
         let Some(attempt) = self.attempt.take() else { return };
         attempt.target.learn(outcome, blocked_for, attempt.begun);
         let may_have_executed = cost_something(outcome);
-        if may_have_executed
-            && let Some(reservation) = &mut self.reservation
-        {
+        if may_have_executed && let Some(reservation) = &mut self.reservation {
             reservation.lost_attempt();
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
@@ -197,13 +195,7 @@ impl Books {
         }
     }
 
-    fn finish(
-        &self,
-        record: OpenRecord,
-        how: &Close,
-        settlement: &Settlement,
-        usage: Option<UsageNote>,
-    ) {
+    fn finish(&self, record: OpenRecord, how: &Close, settlement: &Settlement, usage: Option<UsageNote>) {
         let exchange = self.exchange();
         let total = exchange.started.elapsed();
         let charged = usage.unwrap_or(UsageNote {
@@ -324,12 +316,7 @@ fn settle(reservation: Reservation, how: &Close, usage: Option<UsageNote>) -> Se
 }
 
 fn note_of(usage: &Usage) -> UsageNote {
-    UsageNote {
-        input: usage.input,
-        output: usage.output,
-        cached_input: usage.cached_input,
-        reasoning: usage.reasoning,
-    }
+    UsageNote { input: usage.input, output: usage.output, cached_input: usage.cached_input, reasoning: usage.reasoning }
 }
 
 /// Whether a failed attempt is charged at the reservation. An upstream that refused the request itself (a 4xx) has done

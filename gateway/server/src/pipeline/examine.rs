@@ -1,5 +1,6 @@
 //! Judges an upstream's reply before a byte of it goes downstream: the status, a whole body, or a stream's first event.
 
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -27,7 +28,8 @@ const FIRST_EVENT: Duration = Duration::from_secs(10);
 pub(super) struct EventStream {
     pub(super) body: ReplyBody,
     pub(super) framer: SseFramer,
-    pub(super) first: Option<Frame>,
+    /// What came before the framer's next frame: comments, and the first event behind them.
+    pub(super) held: VecDeque<Frame>,
     pub(super) call: Call,
     /// The upstream has ended already.
     pub(super) ended: Option<Result<(), BodyError>>,
@@ -72,6 +74,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Reads up to the first event, so that an error event can still go to the next target.
 async fn first_event(status: StatusCode, headers: HeaderMap, mut body: ReplyBody, call: &Call) -> Tried {
     let mut framer = SseFramer::new();
+    let mut held = VecDeque::new();
     let mut first = None;
     let mut ended = None;
     let deadline = tokio::time::sleep(FIRST_EVENT);
@@ -91,7 +94,7 @@ async fn first_event(status: StatusCode, headers: HeaderMap, mut body: ReplyBody
             Some(Err(error)) => ended = Some(Err(error)),
             None => ended = Some(Ok(())),
         }
-        match next_event(&mut framer) {
+        match next_event(&mut framer, &mut held) {
             Ok(event) => first = event,
             Err(error) => {
                 tracing::warn!(%error, "the stream cannot be read");
@@ -109,15 +112,22 @@ async fn first_event(status: StatusCode, headers: HeaderMap, mut body: ReplyBody
         let said = first.map(|frame| (status, headers, frame.raw));
         return Tried::Failed(Met { outcome, said, retry_after: None });
     }
-    let stream = EventStream { body, framer, first, call: call.clone(), ended };
+    held.extend(first);
+    let stream = EventStream { body, framer, held, call: call.clone(), ended };
     Tried::Answered { status, headers, reply: Reply::Stream(Box::new(stream)) }
 }
 
-/// The next frame that is no comment; comments before the first event say nothing.
-fn next_event(framer: &mut SseFramer) -> Result<Option<Frame>, SseError> {
+/// Most comments that are kept while the first event is waited for; a caller misses nothing with the rest.
+const MOST_COMMENTS: usize = 16;
+
+/// The next frame that is no comment; the comments before it are kept for the caller.
+fn next_event(framer: &mut SseFramer, comments: &mut VecDeque<Frame>) -> Result<Option<Frame>, SseError> {
     while let Some(frame) = framer.next_frame()? {
         if !frame.is_comment() {
             return Ok(Some(frame));
+        }
+        if comments.len() < MOST_COMMENTS {
+            comments.push_back(frame);
         }
     }
     Ok(None)

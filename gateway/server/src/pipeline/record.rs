@@ -30,7 +30,7 @@ pub(super) fn plan(authorized: Authorized) -> Planned {
     let Authorized { exchange, caller, guard, held, call, permit } = authorized;
     let now = exchange.started;
     let snapshot = &exchange.snapshot;
-    let plan = routing::plan(&permit, |target| snapshot.target(target).health.lock().standing(now));
+    let plan = routing::plan(&permit, |target| snapshot.target(target).standing(now));
     Planned { exchange, caller, guard, held, call, permit, plan }
 }
 

@@ -19,9 +19,7 @@ use super::respond::ReplyBody;
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// No credential, an unknown one, or two that differ. One message for all, so that nothing is learnt from it.
-    #[error(
-        "the API key is missing or not known here; send it as `Authorization: Bearer`, `api-key` or `x-api-key`"
-    )]
+    #[error("the API key is missing or not known here; send it as `Authorization: Bearer`, `api-key` or `x-api-key`")]
     InvalidApiKey,
     /// No such path.
     #[error("no API is served at `{path}`")]
@@ -64,7 +62,9 @@ pub enum Refusal {
         limit: usize,
     },
     /// A content coding that the gateway does not read.
-    #[error("content-encoding names a coding that is not read here, or more than two; send gzip, deflate, br, zstd or none")]
+    #[error(
+        "content-encoding names a coding that is not read here, or more than two; send gzip, deflate, br, zstd or none"
+    )]
     UnsupportedEncoding,
     /// The caller's body stalled.
     #[error("the request body did not arrive in time")]
@@ -189,11 +189,28 @@ pub(super) struct Refused {
     /// The request has a record already, which its books closed.
     pub(super) recorded: bool,
     pub(super) considered: Considered,
+    /// The body, where nobody has read it yet.
+    pub(super) unread: Option<hyper::body::Incoming>,
 }
 
+/// A refused body up to this many bytes is read and thrown away, so that the connection can be kept.
+const DRAINED: usize = 64 << 10;
+
+/// How long a refused body may take; then its connection is closed.
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
+
 impl Refused {
+    /// Keeps the unread body, to drain it before the answer.
+    pub(super) fn with_unread(mut self: Box<Self>, body: hyper::body::Incoming) -> Box<Self> {
+        self.unread = Some(body);
+        self
+    }
+
     /// The caller's answer, and the one `refused` record of a request whose caller is known.
-    pub(super) async fn respond(self) -> Response<ReplyBody> {
+    pub(super) async fn respond(mut self) -> Response<ReplyBody> {
+        if let Some(body) = self.unread.take() {
+            ingress::body::drain(body, DRAINED, DRAINED_WITHIN).await;
+        }
         if !self.recorded {
             let code = self.refusal.code();
             self.record(code).await;

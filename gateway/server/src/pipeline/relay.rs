@@ -47,7 +47,8 @@ impl Relay {
     pub(super) fn new(stream: Box<EventStream>, books: Books) -> Self {
         let now = Instant::now();
         // Every stream of these APIs is asked for its usage; where the caller did not ask, the extra chunk goes no further.
-        let options = RelayOptions { usage_asked: stream.call.usage_asked(), injected_usage: !stream.call.usage_asked() };
+        let options =
+            RelayOptions { usage_asked: stream.call.usage_asked(), injected_usage: !stream.call.usage_asked() };
         let relay = StreamRelay::new(stream.call.api(), options);
         let every = books.snapshot().stream_comment;
         Self {
@@ -84,7 +85,7 @@ impl Relay {
     /// What the framer holds, until it holds nothing that goes down.
     fn next_ready(&mut self) -> Option<Bytes> {
         loop {
-            let frame = match self.stream.first.take() {
+            let frame = match self.stream.held.pop_front() {
                 Some(frame) => frame,
                 None => match self.stream.framer.next_frame() {
                     Ok(frame) => frame?,

@@ -8,6 +8,9 @@ use ingress::listen::{ClientTrust, Door, ListenSettings, Net, TlsError, TlsMater
 
 use crate::configuration::{Compiled, ListenTlsConfig, Network};
 
+/// Most connections of operators, and of load balancers that probe, at once.
+const OPERATORS: usize = 256;
+
 /// The callers', the operators' and the probes' listeners.
 #[derive(Clone)]
 pub struct Doors {
@@ -26,6 +29,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// TLS, PROXY protocol and limits.
     pub door: Arc<Door>,
+    /// Most connections at once; the next is closed as soon as it is accepted.
+    pub most_connections: usize,
 }
 
 /// A listener's certificate or key cannot be used.
@@ -58,13 +63,21 @@ pub fn doors(compiled: &Compiled) -> Result<Doors, DoorError> {
         proxy_protocol_from: listen.proxy_protocol_from.iter().map(net).collect(),
         ..ListenSettings::default()
     };
-    let plain = |address| Listener { address, door: Arc::new(Door::new(ListenSettings::default(), None)) };
+    let plain = |address| Listener {
+        address,
+        door: Arc::new(Door::new(ListenSettings::default(), None)),
+        most_connections: OPERATORS,
+    };
     let tls = match &listen.tls {
         Some(tls) => Some(TlsServer::new(&material(tls)?)?),
         None => None,
     };
     Ok(Doors {
-        data: Listener { address: listen.address, door: Arc::new(Door::new(settings, tls)) },
+        data: Listener {
+            address: listen.address,
+            door: Arc::new(Door::new(settings, tls)),
+            most_connections: listen.max_connections as usize,
+        },
         admin: compiled.admin.map(plain),
         health: compiled.health.map(plain),
     })

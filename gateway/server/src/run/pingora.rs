@@ -75,18 +75,20 @@ impl Lifecycle for Pingora {
             },
         );
         server.bootstrap();
-        let in_flight = InFlight::default();
         let gateway = &service.gateway;
-        let data = Entrance::new("data", &service.doors.data, Arc::new(Callers(Arc::clone(gateway))), in_flight.clone(), None);
+        let in_flight = InFlight::default();
+        let data = Entrance::new("data", &service.doors.data, Callers(Arc::clone(gateway)), gateway)
+            .counting(in_flight.clone())
+            .on(self.threads);
         let data = server.add_service(data);
         let mut behind = Vec::new();
         if let Some(listener) = &service.doors.admin {
-            let console = Arc::new(admin::Admin::new(Arc::clone(gateway), service.reloader.clone()));
-            behind.push(server.add_service(Entrance::new("admin", listener, console, InFlight::default(), Some(1))));
+            let console = admin::Admin::new(Arc::clone(gateway), service.reloader.clone());
+            behind.push(server.add_service(Entrance::new("admin", listener, console, gateway)));
         }
-        if let Some(health) = &service.doors.health {
-            let probes = Arc::new(admin::Probes(Arc::clone(gateway)));
-            behind.push(server.add_service(Entrance::new("health", health, probes, InFlight::default(), Some(1))));
+        if let Some(listener) = &service.doors.health {
+            let probes = admin::Probes(Arc::clone(gateway));
+            behind.push(server.add_service(Entrance::new("health", listener, probes, gateway)));
         }
         let signals = Signals { gateway: Arc::clone(gateway), lead: self.readiness_lead };
         let mut upkeep = background_service("upkeep", Upkeep { service, in_flight });
@@ -113,12 +115,31 @@ struct Entrance<H: Handler> {
 }
 
 impl<H: Handler> Entrance<H> {
-    fn new(name: &str, listener: &Listener, handler: Arc<H>, in_flight: InFlight, threads: Option<usize>) -> Self {
-        let accept = Accept { door: Arc::clone(&listener.door), handler, in_flight };
+    fn new(name: &str, listener: &Listener, handler: H, gateway: &Arc<Gateway>) -> Self {
+        let accept = Accept {
+            listener: listener.clone(),
+            handler: Arc::new(handler),
+            in_flight: InFlight::default(),
+            gateway: Arc::clone(gateway),
+        };
         let mut inner = Listening::new(name.to_owned(), accept);
-        inner.threads = threads;
+        // Operators and probes need one thread; callers get what the lifecycle says.
+        inner.threads = Some(1);
         inner.add_tcp(&listener.address.to_string());
         Self { address: listener.address, inner }
+    }
+
+    /// Counts its connections where the drain looks.
+    fn counting(mut self, in_flight: InFlight) -> Self {
+        if let Some(accept) = self.inner.app_logic_mut() {
+            accept.in_flight = in_flight;
+        }
+        self
+    }
+
+    fn on(mut self, threads: usize) -> Self {
+        self.inner.threads = Some(threads.max(1));
+        self
     }
 }
 
@@ -161,19 +182,25 @@ impl<H: Handler> ServiceWithDependents for Entrance<H> {
 
 /// Hands each accepted stream to `ingress`.
 struct Accept<H> {
-    door: Arc<listen::Door>,
+    listener: Listener,
     handler: Arc<H>,
     in_flight: InFlight,
+    gateway: Arc<Gateway>,
 }
 
 #[async_trait]
 impl<H: Handler> ServerApp for Accept<H> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _serving = self.in_flight.enter();
+        if self.in_flight.count() > self.listener.most_connections {
+            // Nothing can be said to a caller before its handshake; it sees the connection close and comes back.
+            self.gateway.metrics.process().refused_connections().inc();
+            return None;
+        }
         let digest = stream.get_socket_digest()?;
         let peer = *digest.peer_addr()?.as_inet()?;
         let drain = Drain::from(shutdown.clone());
-        if let Err(error) = listen::serve(stream, peer, &self.door, Arc::clone(&self.handler), drain).await {
+        if let Err(error) = listen::serve(stream, peer, &self.listener.door, Arc::clone(&self.handler), drain).await {
             tracing::debug!(%error, %peer, "a connection ended badly");
         }
         None
@@ -233,6 +260,9 @@ impl BackgroundService for Upkeep {
         let gateway = &self.service.gateway;
         gateway.enter(Phase::Ready);
         notify::ready();
+        let doors = &self.service.doors;
+        let admin = doors.admin.as_ref().map(|listener| listener.address.to_string());
+        tracing::info!(address = %doors.data.address, admin, configuration = %gateway.snapshot().hash, "serving");
         tokio::select! {
             () = upkeep::run(gateway, self.service.reloader.as_ref()) => {}
             _ = shutdown.wait_for(|leave| *leave) => {}

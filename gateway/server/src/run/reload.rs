@@ -63,11 +63,8 @@ impl Reloader {
     #[must_use]
     pub fn new(path: PathBuf, doors: Doors, compiled: &Compiled, from_last_good: Option<String>) -> Self {
         let taken = fingerprint(&path, compiled.material.iter());
-        let last = LastReload {
-            at: SystemTime::now(),
-            from_last_good: from_last_good.is_some(),
-            refused: from_last_good,
-        };
+        let last =
+            LastReload { at: SystemTime::now(), from_last_good: from_last_good.is_some(), refused: from_last_good };
         Self { path, doors, seen: Mutex::new(Seen { taken, pending: None }), last: Mutex::new(last) }
     }
 

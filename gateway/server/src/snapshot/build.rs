@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use accounting::Book;
@@ -29,7 +30,11 @@ impl Snapshot {
         let targets = targets(compiled, before, metrics)?;
         let ids: Vec<(TargetId, usize)> =
             compiled.targets.iter().enumerate().map(|(index, target)| (id(index), target.endpoint)).collect();
-        let specs = compiled.endpoints.iter().map(|one| upstream::endpoint(one, &compiled.resolvers)).collect::<Result<Vec<_>, _>>()?;
+        let specs = compiled
+            .endpoints
+            .iter()
+            .map(|one| upstream::endpoint(one, &compiled.resolvers))
+            .collect::<Result<Vec<_>, _>>()?;
         let resolvers = compiled.resolvers.iter().map(upstream::resolver).collect::<Result<Vec<_>, _>>()?;
         let fleet = Fleet::build(specs, resolvers, &ids, before.map(|before| &before.fleet))?;
         let models = models(compiled, metrics);
@@ -100,6 +105,7 @@ fn targets(
             dialect,
             api_version: endpoint.api_version.as_deref().map(Into::into),
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
+            probe_failed: AtomicBool::new(kept.is_some_and(|kept| kept.probe_failed.load(Ordering::Relaxed))),
             metrics: Arc::clone(&endpoints[target.endpoint]),
         }))
     };

@@ -56,10 +56,7 @@ pub(super) fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) 
             configuration::Http2::Off => Http2::Off,
             configuration::Http2::PriorKnowledge => Http2::PriorKnowledge,
         },
-        probe: endpoint
-            .health
-            .as_ref()
-            .map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
+        probe: endpoint.health.as_ref().map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
     })
 }
 
@@ -118,8 +115,8 @@ fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
 
 fn credential(endpoint: &EndpointConfig) -> Result<Option<Credential>, SnapshotError> {
     let Some(secret) = &endpoint.credential else { return Ok(None) };
-    let dialect = wire::dialect(&endpoint.provider)
-        .ok_or_else(|| SnapshotError::Provider { endpoint: endpoint.name.clone() })?;
+    let dialect =
+        wire::dialect(&endpoint.provider).ok_or_else(|| SnapshotError::Provider { endpoint: endpoint.name.clone() })?;
     let CredentialForm::Header { name, prefix } = dialect.credential();
     let header = HeaderName::from_static(name);
     Ok(Some(Credential { header, prefix, secret: Secret::new(secret.expose().to_owned()) }))

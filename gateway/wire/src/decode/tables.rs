@@ -53,62 +53,9 @@ pub(super) const HOSTED_MEMBERS: [(&str, &str); 13] = [
     ("bootstrap_host", "kv_transfer"),
 ];
 
-/// Members of the top level that hold the caller's own names, or JSON Schema: nothing in them is acted on.
-const OPAQUE_AT_TOP: [&str; 12] = [
-    "metadata",
-    "client_metadata",
-    "response_format",
-    "text",
-    "logit_bias",
-    "functions",
-    "function_call",
-    "tool_choice",
-    "output_format",
-    "output_config",
-    "guided_json",
-    "structured_outputs",
-];
-
-/// The same below the top level: schemas, what a model called, what a provider noted on its own output.
-const OPAQUE_BELOW: [&str; 12] = [
-    "arguments",
-    "parameters",
-    "input_schema",
-    "output_schema",
-    "input_examples",
-    "json_schema",
-    "schema",
-    "annotations",
-    "citations",
-    "metadata",
-    "logprobs",
-    "cache_control",
-];
-
-/// Below the top level of a Responses call: what hosted tools did in earlier turns, sent back as history.
-const OPAQUE_IN_RESPONSES: [&str; 3] = ["action", "results", "outputs"];
-
 /// Types of parts whose `url` is a note on what was read before, and not an address to read.
 const CITING_TYPES: [&str; 5] =
     ["url_citation", "web_search_result", "web_search_result_location", "web_fetch_result", "search_result_location"];
-
-/// Members that hold media by their name.
-const MEDIA: [&str; 14] = [
-    "image",
-    "images",
-    "video",
-    "videos",
-    "audio",
-    "audios",
-    "input_audio",
-    "input_image",
-    "input_video",
-    "file",
-    "files",
-    "media",
-    "endpoint",
-    "src",
-];
 
 /// Tools that the caller runs itself, of the OpenAI APIs.
 ///
@@ -165,20 +112,36 @@ fn is_dated(kind: &str) -> bool {
         .any(|date| date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether nothing inside the top-level member `name` is acted on.
+/// Whether the top-level member `name` holds the caller's own names, or JSON Schema: nothing in it is acted on.
 pub(super) fn opaque_at_top(name: &str) -> bool {
-    OPAQUE_AT_TOP.contains(&name)
+    matches!(
+        name,
+        "metadata"
+            | "client_metadata"
+            | "response_format"
+            | "text"
+            | "logit_bias"
+            | "functions"
+            | "function_call"
+            | "tool_choice"
+            | "output_format"
+            | "output_config"
+            | "guided_json"
+            | "structured_outputs"
+    )
 }
 
-/// Whether nothing inside the member `name`, below the top level, is acted on.
+/// The same below the top level: schemas, what a model called, what a provider noted on its own output.
 pub(super) fn opaque_below(api: Api, name: &str) -> bool {
-    OPAQUE_BELOW.contains(&name)
-        || match api {
-            // The input of a `tool_use` block is what the model wrote for the caller's tool.
-            Api::Messages | Api::CountTokens => name == "input",
-            Api::Responses => OPAQUE_IN_RESPONSES.contains(&name),
-            Api::Chat | Api::Completions | Api::Embeddings | Api::Rerank => false,
-        }
+    match name {
+        "arguments" | "parameters" | "input_schema" | "output_schema" | "input_examples" | "json_schema" | "schema"
+        | "annotations" | "citations" | "metadata" | "logprobs" | "cache_control" => true,
+        // The input of a `tool_use` block is what the model wrote for the caller's tool.
+        "input" => api.is_anthropic(),
+        // What hosted tools did in earlier turns, sent back as history.
+        "action" | "results" | "outputs" => api == Api::Responses,
+        _ => false,
+    }
 }
 
 /// Whether a part of this type only cites its `url`.
@@ -193,12 +156,11 @@ pub(super) fn hosted_member(folded: &str) -> Option<&'static str> {
 
 /// How the strings of the member with this (folded) name are looked at.
 pub(super) fn check_of(folded: &str) -> Check {
-    if ["url", "uri", "urls", "uris"].iter().any(|ending| folded.ends_with(ending)) {
-        Check::Url
-    } else if MEDIA.contains(&folded) {
-        Check::Media
-    } else {
-        Check::No
+    match folded {
+        "image" | "images" | "video" | "videos" | "audio" | "audios" | "input_audio" | "input_image"
+        | "input_video" | "file" | "files" | "media" | "endpoint" | "src" => Check::Media,
+        _ if ["url", "uri", "urls", "uris"].iter().any(|ending| folded.ends_with(ending)) => Check::Url,
+        _ => Check::No,
     }
 }
 

@@ -234,7 +234,9 @@ impl<'a> Walker<'a> {
                 seen.has_content = true;
                 self.value(Zone::Content(inherited))?;
             }
-            "tools" => drop(self.value(Zone::Tools)?),
+            "tools" => {
+                self.value(Zone::Tools)?;
+            }
             "url" if self.scan.peek() == Some(b'"') => {
                 let text = self.text(Zone::Content(Check::No))?;
                 if address::is_remote(Check::Url, text, self.scan.bytes()) {
@@ -252,7 +254,9 @@ impl<'a> Walker<'a> {
                     self.found(FeatureKind::KeepState)?;
                 }
             }
-            "data" | "file_data" | "b64_json" | "bytes" => drop(self.value(Zone::Payload(inherited))?),
+            "data" | "file_data" | "b64_json" | "bytes" => {
+                self.value(Zone::Payload(inherited))?;
+            }
             other => {
                 let check = match tables::check_of(other) {
                     Check::No => inherited,

@@ -40,11 +40,10 @@ impl Keys {
             return Err(JsonError { at: key.start(), fault: JsonFault::TooWide });
         }
         if object.count < COMPARED {
-            let name = key.unescaped(bytes);
-            let bit = filter_bit(name.as_bytes());
+            let bit = filter_bit(&key.unescaped_bytes(bytes));
             if object.filter & bit != 0 {
                 let earlier = self.stack.get(object.base..).unwrap_or_default();
-                if earlier.iter().any(|other| other.unescaped(bytes) == name) {
+                if earlier.iter().any(|other| other.means_same(key, bytes)) {
                     return Err(JsonError { at: key.start(), fault: JsonFault::Duplicate });
                 }
             }
@@ -57,12 +56,12 @@ impl Keys {
 
     pub(super) fn close(&mut self, bytes: &[u8], object: &ObjectKeys) -> Result<(), JsonError> {
         if object.count > COMPARED {
-            let mut names: Vec<(Cow<'_, str>, usize)> = self
+            let mut names: Vec<(Cow<'_, [u8]>, usize)> = self
                 .stack
                 .get(object.base..)
                 .unwrap_or_default()
                 .iter()
-                .map(|key| (key.unescaped(bytes), key.start()))
+                .map(|key| (key.unescaped_bytes(bytes), key.start()))
                 .collect();
             names.sort_unstable();
             let twice = names.windows(2).find(|pair| pair[0].0 == pair[1].0);

@@ -40,6 +40,14 @@ impl Text {
         bytes.get(self.start()..self.end()).unwrap_or_default()
     }
 
+    /// Whether two strings of one document mean the same text.
+    pub(crate) fn means_same(self, other: Self, bytes: &[u8]) -> bool {
+        if self.escaped || other.escaped {
+            return self.unescaped(bytes) == other.unescaped(bytes);
+        }
+        self.raw(bytes) == other.raw(bytes)
+    }
+
     /// The text that is meant.
     pub(crate) fn unescaped(self, bytes: &[u8]) -> Cow<'_, str> {
         if self.escaped {
@@ -50,6 +58,14 @@ impl Text {
             // The scanner has checked the whole body, so this arm is never taken; a lossy text is harmless in it.
             Err(_) => String::from_utf8_lossy(self.raw(bytes)).into_owned().into(),
         }
+    }
+
+    /// The bytes that are meant.
+    pub(crate) fn unescaped_bytes(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        if self.escaped {
+            return Cow::Owned(unescape(self.raw(bytes)).into_bytes());
+        }
+        Cow::Borrowed(self.raw(bytes))
     }
 
     /// The bytes that are meant, unescaped one by one, for a look at the beginning of a long text.

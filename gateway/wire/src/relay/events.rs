@@ -236,7 +236,13 @@ impl Frame {
 
 /// The error that this frame reports, if it is one, in any of the forms that servers have.
 pub(crate) fn error_of(api: Api, frame: &Frame) -> Option<UpstreamErrorEvent> {
-    let named = frame.event() == Some(b"error");
+    let event_name = frame.event();
+    let named = event_name == Some(b"error");
+    // The first event of a response repeats the whole request; where its line says what it is, it is not parsed.
+    let other = event_name.map(kind_of).is_some_and(|kind| !matches!(kind, Kind::Error | Kind::ResponseFailed));
+    if other && matches!(api, Api::Responses | Api::Messages | Api::CountTokens) {
+        return None;
+    }
     let data = frame.data();
     // llama.cpp has sent a field `error:` instead of data. No client reads that, so it is written anew.
     if let Some(error) = frame.field(b"error").filter(|_| data.is_empty()) {

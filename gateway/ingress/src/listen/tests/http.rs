@@ -4,10 +4,7 @@ use http_body_util::Full;
 use tokio::io::AsyncWriteExt as _;
 
 use super::super::proxy::tests::{header, proxied};
-use super::{
-    Door, ListenSettings, ServeError, World, exchange, get, http2_over, read_to_end, read_until,
-    text_of,
-};
+use super::{Door, ListenSettings, ServeError, World, exchange, get, http2_over, read_to_end, read_until, text_of};
 
 const HELLO: &str = "GET / HTTP/1.1\r\nhost: gateway.example\r\n\r\n";
 const LAST_HELLO: &str = "GET / HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n\r\n";
@@ -91,9 +88,8 @@ async fn a_caller_that_goes_away_within_a_stream_cancels_it() {
 #[tokio::test]
 async fn a_head_may_be_as_large_as_the_bound_and_not_much_larger() {
     let world = World::plain();
-    let with_padding = |padding: usize| {
-        format!("GET / HTTP/1.1\r\nconnection: close\r\na: {}\r\n\r\n", "x".repeat(padding))
-    };
+    let with_padding =
+        |padding: usize| format!("GET / HTTP/1.1\r\nconnection: close\r\na: {}\r\n\r\n", "x".repeat(padding));
     let frame = with_padding(0).len();
 
     let (mut io, _served) = world.connect();
@@ -163,10 +159,7 @@ async fn smuggling_by_two_lengths_is_refused() {
 
 fn behind_load_balancers() -> World {
     World::with(Door::new(
-        ListenSettings {
-            proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap()],
-            ..ListenSettings::default()
-        },
+        ListenSettings { proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap()], ..ListenSettings::default() },
         None,
     ))
 }

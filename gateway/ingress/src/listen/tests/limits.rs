@@ -5,10 +5,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::super::proxy::tests::proxied;
-use super::{
-    Door, ListenSettings, ServeError, World, exchange, get, http2_over, read_to_end, read_until,
-    text_of,
-};
+use super::{Door, ListenSettings, ServeError, World, exchange, get, http2_over, read_to_end, read_until, text_of};
 
 const HELLO: &[u8] = b"GET / HTTP/1.1\r\nhost: gateway.example\r\n\r\n";
 
@@ -212,10 +209,7 @@ async fn an_http2_peer_that_is_gone_without_a_word_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn a_proxy_header_that_does_not_come_is_waited_for_no_longer_than_a_handshake() {
     let world = World::with(Door::new(
-        ListenSettings {
-            proxy_protocol_from: vec!["192.0.2.9".parse().unwrap()],
-            ..ListenSettings::default()
-        },
+        ListenSettings { proxy_protocol_from: vec!["192.0.2.9".parse().unwrap()], ..ListenSettings::default() },
         None,
     ));
     let (mut io, served) = world.connect();

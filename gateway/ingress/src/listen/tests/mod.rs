@@ -108,20 +108,8 @@ impl World {
         let (asked_sender, asked) = mpsc::unbounded_channel();
         let (gone_sender, gone) = mpsc::unbounded_channel();
         let (switch, drain) = new_drain();
-        let answers = Answers {
-            streams: stream_sender,
-            asked: asked_sender,
-            gone: gone_sender,
-        };
-        Self {
-            door: Arc::new(door),
-            answers: Arc::new(answers),
-            streams,
-            asked,
-            gone,
-            switch,
-            drain,
-        }
+        let answers = Answers { streams: stream_sender, asked: asked_sender, gone: gone_sender };
+        Self { door: Arc::new(door), answers: Arc::new(answers), streams, asked, gone, switch, drain }
     }
 
     fn serve<I>(&self, io: I, sender: &str) -> Served
@@ -189,9 +177,7 @@ where
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {
-    Request::get(format!("http://gateway.example{path}"))
-        .body(Full::default())
-        .unwrap()
+    Request::get(format!("http://gateway.example{path}")).body(Full::default()).unwrap()
 }
 
 async fn text_of(response: Response<hyper::body::Incoming>) -> String {

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -16,8 +15,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::super::{ClientTrust, TlsError, TlsMaterial, TlsServer};
 use super::{
-    Door, ListenSettings, Served, ServeError, World, exchange, get, http1_over, http2_over,
-    read_to_end, read_until, text_of,
+    Door, ListenSettings, ServeError, Served, World, exchange, get, http1_over, http2_over, read_to_end, read_until,
+    text_of,
 };
 
 const WHO: &str = "GET /who HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n\r\n";
@@ -36,10 +35,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().pem();
-        Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
+        Self { certificate, issuer: Issuer::new(params, key) }
     }
 
     fn sign(&self, params: &CertificateParams) -> (String, String) {
@@ -85,19 +81,11 @@ impl Authority {
 
 fn material(authority: &Authority, clients: Option<ClientTrust>) -> TlsMaterial {
     let (certificate, key) = authority.server("gateway.example");
-    TlsMaterial {
-        certificate: certificate.into_bytes(),
-        key: key.into_bytes(),
-        clients,
-    }
+    TlsMaterial { certificate: certificate.into_bytes(), key: key.into_bytes(), clients }
 }
 
 fn trust(authority: &Authority, revocation_lists: Vec<Vec<u8>>) -> ClientTrust {
-    ClientTrust {
-        authorities: authority.certificate.clone().into_bytes(),
-        revocation_lists,
-        required: true,
-    }
+    ClientTrust { authorities: authority.certificate.clone().into_bytes(), revocation_lists, required: true }
 }
 
 fn world(material: &TlsMaterial) -> World {
@@ -116,17 +104,11 @@ pub(super) struct Client {
 
 impl Client {
     fn trusting(authority: &Authority) -> Self {
-        Self {
-            roots: vec![authority.certificate.clone().into_bytes()],
-            ..Self::default()
-        }
+        Self { roots: vec![authority.certificate.clone().into_bytes()], ..Self::default() }
     }
 
     fn presenting(self, identity: (String, String)) -> Self {
-        Self {
-            identity: Some(identity),
-            ..self
-        }
+        Self { identity: Some(identity), ..self }
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
@@ -166,10 +148,7 @@ pub(super) async fn handshake(
 }
 
 /// Asks who the caller is; in TLS 1.3 a client learns only from the answer that it was refused.
-pub(super) async fn ask_who(
-    world: &World,
-    config: &Arc<ClientConfig>,
-) -> Result<String, ServeError> {
+pub(super) async fn ask_who(world: &World, config: &Arc<ClientConfig>) -> Result<String, ServeError> {
     let (connected, served) = handshake(world, config).await;
     let mut answer = Vec::new();
     if let Ok(mut stream) = connected {
@@ -349,10 +328,7 @@ async fn a_certificate_revoked_meanwhile_cannot_resume_an_old_session() {
     };
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let world = world(&with_list(&[]));
-        let client = Client {
-            version: Some(version),
-            ..Client::trusting(&servers).presenting(apps.client(7, 4000))
-        };
+        let client = Client { version: Some(version), ..Client::trusting(&servers).presenting(apps.client(7, 4000)) };
         // One configuration keeps the sessions that a client could resume.
         let config = client.config();
         for _ in 0..2 {
@@ -421,6 +397,7 @@ async fn over_loopback_the_whole_of_it_holds_together() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let client = tokio::spawn(async move {
+        #[expect(clippy::disallowed_methods, reason = "this end of the connection is the caller's")]
         let io = tokio::net::TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("gateway.example").unwrap();
         let config = Client { alpn: vec!["h2"], ..Client::trusting(&authority) }.config();

@@ -77,7 +77,11 @@ impl Check<'_> {
                     );
                 }
                 let within = self.within(at.at("within"), &format!("{setting}.within"), within);
-                let resolver = resolver.as_ref().map(|resolver| self.named_resolver(name, at, resolver, host, zones));
+                if let Some(expect) = expect {
+                    let remedy = "no chain would fit; leave it out for those of the service";
+                    self.is_empty_list(at.at("expect"), &format!("{setting}.expect"), expect.len(), remedy);
+                }
+                let resolver = resolver.as_ref().map(|resolver| self.named_resolver(name, resolver, host, zones));
                 ReachConfig::PrivateLink {
                     service: service.clone(),
                     within: within?,
@@ -103,15 +107,8 @@ impl Check<'_> {
     }
 
     /// The resolver that a private link names: it must exist and have a zone that holds the host.
-    fn named_resolver(
-        &mut self,
-        name: &str,
-        at: Cursor<'_>,
-        resolver: &str,
-        host: Option<&Host>,
-        zones: &Zones,
-    ) -> Option<usize> {
-        let mark = at.at("resolver").mark();
+    fn named_resolver(&mut self, name: &str, resolver: &str, host: Option<&Host>, zones: &Zones) -> Option<usize> {
+        let mark = self.place("endpoint", name).at("reach").at("private-link").at("resolver").mark();
         if !self.is_defined("resolver", resolver) {
             self.dangling(mark, &format!("endpoint `{name}`"), "resolver", resolver);
             return None;

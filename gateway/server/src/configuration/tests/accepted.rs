@@ -119,11 +119,11 @@ fn the_document_of_the_design_is_refused_only_for_what_this_version_cannot_keep(
     assert_eq!(
         said,
         [
-            "39:33 NotEnforced", // managed-identity
-            "51:11 Value",       // the digest is an ellipsis
-            "56:11 NotEnforced", // policy.folder
-            "60:10 NotEnforced", // data.claims.labels
-            "61:10 NotEnforced", // data.claims.class
+            "40:33 NotEnforced", // managed-identity
+            "52:11 Value",       // the digest is an ellipsis
+            "57:11 NotEnforced", // policy.folder
+            "61:10 NotEnforced", // data.claims.labels
+            "62:10 NotEnforced", // data.claims.class
         ],
         "{mistakes}"
     );

@@ -141,35 +141,16 @@ fn a_file_that_no_author_writes_is_a_mistake_and_so_is_an_author_without_a_file(
 #[test]
 fn a_name_that_two_files_define_names_both_places() {
     let folder = folder();
-    write(folder.path(), "network.toml", &format!("{NETWORK}\n[health]\naddress = \"127.0.0.1:8080\"\n"));
-    write(
-        folder.path(),
-        "00-authors.toml",
-        &format!(
-            "{}\n[health]\naddress = \"127.0.0.1:8081\"\n",
-            AUTHORS.replace("\"listen\"", "\"listen\", \"health\"")
-        ),
-    );
-    write(folder.path(), "apps.toml", &APPS.replace("[model.chat]", "[endpoint.gpu-01]\n\n[model.chat]"));
-    write(
-        folder.path(),
-        "00-authors.toml",
-        &AUTHORS.replace("\"listen\"", "\"listen\", \"health\"").replace("\"model\"", "\"model\", \"endpoint\""),
-    );
+    let endpoint = NETWORK.split_once("[endpoint").unwrap().1;
+    write(folder.path(), "apps.toml", &format!("[endpoint{endpoint}\n{APPS}"));
     write(folder.path(), "security.toml", &format!("{SECURITY}\n[listen]\naddress = \"127.0.0.1:1\"\n"));
-    write(
-        folder.path(),
-        "00-authors.toml",
-        &AUTHORS
-            .replace("\"listen\"", "\"listen\", \"health\"")
-            .replace("\"model\"", "\"model\", \"endpoint\"")
-            .replace("\"data\"", "\"data\", \"listen\""),
-    );
+    let authors = AUTHORS.replace("\"model\"", "\"model\", \"endpoint\"").replace("\"data\"", "\"data\", \"listen\"");
+    write(folder.path(), "00-authors.toml", &authors);
 
     assert_eq!(
         said_of(folder.path()),
         [
-            "network.toml:5:11: endpoint `gpu-01` is also defined at apps.toml:2:11; rename or remove one of the two",
+            "network.toml:5:11: endpoint `gpu-01` is also defined at apps.toml:1:11; rename or remove one of the two",
             "security.toml:5:2: `listen` stands here as well as at network.toml:2:2; keep one of the two",
         ]
     );

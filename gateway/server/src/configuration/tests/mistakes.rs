@@ -98,3 +98,17 @@ fn hostile_files_are_answered_and_not_followed() {
         assert!(load_one(text).is_err());
     }
 }
+
+#[test]
+fn a_document_cut_anywhere_is_answered() {
+    let example = include_str!("../example.toml");
+
+    for text in [GOOD, example] {
+        for (end, _) in text.char_indices() {
+            let cut = text.get(..end).unwrap();
+            if let Ok(compiled) = load_one(cut) {
+                assert!(compiled.keys.iter().all(|key| key.app < compiled.apps.len()));
+            }
+        }
+    }
+}
