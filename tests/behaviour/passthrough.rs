@@ -80,7 +80,6 @@ async fn headers_of_the_clients_own_go_through() {
         ("anthropic-version", "2023-06-01"),
         ("x-stainless-retry-count", "1"),
         ("x-stainless-lang", "python"),
-        ("openai-organization", "org-1"),
         ("user-agent", "OpenAI/Python 3.54.0"),
         ("accept", "application/json"),
         ("idempotency-key", "once"),
@@ -103,6 +102,8 @@ async fn headers_between_caller_and_gateway_do_not_go_through() {
     let (upstream, gateway) = gateway().await;
     let stopped = [
         ("x-causeway-explain", "1"),
+        ("openai-organization", "org-1"),
+        ("openai-project", "proj-1"),
         ("forwarded", "for=10.1.2.3"),
         ("x-forwarded-for", "10.1.2.3"),
         ("x-forwarded-host", "intranet.example"),

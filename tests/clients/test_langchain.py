@@ -1,5 +1,7 @@
 """langchain-openai: what a retrieval application uses of it."""
 
+from typing import Literal
+
 import langchain_openai
 import settings
 from langchain_core.tools import tool
@@ -28,15 +30,15 @@ def test_a_stream_adds_up_and_carries_usage():
 
 def test_a_bound_tool_is_called():
     @tool
-    def get_weather(city: str) -> str:
+    def get_weather(city: Literal["Bergen", "Oslo"]) -> str:
         """The weather of a city."""
         return f"rain in {city}"
 
-    caller = model(model=settings.TOOLS_MODEL, base_url=settings.TOOLS_URL, max_tokens=300).bind_tools([get_weather])
-    answer = caller.invoke("What is the weather in Bergen?")
+    caller = model(model=settings.TOOLS_MODEL, base_url=settings.TOOLS_URL, max_tokens=300, temperature=0)
+    answer = caller.bind_tools([get_weather]).invoke("What is the weather in Bergen?")
 
     assert answer.tool_calls[0]["name"] == "get_weather"
-    assert isinstance(answer.tool_calls[0]["args"]["city"], str)
+    assert answer.tool_calls[0]["args"]["city"] in ("Bergen", "Oslo")
 
 
 def test_documents_are_embedded():

@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,10 +21,12 @@ import time
 import urllib.error
 import urllib.request
 
-import moody
+sys.dont_write_bytecode = True
+import moody  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
-CACHE = pathlib.Path(os.environ.get("CAUSEWAY_TEST_CACHE", HERE.parent.parent / "target" / "test-env")).resolve()
+ROOT = HERE.parent.parent
+CACHE = pathlib.Path(os.environ.get("CAUSEWAY_TEST_CACHE", ROOT / "target" / "test-env")).resolve()
 UPSTREAM_KEY = "only-the-gateway-knows-this"
 APP_KEY = "cw_test_clients"
 SLOW_KEY = "cw_test_slow"
@@ -42,6 +44,8 @@ def main():
     parser.add_argument("--http2", action="store_true")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
+    # Told to end, it ends what it started as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="causeway-clients-")))
         key = UPSTREAM_KEY if options.gateway else APP_KEY
@@ -90,8 +94,8 @@ def through_gateway(stack, folder, ports, options):
     data, admin, health = free_port(), free_port(), free_port()
     extra = {}
     if options.tls:
-        make_certificates(folder)
-        authority = str(folder / "ca.pem")
+        subprocess.run([ROOT / "certs-example/make-certs", folder / "certs"], check=True, capture_output=True)
+        authority = str(folder / "certs/server-ca.pem")
         extra = {"SSL_CERT_FILE": authority, "NODE_EXTRA_CA_CERTS": authority, "CA_FILE": authority}
     (folder / "upstream.key").write_text(UPSTREAM_KEY)
     (folder / "upstream.key").chmod(0o600)
@@ -111,7 +115,7 @@ def through_gateway(stack, folder, ports, options):
 def configuration(ports, data, admin, health, tls):
     digest = lambda key: "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     quoted = lambda names: "[" + ", ".join(f'"{name}"' for name in names) + "]"
-    certificate = 'tls = { certificate = "server.pem", key = "server.key" }' if tls else ""
+    certificate = 'tls = { certificate = "certs/server.pem", key = "certs/server-key.pem" }' if tls else ""
     text = f"""
         [listen]
         address = "127.0.0.1:{data}"
@@ -184,19 +188,6 @@ def model_section(name, target):
         [model."{name}"]
         targets = ["{target}"]
     """
-
-
-def make_certificates(folder):
-    """A throw-away authority and a server certificate for 127.0.0.1."""
-    run = lambda *arguments: subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    run("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=client tests",
-        "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
-    run("req", "-new", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=causeway")
-    (folder / "server.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\nauthorityKeyIdentifier=keyid\n")
-    run("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-        "-extfile", "server.ext", "-out", "server.pem")  # fmt: skip
-    ssl.create_default_context(cafile=str(folder / "ca.pem"))
 
 
 def spawn(stack, log, command):

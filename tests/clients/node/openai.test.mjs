@@ -48,7 +48,7 @@ test("a stream with usage asked ends with it", async () => {
 });
 
 test("a tool is called, whole and streamed", async () => {
-  const asked = { model: tools.model, messages: question, tools: [weather], max_tokens: 200 };
+  const asked = { model: tools.model, messages: question, tools: [weather], max_tokens: 200, temperature: 0 };
   const openai = client(tools.url);
 
   const whole = await openai.chat.completions.create(asked);
