@@ -128,11 +128,19 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
     for note in &compiled.notes {
         tracing::warn!("{note}");
     }
+    let doors = run::doors(compiled)?;
+    let lifecycle = Pingora {
+        upgrade: arguments.upgrade,
+        upgrade_socket: compiled.state_folder.join("upgrade.sock"),
+        threads: arguments.threads.unwrap_or_else(cores),
+        readiness_lead: Duration::from_secs(arguments.readiness_lead),
+    };
+    // Before the audit log is opened: a start that fails leaves no epoch behind.
+    lifecycle.claim(&doors)?;
     // pingora makes its own runtimes, later; this one only builds.
     let building = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let action = if arguments.upgrade { "upgrade" } else { "start" };
     let gateway = building.block_on(start::build(compiled, action))?;
-    let doors = run::doors(compiled)?;
     if let Origin::Files { broken: Some(_), .. } = &origin {
         let snapshot = gateway.snapshot();
         gateway.metrics.set_configuration(&snapshot.hash, snapshot.loaded, true);
@@ -145,12 +153,6 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
             }
             Some(Arc::new(Reloader::new(path.to_owned(), doors.clone(), compiled, broken)))
         }
-    };
-    let lifecycle = Pingora {
-        upgrade: arguments.upgrade,
-        upgrade_socket: compiled.state_folder.join("upgrade.sock"),
-        threads: arguments.threads.unwrap_or_else(cores),
-        readiness_lead: Duration::from_secs(arguments.readiness_lead),
     };
     let drain = arguments.drain.map_or(compiled.listen.drain_timeout, Duration::from_secs);
     Ok(lifecycle.run(Service { gateway, doors, reloader, drain })?)

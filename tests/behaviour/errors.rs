@@ -48,6 +48,23 @@ async fn a_key_is_taken_from_each_header_that_clients_use() {
 }
 
 #[tokio::test]
+async fn a_key_may_look_like_anything() {
+    let upstream = Upstream::start("only").await;
+    // The second is what openai-python's own tests use.
+    let keys = ["sk-proj-1_2", "My API Key", "c2VjcmV0+/=="];
+    let config = Config::serving(&upstream);
+    let with =
+        |config: Config, (number, key): (usize, &&str)| config.app(&format!("app-{number}"), key, &["assistant"], "");
+    let gateway = Gateway::start(&keys.iter().enumerate().fold(config, with)).await;
+
+    for key in keys {
+        let answer = gateway.send(Request::post("/v1/chat/completions", &chat("assistant")).key(key)).await;
+
+        assert_eq!(answer.status, 200, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn the_shape_of_an_error_is_openais() {
     let (_upstream, gateway) = gateway().await;
 

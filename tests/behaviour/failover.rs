@@ -11,14 +11,10 @@ use crate::testkit::{
 const PATH: &str = "/v1/chat/completions";
 
 /// Asks once, streamed or not, and gives what the caller read.
-async fn ask(client: Client, streamed: bool) -> String {
+async fn ask(client: Client, streamed: bool) -> (u16, String) {
     let body = if streamed { chat_stream("assistant") } else { chat("assistant") };
     let answer = client.send(Request::post(PATH, &body)).await;
-    assert_eq!(answer.status, 200);
-    let text = answer.text().await;
-    assert_eq!(text.contains("[DONE]"), streamed, "{text}");
-    assert!(!text.contains("\"error\""), "{text}");
-    text
+    (answer.status, answer.text().await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,13 +25,16 @@ async fn many_calls_at_once_all_succeed_while_one_target_refuses_and_one_is_busy
     let config = Config::new()
         .endpoint("refusing", Endpoint::at(refusing.address))
         .endpoint("busy", Endpoint::of(&busy))
-        .endpoint("works", Endpoint::of(&works))
+        // Room for all of them at once; the default is 256 connections, and what is over a bound is shed.
+        .endpoint("works", Endpoint::of(&works).with("pool = { max_connections = 1000 }"))
         .model("assistant", &["refusing/m", "busy/m", "works/m"]);
     let gateway = Gateway::start(&config).await;
 
     let asking: Vec<_> = (0..calls).map(|number| tokio::spawn(ask(gateway.client(), number % 2 == 0))).collect();
-    for answer in asking {
-        assert!(answer.await.expect("the call succeeds").contains("works"));
+    for (number, answer) in asking.into_iter().enumerate() {
+        let (status, text) = answer.await.expect("the caller is answered");
+        assert_eq!((status, text.contains("works")), (200, true), "call {number}: {text}");
+        assert_eq!((text.contains("[DONE]"), text.contains("\"error\"")), (number % 2 == 0, false), "{text}");
     }
 
     let audit = gateway.audit();
@@ -186,4 +185,42 @@ async fn a_kept_connection_that_the_endpoint_has_closed_costs_the_caller_nothing
         assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
     }
     assert_eq!(upstream.requests().len(), 20, "no call is executed twice");
+}
+
+/// Asks 600 times while every other answer of the first target has this status. Gives how many callers met it, and how
+/// many calls the second target got.
+async fn asked_of_a_target_that_fails_half_the_time(status: u16) -> (usize, usize) {
+    const CALLS: usize = 600;
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    // Never five failures in a row, so that the endpoint stays in.
+    let good = || Act::reply(200, &crate::testkit::completion("first"));
+    first.script((0..CALLS).map(|number| if number % 2 == 0 { Act::error(status) } else { good() }));
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first))
+        .endpoint("second", Endpoint::of(&second))
+        .model("assistant", &["first/m", "second/m"]);
+    let gateway = Gateway::start(&config).await;
+    let mut connection = gateway.client().connect().await.expect("the port is open");
+
+    let mut met = 0;
+    for _ in 0..CALLS {
+        let answer = connection.send(Request::post(PATH, &chat("assistant"))).await.expect("an answer");
+        met += usize::from(answer.status == status);
+        answer.bytes().await;
+    }
+    (met, second.requests().len())
+}
+
+#[tokio::test]
+async fn calls_that_may_have_been_executed_are_sent_again_within_a_budget() {
+    let (met, sent_again) = asked_of_a_target_that_fails_half_the_time(500).await;
+
+    // One in five of 600 calls, and ten a second for ten seconds.
+    assert!((1..=230).contains(&sent_again), "{sent_again} calls were sent again");
+    assert_eq!(met + sent_again, 300, "a call that is not sent again ends with the upstream's own error");
+}
+
+#[tokio::test]
+async fn calls_that_were_turned_away_are_sent_on_for_free() {
+    assert_eq!(asked_of_a_target_that_fails_half_the_time(503).await, (0, 300));
 }

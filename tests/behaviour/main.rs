@@ -26,3 +26,4 @@ mod responses;
 mod streaming;
 mod tls;
 mod upgrade;
+mod world;

@@ -140,6 +140,27 @@ async fn a_strict_start_refuses_a_broken_file_although_a_last_good_one_is_kept()
 }
 
 #[tokio::test]
+async fn after_a_rollback_the_older_binary_names_what_it_cannot_read_and_a_good_file_serves() {
+    let (_upstream, _config, mut first) = gateway().await;
+    let good = first.configuration_text();
+    first.kill().await;
+    // What a release of the future leaves behind.
+    let kept = first.state().join("last-good/configuration.json");
+    let text = std::fs::read_to_string(&kept).expect("a start keeps its configuration");
+    std::fs::write(&kept, text.replace("\"format_version\": 1", "\"format_version\": 2")).expect("it can be written");
+
+    first.configure_text(&broken(&good).0);
+    let mut refused = first.again("refused.log", &[]);
+    assert_eq!(refused.left().await.code(), Some(1));
+    assert!(refused.log().contains("newer causeway"), "{}", refused.log());
+
+    first.configure_text(&good);
+    let mut served = first.again("served.log", &[]);
+    assert!(served.is_ready().await, "{}", served.log());
+    assert_eq!(served.chat(&chat("assistant")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_first_start_with_a_broken_file_refuses_and_names_every_mistake() {
     let (_upstream, _config, mut first) = gateway().await;
     first.kill().await;

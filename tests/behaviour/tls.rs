@@ -1,8 +1,8 @@
 //! TLS at the callers' door: two versions, two protocols, and a certificate that changes without a restart.
 
 use crate::testkit::{
-    Act, Authority, Client, Config, DONE, Gate, Gateway, Request, Step, Upstream, chat, chat_stream, chunk, finish,
-    until,
+    Act, Authority, Client, Config, DONE, Gate, Gateway, Issued, Request, Step, Upstream, chat, chat_stream, chunk,
+    client_trusting, finish, make_example_certificates, until,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -101,12 +101,7 @@ async fn a_certificate_that_does_not_fit_its_key_changes_nothing() {
 async fn with_a_ca_for_callers_a_certificate_is_asked_for_beside_the_key() {
     let (authority, callers) = (Authority::new(), Authority::new());
     let upstream = Upstream::start("only").await;
-    let issued = authority.issue();
-    let config = Config::serving(&upstream)
-        .file("gateway.pem", &issued.certificate)
-        .file("gateway.key", &issued.key)
-        .file("callers.pem", &callers.pem())
-        .listen("tls = { certificate = \"gateway.pem\", key = \"gateway.key\", client_ca = \"callers.pem\" }");
+    let config = Config::serving(&upstream).tls_asking(&authority.issue(), &callers.pem(), None);
     let gateway = Gateway::start(&config).await;
     let showing =
         |of: &Authority| Client { tls: Some(authority.client_showing(&of.issue_caller())), ..gateway.client() };
@@ -119,4 +114,28 @@ async fn with_a_ca_for_callers_a_certificate_is_asked_for_beside_the_key() {
 
     assert_eq!((shown.status, without_key.status), (200, 401));
     assert!(none.is_err() && of_a_stranger.is_err());
+}
+
+#[tokio::test]
+async fn the_example_certificates_do_what_their_page_says() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    make_example_certificates(folder.path());
+    let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("make-certs made it");
+    let upstream = Upstream::start("only").await;
+    let server = Issued::example(folder.path(), "server");
+    let config = Config::serving(&upstream).tls_asking(&server, &file("app-ca.pem"), Some(&file("app-ca-crl.pem")));
+    let gateway = Gateway::start(&config).await;
+    let authority = folder.path().join("server-ca.pem");
+    let as_app = async |name: &str| {
+        let tls = client_trusting(&authority, Some(&Issued::example(folder.path(), name)));
+        let client = Client { tls: Some(tls), ..gateway.client() };
+        client.try_send(Request::post(PATH, &chat("assistant"))).await.map(|answer| answer.status).ok()
+    };
+
+    assert_eq!(as_app("client-claims").await, Some(200));
+    assert_eq!(as_app("client-revoked").await, None);
+    assert_eq!(as_app("client-expired").await, None);
+    let nobody = Client { tls: Some(client_trusting(&authority, None)), ..gateway.client() };
+    assert!(nobody.try_send(Request::post(PATH, &chat("assistant"))).await.is_err());
+    assert_eq!(upstream.requests().len(), 1);
 }

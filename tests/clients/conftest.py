@@ -1,6 +1,5 @@
 """Clients as an application would make them."""
 
-import httpx2
 import openai
 import pytest
 
@@ -50,4 +49,3 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "gateway_only: needs a surface that llama.cpp does not have")
-    assert httpx2.__version__

@@ -1,5 +1,6 @@
 //! A throw-away certificate authority.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
@@ -95,10 +96,40 @@ impl Authority {
 }
 
 impl Issued {
-    fn parsed(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("written as PEM");
-        (vec![certificate], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("written as PEM"))
+    /// One of the certificates that `certs-example/make-certs` has made in this folder.
+    pub(crate) fn example(folder: &Path, name: &str) -> Self {
+        let read = |file: String| std::fs::read_to_string(folder.join(file)).expect("make-certs made it");
+        Self { certificate: read(format!("{name}.pem")), key: read(format!("{name}-key.pem")) }
     }
+
+    fn parsed(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        let chain = chain.map(|certificate| certificate.expect("written as PEM")).collect();
+        (chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("written as PEM"))
+    }
+}
+
+/// Runs `certs-example/make-certs`, as an operator who tries things out would.
+pub(crate) fn make_example_certificates(folder: &Path) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/certs-example/make-certs");
+    let made = std::process::Command::new(script).arg(folder).output().expect("the script can be run");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A client that trusts the authority in this file, and shows this certificate if any.
+pub(crate) fn client_trusting(authority: &Path, shown: Option<&Issued>) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(authority).expect("make-certs made it");
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate.expect("written as PEM")).expect("an authority is a root");
+    }
+    let config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
+        .with_root_certificates(roots);
+    let Some(shown) = shown else { return Arc::new(config.with_no_client_auth()) };
+    let (chain, key) = shown.parsed();
+    Arc::new(config.with_client_auth_cert(chain, key).expect("the key fits the certificate"))
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -101,6 +101,17 @@ impl Config {
             .listen("tls = { certificate = \"gateway.pem\", key = \"gateway.key\" }")
     }
 
+    /// The same, and asks callers for a certificate of this authority that no list has revoked.
+    pub(crate) fn tls_asking(self, issued: &Issued, callers: &str, revoked: Option<&str>) -> Self {
+        let config =
+            self.file("gateway.pem", &issued.certificate).file("gateway.key", &issued.key).file("callers.pem", callers);
+        let tls = "certificate = \"gateway.pem\", key = \"gateway.key\", client_ca = \"callers.pem\"";
+        match revoked {
+            None => config.listen(&format!("tls = {{ {tls} }}")),
+            Some(list) => config.file("revoked.pem", list).listen(&format!("tls = {{ {tls}, crl = \"revoked.pem\" }}")),
+        }
+    }
+
     /// Adds whole sections.
     pub(crate) fn section(mut self, text: &str) -> Self {
         self.sections.push_str(text);

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub(crate) use audit::Audit;
 pub(crate) use bodies::*;
-pub(crate) use certificates::Authority;
+pub(crate) use certificates::{Authority, Issued, client_trusting, make_example_certificates};
 pub(crate) use client::{Answer, Client, Request};
 pub(crate) use config::{Config, Endpoint};
 pub(crate) use gateway::Gateway;

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use server::run::{Plain, PlainHandle};
 use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::start::{self, StartError};
 use super::{NO, UNKNOWN};
@@ -62,13 +63,28 @@ async fn demonstrate(arguments: &Arguments) -> Result<(), StartError> {
     let admin = SocketAddr::from(([127, 0, 0, 1], arguments.admin_port));
     let handle = Plain::start(std::sync::Arc::clone(&gateway), data, admin).await?;
     introduce(&handle, &key, &path, arguments.fail_local);
-    let _ = ctrl_c().await;
+    told_to_end().await;
     gateway.enter(server::gateway::Phase::Draining);
     drop(handle);
     if let Err(error) = gateway.audit.seal("demo ended", std::time::SystemTime::now()).await {
         eprintln!("{error}");
     }
     Ok(())
+}
+
+/// Ctrl-C or SIGTERM, so that the temporary folder goes either way.
+async fn told_to_end() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = ctrl_c().await;
+        }
+    }
 }
 
 /// The three places that can answer.

@@ -1,7 +1,8 @@
 //! The few long-lived owners that requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub body_budget: BodyBudget,
     /// Retries that may have been executed already, as a share of requests.
     pub retry_budget: TpsBudget,
+    /// Lets one refused credential a second into the log.
+    pub(crate) unauthenticated_sample: OncePerSecond,
     phase: AtomicU8,
     refreshed: Notify,
 }
@@ -64,6 +67,7 @@ impl Gateway {
             metrics,
             body_budget,
             retry_budget: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_PERCENT),
+            unauthenticated_sample: OncePerSecond::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
             refreshed: Notify::new(),
         })
@@ -78,6 +82,7 @@ impl Gateway {
     /// Puts a snapshot in force, whole. Requests in flight keep the one they started with.
     pub fn put_in_force(&self, next: Snapshot) {
         self.metrics.set_configuration(&next.hash, next.loaded, false);
+        self.body_budget.resize(next.max_buffered_bytes);
         self.snapshot.store(Arc::new(next));
         self.refreshed.notify_one();
     }
@@ -111,5 +116,16 @@ impl Gateway {
     /// Moves on; a process that drains never becomes ready again.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+}
+
+/// Says yes at most once in each second of the clock.
+#[derive(Debug, Default)]
+pub(crate) struct OncePerSecond(AtomicU64);
+
+impl OncePerSecond {
+    pub(crate) fn is_due(&self, at: SystemTime) -> bool {
+        let second = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.0.swap(second, Ordering::Relaxed) != second
     }
 }

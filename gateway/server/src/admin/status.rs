@@ -105,7 +105,18 @@ fn endpoint(status: &EndpointStatus) -> Value {
         "in_flight": status.in_flight,
         "connections": { "open": status.connections.open, "idle": status.connections.idle },
         "last_error": status.last_error.as_ref().map(|error| json!({ "at": stamp(error.at), "message": error.message })),
-        "resolution": status.last_resolution.as_ref().map(|resolution| format!("{resolution:?}")),
-        "probe": status.last_probe.as_ref().map(|probe| format!("{probe:?}")),
+        "resolution": status.last_resolution.as_ref().map(|resolution| json!({
+            "at": stamp(resolution.at),
+            "by": resolution.by,
+            "addresses": resolution.addresses,
+            "valid_for_seconds": resolution.valid_for.map(|valid| valid.as_secs()),
+            "refused": resolution.refused,
+        })),
+        "probe": status.last_probe.as_ref().map(|probe| json!({
+            "at": stamp(probe.at),
+            "healthy": probe.is_healthy(),
+            "status": probe.result.as_ref().ok(),
+            "error": probe.result.as_ref().err(),
+        })),
     })
 }

@@ -101,7 +101,7 @@ impl Exchange {
     /// Counts the request under its code.
     pub(super) fn count(&self, code: &str, total: Duration) {
         let Some(caller) = &self.caller else { return };
-        caller.app.metrics.request(self.api.map_or("models", Api::config_name), code);
+        caller.app.metrics.request(self.api.map_or("other", Api::config_name), code);
         if let Some(model) = self.model_index {
             self.snapshot.model(model).metrics.total(total);
         }
@@ -158,7 +158,10 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
         }
         Err(error) => {
             exchange.gateway.metrics.process().unauthenticated().inc();
-            tracing::debug!(%error, peer = %exchange.peer.address, "credential refused");
+            // Counted all, said once a second: whoever tries keys must not fill the log.
+            if exchange.gateway.unauthenticated_sample.is_due(exchange.at) {
+                tracing::warn!(%error, peer = %exchange.peer.address, "a credential was refused (at most one such line a second)");
+            }
             Err(exchange.refuse(Refusal::InvalidApiKey).with_unread(body))
         }
     }

@@ -89,8 +89,8 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
 
 /// An attempt that may have been executed is followed by another only within the retry budget; the others are free.
 fn may_go_on(gateway: &Gateway, books: &Books, outcome: Outcome) -> bool {
-    gateway.metrics.process().retries().inc();
     if !outcome.may_have_executed() || gateway.retry_budget.withdraw() {
+        gateway.metrics.process().retries().inc();
         return true;
     }
     gateway.metrics.process().retries_denied().inc();
@@ -116,7 +116,7 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
     }
     let refusal = match met.outcome {
         Outcome::NoPrivatePath => Refusal::NoPrivatePath,
-        Outcome::Timeout(_) => Refusal::UpstreamTimeout,
+        Outcome::Timeout(kind) => Refusal::UpstreamTimeout { limit: limit_of(kind) },
         Outcome::Saturated => Refusal::Overloaded { retry_after: Duration::from_secs(1) },
         Outcome::NotSent
         | Outcome::Refused
@@ -130,6 +130,16 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
         | Outcome::Success => Refusal::UpstreamUnavailable,
     };
     Err(books.refuse(refusal))
+}
+
+/// The limit that a timeout exceeded, as the configuration names it.
+fn limit_of(kind: TimeoutKind) -> &'static str {
+    match kind {
+        TimeoutKind::Connect => "`connect_ms`",
+        TimeoutKind::FirstByte => "`first_byte_ms`",
+        TimeoutKind::Idle => "`idle_ms`",
+        TimeoutKind::Total => "`total_ms`",
+    }
 }
 
 /// An upstream that does not accept our credential is misconfigured here; the caller can do nothing about it.

@@ -30,9 +30,22 @@ pub(super) enum End {
     /// The upstream stopped in the middle.
     Truncated,
     /// The upstream was silent for too long, or took too long in all.
-    TimedOut,
+    TimedOut(TimeoutKind),
     /// The caller went away.
     Disconnected,
+}
+
+impl End {
+    /// What the attempt met; nothing where the caller left before it met anything.
+    fn met(self) -> Option<Outcome> {
+        match self {
+            Self::Complete => Some(Outcome::Success),
+            Self::UpstreamError => Some(Outcome::ErrorEvent { retryable: true }),
+            Self::Truncated => Some(Outcome::BrokenBody),
+            Self::TimedOut(kind) => Some(Outcome::Timeout(kind)),
+            Self::Disconnected => None,
+        }
+    }
 }
 
 /// The books, open. Dropping them closes them.
@@ -131,12 +144,10 @@ impl Books {
         self.note(&attempt, Met { name: name_of(outcome), status, may_have_executed, usage: None });
     }
 
-    /// The running attempt was answered with this status; its note is written when its end is known.
+    /// The running attempt was answered with this status. Its note is written, and its target's health told, when its
+    /// end is known: a stream that begins well may still break.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
-        if let Some(attempt) = &self.attempt {
-            attempt.target.learn(Outcome::Success, None, attempt.begun);
-        }
     }
 
     /// The first bytes of a stream go down.
@@ -155,47 +166,49 @@ impl Books {
         self.status = Some(status);
         self.first_byte = Some(self.exchange().started.elapsed());
         let how = if failed { Close::UpstreamError } else { Close::Answered(audit::End::Complete) };
-        self.close(how, usage);
+        self.close(how, Some(Outcome::Success), usage);
         self.exchange.take().expect("the books are closed once, and consumed by it")
     }
 
     /// A stream ended.
     pub(super) fn close_stream(&mut self, end: End, usage: Option<&Usage>) {
         let how = match end {
-            End::Complete => Close::Answered(audit::End::Complete),
-            End::UpstreamError => Close::Answered(audit::End::Error),
-            End::Truncated | End::TimedOut => Close::Answered(audit::End::Truncated),
-            End::Disconnected => Close::Answered(audit::End::Disconnected),
+            End::Complete => audit::End::Complete,
+            End::UpstreamError => audit::End::Error,
+            End::Truncated | End::TimedOut(_) => audit::End::Truncated,
+            End::Disconnected => audit::End::Disconnected,
         };
-        if let (Some(attempt), End::Truncated | End::TimedOut) = (&self.attempt, end) {
-            attempt.target.learn(Outcome::BrokenBody, None, attempt.begun);
-        }
-        self.close(how, usage);
+        self.close(Close::Answered(how), end.met(), usage);
     }
 
     /// No attempt was answered, and the caller gets our error.
     pub(super) fn refuse(mut self, refusal: Refusal) -> Box<Refused> {
         self.status = Some(refusal.code().status());
-        self.close(Close::Refused(refusal.code().as_str()), None);
+        self.close(Close::Refused(refusal.code().as_str()), None, None);
         let exchange = self.exchange.take().expect("the books are closed once, and consumed by it");
         exchange.refuse_recorded(refusal)
     }
 
-    fn close(&mut self, how: Close, usage: Option<&Usage>) {
+    /// Closes once; `met` is how the running attempt ended, if it came to an end.
+    fn close(&mut self, how: Close, met: Option<Outcome>, usage: Option<&Usage>) {
         let Some(reservation) = self.reservation.take() else { return };
         let usage = usage.map(note_of);
-        let settlement = settle(reservation, &how, usage);
+        let settlement = settle(reservation, how, usage);
         if let Some(attempt) = self.attempt.take() {
-            let name = if how == Close::Left { "disconnected" } else { name_of(Outcome::Success) };
+            match met {
+                Some(outcome) => attempt.target.learn(outcome, None, attempt.begun),
+                None => attempt.target.health.lock().give_probe_back(attempt.begun),
+            }
+            let name = met.map_or("disconnected", name_of);
             let status = self.status.map(|status| status.as_u16());
             self.note(&attempt, Met { name, status, may_have_executed: true, usage });
         }
         if let Some(record) = self.record.take() {
-            self.finish(record, &how, &settlement, usage);
+            self.finish(record, how, &settlement, usage);
         }
     }
 
-    fn finish(&self, record: OpenRecord, how: &Close, settlement: &Settlement, usage: Option<UsageNote>) {
+    fn finish(&self, record: OpenRecord, how: Close, settlement: &Settlement, usage: Option<UsageNote>) {
         let exchange = self.exchange();
         let total = exchange.started.elapsed();
         let charged = usage.unwrap_or(UsageNote {
@@ -245,11 +258,8 @@ impl Books {
 /// A handler that is dropped (its caller went away while an attempt ran) leaves its books closed as well.
 impl Drop for Books {
     fn drop(&mut self) {
-        if let Some(attempt) = &self.attempt {
-            attempt.target.health.lock().give_probe_back(attempt.begun);
-        }
         let how = if self.attempt.is_some() { Close::Left } else { Close::LeftUnsent };
-        self.close(how, None);
+        self.close(how, None, None);
     }
 }
 
@@ -307,7 +317,7 @@ impl Close {
 
 /// Known usage settles at what was reported. An answer without one settles at the reservation; an upstream that said no
 /// before it did any work settles at zero, and attempts that may have been executed are charged beside either.
-fn settle(reservation: Reservation, how: &Close, usage: Option<UsageNote>) -> Settlement {
+fn settle(reservation: Reservation, how: Close, usage: Option<UsageNote>) -> Settlement {
     match (how, usage) {
         (_, Some(usage)) => reservation.settle(Reported { input: Tokens(usage.input), output: Tokens(usage.output) }),
         (Close::Answered(_) | Close::Left, None) => reservation.settle_unknown(),

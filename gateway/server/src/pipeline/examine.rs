@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use egress::{BodyError, ReplyBody};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
-use wire::{Api, Call, Frame, Outcome, SseError, SseFramer, TimeoutKind};
+use wire::{Api, Call, Frame, OnDisconnect, Outcome, SseError, SseFramer, TimeoutKind};
 
 use super::attempt::{Met, Reply, Tried};
 use crate::snapshot::Target;
@@ -31,6 +31,8 @@ pub(super) struct EventStream {
     /// What came before the framer's next frame: comments, and the first event behind them.
     pub(super) held: VecDeque<Frame>,
     pub(super) call: Call,
+    /// What becomes of it when the caller leaves.
+    pub(super) on_disconnect: OnDisconnect,
     /// The upstream has ended already.
     pub(super) ended: Option<Result<(), BodyError>>,
 }
@@ -42,7 +44,7 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target) 
     }
     let forwarded = wire::forward_response_headers(&headers);
     if is_event_stream(&headers) {
-        return first_event(status, forwarded, body, call).await;
+        return first_event((status, forwarded), body, call, target).await;
     }
     match collect(body, LARGEST_REPLY).await {
         Ok(bytes) => {
@@ -72,7 +74,8 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Reads up to the first event, so that an error event can still go to the next target.
-async fn first_event(status: StatusCode, headers: HeaderMap, mut body: ReplyBody, call: &Call) -> Tried {
+async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &Call, target: &Target) -> Tried {
+    let (status, headers) = head;
     let mut framer = SseFramer::new();
     let mut held = VecDeque::new();
     let mut first = None;
@@ -113,7 +116,8 @@ async fn first_event(status: StatusCode, headers: HeaderMap, mut body: ReplyBody
         return Tried::Failed(Met { outcome, said, retry_after: None });
     }
     held.extend(first);
-    let stream = EventStream { body, framer, held, call: call.clone(), ended };
+    let stream =
+        EventStream { body, framer, held, call: call.clone(), on_disconnect: target.dialect.on_disconnect(), ended };
     Tried::Answered { status, headers, reply: Reply::Stream(Box::new(stream)) }
 }
 

@@ -4,12 +4,15 @@ use http::{HeaderValue, Response, header};
 use serde_json::json;
 use wire::Route;
 
-use super::arrive::Admitted;
+use accounting::SettledBy;
+use telemetry::audit::{AuditError, End, EstimateNote, Intent, Outcome};
+
+use super::arrive::{Admitted, Caller, Exchange};
 use super::headers;
 use super::refusal::{Refusal, Refused};
 use super::respond::ReplyBody;
 
-pub(super) fn answer(admitted: Admitted) -> Result<Response<ReplyBody>, Box<Refused>> {
+pub(super) async fn answer(admitted: Admitted) -> Result<Response<ReplyBody>, Box<Refused>> {
     let Admitted { exchange, caller, route, .. } = admitted;
     let snapshot = &exchange.snapshot;
     let body = match route {
@@ -23,10 +26,48 @@ pub(super) fn answer(admitted: Admitted) -> Result<Response<ReplyBody>, Box<Refu
         },
         Route::Root | Route::Call { .. } => json!({ "object": "causeway" }),
     };
+    if let Err(error) = record(&exchange, &caller).await {
+        tracing::error!(%error, "a listing could not be recorded; it is refused");
+        return Err(exchange.refuse(Refusal::AuditUnavailable));
+    }
+    caller.app.metrics.request("models", "ok");
     let mut response = Response::new(ReplyBody::whole(body.to_string().into()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers::name_decision(response.headers_mut(), &exchange, None);
     Ok(response)
+}
+
+/// A listing leaves a pair of lines like any request, with nothing considered and nothing sent.
+async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> {
+    let intent = Intent {
+        decision: exchange.decision.as_str(),
+        at: exchange.at,
+        app: &caller.app.name,
+        team: &caller.app.team,
+        key: Some(&caller.key.name),
+        model: "",
+        api: "models",
+        stream: false,
+        peer: Some(exchange.peer.address.ip()),
+        policy: &exchange.snapshot.policy_hash,
+        configuration: &exchange.snapshot.hash,
+        candidates: &[],
+        plan: &[],
+        estimate: EstimateNote::default(),
+        features: &[],
+    };
+    let open = exchange.gateway.audit.intent(&intent).await?;
+    open.close(Outcome {
+        at: exchange.at,
+        status: Some(200),
+        code: None,
+        usage: None,
+        settled_by: SettledBy::NotSent.name(),
+        to_first_byte: None,
+        total: exchange.started.elapsed(),
+        end: End::Complete,
+    });
+    Ok(())
 }
 
 fn model(name: &str) -> serde_json::Value {

@@ -48,7 +48,7 @@ async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refu
     let identified = arrive::identify(arrived)?;
     let admitted = arrive::admit(identified)?;
     if admitted.asks_for_models() {
-        return listing::answer(admitted);
+        return listing::answer(admitted).await;
     }
     let decoded = decode::decode(admitted).await?;
     let inspected = authorize::inspect(decoded);

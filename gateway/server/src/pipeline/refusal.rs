@@ -105,8 +105,11 @@ pub enum Refusal {
     #[error("no permitted endpoint could answer; the record of this decision says what each met")]
     UpstreamUnavailable,
     /// The last attempt ran out of time.
-    #[error("the endpoint did not answer in time")]
-    UpstreamTimeout,
+    #[error("no permitted endpoint answered in time; the last one exceeded {limit}")]
+    UpstreamTimeout {
+        /// The limit that was exceeded, by its name in the configuration.
+        limit: &'static str,
+    },
 }
 
 impl Refusal {
@@ -129,7 +132,7 @@ impl Refusal {
             Self::AuditUnavailable => Code::AuditUnavailable,
             Self::NoPrivatePath => Code::NoPrivatePath,
             Self::UpstreamUnavailable => Code::UpstreamUnavailable,
-            Self::UpstreamTimeout => Code::UpstreamTimeout,
+            Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A stream on its way down: frames as they came, comments while it is silent, and an honest end.
 
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use egress::BodyError;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
-use wire::{Api, RelayOptions, Relayed, StreamEnd, StreamRelay};
+use wire::{Api, OnDisconnect, RelayOptions, Relayed, StreamEnd, StreamRelay, TimeoutKind};
 
 use super::books::{Books, End};
 use super::examine::EventStream;
@@ -21,9 +21,15 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const BROKEN: StreamEnd<'static> =
     StreamEnd::Failed { code: "upstream_unavailable", message: "the upstream broke off in the middle of the answer" };
 
-/// The upstream fell silent, or took too long in all.
-const TIMED_OUT: StreamEnd<'static> =
-    StreamEnd::Failed { code: "upstream_timeout", message: "the upstream did not go on with the answer in time" };
+/// The upstream fell silent.
+const SILENT: StreamEnd<'static> = StreamEnd::Failed {
+    code: "upstream_timeout",
+    message: "the upstream was silent for longer than `idle_ms` in the middle of the answer",
+};
+
+/// The upstream took too long in all.
+const TOO_LONG: StreamEnd<'static> =
+    StreamEnd::Failed { code: "upstream_timeout", message: "the answer took longer than `total_ms`" };
 
 /// Passes one stream on, reads its usage, and closes the books when it ends, fails or is dropped.
 pub(super) struct Relay {
@@ -140,7 +146,8 @@ impl Relay {
         }
         let (how, failed) = match &end {
             Ok(()) => (StreamEnd::Clean, End::Truncated),
-            Err(BodyError::Idle { .. } | BodyError::Total { .. }) => (TIMED_OUT, End::TimedOut),
+            Err(BodyError::Idle { .. }) => (SILENT, End::TimedOut(TimeoutKind::Idle)),
+            Err(BodyError::Total { .. }) => (TOO_LONG, End::TimedOut(TimeoutKind::Total)),
             Err(BodyError::Broken { .. }) => (BROKEN, End::Truncated),
         };
         if let Some(bytes) = self.close(how, failed) {
@@ -162,6 +169,29 @@ impl Relay {
         // A stream of the Messages API begins with a count that only its end corrects, so a part of it is not known.
         let whole = self.relay.saw_terminal() || matches!(self.stream.call.api(), Api::Chat | Api::Completions);
         self.books.close_stream(end, self.relay.usage().filter(|_| whole));
+    }
+
+    /// How long the upstream is read on after the caller left, by the billing contract of its dialect; nothing when it is
+    /// cancelled at once, or has ended.
+    pub(super) fn drained_for(&self) -> Option<Duration> {
+        match self.stream.on_disconnect {
+            OnDisconnect::Drain { at_most } if self.state == State::Running => Some(at_most),
+            OnDisconnect::Drain { .. } | OnDisconnect::Cancel => None,
+        }
+    }
+
+    /// Reads on to the usage that the upstream will bill, for nobody; the books close with it or at the bound.
+    pub(super) async fn drain(mut self, at_most: Duration) {
+        let read_on = poll_fn(|cx| {
+            while let Poll::Ready(bytes) = self.poll_next(cx) {
+                if bytes.is_none() {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        });
+        // At the bound the relay is dropped, which cancels the upstream and closes the books.
+        let _ = tokio::time::timeout(at_most, read_on).await;
     }
 
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {

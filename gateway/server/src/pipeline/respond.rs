@@ -18,7 +18,8 @@ pub struct ReplyBody(Inner);
 
 enum Inner {
     Whole(Option<Bytes>),
-    Stream(Box<Relay>),
+    /// Taken only by the drop.
+    Stream(Option<Box<Relay>>),
 }
 
 impl ReplyBody {
@@ -29,6 +30,19 @@ impl ReplyBody {
     }
 }
 
+/// A caller that leaves cancels the upstream, unless its provider bills the whole answer anyway: then the rest is read for
+/// its usage, within a bound.
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        if let Inner::Stream(relay) = &mut self.0
+            && let Some(relay) = relay.take()
+            && let Some(at_most) = relay.drained_for()
+        {
+            tokio::spawn(relay.drain(at_most));
+        }
+    }
+}
+
 impl Body for ReplyBody {
     type Data = Bytes;
     type Error = Infallible;
@@ -36,7 +50,8 @@ impl Body for ReplyBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Stream(relay) => relay.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream(Some(relay)) => relay.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream(None) => Poll::Ready(None),
         }
     }
 
@@ -66,7 +81,7 @@ pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
         Reply::Stream(stream) => {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers::name_decision(response.headers_mut(), books.exchange(), Some(&endpoint));
-            *response.body_mut() = ReplyBody(Inner::Stream(Box::new(Relay::new(stream, books))));
+            *response.body_mut() = ReplyBody(Inner::Stream(Some(Box::new(Relay::new(stream, books)))));
         }
     }
     response

@@ -16,9 +16,10 @@ use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownS
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service as Listening;
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+use telemetry::audit::AdminEvent;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Callers, InFlight, Lifecycle, Listener, Service, notify, upkeep};
+use super::{Callers, Doors, InFlight, Lifecycle, Listener, Service, notify, upkeep};
 use crate::admin;
 use crate::gateway::{Gateway, Phase};
 
@@ -50,6 +51,9 @@ pub enum LifecycleError {
 /// How long pingora waits for runtimes after the drain; by then nothing is left.
 const RUNTIME_TIMEOUT_SECONDS: u64 = 1;
 
+/// Seconds by which pingora's grace period is longer than the drain bound.
+const GRACE_BEHIND_DRAIN: u64 = 10;
+
 /// Attempts, one a second, to reach a new process that has opened its end of the hand-over socket.
 const HAND_OVER_RETRIES: usize = 30;
 
@@ -57,19 +61,14 @@ impl Lifecycle for Pingora {
     type Error = LifecycleError;
 
     fn run(self, service: Service) -> Result<(), LifecycleError> {
-        let listeners = [Some(&service.doors.data), service.doors.admin.as_ref(), service.doors.health.as_ref()];
-        if !self.upgrade {
-            for listener in listeners.into_iter().flatten() {
-                claim(listener.address)?;
-            }
-        }
         let mut server = Server::new_with_opt_and_conf(
             Opt { upgrade: self.upgrade, ..Opt::default() },
             ServerConf {
                 threads: self.threads.max(1),
                 upgrade_sock: self.upgrade_socket.to_string_lossy().into_owned(),
                 upgrade_sock_connect_accept_max_retries: Some(HAND_OVER_RETRIES),
-                grace_period_seconds: Some(service.drain.as_secs()),
+                // Our own bound ends the drain; pingora's stands behind it and must not come first.
+                grace_period_seconds: Some(service.drain.as_secs() + GRACE_BEHIND_DRAIN),
                 graceful_shutdown_timeout_seconds: Some(RUNTIME_TIMEOUT_SECONDS),
                 ..ServerConf::default()
             },
@@ -103,9 +102,20 @@ impl Lifecycle for Pingora {
     }
 }
 
-/// Finds out early, and in our own words, that an address is taken; pingora would panic in a worker thread.
-fn claim(address: SocketAddr) -> Result<(), LifecycleError> {
-    std::net::TcpListener::bind(address).map(drop).map_err(|source| LifecycleError::Listen { address, source })
+impl Pingora {
+    /// Finds out early, and in our own words, that an address is taken; pingora would panic in a worker thread.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound. A process that takes sockets over binds none.
+    pub fn claim(&self, doors: &Doors) -> Result<(), LifecycleError> {
+        let listeners = [Some(&doors.data), doors.admin.as_ref(), doors.health.as_ref()];
+        for address in listeners.into_iter().flatten().map(|listener| listener.address).filter(|_| !self.upgrade) {
+            let claimed = std::net::TcpListener::bind(address);
+            drop(claimed.map_err(|source| LifecycleError::Listen { address, source })?);
+        }
+        Ok(())
+    }
 }
 
 /// One listener: pingora's accept loop in front of our own door.
@@ -242,8 +252,26 @@ impl Signals {
         tracing::info!(signal = name, "draining");
         self.gateway.enter(Phase::Draining);
         notify::stopping();
+        self.record(name).await;
         tokio::time::sleep(self.lead).await;
         ShutdownSignal::GracefulTerminate
+    }
+}
+
+impl Signals {
+    async fn record(&self, signal: &str) {
+        let snapshot = self.gateway.snapshot();
+        let event = AdminEvent {
+            at: SystemTime::now(),
+            action: "drain",
+            actor: "signal",
+            done: true,
+            configuration: Some(&snapshot.hash),
+            detail: signal,
+        };
+        if let Err(error) = self.gateway.audit.admin(&event).await {
+            tracing::error!(%error, "the drain could not be recorded");
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Rereads the configuration: whole or not at all, and the last good one is kept on disk.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use telemetry::audit::AdminEvent;
 
 use super::{DoorError, Doors};
-use crate::configuration::{self, Compiled, Mistakes, Sources};
+use crate::configuration::{self, Compiled, ListenConfig, Mistakes, Sources};
 use crate::gateway::Gateway;
 use crate::load;
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -18,8 +19,17 @@ use crate::snapshot::{Snapshot, SnapshotError};
 pub struct Reloader {
     path: PathBuf,
     doors: Doors,
+    begun: Begun,
     seen: Mutex<Seen>,
     last: Mutex<LastReload>,
+}
+
+/// What the process began with and cannot change while it runs.
+struct Begun {
+    listen: ListenConfig,
+    admin: Option<SocketAddr>,
+    health: Option<SocketAddr>,
+    state_folder: PathBuf,
 }
 
 /// What the files looked like.
@@ -65,7 +75,13 @@ impl Reloader {
         let taken = fingerprint(&path, compiled.material.iter());
         let last =
             LastReload { at: SystemTime::now(), from_last_good: from_last_good.is_some(), refused: from_last_good };
-        Self { path, doors, seen: Mutex::new(Seen { taken, pending: None }), last: Mutex::new(last) }
+        let begun = Begun {
+            listen: compiled.listen.clone(),
+            admin: compiled.admin,
+            health: compiled.health,
+            state_folder: compiled.state_folder.clone(),
+        };
+        Self { path, doors, begun, seen: Mutex::new(Seen { taken, pending: None }), last: Mutex::new(last) }
     }
 
     /// How the latest attempt went.
@@ -132,15 +148,44 @@ impl Reloader {
         outcome.map(drop)
     }
 
+    /// A listener that is open keeps its address and its limits; the operator must not think otherwise.
+    fn warn_of_what_needs_a_restart(&self, compiled: &Compiled) {
+        let begun = &self.begun;
+        let same = fixed(&begun.listen) == fixed(&compiled.listen)
+            && begun.listen.tls.is_some() == compiled.listen.tls.is_some()
+            && (begun.admin, begun.health) == (compiled.admin, compiled.health)
+            && begun.state_folder == compiled.state_folder;
+        if !same {
+            tracing::warn!(
+                "`[listen]` address, time limits or connections, `[admin]`, `[health]` or `[state]` changed; \
+                 that takes effect at a restart or with `serve --upgrade`, the rest of the configuration now"
+            );
+        }
+    }
+
     fn take(&self, gateway: &Arc<Gateway>) -> Result<Compiled, ReloadError> {
         let sources = Sources::read(&self.path)?;
         let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()))?;
         let before = gateway.snapshot();
         let next = Snapshot::build(&compiled, Some(&before), &gateway.metrics)?;
         self.doors.renew(&compiled)?;
+        self.warn_of_what_needs_a_restart(&compiled);
         gateway.put_in_force(next);
         persist(&compiled, &sources);
         Ok(compiled)
+    }
+}
+
+/// What of the listener's section can change while it is open: the rest is told apart by leaving this out.
+fn fixed(listen: &ListenConfig) -> ListenConfig {
+    ListenConfig {
+        tls: None,
+        body_timeout: Duration::ZERO,
+        stream_comment: Duration::ZERO,
+        max_body_bytes: 0,
+        max_buffered_bytes: 0,
+        max_in_flight: 0,
+        ..listen.clone()
     }
 }
 
