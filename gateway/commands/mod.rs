@@ -13,7 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// The private-endpoint AI gateway.
+/// One OpenAI-compatible front for local inference servers and Azure-style endpoints: failover between them, and an
+/// audit log that says where each request went.
 #[derive(Parser)]
 #[command(name = "causeway", version, about, max_term_width = 100)]
 pub(crate) struct Cli {

@@ -1,10 +1,13 @@
 //! `causeway schema`: the configuration, for editors and for the book.
 
-#![expect(clippy::print_stdout, reason = "a command's answer goes to the terminal")]
+#![expect(clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use server::configuration;
+
+use super::UNKNOWN;
 
 /// In which form.
 #[derive(clap::Args)]
@@ -15,10 +18,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    if arguments.markdown {
-        print!("{}", configuration::reference());
-    } else {
-        println!("{:#}", configuration::schema());
+    let text = if arguments.markdown { configuration::reference() } else { format!("{:#}\n", configuration::schema()) };
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the schema could not be written: {error}");
+            ExitCode::from(UNKNOWN)
+        }
     }
-    ExitCode::SUCCESS
 }

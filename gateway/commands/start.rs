@@ -29,6 +29,16 @@ pub(super) enum StartError {
     /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] server::run::LifecycleError),
+    /// A port of the demonstration cannot be had.
+    #[error("{address} cannot be listened on: {source}; choose another port with {flag}, or 0 for any free one")]
+    DemoPort {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The option that chooses it.
+        flag: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// Neither a configuration nor anything on this machine.
     #[error(
         "nothing to serve: no local server answers and no cloud is approved; write a configuration and name it with --config, or try `causeway demo`"

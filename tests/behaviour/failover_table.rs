@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use crate::testkit::{
-    Act, Authority, Config, DONE, Endpoint, Gate, Gateway, Hanging, Refusing, Step, Upstream, chat, chat_stream, event,
+    Act, Authority, Config, DONE, Dns, Endpoint, Gate, Gateway, Hanging, Refusing, Request, Step, Upstream, chat,
+    chat_stream, event,
 };
 
 /// What is wrong with the first endpoint that can be reached.
@@ -18,6 +19,14 @@ enum Trouble {
     Hangs,
     /// Nobody vouches for its certificate.
     Untrusted,
+    /// Its name leads to an address outside its ranges.
+    OutsideItsRanges,
+    /// It has as many calls as it may.
+    Full,
+    /// It takes every connection and closes it before anything can be said.
+    Slams,
+    /// It answers like this under time limits of its own.
+    Slow(Act, &'static str),
 }
 
 /// What follows.
@@ -51,6 +60,14 @@ fn rows_of_any_call() -> Vec<Row> {
         row("connection refused", Trouble::Refuses, Then::Next),
         row("no connection in time", Trouble::Hangs, Then::Next),
         row("certificate not trusted", Trouble::Untrusted, Then::Next),
+        row("no address within its ranges", Trouble::OutsideItsRanges, Then::Next),
+        row("at its in-flight bound", Trouble::Full, Then::Next),
+        row("connections closed at once", Trouble::Slams, Then::Next),
+        row(
+            "whole call out of time",
+            Trouble::Slow(Act::error(500).after(&Gate::closed()), "total_ms = 600"),
+            Then::Ends(504),
+        ),
         row("no first byte in time", Trouble::Answers(Act::error(500).after(&Gate::closed())), Then::Next),
         row("closed before the head", Trouble::Answers(Act::raw([Step::Close])), Then::Next),
         row("reset before the head", Trouble::Answers(Act::raw([Step::Reset])), Then::Next),
@@ -74,18 +91,26 @@ fn rows_of_any_call() -> Vec<Row> {
 
 /// What can happen to a whole answer only.
 fn rows_of_a_whole_call() -> Vec<Row> {
-    let short =
+    let mut cut =
         Act::bytes(200, "{\"choices\":").header("content-length", "1000").header("content-type", "application/json");
-    let mut cut = short;
+    let mut stalled = cut.clone();
     cut.steps.push(Step::Close);
-    vec![row("half a body", Trouble::Answers(cut), Then::Next)]
+    stalled.steps.push(Step::Wait(Gate::closed()));
+    vec![
+        row("half a body", Trouble::Answers(cut), Then::Next),
+        row("half a body and silence", Trouble::Slow(stalled.clone(), "idle_ms = 300"), Then::Next),
+        row("half a body out of time", Trouble::Slow(stalled, "total_ms = 600"), Then::Ends(504)),
+    ]
 }
 
 /// What can happen to a stream only.
 fn rows_of_a_stream() -> Vec<Row> {
     let first = |error: Value| Trouble::Answers(Act::stream([event(&json!({ "error": error })), DONE.to_owned()]));
+    let silent = Act::steps([Step::Wait(Gate::closed())]);
     vec![
         row("no first event", Trouble::Answers(Act::steps([Step::Close])), Then::Next),
+        row("a head and silence", Trouble::Slow(silent.clone(), "idle_ms = 300"), Then::Next),
+        row("a head and then out of time", Trouble::Slow(silent, "total_ms = 600"), Then::Ends(504)),
         row("first event a server error", first(json!({"type": "server_error", "code": 500})), Then::Next),
         row("first event a rate limit", first(json!({"code": "rate_limit_exceeded"})), Then::Next),
         row(
@@ -96,40 +121,91 @@ fn rows_of_a_stream() -> Vec<Row> {
     ]
 }
 
-/// Runs each row: one model a row, its troubled endpoint in front of one that works. In a `later` attempt there is one
-/// more before them, which refuses connections.
-async fn run(rows: Vec<Row>, later: bool, body: fn(&str) -> Value) {
-    let (refusing, hanging, good) = (Refusing::new(), Hanging::new().await, Upstream::start("good").await);
-    let mut config = Config::new();
-    let mut upstreams = Vec::new();
-    for (number, Row { trouble, .. }) in rows.iter().enumerate() {
-        let endpoint = match trouble {
-            Trouble::Refuses => Endpoint::at(refusing.address),
-            Trouble::Hangs => Endpoint::at(hanging.address),
+/// The troubled endpoints, for as long as they are needed.
+struct Troubled {
+    refusing: Refusing,
+    hanging: Hanging,
+    upstreams: Vec<Upstream>,
+    /// Rows whose endpoint is to be full, each with its place in `upstreams`.
+    full: Vec<(usize, usize)>,
+    slamming: tokio::task::JoinSet<()>,
+}
+
+impl Troubled {
+    async fn new() -> Self {
+        let (refusing, hanging) = (Refusing::new(), Hanging::new().await);
+        Self { refusing, hanging, upstreams: Vec::new(), full: Vec::new(), slamming: tokio::task::JoinSet::new() }
+    }
+
+    async fn upstream(&mut self, act: &Act) -> Endpoint {
+        let upstream = Upstream::start("bad").await;
+        upstream.script([act.clone()]);
+        let endpoint = Endpoint::of(&upstream);
+        self.upstreams.push(upstream);
+        endpoint
+    }
+
+    async fn slams(&mut self) -> Endpoint {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("port 0 is always free");
+        let address = listener.local_addr().expect("a listener has an address");
+        self.slamming.spawn(async move { while listener.accept().await.is_ok() {} });
+        Endpoint::at(address)
+    }
+
+    async fn endpoint(&mut self, number: usize, trouble: &Trouble) -> Endpoint {
+        const LIMITS: &str = "timeouts = { connect_ms = 300, first_byte_ms = 1000 }";
+        match trouble {
+            Trouble::Refuses => Endpoint::at(self.refusing.address).with(LIMITS),
+            Trouble::Hangs => Endpoint::at(self.hanging.address).with(LIMITS),
             Trouble::Untrusted => {
                 let upstream = Upstream::secure("untrusted", &Authority::new()).await;
                 let endpoint = Endpoint::of(&upstream);
-                upstreams.push(upstream);
-                endpoint
+                self.upstreams.push(upstream);
+                endpoint.with(LIMITS)
             }
-            Trouble::Answers(act) => {
-                let upstream = Upstream::start("bad").await;
-                upstream.script([act.clone()]);
-                let endpoint = Endpoint::of(&upstream);
-                upstreams.push(upstream);
-                endpoint
+            Trouble::OutsideItsRanges => Endpoint::outside_its_ranges(),
+            Trouble::Full => {
+                self.full.push((number, self.upstreams.len()));
+                let held = Act::error(500).after(&Gate::closed());
+                self.upstream(&held).await.with("capacity = { in_flight = 1 }")
             }
-        };
-        let limits = "timeouts = { connect_ms = 300, first_byte_ms = 1000 }";
-        config = config
-            .endpoint(&format!("down-{number}"), Endpoint::at(refusing.address))
-            .endpoint(&format!("bad-{number}"), endpoint.with(limits))
-            .endpoint(&format!("good-{number}"), Endpoint::of(&good));
+            Trouble::Slams => self.slams().await,
+            Trouble::Answers(act) => self.upstream(act).await.with(LIMITS),
+            Trouble::Slow(act, limit) => self.upstream(act).await.with(&format!("timeouts = {{ {limit} }}")),
+        }
+    }
+
+    /// Gives every endpoint that is to be full the one call that it may have.
+    async fn fill(&self, gateway: &Gateway) -> tokio::task::JoinSet<()> {
+        let mut calls = tokio::task::JoinSet::new();
+        for (number, upstream) in &self.full {
+            let (client, body) = (gateway.client(), chat(&format!("busy-{number}")));
+            calls.spawn(async move { drop(client.try_send(Request::post("/v1/chat/completions", &body)).await) });
+            self.upstreams[*upstream].request(0).await;
+        }
+        calls
+    }
+}
+
+/// Runs each row: one model a row, its troubled endpoint in front of one that works. In a `later` attempt there is one
+/// more before them, which refuses connections.
+async fn run(rows: Vec<Row>, later: bool, body: fn(&str) -> Value) {
+    let (good, dns) = (Upstream::start("good").await, Dns::start().await);
+    let mut config = Config::new().resolving(&dns);
+    let mut troubled = Troubled::new().await;
+    for (number, Row { trouble, .. }) in rows.iter().enumerate() {
+        let endpoint = troubled.endpoint(number, trouble).await;
         let (down, bad, working) = (format!("down-{number}/m"), format!("bad-{number}/m"), format!("good-{number}/m"));
         let targets: Vec<&str> = if later { vec![&down, &bad, &working] } else { vec![&bad, &working] };
-        config = config.model(&format!("model-{number}"), &targets);
+        config = config
+            .endpoint(&format!("down-{number}"), Endpoint::at(troubled.refusing.address))
+            .endpoint(&format!("bad-{number}"), endpoint)
+            .endpoint(&format!("good-{number}"), Endpoint::of(&good))
+            .model(&format!("model-{number}"), &targets)
+            .model(&format!("busy-{number}"), &[&bad]);
     }
     let gateway = Gateway::start(&config).await;
+    let _held = troubled.fill(&gateway).await;
 
     for (number, Row { what, then, .. }) in rows.iter().enumerate() {
         let answer = gateway.chat(&body(&format!("model-{number}"))).await;

@@ -98,3 +98,28 @@ async fn an_endpoint_whose_probe_fails_is_left_out_before_a_caller_meets_it() {
     assert_eq!(tried(&gateway).await, ["second/m"]);
     assert!(first.requests().is_empty());
 }
+
+#[tokio::test]
+async fn never_more_than_half_of_a_models_endpoints_are_left_out() {
+    let (first, second, third) =
+        (Upstream::start("first").await, Upstream::start("second").await, Upstream::start("third").await);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first))
+        .endpoint("second", Endpoint::of(&second))
+        .endpoint("third", Endpoint::of(&third))
+        .model("assistant", &["first/m", "second/m", "third/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    first.script((0..5).map(|_| Act::error(503)));
+    for _ in 0..5 {
+        assert_eq!(tried(&gateway).await, ["first/m", "second/m"]);
+    }
+    assert_eq!(tried(&gateway).await, ["second/m"], "one of three is out");
+    second.script((0..5).map(|_| Act::error(503)));
+    for _ in 0..5 {
+        assert_eq!(tried(&gateway).await, ["second/m", "third/m"]);
+    }
+
+    // Two of three would be more than half, so the one that was left out for longest is asked again, before its time.
+    assert_eq!(tried(&gateway).await, ["first/m"]);
+}

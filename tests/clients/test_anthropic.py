@@ -17,7 +17,7 @@ def claude(request):
 
 
 def test_a_message_is_answered(claude):
-    answer = claude.messages.create(model=settings.CHAT_MODEL, messages=QUESTION, max_tokens=8)
+    answer = claude.messages.create(model=settings.CHAT_MODEL, messages=QUESTION, max_tokens=8, extra_body=CALM)
 
     assert answer.content[0].text
     assert answer.usage.output_tokens == 8
@@ -25,7 +25,7 @@ def test_a_message_is_answered(claude):
 
 
 def test_a_message_streams_event_by_event(claude):
-    with claude.messages.stream(model=settings.CHAT_MODEL, messages=QUESTION, max_tokens=8) as stream:
+    with claude.messages.stream(model=settings.CHAT_MODEL, messages=QUESTION, max_tokens=8, extra_body=CALM) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
 

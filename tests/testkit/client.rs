@@ -171,7 +171,7 @@ impl Drop for Connection {
 fn build(request: Request, uri: impl Fn(&str) -> String) -> http::Request<Full<Bytes>> {
     let mut built = http::Request::builder().method(request.method).uri(uri(&request.path));
     if request.path.starts_with('/') {
-        built = built.header("host", "gateway.test");
+        built = built.header("host", "127.0.0.1");
     }
     for (name, value) in request.headers {
         built = built.header(name, value);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::certificates::Issued;
-use super::{KEY, Upstream};
+use super::{Dns, KEY, Upstream};
 
 /// The text of `causeway.toml`, and the files beside it. Ports are filled in when the gateway starts.
 #[derive(Clone, Default)]
@@ -20,19 +20,32 @@ pub(crate) struct Config {
 pub(crate) struct Endpoint {
     provider: &'static str,
     url: String,
+    within: &'static str,
     lines: String,
 }
+
+/// The ranges of an endpoint on this machine.
+const LOOPBACK: &str = "127.0.0.0/8";
 
 impl Endpoint {
     /// A local endpoint of OpenAI's dialect at this upstream.
     pub(crate) fn of(upstream: &Upstream) -> Self {
         let scheme = if upstream.secure { "https" } else { "http" };
-        Self { provider: "openai", url: format!("{scheme}://{}/v1", upstream.address), lines: String::new() }
+        Self::with_url(format!("{scheme}://{}/v1", upstream.address))
     }
 
     /// The same at an address where nobody needs to listen.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { provider: "openai", url: format!("http://{address}/v1"), lines: String::new() }
+        Self::with_url(format!("http://{address}/v1"))
+    }
+
+    /// An endpoint whose name leads to an address outside its ranges; it needs [`Config::resolving`].
+    pub(crate) fn outside_its_ranges() -> Self {
+        Self { within: "10.0.0.0/8", ..Self::with_url("http://astray.test:9/v1".to_owned()) }
+    }
+
+    fn with_url(url: String) -> Self {
+        Self { provider: "openai", url, within: LOOPBACK, lines: String::new() }
     }
 
     /// Another dialect; Azure's and Anthropic's URLs have no path.
@@ -62,11 +75,11 @@ impl Config {
 
     /// Adds an endpoint on the site `lab`, with the upstream's credential.
     pub(crate) fn endpoint(mut self, name: &str, endpoint: Endpoint) -> Self {
-        let Endpoint { provider, url, lines } = endpoint;
+        let Endpoint { provider, url, within, lines } = endpoint;
         write!(
             self.sections,
             "[endpoint.{name}]\nprovider = \"{provider}\"\nurl = \"{url}\"\n\
-             reach = {{ local = {{ within = [\"127.0.0.0/8\"] }} }}\nplace = {{ site = \"lab\" }}\n\
+             reach = {{ local = {{ within = [\"{within}\"] }} }}\nplace = {{ site = \"lab\" }}\n\
              auth = {{ key = {{ file = \"upstream.key\" }} }}\n{lines}\n"
         )
         .expect("writing to a string does not fail");
@@ -110,6 +123,11 @@ impl Config {
             None => config.listen(&format!("tls = {{ {tls} }}")),
             Some(list) => config.file("revoked.pem", list).listen(&format!("tls = {{ {tls}, crl = \"revoked.pem\" }}")),
         }
+    }
+
+    /// Resolves every name by this server.
+    pub(crate) fn resolving(self, dns: &Dns) -> Self {
+        self.section(&format!("[resolver.tests]\nzones = [\".\"]\nservers = [\"{}\"]\n", dns.address))
     }
 
     /// Adds whole sections.

@@ -7,7 +7,9 @@ mod audit;
 mod bodies;
 mod certificates;
 mod client;
+mod command;
 mod config;
+mod dns;
 mod gateway;
 mod script;
 mod socket;
@@ -20,7 +22,9 @@ pub(crate) use audit::Audit;
 pub(crate) use bodies::*;
 pub(crate) use certificates::{Authority, Issued, client_trusting, make_example_certificates};
 pub(crate) use client::{Answer, Client, Request};
-pub(crate) use config::{Config, Endpoint};
+pub(crate) use command::{Running, causeway, run, run_with_input};
+pub(crate) use config::{Config, Endpoint, digest_of};
+pub(crate) use dns::Dns;
 pub(crate) use gateway::Gateway;
 pub(crate) use script::{Act, Gate, Step};
 pub(crate) use socket::{Hanging, Refusing};
@@ -59,4 +63,17 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 /// Whether the long suites run whole (`tests/run --full`).
 pub(crate) fn full() -> bool {
     std::env::var_os("CAUSEWAY_FULL").is_some_and(|value| value != "0")
+}
+
+/// Says that a test could not be made here, where a person sees it: `tests/run` repeats it in its last lines.
+#[expect(clippy::print_stderr, reason = "a promise that was not tested is said aloud")]
+pub(crate) fn not_tested(what: &str) {
+    eprintln!("!! NOT TESTED: {what}");
+    if let Some(list) = std::env::var_os("CAUSEWAY_NOT_TESTED") {
+        use std::io::Write as _;
+
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(list);
+        let said = file.and_then(|mut file| writeln!(file, "{what}"));
+        said.expect("the list of what was not tested can be written");
+    }
 }

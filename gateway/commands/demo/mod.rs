@@ -2,9 +2,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
+mod answers;
 mod standin;
 
-use std::net::SocketAddr;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -50,17 +54,16 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 
 async fn demonstrate(arguments: &Arguments) -> Result<(), StartError> {
     let _ = telemetry::log::init(telemetry::log::Format::Line, "warn");
+    let data = SocketAddr::from(([127, 0, 0, 1], arguments.port));
+    let admin = SocketAddr::from(([127, 0, 0, 1], arguments.admin_port));
+    claim(data, admin)?;
     let folder = TemporaryFolder::new()?;
     let (key, digest) = ingress::auth::new_key(&rand::random());
     let upstream_key = ingress::auth::new_key(&rand::random()).0;
     let upstreams = Upstreams::start(arguments.fail_local, &upstream_key).await?;
-    std::fs::write(folder.0.join("cloud.key"), &upstream_key)?;
-    let text = upstreams.configuration(&folder.0, &digest);
-    let path = folder.0.join("demo.toml");
-    std::fs::write(&path, &text)?;
+    folder.write("cloud.key", &upstream_key)?;
+    let path = folder.write("demo.toml", &upstreams.configuration(&folder.0, &digest))?;
     let gateway = start::gateway(&path).await?;
-    let data = SocketAddr::from(([127, 0, 0, 1], arguments.port));
-    let admin = SocketAddr::from(([127, 0, 0, 1], arguments.admin_port));
     let handle = Plain::start(std::sync::Arc::clone(&gateway), data, admin).await?;
     introduce(&handle, &key, &path, arguments.fail_local);
     told_to_end().await;
@@ -69,6 +72,17 @@ async fn demonstrate(arguments: &Arguments) -> Result<(), StartError> {
     if let Err(error) = gateway.audit.seal("demo ended", std::time::SystemTime::now()).await {
         eprintln!("{error}");
     }
+    Ok(())
+}
+
+/// Sees that both ports can be had before anything is made, so that a person is told which one is taken.
+fn claim(data: SocketAddr, admin: SocketAddr) -> Result<(), StartError> {
+    let bind =
+        |address, flag| TcpListener::bind(address).map_err(|source| StartError::DemoPort { address, flag, source });
+    let callers = bind(data, "--port")?;
+    // While the first is held: the same port twice is a mistake as well.
+    let operators = bind(admin, "--admin-port")?;
+    drop((callers, operators));
     Ok(())
 }
 
@@ -87,6 +101,9 @@ async fn told_to_end() {
     }
 }
 
+/// Tokens a minute of the first cloud: enough for three short questions, so that a 429 can be seen without waiting.
+const SMALL_QUOTA: u64 = 150;
+
 /// The three places that can answer.
 struct Upstreams {
     gpu: SocketAddr,
@@ -100,6 +117,7 @@ impl Upstreams {
         gpu.failing.store(fail_local, Ordering::Relaxed);
         let mut sweden = StandIn::new("aoai-sweden", "/openai/v1", 350, 12);
         sweden.key = Some(key.to_owned());
+        sweden.quota = SMALL_QUOTA;
         let mut france = StandIn::new("aoai-france", "/openai/v1", 450, 14);
         france.key = Some(key.to_owned());
         Ok(Self { gpu: gpu.start().await?, sweden: sweden.start().await?, france: france.start().await? })
@@ -119,10 +137,9 @@ impl Upstreams {
 
 fn introduce(handle: &PlainHandle, key: &str, configuration: &Path, fail_local: bool) {
     let url = format!("http://{}", handle.data);
-    println!("Causeway is running with a stand-in GPU server and two stand-in clouds, all in this process.");
-    if fail_local {
-        println!("The stand-in GPU server fails every request; watch `x-causeway-endpoint` name a cloud.");
-    }
+    let admin = handle.admin;
+    println!("Causeway is running with a stand-in GPU server and two stand-in clouds, all in this process. They");
+    println!("serve chat, completions, responses and embeddings, whole or streaming; no model runs.");
     println!();
     println!("  curl -i {url}/v1/chat/completions -H 'authorization: Bearer {key}' \\");
     println!("       -H 'content-type: application/json' \\");
@@ -130,23 +147,45 @@ fn introduce(handle: &PlainHandle, key: &str, configuration: &Path, fail_local: 
     println!();
     println!("  python3 -c 'import openai; c = openai.OpenAI(base_url=\"{url}/v1\", api_key=\"{key}\")");
     println!(
-        "  print(c.chat.completions.create(model=\"chat\", messages=[{{\"role\":\"user\",\"content\":\"Hello\"}}]).choices[0].message.content)'"
+        "print(c.chat.completions.create(model=\"chat\", messages=[{{\"role\":\"user\",\"content\":\"Hello\"}}]).choices[0].message.content)'"
     );
     println!();
-    println!("  admin          http://{}/api/status   (also /metrics, /readyz)", handle.admin);
+    println!("  admin          http://{admin}/api/status   (also /metrics, /readyz)");
     println!("  configuration  {}", configuration.display());
+    println!();
+    if fail_local {
+        println!("The stand-in GPU server answers 503 to every request: watch `x-causeway-endpoint` name a cloud.");
+        println!(
+            "aoai-sweden has {SMALL_QUOTA} tokens a minute, three short questions. The next one it answers 429, and"
+        );
+        println!("aoai-france answers instead; `causeway_attempts_total` in /metrics counts it as `status_429`.");
+    } else {
+        println!(
+            "With --fail-local the stand-in GPU server fails, and the clouds answer instead: aoai-sweden until its"
+        );
+        println!("{SMALL_QUOTA} tokens a minute are used up and it answers 429, then aoai-france.");
+    }
     println!();
     println!("Ctrl-C ends it and removes its folder.");
 }
 
-/// A folder that goes when the demonstration does.
+/// A folder that nobody else can read, and that goes when the demonstration does.
 struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
     fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("causeway-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
+        let name = format!("causeway-demo-{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let path = std::env::temp_dir().join(name);
+        // One that is already there is somebody else's, and an error.
+        DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
+    }
+
+    fn write(&self, name: &str, content: &str) -> std::io::Result<PathBuf> {
+        let path = self.0.join(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(content.as_bytes())?;
+        Ok(path)
     }
 }
 

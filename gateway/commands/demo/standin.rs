@@ -22,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::time::Sleep;
 
+use super::answers::{self, Answer, Api};
+
 /// What a stand-in pretends to be.
 pub(super) struct StandIn {
     /// Its name, which its answers repeat.
@@ -46,6 +48,8 @@ struct Spent {
     since: Instant,
     tokens: u64,
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl StandIn {
     /// A stand-in of this name below this path, healthy and with a wide quota.
@@ -91,14 +95,13 @@ impl StandIn {
         if let Some(refused) = self.refuse_credential(request.headers()) {
             return refused;
         }
-        let path = request.uri().path().to_owned();
-        let Some(api) = path.strip_prefix(self.base) else {
-            return error(StatusCode::NOT_FOUND, "no such path", "invalid_request_error", None);
+        let Some(api) = request.uri().path().strip_prefix(self.base).and_then(Api::at) else {
+            let served = "the stand-in serves chat, completions, responses and embeddings";
+            return error(StatusCode::NOT_FOUND, served, "invalid_request_error", None);
         };
         if request.method() != Method::POST {
             return error(StatusCode::METHOD_NOT_ALLOWED, "POST only", "invalid_request_error", None);
         }
-        let api = api.to_owned();
         let Ok(body) = request.into_body().collect().await else {
             return error(StatusCode::BAD_REQUEST, "the body broke off", "invalid_request_error", None);
         };
@@ -107,14 +110,11 @@ impl StandIn {
             return error(StatusCode::BAD_REQUEST, "the body is not JSON", "invalid_request_error", None);
         };
         let prompt = (body.len() as u64 / 4).max(1);
-        if let Some(refused) = self.charge(prompt + WORDS.len() as u64).await {
+        let answer = answers::answer(api, self.name, &call, prompt);
+        if let Some(refused) = self.charge(prompt + answer.tokens).await {
             return refused;
         }
-        match api.as_str() {
-            "/chat/completions" => self.chat(&call, prompt).await,
-            "/embeddings" => self.embed(&call, prompt).await,
-            _ => error(StatusCode::NOT_FOUND, "the stand-in serves chat and embeddings", "invalid_request_error", None),
-        }
+        self.speak(answer).await
     }
 
     fn refuse_credential(&self, headers: &HeaderMap) -> Option<Response<Reply>> {
@@ -138,93 +138,29 @@ impl StandIn {
         None
     }
 
-    async fn chat(&self, call: &Value, prompt: u64) -> Response<Reply> {
-        let model = call["model"].as_str().unwrap_or_default().to_owned();
-        let words: Vec<String> = WORDS.iter().map(|word| word.replace("NAME", self.name)).collect();
-        let usage = json!({ "prompt_tokens": prompt, "completion_tokens": words.len(), "total_tokens": prompt + words.len() as u64 });
+    /// Gives the answer at the pace of a model: a wait before the first token, and one for each after it.
+    async fn speak(&self, answer: Answer) -> Response<Reply> {
         tokio::time::sleep(self.first_token).await;
-        if call["stream"] == json!(true) {
-            return self.stream(&model, &words, &usage, call["stream_options"]["include_usage"] == json!(true));
+        if let Some(mut events) = answer.events {
+            events.reverse();
+            let mut response = Response::new(Reply::Events { left: events, pause: None, every: self.per_token });
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            return response;
         }
-        tokio::time::sleep(self.per_token * words.len() as u32).await;
-        let reply = json!({
-            "id": "chatcmpl-standin", "object": "chat.completion", "created": 1_700_000_000, "model": model,
-            "choices": [{ "index": 0, "finish_reason": "stop",
-                          "message": { "role": "assistant", "content": words.concat() } }],
-            "usage": usage,
-        });
-        whole(StatusCode::OK, &reply)
-    }
-
-    fn stream(&self, model: &str, words: &[String], usage: &Value, with_usage: bool) -> Response<Reply> {
-        let chunk = |delta: Value, finish: Value| {
-            json!({ "id": "chatcmpl-standin", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model,
-                    "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] })
-        };
-        let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null)];
-        events.extend(words.iter().map(|word| chunk(json!({ "content": word }), Value::Null)));
-        events.push(chunk(json!({}), json!("stop")));
-        if with_usage {
-            let mut last = chunk(json!({}), Value::Null);
-            last["choices"] = json!([]);
-            last["usage"] = usage.clone();
-            events.push(last);
-        }
-        let mut frames: Vec<Bytes> = events.iter().map(|event| Bytes::from(format!("data: {event}\n\n"))).collect();
-        frames.push(Bytes::from_static(b"data: [DONE]\n\n"));
-        frames.reverse();
-        let mut response = Response::new(Reply::Events { left: frames, pause: None, every: self.per_token });
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        response
-    }
-
-    async fn embed(&self, call: &Value, prompt: u64) -> Response<Reply> {
-        tokio::time::sleep(self.first_token / 4).await;
-        let inputs = call["input"].as_array().map_or(1, Vec::len);
-        let data: Vec<Value> = (0..inputs)
-            .map(|index| json!({ "object": "embedding", "index": index, "embedding": [0.1, 0.2, 0.3] }))
-            .collect();
-        whole(
-            StatusCode::OK,
-            &json!({ "object": "list", "data": data, "model": call["model"],
-                     "usage": { "prompt_tokens": prompt, "total_tokens": prompt } }),
-        )
+        tokio::time::sleep(self.per_token * u32::try_from(answer.tokens).unwrap_or(0)).await;
+        whole(StatusCode::OK, &answer.whole)
     }
 }
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-const WORDS: &[&str] = &[
-    "This",
-    " answer",
-    " comes",
-    " from",
-    " the",
-    " stand-in",
-    " `NAME`",
-    ";",
-    " no",
-    " model",
-    " ran",
-    ",",
-    " and",
-    " the",
-    " record",
-    " of",
-    " this",
-    " decision",
-    " says",
-    " why",
-    " it",
-    " was",
-    " chosen",
-    ".",
-];
 
 /// A whole body, or events with a pause between.
 enum Reply {
     Whole(Option<Bytes>),
-    Events { left: Vec<Bytes>, pause: Option<Pin<Box<Sleep>>>, every: Duration },
+    /// The last one first.
+    Events {
+        left: Vec<Bytes>,
+        pause: Option<Pin<Box<Sleep>>>,
+        every: Duration,
+    },
 }
 
 impl Body for Reply {
@@ -235,10 +171,10 @@ impl Body for Reply {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Events { left, pause, every } => {
-                if let Some(sleep) = pause {
-                    if sleep.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
+                if let Some(sleep) = pause
+                    && sleep.as_mut().poll(cx).is_pending()
+                {
+                    return Poll::Pending;
                 }
                 *pause = Some(Box::pin(tokio::time::sleep(*every)));
                 Poll::Ready(left.pop().map(|bytes| Ok(Frame::data(bytes))))

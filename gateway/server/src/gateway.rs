@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
 use telemetry::audit::AuditLog;
 use telemetry::metrics::Metrics;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
@@ -127,5 +128,81 @@ impl OncePerSecond {
     pub(crate) fn is_due(&self, at: SystemTime) -> bool {
         let second = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.0.swap(second, Ordering::Relaxed) != second
+    }
+}
+
+/// Refusals of one app that are written to the audit log in one second; the rest are counted.
+///
+/// An app that asks in vain as fast as it can must not fill the disk, because a full disk refuses everybody.
+const REFUSALS_PER_SECOND: u64 = 50;
+
+/// Lets so many events a second through, and counts the others.
+#[derive(Debug, Default)]
+pub(crate) struct PerSecond(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    second: u64,
+    taken: u64,
+    unwritten: u64,
+}
+
+/// Whether an event goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It does.
+    Yes,
+    /// It does, and it is the first after some that did not.
+    YesAfter {
+        /// How many did not.
+        unwritten: u64,
+    },
+    /// It is counted.
+    No,
+}
+
+impl PerSecond {
+    pub(crate) fn take(&self, at: SystemTime) -> Taken {
+        let second = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut window = self.0.lock();
+        if window.second != second {
+            (window.second, window.taken) = (second, 0);
+        }
+        if window.taken >= REFUSALS_PER_SECOND {
+            window.unwritten += 1;
+            return Taken::No;
+        }
+        window.taken += 1;
+        match std::mem::take(&mut window.unwritten) {
+            0 => Taken::Yes,
+            unwritten => Taken::YesAfter { unwritten },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn refusals_beyond_the_bound_are_counted_and_told_with_the_next_that_is_written() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+        let refusals = PerSecond::default();
+
+        let written = (0..REFUSALS_PER_SECOND + 3).filter(|_| refusals.take(at) == Taken::Yes).count() as u64;
+
+        assert_eq!(written, REFUSALS_PER_SECOND);
+        assert_eq!(refusals.take(at + Duration::from_secs(1)), Taken::YesAfter { unwritten: 3 });
+        assert_eq!(refusals.take(at + Duration::from_secs(1)), Taken::Yes);
+    }
+
+    #[test]
+    fn one_refused_credential_a_second_is_said() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+        let sample = OncePerSecond::default();
+
+        assert_eq!([at, at, at + Duration::from_secs(1)].map(|at| sample.is_due(at)), [true, false, true]);
     }
 }

@@ -21,6 +21,8 @@ use routing::{Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use wire::{Api, Dialect, Outcome};
 
+use crate::gateway::PerSecond;
+
 mod build;
 mod upstream;
 
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub fleet: Fleet,
     /// The callers' limits on bodies.
     pub body_limits: BodyLimits,
+    /// How long a request's body may take in all.
+    pub(crate) body_timeout: Duration,
     /// What is declared and not enforced yet.
     pub notes: Vec<String>,
     pub(crate) policy_header: HeaderValue,
@@ -75,6 +79,8 @@ pub struct App {
     pub team: Arc<str>,
     /// Its tokens; kept over a reload.
     pub book: Arc<Book>,
+    /// How many of its refusals are written; kept over a reload.
+    pub(crate) refusals: Arc<PerSecond>,
     pub(crate) metrics: AppMetrics,
 }
 

@@ -15,20 +15,36 @@ static KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("api-key"), Heade
 
 /// The credential that `headers` carry, however many times they carry it.
 pub(super) fn find(headers: &HeaderMap) -> Result<&[u8], AuthError> {
-    let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| bearer(value.as_bytes()));
-    let keys =
-        KEY_HEADERS.iter().flat_map(|name| headers.get_all(name)).map(|value| Some(value.as_bytes().trim_ascii()));
-    let mut found: Option<&[u8]> = None;
-    let mut conflicting = false;
-    for credential in bearers.chain(keys) {
-        let credential = credential.filter(|credential| is_well_formed(credential)).ok_or(AuthError::Malformed)?;
-        conflicting |= found.is_some_and(|other| other != credential);
-        found = Some(credential);
+    let mut found = Found { credential: None, conflicting: false };
+    for value in headers.get_all(AUTHORIZATION) {
+        found.add(bearer(value.as_bytes()).ok_or(AuthError::Malformed)?)?;
     }
-    if conflicting {
+    for name in &KEY_HEADERS {
+        for value in headers.get_all(name) {
+            found.add(value.as_bytes().trim_ascii())?;
+        }
+    }
+    if found.conflicting {
         return Err(AuthError::Conflicting);
     }
-    found.ok_or(AuthError::Missing)
+    found.credential.ok_or(AuthError::Missing)
+}
+
+struct Found<'a> {
+    credential: Option<&'a [u8]>,
+    conflicting: bool,
+}
+
+impl<'a> Found<'a> {
+    /// A key is whatever the configuration's digest was made of, so only its length is looked at.
+    fn add(&mut self, credential: &'a [u8]) -> Result<(), AuthError> {
+        if !(1..=LONGEST_CREDENTIAL).contains(&credential.len()) {
+            return Err(AuthError::Malformed);
+        }
+        self.conflicting |= self.credential.is_some_and(|other| other != credential);
+        self.credential = Some(credential);
+        Ok(())
+    }
 }
 
 /// What follows `Bearer`, whose case does not matter (RFC 9110, section 11.1).
@@ -36,8 +52,4 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.trim_ascii().split_at_checked(6)?;
     let separated = rest.first().is_some_and(u8::is_ascii_whitespace);
     (scheme.eq_ignore_ascii_case(b"bearer") && separated).then(|| rest.trim_ascii_start())
-}
-
-fn is_well_formed(credential: &[u8]) -> bool {
-    (1..=LONGEST_CREDENTIAL).contains(&credential.len()) && credential.iter().all(u8::is_ascii_graphic)
 }

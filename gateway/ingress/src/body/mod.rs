@@ -171,18 +171,24 @@ where
     gathered.declare(declared.unwrap_or(0))?;
     let mut body = pin!(body);
     let mut pace = Pace::new(limits);
-    let mut timer = pin!(sleep_until(pace.deadline()));
+    // Made when the body first lets us wait: most bodies are there with their head, and cost no timer and no clock.
+    let mut timer = pin!(None);
     loop {
         let frame = poll_fn(|context| {
             if let Poll::Ready(frame) = body.as_mut().poll_frame(context) {
                 return Poll::Ready(Ok(frame));
             }
+            let deadline = pace.deadline();
+            if timer.is_none() {
+                timer.set(Some(sleep_until(deadline)));
+            }
+            let mut timer = timer.as_mut().as_pin_mut().expect("it was made above");
             // The timer is moved only when it fires: a chunk only ever puts the deadline off.
             while timer.as_mut().poll(context).is_ready() {
-                if pace.deadline() <= timer.deadline() {
+                if deadline <= timer.deadline() {
                     return Poll::Ready(Err(pace.too_slow()));
                 }
-                timer.as_mut().reset(pace.deadline());
+                timer.as_mut().reset(deadline);
             }
             Poll::Pending
         });
@@ -197,36 +203,40 @@ where
     }
 }
 
-/// How fast a body has to come.
+/// How fast a body has to come. The clock is read only when it lets us wait.
 struct Pace<'a> {
     limits: &'a BodyLimits,
-    began: Instant,
-    last: Instant,
+    /// When it first let us wait.
+    began: Option<Instant>,
+    /// Since when it lets us wait now; `None` after bytes have come.
+    waiting: Option<Instant>,
     received: usize,
 }
 
 impl<'a> Pace<'a> {
     fn new(limits: &'a BodyLimits) -> Self {
-        let now = Instant::now();
-        Self { limits, began: now, last: now, received: 0 }
+        Self { limits, began: None, waiting: None, received: 0 }
     }
 
     fn has_received(&mut self, bytes: usize) {
-        self.last = Instant::now();
+        self.waiting = None;
         self.received += bytes;
     }
 
-    /// When the body is too slow if nothing more comes.
-    fn deadline(&self) -> Instant {
+    /// When the body, which lets us wait now, is too slow if nothing more comes.
+    fn deadline(&mut self) -> Instant {
+        let waiting = *self.waiting.get_or_insert_with(Instant::now);
+        let began = *self.began.get_or_insert(waiting);
         let received = u32::try_from(self.received).unwrap_or(u32::MAX);
         let per_second = f64::from(self.limits.bytes_per_second.max(1));
         let earned = Duration::from_secs_f64(f64::from(received) / per_second);
-        let by_pace = self.began + self.limits.idle + earned;
-        by_pace.min(self.last + self.limits.idle)
+        let by_pace = began + self.limits.idle + earned;
+        by_pace.min(waiting + self.limits.idle)
     }
 
     fn too_slow(&self) -> BodyError {
-        BodyError::Slow { received: self.received, after: self.began.elapsed() }
+        let after = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        BodyError::Slow { received: self.received, after }
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -30,6 +30,13 @@ const H2_PONG: Duration = Duration::from_secs(20);
 
 /// Most bytes of one HTTP/2 answer that wait for a peer to take them.
 const H2_SEND_BUFFER: usize = 64 * 1024;
+
+/// Longest time that a connection's timer is set for.
+///
+/// A timer that becomes the earliest of its runtime costs a write to the runtime's own wake-up and another turn of its
+/// loop, some 5 us. The timers that requests set for themselves (a slow body, a silent upstream) are longer than this,
+/// so while their connection is there they never are the earliest.
+const TICK: Duration = Duration::from_secs(10);
 
 /// hyper accepts no smaller buffer for heads.
 const LEAST_HEADER_BYTES: usize = 8_192;
@@ -161,14 +168,24 @@ where
     });
 
     let mut connection = pin!(builder.serve_connection(io, service));
+    let news = drain.clone();
     let mut drain = drain;
     let mut drain = pin!(drain.begun());
+    let mut known = None;
     let timer = pin!(sleep_until(Instant::now()));
     let mut keeper = Keeper::new(&door.settings, &pulse, timer);
     poll_fn(|context| {
+        // Drain and timer know whom to wake. A request wakes this several times, and asking them each time costs more
+        // than looking whether they have something to say.
+        let waker_changed = !known.as_ref().is_some_and(|known: &Waker| known.will_wake(context.waker()));
+        if waker_changed {
+            known = Some(context.waker().clone());
+            keeper.must_poll = true;
+        }
         loop {
             // The drain comes first: a request that is read with it already knows that it is the last.
-            if keeper.drained.is_none() && drain.as_mut().poll(context).is_ready() {
+            let asks = waker_changed || news.may_have_begun();
+            if asks && keeper.drained.is_none() && drain.as_mut().poll(context).is_ready() {
                 keeper.begin_drain();
             }
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
@@ -248,6 +265,8 @@ struct Keeper<'a> {
     settings: &'a ListenSettings,
     pulse: &'a Pulse,
     timer: Pin<&'a mut Sleep>,
+    /// Whether the timer was moved, or does not know yet whom to wake.
+    must_poll: bool,
     /// When the drain began.
     drained: Option<Instant>,
     /// When the connection was asked to finish.
@@ -256,7 +275,7 @@ struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     fn new(settings: &'a ListenSettings, pulse: &'a Pulse, timer: Pin<&'a mut Sleep>) -> Self {
-        Self { settings, pulse, timer, drained: None, closing: None }
+        Self { settings, pulse, timer, must_poll: true, drained: None, closing: None }
     }
 
     fn begin_drain(&mut self) {
@@ -265,14 +284,15 @@ impl<'a> Keeper<'a> {
     }
 
     fn look(&mut self, context: &mut Context<'_>) -> Look {
+        self.pulse.settle();
         loop {
             let next = self.next_limit();
             if let Some((at, _)) = next
                 && at < self.timer.deadline()
             {
-                self.timer.as_mut().reset(at);
+                self.move_timer(at);
             }
-            if self.timer.as_mut().poll(context).is_pending() {
+            if !self.has_fired(context) {
                 return Look::Wait;
             }
             match next {
@@ -282,19 +302,35 @@ impl<'a> Keeper<'a> {
                     }
                     return look;
                 }
-                Some((at, _)) => self.timer.as_mut().reset(at),
-                // INVARIANT: no limit can come to be that lies before this time, other than through
+                // INVARIANT: no limit can come to be that lies before the timer, other than through
                 // this connection's own bytes, which are followed by another look.
-                None => {
-                    let later = Instant::now() + self.settings.idle_timeout;
-                    self.timer.as_mut().reset(later);
+                next => {
+                    let soon = Instant::now() + TICK;
+                    self.move_timer(next.map_or(soon, |(at, _)| at.min(soon)));
                 }
             }
         }
     }
 
+    fn move_timer(&mut self, at: Instant) {
+        self.timer.as_mut().reset(at);
+        self.must_poll = true;
+    }
+
+    fn has_fired(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.must_poll && !self.timer.is_elapsed() {
+            return false;
+        }
+        let fired = self.timer.as_mut().poll(context).is_ready();
+        self.must_poll = fired;
+        fired
+    }
+
     /// The limit that is reached first if nothing happens any more.
     fn next_limit(&self) -> Option<(Instant, Look)> {
+        if self.drained.is_none() && self.closing.is_none() && self.pulse.is_at_work() {
+            return None;
+        }
         let write = self.settings.write_timeout;
         let blocked = self.pulse.blocked_since().map(|since| {
             let cut = Err(ServeError::WriteTimeout(write));

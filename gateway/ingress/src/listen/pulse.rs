@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 /// No such time.
 const NEVER: u64 = u64::MAX;
+/// Since the last look; the next one gives it its time.
+const JUST_NOW: u64 = u64::MAX - 1;
 
 /// The protocol of a connection, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,8 @@ pub(super) struct Pulse {
     in_flight: AtomicUsize,
     /// When the last request in flight ended, and its answer was taken by the peer.
     quiet_since: AtomicU64,
-    /// When the first byte of a head came that is not whole yet.
+    /// When the first byte of a head came that is not whole yet. Nearly all heads come whole, so
+    /// the clock is read for the others alone, by [`Pulse::settle`].
     head_since: AtomicU64,
     /// Since when the peer takes nothing of what is written.
     blocked_since: AtomicU64,
@@ -61,6 +64,18 @@ impl Pulse {
 
     pub(super) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Times what came since the last look. Before the pulse is looked at, this must be called.
+    pub(super) fn settle(&self) {
+        if self.head_since.load(Ordering::Relaxed) == JUST_NOW {
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request is in flight and nothing else is to be said: no limit of a connection holds.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.is_in_flight() && self.blocked_since.load(Ordering::Relaxed) == NEVER
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -109,7 +124,7 @@ impl Pulse {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1)
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(JUST_NOW - 1)
     }
 
     fn has_read(&self, bytes: &[u8]) {
@@ -124,7 +139,7 @@ impl Pulse {
             self.protocol.store(protocol as u8, Ordering::Relaxed);
         }
         if self.head_since.load(Ordering::Relaxed) == NEVER {
-            self.head_since.store(self.now(), Ordering::Relaxed);
+            self.head_since.store(JUST_NOW, Ordering::Relaxed);
         }
     }
 

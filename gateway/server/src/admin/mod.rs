@@ -36,6 +36,10 @@ impl Handler for Admin {
         // Every path of this listener stands here; a path that is not here is 404.
         match (&incoming.head.method, incoming.head.uri.path()) {
             (&Method::GET | &Method::HEAD, path @ ("/livez" | "/readyz")) => probe(&self.gateway, path),
+            _ if !is_named_by_address(&incoming.head) => {
+                let text = "name this listener by its address or `localhost`\n".to_owned();
+                answer(StatusCode::MISDIRECTED_REQUEST, "text/plain; charset=utf-8", text)
+            }
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 status::gauge(&self.gateway);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -70,6 +74,16 @@ impl Handler for Probes {
             _ => not_found(),
         }
     }
+}
+
+/// A browser on the operator's machine can be led to a foreign name that resolves to this listener; that name is then what
+/// it asks for. An address, or `localhost`, cannot be led anywhere.
+fn is_named_by_address(head: &http::request::Parts) -> bool {
+    let field = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = head.uri.authority().map(http::uri::Authority::as_str).or(field) else { return false };
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Alive whenever it answers; ready while it serves. Neither asks an upstream: one endpoint's outage must not take the

@@ -10,7 +10,7 @@ use ingress::auth::AppIndex;
 use ingress::limits::{self, Admitted as AdmittedGuard};
 use ingress::listen::{Incoming, Peer};
 use policy::Denial;
-use rand::RngCore as _;
+use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
 
 use super::authorize::kind_of;
@@ -23,33 +23,44 @@ const LABELS: HeaderName = HeaderName::from_static("x-causeway-labels");
 /// Names one decision: milliseconds since 1970 and 80 random bits, 32 hex digits behind `cwd_`, so that ids sort by
 /// time and cannot be guessed.
 #[derive(Clone)]
-pub struct DecisionId(String);
+pub struct DecisionId(HeaderValue);
+
+/// Length of an id in bytes.
+const ID_LENGTH: usize = 36;
 
 impl DecisionId {
     fn new(at: SystemTime) -> Self {
         let ms = at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        let mut random = [0_u8; 10];
-        rand::rng().fill_bytes(&mut random);
-        let [a, b, rest @ ..] = random;
-        let high = u16::from_be_bytes([a, b]);
-        let low = u64::from_be_bytes(rest);
-        Self(format!("cwd_{ms:012x}{high:04x}{low:016x}"))
+        let [_, _, time @ ..] = ms.to_be_bytes();
+        let random: [u8; 10] = rand::random();
+        let mut text = [0_u8; ID_LENGTH];
+        let (prefix, digits) = text.split_at_mut(4);
+        prefix.copy_from_slice(b"cwd_");
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(time.into_iter().chain(random)) {
+            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        }
+        Self(HeaderValue::from_bytes(&text).expect("hex digits and an underscore are header characters"))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().expect("it was made of hex digits and an underscore")
     }
 
+    /// The same, for a header; a clone of it is a reference count.
     pub(super) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("hex digits and an underscore are header characters")
+        self.0.clone()
     }
+}
+
+fn hex_digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + (value - 10) }
 }
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -96,6 +107,22 @@ impl Exchange {
     /// Ends a request whose books are closed: its record says what each attempt met.
     pub(super) fn refuse_recorded(self: Box<Self>, refusal: Refusal) -> Box<Refused> {
         Box::new(Refused { exchange: self, refusal, recorded: true, considered: Considered::default(), unread: None })
+    }
+
+    /// Says how many refusals of the app were counted and not written, before the next one is.
+    pub(super) async fn note_unwritten(&self, app: &str, unwritten: u64) {
+        let detail = format!("app `{app}`: {unwritten} refusals, all counted in the metrics");
+        let event = AdminEvent {
+            at: self.at,
+            action: "refusals_not_written",
+            actor: "process",
+            done: true,
+            configuration: None,
+            detail: &detail,
+        };
+        if let Err(error) = self.gateway.audit.admin(&event).await {
+            tracing::error!(%error, %detail, "refusals could not be recorded");
+        }
     }
 
     /// Counts the request under its code.
@@ -184,16 +211,17 @@ impl Admitted {
 
 pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
     let Identified { exchange, caller, index, body } = identified;
-    let route = match route_of(&exchange) {
-        Ok(route) => route,
-        Err(refusal) => return Err(exchange.refuse(refusal).with_unread(body)),
-    };
-    match exchange.snapshot.admission.admit(index, caller.key.limit) {
-        Ok(guard) => Ok(Admitted { exchange, caller, route, guard, body }),
+    // Before the path is looked at: whoever asks for what does not exist takes from the app's rate as well.
+    let guard = match exchange.snapshot.admission.admit(index, caller.key.limit) {
+        Ok(guard) => guard,
         Err(early) => {
             let refusal = refusal_of(early);
-            Err(exchange.refuse(refusal).with_unread(body))
+            return Err(exchange.refuse(refusal).with_unread(body));
         }
+    };
+    match route_of(&exchange) {
+        Ok(route) => Ok(Admitted { exchange, caller, route, guard, body }),
+        Err(refusal) => Err(exchange.refuse(refusal).with_unread(body)),
     }
 }
 
@@ -217,5 +245,24 @@ fn refusal_of(early: limits::Refusal) -> Refusal {
         limits::Refusal::Busy { retry_after } | limits::Refusal::TooFast { retry_after } => {
             Refusal::RateLimited { retry_after }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_id_begins_with_its_time_and_is_never_the_same_twice() {
+        let at = UNIX_EPOCH + Duration::from_millis(0x0123_4567_89ab);
+
+        let (first, second) = (DecisionId::new(at), DecisionId::new(at));
+
+        assert_eq!(first.as_str().len(), ID_LENGTH);
+        assert!(first.as_str().starts_with("cwd_0123456789ab"), "{first}");
+        assert!(first.as_str().bytes().skip(4).all(|digit| digit.is_ascii_hexdigit()), "{first}");
+        assert_ne!(first.as_str(), second.as_str());
     }
 }

@@ -79,7 +79,11 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
             Retry::Same => plan.again(id).or_else(|| books.next_warrant(&mut plan, begun)),
             Retry::Next => books.next_warrant(&mut plan, begun),
         };
-        if next.is_some() && !may_go_on(&gateway, &books, met.outcome) {
+        if let Some(warrant) = &next
+            && !may_go_on(&gateway, &books, met.outcome)
+        {
+            // It may have been a half-open target's only probe.
+            books.target(warrant.target()).health.lock().give_probe_back(begun);
             next = None;
         }
         last = Some((met, target.endpoint_header.clone()));
@@ -105,6 +109,7 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
     };
     if let Some((status, headers, body)) = met.said
         && !is_our_fault(status)
+        && !status.is_redirection()
     {
         return Ok(Answered {
             books,
@@ -149,9 +154,9 @@ fn is_our_fault(status: StatusCode) -> bool {
 
 async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
     let keep_state = warrant.grants().keep_state;
-    let cleared = books.permit().clear(&warrant, call.clone());
+    let cleared = books.permit().clear(&warrant, call);
     let head = &books.exchange().head;
-    let request = cleared.encode(|call| encode(&call, target, keep_state, head));
+    let request = cleared.encode(|call| encode(call, target, keep_state, head));
     let sent = books.snapshot().fleet.send(warrant, request).await;
     match sent {
         Ok(reply) => {

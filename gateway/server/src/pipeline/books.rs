@@ -48,14 +48,17 @@ impl End {
     }
 }
 
+/// The place in flight and the share of buffered bytes.
+pub(super) type Held = (AdmittedGuard, BodyPermit);
+
 /// The books, open. Dropping them closes them.
 pub(super) struct Books {
     exchange: Option<Box<Exchange>>,
     permit: Arc<Permit>,
     reservation: Option<Reservation>,
     record: Option<OpenRecord>,
-    /// The place in flight and the share of buffered bytes; released with the books.
-    _held: (AdmittedGuard, BodyPermit),
+    /// Released with the books, or with the last byte of a large whole reply.
+    held: Option<Held>,
     _in_flight: Option<InFlight>,
     attempt: Option<Attempt>,
     status: Option<StatusCode>,
@@ -76,7 +79,7 @@ impl Books {
         permit: Arc<Permit>,
         reservation: Reservation,
         record: OpenRecord,
-        held: (AdmittedGuard, BodyPermit),
+        held: Held,
     ) -> Self {
         let in_flight = exchange.caller.as_ref().map(|caller| caller.app.metrics.enter());
         Self {
@@ -84,7 +87,7 @@ impl Books {
             permit,
             reservation: Some(reservation),
             record: Some(record),
-            _held: held,
+            held: Some(held),
             _in_flight: in_flight,
             attempt: None,
             status: None,
@@ -162,12 +165,14 @@ impl Books {
     }
 
     /// A whole reply goes down: an answer, or (`failed`) the upstream's own error.
-    pub(super) fn close_whole(mut self, status: StatusCode, usage: Option<&Usage>, failed: bool) -> Box<Exchange> {
+    pub(super) fn close_whole(mut self, status: StatusCode, usage: Option<&Usage>, failed: bool) -> (Box<Exchange>, Held) {
         self.status = Some(status);
         self.first_byte = Some(self.exchange().started.elapsed());
         let how = if failed { Close::UpstreamError } else { Close::Answered(audit::End::Complete) };
         self.close(how, Some(Outcome::Success), usage);
-        self.exchange.take().expect("the books are closed once, and consumed by it")
+        let exchange = self.exchange.take().expect("the books are closed once, and consumed by it");
+        let held = self.held.take().expect("what is held is given away once, with the exchange");
+        (exchange, held)
     }
 
     /// A stream ended.

@@ -27,9 +27,12 @@ pub(super) struct Decoded {
 pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> {
     let Admitted { mut exchange, caller, route, guard, body } = admitted;
     let limits = &exchange.snapshot.body_limits;
-    let (bytes, held) = match body::read(body, &exchange.head.headers, limits, &exchange.gateway.body_budget).await {
-        Ok(read) => read.into_parts(),
-        Err(error) => return Err(exchange.refuse(refusal_of(&error))),
+    let read = body::read(body, &exchange.head.headers, limits, &exchange.gateway.body_budget);
+    // The timer is armed only for a body that has not come whole with its head.
+    let (bytes, held) = match tokio::time::timeout(exchange.snapshot.body_timeout, read).await {
+        Ok(Ok(read)) => read.into_parts(),
+        Ok(Err(error)) => return Err(exchange.refuse(refusal_of(&error))),
+        Err(_) => return Err(exchange.refuse(Refusal::SlowBody)),
     };
     let Route::Call { api, model: path_model } = route else {
         let path = exchange.head.uri.path().to_owned();

@@ -24,6 +24,15 @@ const LARGEST_ERROR: usize = 256 << 10;
 /// is fed with comments from then on.
 const FIRST_EVENT: Duration = Duration::from_secs(10);
 
+/// Largest event of a stream, in bytes. An event of the Responses API repeats the whole answer, images included; an event
+/// of the others holds a token or a tool call.
+fn largest_event(api: Api) -> usize {
+    match api {
+        Api::Responses => 16 << 20,
+        Api::Chat | Api::Completions | Api::Embeddings | Api::Rerank | Api::Messages | Api::CountTokens => 1 << 20,
+    }
+}
+
 /// A stream whose first event was seen, or waited for long enough.
 pub(super) struct EventStream {
     pub(super) body: ReplyBody,
@@ -42,6 +51,10 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target) 
     if !status.is_success() {
         return refused(status, &headers, body, call.api()).await;
     }
+    if is_encoded(&headers) {
+        tracing::error!(target = %target.name, "the endpoint sent a compressed answer that was not asked for");
+        return Tried::Failed(Met { outcome: Outcome::BrokenBody, said: None, retry_after: None });
+    }
     let forwarded = wire::forward_response_headers(&headers);
     if is_event_stream(&headers) {
         return first_event((status, forwarded), body, call, target).await;
@@ -59,11 +72,20 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target) 
 }
 
 async fn refused(status: StatusCode, headers: &HeaderMap, body: ReplyBody, api: Api) -> Tried {
+    // Neither is an answer to a POST. Passed on, a 101 could turn a proxy's connection into a tunnel.
+    if status.is_informational() || status == StatusCode::NOT_MODIFIED {
+        return Tried::Failed(Met { outcome: Outcome::BrokenHead, said: None, retry_after: None });
+    }
     let outcome = wire::outcome(status, None, api);
     let forwarded = wire::forward_response_headers(headers);
     let bytes = collect(body, LARGEST_ERROR).await.unwrap_or_default();
     let retry_after = wire::retry_after(headers, SystemTime::now());
     Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after })
+}
+
+/// Upstreams are asked for plain answers only; a compressed one could be neither read for usage nor framed.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -76,7 +98,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Reads up to the first event, so that an error event can still go to the next target.
 async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &Call, target: &Target) -> Tried {
     let (status, headers) = head;
-    let mut framer = SseFramer::new();
+    let mut framer = SseFramer::with_max_frame(largest_event(call.api()));
     let mut held = VecDeque::new();
     let mut first = None;
     let mut ended = None;

@@ -11,6 +11,7 @@ use wire::{ApiError, Code, ErrorShape};
 use super::arrive::Exchange;
 use super::headers;
 use super::record::Whys;
+use crate::gateway::Taken;
 use super::respond::ReplyBody;
 
 /// Why the gateway itself refuses a request.
@@ -211,7 +212,10 @@ impl Refused {
 
     /// The caller's answer, and the one `refused` record of a request whose caller is known.
     pub(super) async fn respond(mut self) -> Response<ReplyBody> {
-        if let Some(body) = self.unread.take() {
+        // On HTTP/2 a body that nobody reads holds no connection back.
+        if let Some(body) = self.unread.take()
+            && self.exchange.head.version < http::Version::HTTP_2
+        {
             ingress::body::drain(body, DRAINED, DRAINED_WITHIN).await;
         }
         if !self.recorded {
@@ -228,6 +232,11 @@ impl Refused {
     async fn record(&self, code: Code) {
         let exchange = &self.exchange;
         let Some(caller) = &exchange.caller else { return };
+        match caller.app.refusals.take(exchange.at) {
+            Taken::Yes => {}
+            Taken::YesAfter { unwritten } => exchange.note_unwritten(&caller.app.name, unwritten).await,
+            Taken::No => return,
+        }
         let whys = Whys::of(&self.considered.verdicts);
         let features: Vec<FeatureNote<'_>> =
             self.considered.features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect();

@@ -46,8 +46,13 @@ pub(super) struct Relay {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Running,
+    /// The last word has come; only the upstream's own end is waited for, so that its connection can be kept.
+    Trailing,
     Ended,
 }
+
+/// How long an upstream may take to end after its last word; then its connection is closed.
+const TRAIL: Duration = Duration::from_secs(1);
 
 impl Relay {
     pub(super) fn new(stream: Box<EventStream>, books: Books) -> Self {
@@ -70,18 +75,24 @@ impl Relay {
 
     /// The next bytes for the caller; nothing when the stream has ended.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while self.state == State::Running {
-            if let Some(bytes) = self.next_ready() {
-                self.last_sent = Instant::now();
-                self.books.first_byte();
-                return Poll::Ready(Some(bytes));
-            }
-            if self.state == State::Ended {
-                break;
+        while self.state != State::Ended {
+            if self.state == State::Running {
+                if let Some(bytes) = self.next_ready() {
+                    self.last_sent = Instant::now();
+                    self.books.first_byte();
+                    return Poll::Ready(Some(bytes));
+                }
+                if self.state == State::Ended {
+                    break;
+                }
             }
             match self.poll_upstream(cx) {
                 Poll::Ready(Some(last)) => return Poll::Ready(Some(last)),
                 Poll::Ready(None) => {}
+                Poll::Pending if self.state == State::Trailing => match self.keep_alive.as_mut().poll(cx) {
+                    Poll::Ready(()) => self.end(End::Complete),
+                    Poll::Pending => return Poll::Pending,
+                },
                 Poll::Pending => return self.poll_keep_alive(cx).map(Some),
             }
         }
@@ -102,7 +113,13 @@ impl Relay {
                 },
             };
             match self.relay.frame(frame) {
-                Relayed::Forward(bytes) => return Some(bytes),
+                Relayed::Forward(bytes) => {
+                    if self.relay.saw_terminal() {
+                        self.state = State::Trailing;
+                        self.keep_alive.as_mut().reset(Instant::now() + TRAIL);
+                    }
+                    return Some(bytes);
+                }
                 Relayed::Drop => {}
                 Relayed::Error(error) => {
                     // The upstream's own error event is passed on, and is the last thing that is.
@@ -119,6 +136,8 @@ impl Relay {
             Some(end) => end,
             None => match Pin::new(&mut self.stream.body).poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
+                // Whatever follows the last word goes no further.
+                Poll::Ready(Some(Ok(_))) if self.state == State::Trailing => return Poll::Ready(None),
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         self.stream.framer.push(data);
@@ -133,6 +152,10 @@ impl Relay {
     }
 
     fn finish(&mut self, end: Result<(), BodyError>) -> Option<Bytes> {
+        if self.state == State::Trailing {
+            self.end(End::Complete);
+            return None;
+        }
         let mut last = Vec::new();
         if let Some(frame) = self.stream.framer.finish() {
             match self.relay.frame(frame) {
@@ -215,8 +238,10 @@ impl Relay {
 /// closed with the usage that was seen by then.
 impl Drop for Relay {
     fn drop(&mut self) {
-        if self.state == State::Running {
-            self.end(End::Disconnected);
+        match self.state {
+            State::Running => self.end(End::Disconnected),
+            State::Trailing => self.end(End::Complete),
+            State::Ended => {}
         }
     }
 }

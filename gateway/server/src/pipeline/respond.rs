@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use super::attempt::{Answered, Reply};
+use super::books::Held;
 use super::headers;
 use super::relay::Relay;
 
@@ -67,6 +68,26 @@ impl Body for ReplyBody {
     }
 }
 
+/// A reply above this many bytes keeps its place in flight until its last byte has left; a smaller one is in the socket's
+/// buffer as soon as it is handed over.
+const KEPT_FROM: usize = 64 << 10;
+
+/// A large reply with what it holds: a caller that does not read it holds its place, not only the memory.
+fn kept(body: Bytes, held: Held) -> Bytes {
+    if body.len() <= KEPT_FROM { body } else { Bytes::from_owner(Kept { body, _held: held }) }
+}
+
+struct Kept {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
     let Answered { books, endpoint, status, headers: upstream, reply } = answered;
     let mut response = Response::new(ReplyBody::whole(Bytes::new()));
@@ -74,9 +95,9 @@ pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
     *response.headers_mut() = upstream;
     match reply {
         Reply::Whole { body, usage, failed } => {
-            let exchange = books.close_whole(status, usage.as_ref(), failed);
+            let (exchange, held) = books.close_whole(status, usage.as_ref(), failed);
             headers::name_decision(response.headers_mut(), &exchange, Some(&endpoint));
-            *response.body_mut() = ReplyBody::whole(body);
+            *response.body_mut() = ReplyBody::whole(kept(body, held));
         }
         Reply::Stream(stream) => {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ingress::listen::{self, Door, Drain, DrainSwitch, Handler};
 use tokio::net::TcpListener;
@@ -10,6 +11,9 @@ use tokio::task::JoinHandle;
 use super::{Callers, upkeep};
 use crate::admin::Admin;
 use crate::gateway::{Gateway, Phase};
+
+/// How long a listener that cannot accept (no file descriptor is left) waits before it tries again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A gateway on ports of its own choosing.
 pub struct Plain;
@@ -62,7 +66,7 @@ async fn accept<H: Handler>(listener: TcpListener, door: Arc<Door>, handler: Arc
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

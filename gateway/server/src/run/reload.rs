@@ -66,6 +66,9 @@ pub enum ReloadError {
     /// A listener's certificate or key cannot be used.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// A fault of the gateway; what ran before is untouched.
+    #[error("the reload ended in a fault of the gateway: {0}")]
+    Panicked(String),
 }
 
 impl Reloader {
@@ -111,9 +114,14 @@ impl Reloader {
     /// # Errors
     ///
     /// [`ReloadError`]; it was logged, and noted for the status page, the metrics and the audit log.
-    pub async fn reload(&self, gateway: &Arc<Gateway>, actor: &str) -> Result<(), ReloadError> {
+    pub async fn reload(self: &Arc<Self>, gateway: &Arc<Gateway>, actor: &str) -> Result<(), ReloadError> {
         let begun = Instant::now();
-        let outcome = self.take(gateway);
+        // Files may lie on a mount that hangs; the audit log's timer and the watchdog must not hang with it.
+        let (reloader, owner) = (Arc::clone(self), Arc::clone(gateway));
+        let outcome = match tokio::task::spawn_blocking(move || reloader.take(&owner)).await {
+            Ok(outcome) => outcome,
+            Err(panicked) => Err(ReloadError::Panicked(panicked.to_string())),
+        };
         let at = SystemTime::now();
         let refused = outcome.as_ref().err().map(ToString::to_string);
         {

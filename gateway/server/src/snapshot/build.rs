@@ -57,9 +57,9 @@ impl Snapshot {
             fleet,
             body_limits: ingress::body::BodyLimits {
                 bytes: usize::try_from(compiled.listen.max_body_bytes).unwrap_or(usize::MAX),
-                idle: compiled.listen.body_timeout,
                 ..ingress::body::BodyLimits::default()
             },
+            body_timeout: compiled.listen.body_timeout,
             stream_comment: compiled.listen.stream_comment,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),
             max_buffered_bytes: usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX),
@@ -158,6 +158,7 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             name: app.name.as_str().into(),
             team: app.team.as_str().into(),
             book: kept.map_or_else(|| Arc::new(Book::new()), |kept| Arc::clone(&kept.book)),
+            refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             metrics: metrics.app(&app.name),
         })
     };

@@ -7,24 +7,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::stamp;
+use super::{json, stamp};
 
 /// The decision on one request, written before anything of it is sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Intent<'a> {
     /// The decision's id, which the answer carries as `x-causeway-decision`.
     pub decision: &'a str,
     /// When it was decided.
-    #[serde(serialize_with = "stamp::serialize")]
     pub at: SystemTime,
     /// The app that asked.
     pub app: &'a str,
     /// The team it belongs to.
     pub team: &'a str,
     /// The name of the key that was used, never the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
     /// The model that was asked for.
     pub model: &'a str,
@@ -33,7 +31,6 @@ pub struct Intent<'a> {
     /// Whether the reply is to be streamed.
     pub stream: bool,
     /// The caller's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<IpAddr>,
     /// Hash of the policy set that decided.
     pub policy: &'a str,
@@ -46,24 +43,22 @@ pub struct Intent<'a> {
     /// What was reserved for it.
     pub estimate: EstimateNote,
     /// What in the request asks for more than an answer.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub features: &'a [FeatureNote<'a>],
 }
 
 /// One target that was considered.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct CandidateNote<'a> {
     /// `endpoint/upstream-model`.
     pub target: &'a str,
     /// `in` or `out`.
     pub verdict: &'a str,
     /// The reason, in the words of the decision; empty when there is nothing to say.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub why: &'a str,
 }
 
 /// Tokens that were reserved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EstimateNote {
     /// Input tokens, estimated.
     pub input: u64,
@@ -72,7 +67,7 @@ pub struct EstimateNote {
 }
 
 /// One thing in the request that a policy has to grant.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct FeatureNote<'a> {
     /// The finding: `remote_url`, `hosted_tool:…`, `stored_state`.
     pub kind: &'a str,
@@ -81,7 +76,7 @@ pub struct FeatureNote<'a> {
 }
 
 /// One attempt at one target.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AttemptNote {
     /// `endpoint/upstream-model`.
     pub target: Arc<str>,
@@ -90,42 +85,34 @@ pub struct AttemptNote {
     /// The class of what happened: `success`, `refused`, `timeout_first_byte`, ….
     pub outcome: &'static str,
     /// The status of the reply, where one came.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The address that was dialled.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
     /// How much is known of the path: `address`, `route` or `cloud`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<&'static str>,
     /// How long the attempt took.
-    #[serde(rename = "ms", serialize_with = "milliseconds")]
     pub took: Duration,
     /// What this attempt used, where the reply says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageNote>,
     /// Whether the upstream may have done (and may bill) the work.
     pub may_have_executed: bool,
 }
 
 /// Tokens as the upstream counted them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageNote {
     /// Input tokens, cached ones included.
     pub input: u64,
     /// Output tokens, reasoning included.
     pub output: u64,
     /// Input tokens that came from the upstream's cache.
-    #[serde(skip_serializing_if = "is_zero")]
     pub cached_input: u64,
     /// Output tokens that were reasoning.
-    #[serde(skip_serializing_if = "is_zero")]
     pub reasoning: u64,
 }
 
 /// How the answer to the caller ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The whole reply was delivered.
     Complete,
@@ -139,60 +126,57 @@ pub enum End {
     Truncated,
 }
 
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Error => "error",
+            Self::Disconnected => "disconnected",
+            Self::Abandoned => "abandoned",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
 /// How a request ended. The attempts are added by [`OpenRecord::attempt`](super::OpenRecord::attempt).
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     /// When it ended.
-    #[serde(serialize_with = "stamp::serialize")]
     pub at: SystemTime,
     /// The status that the caller got; none when no head was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Our stable error code, when the answer was ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'a str>,
     /// What was settled.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageNote>,
     /// What the settlement rests on: `reported`, `reservation` or `not_sent`.
     pub settled_by: &'a str,
     /// Time to the first byte of the body towards the caller.
-    #[serde(
-        rename = "ms_to_first_byte",
-        serialize_with = "optional_milliseconds",
-        skip_serializing_if = "Option::is_none"
-    )]
     pub to_first_byte: Option<Duration>,
     /// Time from the arrival of the request to its end.
-    #[serde(rename = "ms_total", serialize_with = "milliseconds")]
     pub total: Duration,
     /// How the answer ended.
     pub end: End,
 }
 
 /// A request that was refused after its caller was known; nothing of it was sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Refused<'a> {
     /// The decision's id.
     pub decision: &'a str,
     /// When it was refused.
-    #[serde(serialize_with = "stamp::serialize")]
     pub at: SystemTime,
     /// The app that asked.
     pub app: &'a str,
     /// The team it belongs to.
     pub team: &'a str,
     /// The name of the key that was used, never the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
     /// The model that was asked for, as far as the request was read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<&'a str>,
     /// The surface, where it was known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<&'a str>,
     /// The caller's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<IpAddr>,
     /// Hash of the policy set that was in force.
     pub policy: &'a str,
@@ -203,10 +187,8 @@ pub struct Refused<'a> {
     /// The stable code of the answer.
     pub code: &'a str,
     /// Every target that was considered, and why it was out; empty when it did not come to that.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub candidates: &'a [CandidateNote<'a>],
     /// What in the request asked for more than an answer.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub features: &'a [FeatureNote<'a>],
 }
 
@@ -230,6 +212,77 @@ pub struct AdminEvent<'a> {
     pub detail: &'a str,
 }
 
+/// What stands on a line behind its kind.
+pub(super) trait Entry {
+    /// Writes the fields, each with a comma before it.
+    fn write(&self, line: &mut Vec<u8>);
+}
+
+/// An entry that is written too seldom to be worth a writer of its own. It is an object with at least one field.
+#[derive(Debug)]
+pub(super) struct Seldom<'a, T>(pub(super) &'a T);
+
+impl<T: Serialize> Entry for Seldom<'_, T> {
+    fn write(&self, line: &mut Vec<u8>) {
+        let brace = line.len();
+        serde_json::to_writer(&mut *line, self.0)
+            .expect("the entries have no maps and a Vec takes every byte, so serialising cannot fail");
+        // The opening brace becomes the comma, and the line closes the object.
+        line[brace] = b',';
+        line.pop();
+    }
+}
+
+impl Entry for Intent<'_> {
+    fn write(&self, line: &mut Vec<u8>) {
+        json::named(line, ",\"decision\":", self.decision);
+        line.extend_from_slice(b",\"at\":");
+        json::time(line, self.at);
+        json::named(line, ",\"app\":", self.app);
+        json::named(line, ",\"team\":", self.team);
+        json::named_if(line, ",\"key\":", self.key);
+        json::named(line, ",\"model\":", self.model);
+        json::named(line, ",\"api\":", self.api);
+        line.extend_from_slice(b",\"stream\":");
+        json::flag(line, self.stream);
+        write_peer(line, self.peer);
+        json::named(line, ",\"policy\":", self.policy);
+        json::named(line, ",\"configuration\":", self.configuration);
+        write_candidates(line, self.candidates);
+        line.extend_from_slice(b",\"plan\":");
+        json::list(line, self.plan, |line, target| json::text(line, target));
+        line.extend_from_slice(b",\"estimate\":{\"input\":");
+        json::number(line, self.estimate.input);
+        line.extend_from_slice(b",\"output\":");
+        json::number(line, self.estimate.output);
+        line.push(b'}');
+        write_features(line, self.features);
+    }
+}
+
+impl Entry for Refused<'_> {
+    fn write(&self, line: &mut Vec<u8>) {
+        json::named(line, ",\"decision\":", self.decision);
+        line.extend_from_slice(b",\"at\":");
+        json::time(line, self.at);
+        json::named(line, ",\"app\":", self.app);
+        json::named(line, ",\"team\":", self.team);
+        json::named_if(line, ",\"key\":", self.key);
+        json::named_if(line, ",\"model\":", self.model);
+        json::named_if(line, ",\"api\":", self.api);
+        write_peer(line, self.peer);
+        json::named(line, ",\"policy\":", self.policy);
+        json::named(line, ",\"configuration\":", self.configuration);
+        line.extend_from_slice(b",\"status\":");
+        json::number(line, self.status.into());
+        json::named(line, ",\"code\":", self.code);
+        if !self.candidates.is_empty() {
+            write_candidates(line, self.candidates);
+        }
+        write_features(line, self.features);
+    }
+}
+
 /// The line of an outcome: whose it is, the attempts, and how it ended.
 #[derive(Debug)]
 pub(super) struct OutcomeLine<'a> {
@@ -238,32 +291,98 @@ pub(super) struct OutcomeLine<'a> {
     pub(super) outcome: Outcome<'a>,
 }
 
-impl Serialize for OutcomeLine<'_> {
-    // By hand, because `flatten` would go through a map and costs a third more on the hot path.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-
-        let mut line = serializer.serialize_struct("OutcomeLine", 3)?;
-        line.serialize_field("decision", self.decision)?;
-        line.serialize_field("outcome", &self.outcome)?;
-        line.serialize_field("attempts", self.attempts)?;
-        line.end()
+impl Entry for OutcomeLine<'_> {
+    fn write(&self, line: &mut Vec<u8>) {
+        let outcome = &self.outcome;
+        json::named(line, ",\"decision\":", self.decision);
+        line.extend_from_slice(b",\"outcome\":{\"at\":");
+        json::time(line, outcome.at);
+        write_status(line, outcome.status);
+        json::named_if(line, ",\"code\":", outcome.code);
+        write_usage(line, outcome.usage);
+        json::named(line, ",\"settled_by\":", outcome.settled_by);
+        if let Some(after) = outcome.to_first_byte {
+            line.extend_from_slice(b",\"ms_to_first_byte\":");
+            json::milliseconds(line, after);
+        }
+        line.extend_from_slice(b",\"ms_total\":");
+        json::milliseconds(line, outcome.total);
+        json::named(line, ",\"end\":", outcome.end.name());
+        line.extend_from_slice(b"},\"attempts\":");
+        json::list(line, self.attempts, write_attempt);
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
+fn write_attempt(line: &mut Vec<u8>, attempt: &AttemptNote) {
+    json::named(line, "{\"target\":", &attempt.target);
+    json::named(line, ",\"endpoint\":", &attempt.endpoint);
+    json::named(line, ",\"outcome\":", attempt.outcome);
+    write_status(line, attempt.status);
+    if let Some(address) = attempt.address {
+        line.extend_from_slice(b",\"address\":");
+        json::socket(line, address);
+    }
+    json::named_if(line, ",\"evidence\":", attempt.evidence);
+    line.extend_from_slice(b",\"ms\":");
+    json::milliseconds(line, attempt.took);
+    write_usage(line, attempt.usage);
+    line.extend_from_slice(b",\"may_have_executed\":");
+    json::flag(line, attempt.may_have_executed);
+    line.push(b'}');
 }
 
-fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    // Exact up to 2^53 microseconds, which is 285 years.
-    serializer.serialize_f64(duration.as_micros() as f64 / 1000.0)
-}
-
-fn optional_milliseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => milliseconds(duration, serializer),
-        None => serializer.serialize_none(),
+fn write_status(line: &mut Vec<u8>, status: Option<u16>) {
+    if let Some(status) = status {
+        line.extend_from_slice(b",\"status\":");
+        json::number(line, status.into());
     }
 }
+
+fn write_usage(line: &mut Vec<u8>, usage: Option<UsageNote>) {
+    let Some(usage) = usage else { return };
+    line.extend_from_slice(b",\"usage\":{\"input\":");
+    json::number(line, usage.input);
+    line.extend_from_slice(b",\"output\":");
+    json::number(line, usage.output);
+    if usage.cached_input > 0 {
+        line.extend_from_slice(b",\"cached_input\":");
+        json::number(line, usage.cached_input);
+    }
+    if usage.reasoning > 0 {
+        line.extend_from_slice(b",\"reasoning\":");
+        json::number(line, usage.reasoning);
+    }
+    line.push(b'}');
+}
+
+fn write_peer(line: &mut Vec<u8>, peer: Option<IpAddr>) {
+    if let Some(peer) = peer {
+        line.extend_from_slice(b",\"peer\":");
+        json::ip(line, peer);
+    }
+}
+
+fn write_candidates(line: &mut Vec<u8>, candidates: &[CandidateNote<'_>]) {
+    line.extend_from_slice(b",\"candidates\":");
+    json::list(line, candidates, |line, candidate| {
+        json::named(line, "{\"target\":", candidate.target);
+        json::named(line, ",\"verdict\":", candidate.verdict);
+        json::named_if(line, ",\"why\":", Some(candidate.why).filter(|why| !why.is_empty()));
+        line.push(b'}');
+    });
+}
+
+fn write_features(line: &mut Vec<u8>, features: &[FeatureNote<'_>]) {
+    if features.is_empty() {
+        return;
+    }
+    line.extend_from_slice(b",\"features\":");
+    json::list(line, features, |line, feature| {
+        json::named(line, "{\"kind\":", feature.kind);
+        json::named(line, ",\"path\":", feature.path);
+        line.push(b'}');
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::entry::OutcomeLine;
+use super::entry::{Entry, OutcomeLine, Seldom};
 use super::{AuditStatus, BACKLOG_BYTES, FLUSH_BYTES, stamp};
 
 /// Where lines go. The second implementation is the disk that fails on demand in the tests.
@@ -81,7 +81,7 @@ impl Lines {
     }
 
     /// Appends a line and writes it with all that wait; on failure the line is taken back.
-    pub(super) fn append_now<T: Serialize>(&mut self, kind: &str, body: &T) -> io::Result<()> {
+    pub(super) fn append_now<T: Entry>(&mut self, kind: &str, body: &T) -> io::Result<()> {
         let length = self.push(kind, body);
         if let Err(error) = self.write() {
             self.take_back(length);
@@ -93,7 +93,7 @@ impl Lines {
     }
 
     /// Appends a line that the next write takes along, unless the disk is failing: then now or not at all.
-    pub(super) fn append_soon<T: Serialize>(&mut self, kind: &str, body: &T) -> io::Result<()> {
+    pub(super) fn append_soon<T: Entry>(&mut self, kind: &str, body: &T) -> io::Result<()> {
         if self.status.failing {
             return self.append_now(kind, body);
         }
@@ -125,7 +125,7 @@ impl Lines {
             return Ok(());
         }
         let count = std::mem::take(&mut self.unreported);
-        let length = self.push("lost", &Lost { count });
+        let length = self.push("lost", &Seldom(&Lost { count }));
 
         if let Err(error) = self.write_waiting() {
             self.take_back(length);
@@ -142,7 +142,7 @@ impl Lines {
         }
         self.write()?;
         let seal = Seal { at, reason, count: self.status.entries + 1, open: self.status.open, lost: self.status.lost };
-        self.append_now("seal", &seal)?;
+        self.append_now("seal", &Seldom(&seal))?;
         self.sealed = true;
 
         self.sink.sync()
@@ -189,18 +189,13 @@ impl Lines {
     }
 
     /// Adds `{"kind":…,<body>}` and a newline to the waiting lines; returns how many bytes that is.
-    fn push<T: Serialize>(&mut self, kind: &str, body: &T) -> usize {
+    fn push<T: Entry>(&mut self, kind: &str, body: &T) -> usize {
         let start = self.waiting.len();
         self.waiting.extend_from_slice(b"{\"kind\":\"");
         self.waiting.extend_from_slice(kind.as_bytes());
         self.waiting.push(b'"');
-
-        let brace = self.waiting.len();
-        serde_json::to_writer(&mut self.waiting, body)
-            .expect("the entries have no maps and a Vec takes every byte, so serialising cannot fail");
-        // Every entry is an object with at least one field: its opening brace becomes the comma after `kind`.
-        self.waiting[brace] = b',';
-        self.waiting.push(b'\n');
+        body.write(&mut self.waiting);
+        self.waiting.extend_from_slice(b"}\n");
         self.status.entries += 1;
 
         self.waiting.len() - start

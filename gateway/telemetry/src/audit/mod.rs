@@ -16,6 +16,7 @@
 
 mod entry;
 mod epoch;
+mod json;
 mod lines;
 mod record;
 mod stamp;
@@ -35,6 +36,7 @@ pub use entry::{
 pub use epoch::FORMAT_VERSION;
 pub use record::OpenRecord;
 
+use entry::{Entry, Seldom};
 use lines::Lines;
 
 /// Waiting lines are written at once when they pass this many bytes.
@@ -132,7 +134,7 @@ impl AuditLog {
             at: now,
         };
 
-        log.shared.append_now("open", &opening)?;
+        log.shared.append_now("open", &Seldom(&opening))?;
 
         Ok(log)
     }
@@ -170,7 +172,7 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError::Write`] or [`AuditError::Sealed`].
     pub async fn admin(&self, event: &AdminEvent<'_>) -> Result<(), AuditError> {
-        self.shared.append_now("admin", event)
+        self.shared.append_now("admin", &Seldom(event))
     }
 
     /// Writes the lines that wait. The server calls this every 50 ms; it costs one lock when nothing waits.
@@ -210,7 +212,7 @@ impl AuditLog {
 
 impl Shared {
     /// Appends one line and returns when it is in the file; on failure nothing of it is left.
-    fn append_now<T: serde::Serialize>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+    fn append_now<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
         let mut lines = self.lines.lock();
         if lines.is_sealed() {
             return Err(AuditError::Sealed);
@@ -220,7 +222,7 @@ impl Shared {
     }
 
     /// Appends one line that the next write takes along; while the disk fails, the same as [`Self::append_now`].
-    fn append_soon<T: serde::Serialize>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+    fn append_soon<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
         let mut lines = self.lines.lock();
         if lines.is_sealed() {
             return Err(AuditError::Sealed);

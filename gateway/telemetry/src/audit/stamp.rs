@@ -7,35 +7,38 @@ use time::OffsetDateTime;
 
 const LENGTH: usize = "2026-11-23T22:17:04.000123Z".len();
 
-/// Writes `at` as a JSON string. A clock before 1970 or past the year 9999 reads as 1970.
+/// Writes `at` as a JSON string.
 pub(super) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let digits = digits(*at);
     serializer.serialize_str(std::str::from_utf8(&digits).expect("the template and the digits put into it are ASCII"))
 }
 
-fn digits(at: SystemTime) -> [u8; LENGTH] {
+/// `at` as text, all of it ASCII. A clock before 1970 or past the year 9999 reads as 1970.
+pub(super) fn digits(at: SystemTime) -> [u8; LENGTH] {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let second = i64::try_from(since.as_secs()).unwrap_or_default();
     let date = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
 
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    put(&mut text[0..4], date.year().unsigned_abs());
-    put(&mut text[5..7], u32::from(u8::from(date.month())));
-    put(&mut text[8..10], u32::from(date.day()));
-    put(&mut text[11..13], u32::from(date.hour()));
-    put(&mut text[14..16], u32::from(date.minute()));
-    put(&mut text[17..19], u32::from(date.second()));
-    put(&mut text[20..26], since.subsec_micros());
+    let year = date.year().unsigned_abs();
+    let micros = since.subsec_micros();
+    put(&mut text[0..2], (year / 100) as u8);
+    put(&mut text[2..4], (year % 100) as u8);
+    put(&mut text[5..7], date.month().into());
+    put(&mut text[8..10], date.day());
+    put(&mut text[11..13], date.hour());
+    put(&mut text[14..16], date.minute());
+    put(&mut text[17..19], date.second());
+    put(&mut text[20..22], (micros / 10_000) as u8);
+    put(&mut text[22..24], (micros / 100 % 100) as u8);
+    put(&mut text[24..26], (micros % 100) as u8);
 
     text
 }
 
-/// Right-aligned decimal digits; the slot is as wide as the largest value.
-fn put(slot: &mut [u8], mut value: u32) {
-    for digit in slot.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
+/// Two decimal digits of a value below 100, into a slot of two bytes.
+fn put(slot: &mut [u8], value: u8) {
+    slot.copy_from_slice(&[b'0' + value / 10, b'0' + value % 10]);
 }
 
 #[cfg(test)]

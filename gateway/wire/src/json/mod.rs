@@ -9,12 +9,14 @@
 
 mod keys;
 mod number;
+mod survey;
 pub(crate) mod text;
 
 pub(crate) use keys::ObjectKeys;
 pub(crate) use text::Text;
 
 use keys::Keys;
+use survey::Survey;
 
 /// Deepest nesting of arrays and objects; the same bound as `serde_json`.
 pub const MAX_DEPTH: usize = 127;
@@ -109,6 +111,8 @@ pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     pos: usize,
     depth: usize,
+    /// Strings have to be searched for raw control characters.
+    has_control: bool,
     keys: Keys,
     /// Bytes of string values met while skipping; `data:` URLs are not counted.
     pub(crate) text_bytes: usize,
@@ -119,10 +123,12 @@ impl<'a> Scanner<'a> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(JsonError { at: 0, fault: JsonFault::TooLarge });
         }
-        if let Err(error) = std::str::from_utf8(bytes) {
-            return Err(JsonError { at: error.valid_up_to(), fault: JsonFault::NotUtf8 });
+        match survey::survey(bytes) {
+            Ok(Survey { has_control }) => {
+                Ok(Self { bytes, pos: 0, depth: 0, has_control, keys: Keys::default(), text_bytes: 0 })
+            }
+            Err(at) => Err(JsonError { at, fault: JsonFault::NotUtf8 }),
         }
-        Ok(Self { bytes, pos: 0, depth: 0, keys: Keys::default(), text_bytes: 0 })
     }
 
     pub(crate) fn bytes(&self) -> &'a [u8] {
@@ -154,9 +160,26 @@ impl<'a> Scanner<'a> {
 
     /// Reads a string; the opening quote has been peeked.
     pub(crate) fn string(&mut self) -> Result<Text, JsonError> {
-        let text = text::scan(self.bytes, self.pos + 1)?;
+        let found = text::scan(self.bytes, self.pos + 1);
+        if self.has_control {
+            self.refuse_control(&found)?;
+        }
+        let text = found?;
         self.pos = text.end() + 1;
         Ok(text)
+    }
+
+    /// Fails where a control character stands in the string, or before what is wrong with it otherwise.
+    fn refuse_control(&self, found: &Result<Text, JsonError>) -> Result<(), JsonError> {
+        let start = self.pos + 1;
+        let end = match found {
+            Ok(text) => text.end(),
+            Err(error) => error.at,
+        };
+        match survey::first_control(self.bytes.get(start..end).unwrap_or_default()) {
+            Some(at) => Err(JsonError { at: start + at, fault: JsonFault::Control }),
+            None => Ok(()),
+        }
     }
 
     /// Reads null, true, false or a number.

@@ -222,7 +222,7 @@ impl Check<'_> {
 
     fn pool(&mut self, name: &str, pool: Option<&Pool>) -> PoolConfig {
         let pool = pool.cloned().unwrap_or_default();
-        let max_connections = pool.max_connections.unwrap_or(256);
+        let max_connections = pool.max_connections.unwrap_or(4_096);
         let warm = pool.warm.unwrap_or(0);
         if warm > max_connections {
             let mark = self.place("endpoint", name).at("pool").at("warm").mark();

@@ -469,7 +469,7 @@ pub struct EndpointTimeouts {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// Most connections at once; default 256.
+    /// Most connections at once; default 4_096.
     #[schemars(range(min = 1))]
     pub max_connections: Option<u32>,
     /// Time after which an unused connection is closed, in milliseconds; default 60_000.

@@ -1,0 +1,209 @@
+//! Each line against the same entry put together by serde_json.
+
+use std::time::UNIX_EPOCH;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+/// The object that a line holds, the kind aside.
+fn read(entry: &impl Entry) -> Value {
+    let mut line = b"{\"kind\":\"it\"".to_vec();
+    entry.write(&mut line);
+    line.push(b'}');
+    assert!(!line.contains(&b'\n'));
+    let mut value: Map<String, Value> = serde_json::from_slice(&line).unwrap();
+    assert_eq!(value.remove("kind"), Some(json!("it")));
+    Value::Object(value)
+}
+
+/// `value` without the fields that do not apply.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        value => value,
+    }
+}
+
+fn at(micros: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros)
+}
+
+fn time(at: SystemTime) -> String {
+    String::from_utf8(stamp::digits(at).to_vec()).unwrap()
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn unless_empty<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {
+    if items.is_empty() { Value::Null } else { items.iter().map(value).collect() }
+}
+
+fn usage_note() -> impl Strategy<Value = UsageNote> {
+    let small = || prop_oneof![Just(0), any::<u64>()];
+    (any::<u64>(), any::<u64>(), small(), small()).prop_map(|(input, output, cached_input, reasoning)| UsageNote {
+        input,
+        output,
+        cached_input,
+        reasoning,
+    })
+}
+
+fn usage_value(usage: &UsageNote) -> Value {
+    let unless_zero = |count: u64| if count == 0 { Value::Null } else { count.into() };
+    json!({
+        "input": usage.input,
+        "output": usage.output,
+        "cached_input": unless_zero(usage.cached_input),
+        "reasoning": unless_zero(usage.reasoning),
+    })
+}
+
+fn attempt() -> impl Strategy<Value = AttemptNote> {
+    let place = (any::<String>(), any::<String>(), any::<Option<SocketAddr>>());
+    (place, any::<Option<u16>>(), proptest::option::of(usage_note()), 0_u64..1 << 50, any::<bool>()).prop_map(
+        |((target, endpoint, address), status, usage, micros, may_have_executed)| AttemptNote {
+            target: target.into(),
+            endpoint: endpoint.into(),
+            outcome: "timeout_first_byte",
+            status,
+            address,
+            evidence: address.map(|_| "address"),
+            took: Duration::from_micros(micros),
+            usage,
+            may_have_executed,
+        },
+    )
+}
+
+fn attempt_value(attempt: &AttemptNote) -> Value {
+    json!({
+        "target": &*attempt.target,
+        "endpoint": &*attempt.endpoint,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "address": attempt.address.map(|address| address.to_string()),
+        "evidence": attempt.evidence,
+        "ms": ms(attempt.took),
+        "usage": attempt.usage.as_ref().map(usage_value),
+        "may_have_executed": attempt.may_have_executed,
+    })
+}
+
+type Texts = [String; 8];
+
+proptest! {
+    #[test]
+    fn an_intent_is_read_back_as_it_was(
+        texts: Texts,
+        lists in proptest::collection::vec(any::<(String, String, String)>(), 0..4),
+        (micros, stream, input, output) in (0_u64..1 << 50, any::<bool>(), any::<u64>(), any::<u64>()),
+        peer: Option<IpAddr>,
+        keyed: bool,
+    ) {
+        let [decision, app, team, key, model, api, policy, configuration] = &texts;
+        let candidates: Vec<_> =
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why }).collect();
+        let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
+        let plan: Vec<&str> = lists.iter().map(|(target, ..)| target.as_str()).collect();
+        let intent = Intent {
+            decision, app, team, model, api, stream, peer, policy, configuration,
+            at: at(micros),
+            key: keyed.then_some(key),
+            candidates: &candidates,
+            plan: &plan,
+            estimate: EstimateNote { input, output },
+            features: &features,
+        };
+
+        let expected = json!({
+            "decision": decision, "at": time(at(micros)), "app": app, "team": team,
+            "key": keyed.then_some(key), "model": model, "api": api, "stream": stream,
+            "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
+            "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
+            "plan": plan, "estimate": { "input": input, "output": output },
+            "features": unless_empty(&features, feature_value),
+        });
+        prop_assert_eq!(read(&intent), without_nulls(expected));
+    }
+
+    #[test]
+    fn a_refusal_is_read_back_as_it_was(
+        texts: Texts,
+        lists in proptest::collection::vec(any::<(String, String, String)>(), 0..4),
+        (micros, status) in (0_u64..1 << 50, any::<u16>()),
+        peer: Option<IpAddr>,
+        known: bool,
+    ) {
+        let [decision, app, team, key, model, api, policy, code] = &texts;
+        let candidates: Vec<_> =
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why }).collect();
+        let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
+        let refused = Refused {
+            decision, app, team, peer, policy, status, code,
+            at: at(micros),
+            key: known.then_some(key),
+            model: known.then_some(model),
+            api: known.then_some(api),
+            configuration: policy,
+            candidates: &candidates,
+            features: &features,
+        };
+
+        let expected = json!({
+            "decision": decision, "at": time(at(micros)), "app": app, "team": team,
+            "key": known.then_some(key), "model": known.then_some(model), "api": known.then_some(api),
+            "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": policy,
+            "status": status, "code": code,
+            "candidates": unless_empty(&candidates, candidate_value),
+            "features": unless_empty(&features, feature_value),
+        });
+        prop_assert_eq!(read(&refused), without_nulls(expected));
+    }
+
+    #[test]
+    fn an_outcome_is_read_back_as_it_was(
+        (decision, code) in any::<(String, Option<String>)>(),
+        attempts in proptest::collection::vec(attempt(), 0..3),
+        usage in proptest::option::of(usage_note()),
+        (micros, total, status) in (0_u64..1 << 50, 0_u64..1 << 50, any::<Option<u16>>()),
+        (end, name) in prop_oneof![
+            Just((End::Complete, "complete")), Just((End::Error, "error")), Just((End::Truncated, "truncated")),
+            Just((End::Disconnected, "disconnected")), Just((End::Abandoned, "abandoned")),
+        ],
+    ) {
+        let total = Duration::from_micros(total);
+        let outcome = Outcome {
+            at: at(micros), status, code: code.as_deref(), usage, settled_by: "reported",
+            to_first_byte: status.map(|_| total / 2), total, end,
+        };
+
+        let expected = json!({
+            "decision": decision,
+            "outcome": {
+                "at": time(at(micros)), "status": status, "code": code, "usage": usage.as_ref().map(usage_value),
+                "settled_by": "reported", "ms_to_first_byte": status.map(|_| ms(total / 2)), "ms_total": ms(total),
+                "end": name,
+            },
+            "attempts": attempts.iter().map(attempt_value).collect::<Vec<_>>(),
+        });
+        let line = OutcomeLine { decision: &decision, attempts: &attempts, outcome };
+        prop_assert_eq!(read(&line), without_nulls(expected));
+    }
+}
+
+fn candidate_value(candidate: &CandidateNote<'_>) -> Value {
+    let why = if candidate.why.is_empty() { Value::Null } else { candidate.why.into() };
+    json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why })
+}
+
+fn feature_value(feature: &FeatureNote<'_>) -> Value {
+    json!({ "kind": feature.kind, "path": feature.path })
+}
