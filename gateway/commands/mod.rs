@@ -66,8 +66,8 @@ impl From<LogFormat> for telemetry::log::Format {
 /// Runs the command and gives the process's exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Serve(arguments) => serve::run(arguments),
-        Command::Demo(arguments) => demo::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Keys(command) => keys::run(&command),
         Command::Schema(arguments) => schema::run(&arguments),

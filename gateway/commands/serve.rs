@@ -50,12 +50,12 @@ pub(super) struct Arguments {
     log_filter: String,
 }
 
-pub(super) fn run(arguments: Arguments) -> ExitCode {
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = telemetry::log::init(arguments.log.into(), &arguments.log_filter) {
         eprintln!("{error}");
         return ExitCode::from(2);
     }
-    match serve(&arguments) {
+    match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

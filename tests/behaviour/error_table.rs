@@ -90,13 +90,18 @@ async fn callers_mistakes(met: &mut Met) {
 
 async fn what_is_denied(met: &mut Met) {
     let (upstream, dns) = (Upstream::start("only").await, Dns::start().await);
-    let secret = "reach = { public = {} }\nauth = { key = { file = \"upstream.key\" } }";
-    let public = format!("[endpoint.far]\nprovider = \"openai\"\nurl = \"https://far.example/v1\"\n{secret}\n");
-    let config = Config::serving(&upstream).resolving(&dns).section(&public).model("far", &["far/m"]);
+    // Nobody approves it, and it alone speaks the API of embeddings.
+    let far = "[endpoint.far]\nprovider = \"openai\"\nurl = \"https://far.example/v1\"\nreach = { public = {} }\n\
+               auth = { key = { file = \"upstream.key\" } }\n";
+    let config = Config::new()
+        .resolving(&dns)
+        .endpoint("near", Endpoint::of(&upstream).with("apis = [\"chat\", \"responses\"]"))
+        .section(far)
+        .model("assistant", &["near/m", "far/m"]);
     let gateway = Gateway::start(&config).await;
 
     met.answer(gateway.post("/v1/responses", &json!({"model": "assistant", "input": "x", "store": true})).await).await;
-    met.answer(gateway.chat(&chat("far")).await).await;
+    met.answer(gateway.post("/v1/embeddings", &json!({"model": "assistant", "input": "x"})).await).await;
 }
 
 async fn what_the_endpoints_meet(met: &mut Met) {

@@ -25,8 +25,7 @@ async fn many_calls_at_once_all_succeed_while_one_target_refuses_and_one_is_busy
     let config = Config::new()
         .endpoint("refusing", Endpoint::at(refusing.address))
         .endpoint("busy", Endpoint::of(&busy))
-        // Room for all of them at once; the default is 256 connections, and what is over a bound is shed.
-        .endpoint("works", Endpoint::of(&works).with("pool = { max_connections = 1000 }"))
+        .endpoint("works", Endpoint::of(&works))
         .model("assistant", &["refusing/m", "busy/m", "works/m"]);
     let gateway = Gateway::start(&config).await;
 

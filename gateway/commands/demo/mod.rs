@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     admin_port: u16,
 }
 
-pub(super) fn run(arguments: Arguments) -> ExitCode {
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(UNKNOWN);
         }
     };
-    match runtime.block_on(demonstrate(&arguments)) {
+    match runtime.block_on(demonstrate(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

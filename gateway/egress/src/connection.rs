@@ -1,10 +1,10 @@
 //! One HTTP connection: the handshake, the task that drives it, and the lease under which a request uses it.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::ready;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -13,7 +13,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::body::UpstreamBody;
 use crate::connect::{ConnectionProof, Protocol, Stream};
@@ -57,6 +57,9 @@ pub(crate) struct H1 {
     pub(crate) facts: Facts,
     /// How long it may lie idle: the pool's limit, or less if the server said so.
     pub(crate) idle_time: Duration,
+    /// Watches for replies that do not begin. It stays armed from request to request and is moved only when it fires:
+    /// hardly any request touches the timer wheel.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// An HTTP/2 connection that requests share.
@@ -93,7 +96,7 @@ pub(crate) async fn establish(stream: Stream, facts: Facts, idle_time: Duration)
                 Stream::Plain(io) => http1_over(io).await?,
                 Stream::Tls(io) => http1_over(io).await?,
             };
-            Ok(Lease::H1(Box::new(H1 { sender, facts, idle_time })))
+            Ok(Lease::H1(Box::new(H1 { sender, facts, idle_time, timer: None })))
         }
         Protocol::Http2 => {
             let (sender, most_streams) = match stream {
@@ -137,11 +140,11 @@ where
     tokio::spawn(async move {
         let ended = poll_fn(|context| {
             let mut connection = connection.lock();
-            let Some(running) = connection.as_mut() else { return std::task::Poll::Ready(Ok(())) };
+            let Some(running) = connection.as_mut() else { return Poll::Ready(Ok(())) };
             let result = ready!(Pin::new(running).poll(context));
             // What it holds must go now: senders learn from it that the connection is closed.
             *connection = None;
-            std::task::Poll::Ready(result)
+            Poll::Ready(result)
         });
         if let Err(error) = ended.await {
             tracing::debug!(%error, "an upstream connection ended with an error");
@@ -196,13 +199,20 @@ impl Lease {
         }
     }
 
+    /// Whether the connection takes a request now.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::H1(connection) => connection.sender.is_ready(),
+            Self::H2(stream) => !stream.0.is_closed(),
+        }
+    }
+
     /// Waits until the connection takes a request; false when it closed instead, or did not within `limit`.
     ///
     /// It waits only if the last reply has just ended and the driver has not been woken yet, or if a server answered
     /// before it had read the whole request.
     pub(crate) async fn ready(&mut self, limit: Duration) -> bool {
         match self {
-            Self::H1(connection) if connection.sender.is_ready() => true,
             Self::H1(connection) => {
                 let ready = tokio::time::timeout(limit, connection.sender.ready()).await;
                 matches!(ready, Ok(Ok(())))
@@ -211,15 +221,40 @@ impl Lease {
         }
     }
 
-    /// Sends the request; it comes back in the error if nothing of it was written.
+    /// Sends the request and waits for the head of its reply, at most until `due`: then it gives nothing. The request
+    /// comes back in the error if nothing of it was written.
     pub(crate) async fn try_send(
         &mut self,
         request: Request<UpstreamBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>> {
+        due: Instant,
+    ) -> Option<Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> {
         match self {
-            Self::H1(connection) => connection.sender.try_send_request(request).await,
-            Self::H2(stream) => stream.0.sender.clone().try_send_request(request).await,
+            Self::H1(connection) => {
+                let H1 { sender, timer, .. } = &mut **connection;
+                let mut sent = pin!(sender.try_send_request(request));
+                poll_fn(|context| match sent.as_mut().poll(context) {
+                    Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                    Poll::Pending => poll_due(timer, due, context).map(|()| None),
+                })
+                .await
+            }
+            Self::H2(stream) => timeout_at(due, stream.0.sender.clone().try_send_request(request)).await.ok(),
         }
+    }
+}
+
+/// Ready when `due` is past, by a timer that may still be armed for an earlier request.
+fn poll_due(timer: &mut Option<Pin<Box<Sleep>>>, due: Instant, context: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+    if timer.deadline() > due {
+        timer.as_mut().reset(due);
+    }
+    loop {
+        ready!(timer.as_mut().poll(context));
+        if timer.deadline() >= due {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(due);
     }
 }
 
@@ -230,4 +265,32 @@ pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
     source.is_some_and(|error| {
         error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_armed_for_another_request_neither_hurries_nor_delays_this_one() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut timer = None;
+
+        // The first reply begins in time, and leaves the timer armed for 20 s.
+        assert!(poll_fn(|context| Poll::Ready(poll_due(&mut timer, after(20), context).is_pending())).await);
+        tokio::time::advance(Duration::from_secs(15)).await;
+        poll_fn(|context| poll_due(&mut timer, after(35), context)).await;
+        assert_eq!(start.elapsed().as_secs(), 35);
+
+        // One that fired while nobody waited.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        poll_fn(|context| poll_due(&mut timer, after(60), context)).await;
+        assert_eq!(start.elapsed().as_secs(), 60);
+
+        // One that is armed for later than what is due now.
+        assert!(poll_fn(|context| Poll::Ready(poll_due(&mut timer, after(100), context).is_pending())).await);
+        poll_fn(|context| poll_due(&mut timer, after(70), context)).await;
+        assert_eq!(start.elapsed().as_secs(), 70);
+    }
 }

@@ -28,6 +28,8 @@ use crate::tls::{self, SystemRoots};
 /// Time that a kept connection has to get ready before another one is tried.
 const READY_LIMIT: Duration = Duration::from_millis(500);
 
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// A request for an endpoint, in the endpoint's own dialect.
 #[derive(Debug)]
 pub struct UpstreamRequest {
@@ -191,20 +193,25 @@ impl Endpoint {
     }
 
     /// Sends a request and waits for the head of its reply.
-    pub(crate) async fn send(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
-        self.send_below(&self.spec.base_path, request).await
+    /// Sends a request whose `total` time runs from `arrived`: the whole call, with the attempts before this one.
+    pub(crate) async fn send(self: &Arc<Self>, request: UpstreamRequest, arrived: Instant) -> Result<Reply, SendError> {
+        self.send_below(&self.spec.base_path, request, arrived).await
     }
 
     /// The same for control traffic, whose paths begin at the root of the host.
     pub(crate) async fn send_from_root(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
-        self.send_below("", request).await
+        self.send_below("", request, Instant::now()).await
     }
 
-    async fn send_below(self: &Arc<Self>, base: &str, request: UpstreamRequest) -> Result<Reply, SendError> {
-        let started = Instant::now();
+    async fn send_below(
+        self: &Arc<Self>,
+        base: &str,
+        request: UpstreamRequest,
+        arrived: Instant,
+    ) -> Result<Reply, SendError> {
         let prepared = self.enter().and_then(|permit| Ok((self.prepare(base, request)?, permit)));
         let reply = match prepared {
-            Ok((request, permit)) => self.exchange(request, permit, started).await,
+            Ok((request, permit)) => self.exchange(request, permit, arrived).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &reply {
@@ -227,22 +234,23 @@ impl Endpoint {
         self: &Arc<Self>,
         mut request: Request<UpstreamBody>,
         permit: Permit,
-        started: Instant,
+        arrived: Instant,
     ) -> Result<Reply, SendError> {
         count(&self.counters.requests);
+        let started = Instant::now();
         let timeouts = &self.spec.timeouts;
-        let total_at = started + timeouts.total;
+        let total_at = arrived + timeouts.total;
         let connect_by = |now: Instant| (now + timeouts.connect).min(total_at);
-        let mut lease = self.acquire(connect_by(started)).await?;
+        let (mut lease, found) = self.acquire(started, connect_by(started)).await?;
         self.fit(&mut request, lease.protocol());
-        let mut attempt = self.head(&mut lease, request, total_at).await?;
+        let mut attempt = self.head(&mut lease, request, (found, total_at)).await?;
         if let Exchanged::GivenBack(mut unsent, _) = attempt {
             // Nothing of it was written, so a second try is the first one as far as the upstream can tell.
             count(&self.counters.sent_again);
             drop(lease);
-            lease = self.dial(connect_by(Instant::now())).await?;
+            lease = Box::pin(self.dial(connect_by(Instant::now()))).await?;
             self.fit(&mut unsent, lease.protocol());
-            attempt = self.head(&mut lease, *unsent, total_at).await?;
+            attempt = self.head(&mut lease, *unsent, (Instant::now(), total_at)).await?;
         }
         let response = match attempt {
             Exchanged::Head(response) => response,
@@ -315,34 +323,38 @@ impl Endpoint {
         }
     }
 
-    /// Hands the request over and waits for the head of the reply.
+    /// Hands the request over at `now` and waits for the head of the reply.
     async fn head(
         &self,
         lease: &mut Lease,
         request: Request<UpstreamBody>,
-        total_at: Instant,
+        (now, total_at): (Instant, Instant),
     ) -> Result<Exchanged, SendError> {
         let timeouts = &self.spec.timeouts;
         let endpoint = || Arc::clone(&self.spec.name);
-        let head_by = Instant::now() + timeouts.first_byte;
-        match timeout_at(head_by.min(total_at), lease.try_send(request)).await {
-            Ok(Ok(response)) => Ok(Exchanged::Head(response)),
-            Ok(Err(mut error)) => match error.take_message() {
+        let head_by = now + timeouts.first_byte;
+        match lease.try_send(request, head_by.min(total_at)).await {
+            Some(Ok(response)) => Ok(Exchanged::Head(response)),
+            Some(Err(mut error)) => match error.take_message() {
                 Some(request) => Ok(Exchanged::GivenBack(Box::new(request), error.into_error())),
                 None => Err(self.broken_head(lease, error.into_error())),
             },
-            Err(_) if total_at < head_by => {
-                Err(SendError::TotalTimeout { endpoint: endpoint(), after: timeouts.total })
-            }
-            Err(_) => Err(SendError::FirstByteTimeout { endpoint: endpoint(), after: timeouts.first_byte }),
+            None if total_at < head_by => Err(SendError::TotalTimeout { endpoint: endpoint(), after: timeouts.total }),
+            None => Err(SendError::FirstByteTimeout { endpoint: endpoint(), after: timeouts.first_byte }),
         }
     }
 
-    /// A connection from the pool, or a new one.
-    async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Lease, SendError> {
-        if let Some(lease) = self.pooled().await {
-            return Ok(lease);
+    /// A connection from the pool, or a new one, and the time at which it was there.
+    async fn acquire(self: &Arc<Self>, started: Instant, deadline: Instant) -> Result<(Lease, Instant), SendError> {
+        if let Some(found) = self.pooled(started).await {
+            return Ok(found);
         }
+        // What follows takes longer than reading a clock, and is too large to lie in every request's future.
+        let lease = Box::pin(self.open(deadline)).await?;
+        Ok((lease, Instant::now()))
+    }
+
+    async fn open(self: &Arc<Self>, deadline: Instant) -> Result<Lease, SendError> {
         if !self.worth_sharing() {
             return self.dial(deadline).await;
         }
@@ -350,7 +362,7 @@ impl Endpoint {
         let opening = timeout_at(deadline, self.opening.lock())
             .await
             .map_err(|_| self.connector.too_slow(Phase::Waiting, None))?;
-        if let Some(lease) = self.pooled().await {
+        if let Some((lease, _)) = self.pooled(Instant::now()).await {
             return Ok(lease);
         }
         if self.worth_sharing() {
@@ -360,16 +372,21 @@ impl Endpoint {
         self.dial(deadline).await
     }
 
-    async fn pooled(self: &Arc<Self>) -> Option<Lease> {
+    async fn pooled(self: &Arc<Self>, mut now: Instant) -> Option<(Lease, Instant)> {
         loop {
-            let checked_out = self.pool.check_out(Instant::now());
+            let checked_out = self.pool.check_out(now);
             if checked_out.refresh {
                 self.refresh();
             }
             let mut lease = checked_out.lease?;
-            if lease.ready(READY_LIMIT).await {
+            let at_once = lease.is_ready();
+            let ready = at_once || lease.ready(READY_LIMIT).await;
+            if !at_once {
+                now = Instant::now();
+            }
+            if ready {
                 count(&self.counters.reused);
-                return Some(lease);
+                return Some((lease, now));
             }
         }
     }
@@ -515,7 +532,7 @@ enum Exchanged {
 /// The idle time that a server announces (`Keep-Alive: timeout=5`), less a second, so that we close first: a request that
 /// meets the server's own closing cannot be told from one that was executed.
 fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let value = headers.get(&KEEP_ALIVE)?.to_str().ok()?;
     let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     let seconds: u64 = seconds.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.saturating_sub(1)))

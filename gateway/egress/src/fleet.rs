@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use policy::{Cleared, TargetId, Warrant};
+use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
 use crate::error::{BuildError, BuildProblem, SendError};
@@ -80,12 +81,26 @@ impl Fleet {
     ///
     /// See [`SendError`]; [`SendError::may_have_executed`] tells whether another attempt may be a second execution.
     pub async fn send(&self, warrant: Warrant, request: Cleared<UpstreamRequest>) -> Result<Reply, SendError> {
+        self.send_since(warrant, request, Instant::now()).await
+    }
+
+    /// The same for a call that arrived earlier: its `total` time runs from `arrived`, over all attempts together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::send`].
+    pub async fn send_since(
+        &self,
+        warrant: Warrant,
+        request: Cleared<UpstreamRequest>,
+        arrived: Instant,
+    ) -> Result<Reply, SendError> {
         let target = warrant.target();
         // The warrant is spent here, whatever comes of it.
         let request = request.open(&warrant).map_err(SendError::WrongWarrant)?;
         drop(warrant);
         let endpoint = self.endpoint(target).ok_or(SendError::UnknownTarget { target })?;
-        endpoint.send(request).await
+        endpoint.send(request, arrived).await
     }
 
     /// The endpoint that serves a target.

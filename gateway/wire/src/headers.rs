@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap};
 
 /// Headers that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [&str; 10] = [
@@ -79,18 +79,15 @@ const OURS: &str = "x-causeway-";
 /// `anthropic-*`, `openai-*`, `x-stainless-*`, `user-agent` and `content-type` pass.
 #[must_use]
 pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
-    kept(downstream, |name| {
-        CREDENTIALS.contains(&name)
-            || FORWARDING.contains(&name)
-            || FRAMING.contains(&name)
-            || name.starts_with("x-forwarded-")
-    })
+    static DROPPED: Names<4> = Names::new([&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &FRAMING]);
+    kept(downstream, |name| DROPPED.contains(name) || name.starts_with("x-forwarded-"))
 }
 
 /// The upstream's headers that go to the caller; `content-length` is for the sender of the body to set.
 #[must_use]
 pub fn forward_response_headers(upstream: &HeaderMap) -> HeaderMap {
-    kept(upstream, |name| UPSTREAM_ONLY.contains(&name))
+    static DROPPED: Names<2> = Names::new([&HOP_BY_HOP, &UPSTREAM_ONLY]);
+    kept(upstream, |name| DROPPED.contains(name))
 }
 
 fn kept(headers: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
@@ -98,24 +95,60 @@ fn kept(headers: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let text = name.as_str();
-        let is_dropped =
-            HOP_BY_HOP.contains(&text) || text.starts_with(OURS) || nominated.contains(name) || dropped(text);
-        if !is_dropped {
+        let is_nominated = nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(text));
+        if !is_nominated && !text.starts_with(OURS) && !dropped(text) {
             out.append(name, value.clone());
         }
     }
     out
 }
 
-/// The headers that `Connection` declares to concern this connection only.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The names that `Connection` declares to concern this connection only, but for `keep-alive`, which never passes.
+fn nominated(headers: &HeaderMap) -> Vec<&str> {
     headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .map(str::trim)
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
         .collect()
+}
+
+/// Lists of header names with a filter in front, so that a name in none of them costs one look and no search.
+struct Names<const N: usize> {
+    lists: [&'static [&'static str]; N],
+    filter: [u64; 4],
+}
+
+impl<const N: usize> Names<N> {
+    const fn new(lists: [&'static [&'static str]; N]) -> Self {
+        let mut filter = [0; 4];
+        let mut list = 0;
+        while list < N {
+            let mut name = 0;
+            while name < lists[list].len() {
+                let bit = Self::bit(lists[list][name].as_bytes());
+                filter[bit / 64] |= 1 << (bit % 64);
+                name += 1;
+            }
+            list += 1;
+        }
+        Self { lists, filter }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        let bit = Self::bit(name.as_bytes());
+        (self.filter[bit / 64] >> (bit % 64)) & 1 != 0 && self.lists.iter().any(|list| list.contains(&name))
+    }
+
+    /// One of 256 bits for a name, by its length and its outermost letters.
+    const fn bit(name: &[u8]) -> usize {
+        match name {
+            [first, .., last] => (name.len() * 37 + *first as usize * 7 + *last as usize * 11) % 256,
+            _ => name.len(),
+        }
+    }
 }
 
 /// How long an upstream asks to be left alone: `retry-after-ms`, else `retry-after` as seconds or as a date.
@@ -139,6 +172,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();

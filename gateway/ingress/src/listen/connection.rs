@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -170,7 +171,8 @@ where
     let mut connection = pin!(builder.serve_connection(io, service));
     let news = drain.clone();
     let mut drain = drain;
-    let mut drain = pin!(drain.begun());
+    // INVARIANT: it is asked once for each waker, so the task's budget must not keep it from remembering it.
+    let mut drain = pin!(unconstrained(drain.begun()));
     let mut known = None;
     let timer = pin!(sleep_until(Instant::now()));
     let mut keeper = Keeper::new(&door.settings, &pulse, timer);
@@ -321,7 +323,8 @@ impl<'a> Keeper<'a> {
         if !self.must_poll && !self.timer.is_elapsed() {
             return false;
         }
-        let fired = self.timer.as_mut().poll(context).is_ready();
+        // INVARIANT: whoever is not asked again must have been told whom to wake, budget or not.
+        let fired = pin!(unconstrained(self.timer.as_mut())).poll(context).is_ready();
         self.must_poll = fired;
         fired
     }

@@ -157,7 +157,8 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
     let cleared = books.permit().clear(&warrant, call);
     let head = &books.exchange().head;
     let request = cleared.encode(|call| encode(call, target, keep_state, head));
-    let sent = books.snapshot().fleet.send(warrant, request).await;
+    let arrived = books.exchange().started.into();
+    let sent = books.snapshot().fleet.send_since(warrant, request, arrived).await;
     match sent {
         Ok(reply) => {
             books.connected(&reply.connection);

@@ -113,60 +113,67 @@ fn is_dated(kind: &str) -> bool {
 }
 
 /// Whether the top-level member `name` holds the caller's own names, or JSON Schema: nothing in it is acted on.
-pub(super) fn opaque_at_top(name: &str) -> bool {
+pub(super) fn opaque_at_top(name: &[u8]) -> bool {
     matches!(
         name,
-        "metadata"
-            | "client_metadata"
-            | "response_format"
-            | "text"
-            | "logit_bias"
-            | "functions"
-            | "function_call"
-            | "tool_choice"
-            | "output_format"
-            | "output_config"
-            | "guided_json"
-            | "structured_outputs"
+        b"metadata"
+            | b"client_metadata"
+            | b"response_format"
+            | b"text"
+            | b"logit_bias"
+            | b"functions"
+            | b"function_call"
+            | b"tool_choice"
+            | b"output_format"
+            | b"output_config"
+            | b"guided_json"
+            | b"structured_outputs"
     )
 }
 
 /// The same below the top level: schemas, what a model called, what a provider noted on its own output.
-pub(super) fn opaque_below(api: Api, name: &str) -> bool {
+pub(super) fn opaque_below(api: Api, name: &[u8]) -> bool {
     match name {
-        "arguments" | "parameters" | "input_schema" | "output_schema" | "input_examples" | "json_schema" | "schema"
-        | "annotations" | "citations" | "metadata" | "logprobs" | "cache_control" => true,
+        b"arguments" | b"parameters" | b"input_schema" | b"output_schema" | b"input_examples" | b"json_schema"
+        | b"schema" | b"annotations" | b"citations" | b"metadata" | b"logprobs" | b"cache_control" => true,
         // The input of a `tool_use` block is what the model wrote for the caller's tool.
-        "input" => api.is_anthropic(),
+        b"input" => api.is_anthropic(),
         // What hosted tools did in earlier turns, sent back as history.
-        "action" | "results" | "outputs" => api == Api::Responses,
+        b"action" | b"results" | b"outputs" => api == Api::Responses,
         _ => false,
     }
 }
 
 /// Whether a part of this type only cites its `url`.
-pub(super) fn cites(kind: &str) -> bool {
-    CITING_TYPES.contains(&kind)
+pub(super) fn cites(kind: &[u8]) -> bool {
+    CITING_TYPES.iter().any(|citing| citing.as_bytes() == kind)
 }
 
 /// The type that a top-level member stands for, where a provider would act on it.
-pub(super) fn hosted_member(folded: &str) -> Option<&'static str> {
-    HOSTED_MEMBERS.iter().find(|(name, _)| *name == folded).map(|(_, kind)| *kind)
+pub(super) fn hosted_member(folded: &[u8]) -> Option<&'static str> {
+    HOSTED_MEMBERS.iter().find(|(name, _)| name.as_bytes() == folded).map(|(_, kind)| *kind)
 }
 
 /// How the strings of the member with this (folded) name are looked at.
-pub(super) fn check_of(folded: &str) -> Check {
+pub(super) fn check_of(folded: &[u8]) -> Check {
     match folded {
-        "image" | "images" | "video" | "videos" | "audio" | "audios" | "input_audio" | "input_image"
-        | "input_video" | "file" | "files" | "media" | "endpoint" | "src" => Check::Media,
-        _ if ["url", "uri", "urls", "uris"].iter().any(|ending| folded.ends_with(ending)) => Check::Url,
+        b"image" | b"images" | b"video" | b"videos" | b"audio" | b"audios" | b"input_audio" | b"input_image"
+        | b"input_video" | b"file" | b"files" | b"media" | b"endpoint" | b"src" => Check::Media,
+        _ if folded.ends_with(b"url")
+            || folded.ends_with(b"uri")
+            || folded.ends_with(b"urls")
+            || folded.ends_with(b"uris") =>
+        {
+            Check::Url
+        }
         _ => Check::No,
     }
 }
 
 /// `name` as Go's JSON decoder compares keys: lower case, with the long s and the Kelvin sign folded as well.
-pub(super) fn folded(name: &str) -> Cow<'_, str> {
-    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+pub(super) fn folded(name: &[u8]) -> Cow<'_, [u8]> {
+    let is_folded = name.iter().fold(true, |folded, &byte| folded & byte.is_ascii() & !byte.is_ascii_uppercase());
+    if is_folded {
         return Cow::Borrowed(name);
     }
     let fold = |letter| match letter {
@@ -174,7 +181,8 @@ pub(super) fn folded(name: &str) -> Cow<'_, str> {
         '\u{212A}' => 'k',
         _ => letter.to_ascii_lowercase(),
     };
-    Cow::Owned(name.chars().map(fold).collect())
+    let text = String::from_utf8_lossy(name); // A key is UTF-8, as the whole body is.
+    Cow::Owned(text.chars().map(fold).collect::<String>().into_bytes())
 }
 
 #[cfg(test)]
@@ -248,11 +256,11 @@ mod tests {
 
     #[test]
     fn names_are_folded_as_go_folds_them() {
-        assert_eq!(folded("Image_URL"), "image_url");
-        assert_eq!(folded("\u{17F}tore"), "store");
-        assert_eq!(folded("too\u{17F}"), "toos");
-        assert_eq!(check_of(&folded("fileURL")), Check::Url);
-        assert_eq!(check_of("image"), Check::Media);
-        assert_eq!(check_of("text"), Check::No);
+        assert_eq!(&*folded(b"Image_URL"), b"image_url");
+        assert_eq!(&*folded("\u{17F}tore".as_bytes()), b"store");
+        assert_eq!(&*folded("too\u{17F}".as_bytes()), b"toos");
+        assert_eq!(check_of(&folded(b"fileURL")), Check::Url);
+        assert_eq!(check_of(b"image"), Check::Media);
+        assert_eq!(check_of(b"text"), Check::No);
     }
 }

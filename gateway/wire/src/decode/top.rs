@@ -60,41 +60,41 @@ pub(crate) enum StoreValue {
 }
 
 pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text) -> Result<(), DecodeError> {
-    let name = key.unescaped(walker.scan.bytes());
+    let name = key.unescaped_bytes(walker.scan.bytes());
     let folded = tables::folded(&name);
-    if let Some(read) = tables::READ.iter().find(|read| **read == folded)
-        && **read != *name
+    if let Some(read) = tables::READ.iter().find(|read| read.as_bytes() == &*folded)
+        && read.as_bytes() != &*name
     {
         return Err(DecodeError::LookAlike { expected: read });
     }
     match &*name {
-        "model" => model(walker, controls),
-        "stream" => stream(walker, controls),
-        "stream_options" => stream_options(walker, controls),
-        "store" => store(walker, controls),
-        "max_tokens" | "max_completion_tokens" | "max_output_tokens" => max_output(walker, controls),
-        "background" | "previous_response_id" | "conversation" | "container" => {
+        b"model" => model(walker, controls),
+        b"stream" => stream(walker, controls),
+        b"stream_options" => stream_options(walker, controls),
+        b"store" => store(walker, controls),
+        b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens" => max_output(walker, controls),
+        b"background" | b"previous_response_id" | b"conversation" | b"container" => {
             state(walker, Zone::Content(Check::No), |_, value| !matches!(value, Seen::Null | Seen::False))
         }
-        "prompt" if walker.api == Api::Responses => {
+        b"prompt" if walker.api == Api::Responses => {
             state(walker, Zone::Content(Check::No), |_, value| *value != Seen::Null)
         }
-        "prompt_cache_retention" => state(walker, Zone::Opaque, |walker, value| {
+        b"prompt_cache_retention" => state(walker, Zone::Opaque, |walker, value| {
             let in_memory = walker.is_text(value, "in_memory") || walker.is_text(value, "in-memory");
             value.says_something() && !in_memory
         }),
-        "input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
-        "input" | "prompt" => walker.value(Zone::Tokens).map(drop),
-        "tools" => walker.value(Zone::Tools).map(drop),
+        b"input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
+        b"input" | b"prompt" => walker.value(Zone::Tokens).map(drop),
+        b"tools" => walker.value(Zone::Tools).map(drop),
         name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),
         _ => other(walker, &folded),
     }
 }
 
 /// A member that the gateway does not read: content like any other, for who knows which server reads it.
-fn other(walker: &mut Walker<'_>, folded: &str) -> Result<(), DecodeError> {
+fn other(walker: &mut Walker<'_>, folded: &[u8]) -> Result<(), DecodeError> {
     let value = walker.value(Zone::Content(tables::check_of(folded)))?;
-    let id = matches!(folded, "file_id" | "file_ids").then_some("file_id");
+    let id = matches!(folded, b"file_id" | b"file_ids").then_some("file_id");
     match id.or_else(|| tables::hosted_member(folded)) {
         // An empty object still asks for it: `web_search_options: {}` turns the search on.
         Some(kind) if value.says_something() || matches!(value, Seen::Object(_)) => {
@@ -149,7 +149,7 @@ fn stream_options(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<()
     let mut keys = walker.scan.object_keys();
     while let Some(key) = walker.scan.key(&mut keys)? {
         let (value, place) = walker.spanned(Zone::Opaque)?;
-        if key.unescaped(walker.scan.bytes()) == "include_usage" {
+        if *key.unescaped_bytes(walker.scan.bytes()) == *b"include_usage" {
             asked = Some((value == Seen::True, place));
         }
     }

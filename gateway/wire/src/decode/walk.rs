@@ -219,42 +219,42 @@ impl<'a> Walker<'a> {
     }
 
     fn member(&mut self, key: Text, inherited: Check, seen: &mut Object) -> Result<(), DecodeError> {
-        let name = key.unescaped(self.scan.bytes());
+        let name = key.unescaped_bytes(self.scan.bytes());
         if tables::opaque_below(self.api, &name) {
             return Ok(self.scan.skip_value()?);
         }
         let folded = tables::folded(&name);
         match &*folded {
-            "type" => {
+            b"type" => {
                 let value = self.value(Zone::Content(inherited))?;
                 note_kind(seen, &value, *name == *folded);
             }
-            "id" => seen.has_id |= self.value(Zone::Content(inherited))?.says_something(),
-            "role" | "content" => {
+            b"id" => seen.has_id |= self.value(Zone::Content(inherited))?.says_something(),
+            b"role" | b"content" => {
                 seen.has_content = true;
                 self.value(Zone::Content(inherited))?;
             }
-            "tools" => {
+            b"tools" => {
                 self.value(Zone::Tools)?;
             }
-            "url" if self.scan.peek() == Some(b'"') => {
+            b"url" if self.scan.peek() == Some(b'"') => {
                 let text = self.text(Zone::Content(Check::No))?;
                 if address::is_remote(Check::Url, text, self.scan.bytes()) {
                     seen.cited = Some(key);
                 }
             }
-            "file_id" | "file_ids" => {
+            b"file_id" | b"file_ids" => {
                 if self.value(Zone::Content(inherited))?.says_something() {
                     self.found(FeatureKind::hosted("file_id"))?;
                 }
             }
-            "audio" if self.api == Api::Chat => {
+            b"audio" if self.api == Api::Chat => {
                 let audio = self.value(Zone::Content(Check::Media))?;
                 if matches!(audio, Seen::Object(Object { has_id: true, .. })) {
                     self.found(FeatureKind::KeepState)?;
                 }
             }
-            "data" | "file_data" | "b64_json" | "bytes" => {
+            b"data" | b"file_data" | b"b64_json" | b"bytes" => {
                 self.value(Zone::Payload(inherited))?;
             }
             other => {
@@ -270,7 +270,7 @@ impl<'a> Walker<'a> {
 
     /// What only the whole object can tell.
     fn judge_object(&mut self, zone: Zone, seen: &Object) -> Result<(), DecodeError> {
-        let kind = seen.kind(self.scan.bytes());
+        let kind = seen.kind.map(|text| text.unescaped_bytes(self.scan.bytes()));
         if let Some(url) = seen.cited
             && !kind.as_deref().is_some_and(tables::cites)
         {
@@ -280,7 +280,7 @@ impl<'a> Walker<'a> {
         }
         // An item that is only an id means the item that the provider has stored under it.
         let bare_id = zone == Zone::Item && kind.is_none() && seen.has_id && !seen.has_content;
-        if bare_id || kind.as_deref() == Some("item_reference") {
+        if bare_id || kind.as_deref() == Some(b"item_reference") {
             self.found(FeatureKind::KeepState)?;
         }
         Ok(())
@@ -314,16 +314,16 @@ impl<'a> Walker<'a> {
     }
 
     fn tool_member(&mut self, key: Text, seen: &mut Object) -> Result<(), DecodeError> {
-        let name = key.unescaped(self.scan.bytes());
+        let name = key.unescaped_bytes(self.scan.bytes());
         match &*name {
             // The declaration of a function: a name, a description and a schema.
-            "function" | "format" => Ok(self.scan.skip_value()?),
-            "execution" => {
+            b"function" | b"format" => Ok(self.scan.skip_value()?),
+            b"execution" => {
                 let value = self.value(Zone::Opaque)?;
                 seen.client_execution = self.is_text(&value, "client");
                 Ok(())
             }
-            "environment" => {
+            b"environment" => {
                 let value = self.value(Zone::Content(Check::No))?;
                 if let Seen::Object(environment) = value {
                     let kind = environment.kind(self.scan.bytes());

@@ -51,7 +51,10 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, usize> {
         has_control |= any(block, |byte| byte < 0x20);
         let is_wide = any(block, |byte| byte >= 0x80);
         if (is_wide || goes_on) && is_broken(here) {
-            return std::str::from_utf8(bytes).map(|_| Survey { has_control }).map_err(|error| error.valid_up_to());
+            // The standard library has the last word; not all bytes were seen, so a body it accepts is one to search.
+            return std::str::from_utf8(bytes)
+                .map(|_| Survey { has_control: true })
+                .map_err(|error| error.valid_up_to());
         }
         goes_on = is_wide;
         at += BLOCK;
@@ -70,7 +73,7 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, usize> {
 /// Offset of the first control character in `bytes`.
 pub(super) fn first_control(bytes: &[u8]) -> Option<usize> {
     let (blocks, _) = bytes.as_chunks::<BLOCK>();
-    let clean = blocks.iter().take_while(|block| !any(*block, |byte| byte < 0x20)).count() * BLOCK;
+    let clean = blocks.iter().take_while(|block| !any(block, |byte| byte < 0x20)).count() * BLOCK;
     let rest = bytes.get(clean..).unwrap_or_default();
     rest.iter().position(|&byte| byte < 0x20).map(|found| clean + found)
 }

@@ -2,32 +2,46 @@
 
 use std::borrow::Cow;
 
+use super::survey::first_control;
 use super::{JsonError, JsonFault};
 
 /// Where a string lies, without its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Text {
-    // 32 bits each: the keys of all open objects are held, and a hostile body can have millions.
-    start: u32,
-    end: u32,
-    escaped: bool,
+    // Two offsets of 32 bits: the keys of all open objects are held, and a hostile body can have millions. The larger
+    // one stands first where the text has escapes, which no empty text has. One word and not three fields, because
+    // fields that are written one by one and then read as a whole make the processor wait.
+    offsets: u64,
 }
 
 impl Text {
     fn new(start: usize, end: usize, escaped: bool) -> Self {
         // INVARIANT: `Scanner::new` refuses what 32 bits cannot count.
         let narrow = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
-        Self { start: narrow(start), end: narrow(end), escaped }
+        let (first, second) = if escaped { (end, start) } else { (start, end) };
+        Self { offsets: (u64::from(narrow(first)) << 32) | u64::from(narrow(second)) }
+    }
+
+    /// The two offsets in the order in which they are held.
+    const fn held(self) -> (u32, u32) {
+        ((self.offsets >> 32) as u32, self.offsets as u32)
+    }
+
+    fn is_escaped(self) -> bool {
+        let (first, second) = self.held();
+        first > second
     }
 
     /// Offset of the first byte behind the opening quote.
     pub(crate) fn start(self) -> usize {
-        self.start as usize
+        let (first, second) = self.held();
+        first.min(second) as usize
     }
 
     /// Offset of the closing quote.
     pub(crate) fn end(self) -> usize {
-        self.end as usize
+        let (first, second) = self.held();
+        first.max(second) as usize
     }
 
     /// Length as written, in bytes.
@@ -42,7 +56,7 @@ impl Text {
 
     /// Whether two strings of one document mean the same text.
     pub(crate) fn means_same(self, other: Self, bytes: &[u8]) -> bool {
-        if self.escaped || other.escaped {
+        if self.is_escaped() || other.is_escaped() {
             return self.unescaped(bytes) == other.unescaped(bytes);
         }
         self.raw(bytes) == other.raw(bytes)
@@ -50,7 +64,7 @@ impl Text {
 
     /// The text that is meant.
     pub(crate) fn unescaped(self, bytes: &[u8]) -> Cow<'_, str> {
-        if self.escaped {
+        if self.is_escaped() {
             return Cow::Owned(unescape(self.raw(bytes)));
         }
         match std::str::from_utf8(self.raw(bytes)) {
@@ -62,7 +76,7 @@ impl Text {
 
     /// The bytes that are meant.
     pub(crate) fn unescaped_bytes(self, bytes: &[u8]) -> Cow<'_, [u8]> {
-        if self.escaped {
+        if self.is_escaped() {
             return Cow::Owned(unescape(self.raw(bytes)).into_bytes());
         }
         Cow::Borrowed(self.raw(bytes))
@@ -97,78 +111,95 @@ const SHORT: usize = 32;
 /// Bytes of a long string that are judged at once.
 const BLOCK: usize = 64;
 
-/// Finds the end of the string whose content begins at `start`; raw control characters are not looked for.
+/// Finds the end of the string whose content begins at `start`.
+///
+/// Raw control characters are looked for only with `CONTROL`: most bodies have none at all.
 ///
 /// Three gaits, because each is slow where another is fast: word by word in short strings, by blocks in prose with its
 /// escaped quotes and line breaks, and with the processor's widest search through what has no escape for long.
-pub(super) fn scan(bytes: &[u8], start: usize) -> Result<Text, JsonError> {
+pub(super) fn scan<const CONTROL: bool>(bytes: &[u8], start: usize) -> Result<Text, JsonError> {
     let mut at = start;
     let mut escaped = false;
     let mut patience = 4;
     // The offset up to which the string is read word by word.
     let mut watched = start + SHORT;
     loop {
-        at = special(bytes, at, watched);
+        at = special::<CONTROL>(bytes, at, watched);
         match bytes.get(at) {
             Some(b'"') => return Ok(Text::new(start, at, escaped)),
             Some(b'\\') => {
                 escaped = true;
-                at = escape(bytes, at)?;
+                // Text in `\u` escapes has one after the other.
+                while bytes.get(at) == Some(&b'\\') {
+                    at = escape(bytes, at)?;
+                }
             }
+            Some(&byte) if CONTROL && byte < 0x20 => return Err(JsonError { at, fault: JsonFault::Control }),
             Some(_) => {}
             None => return Err(JsonError { at: bytes.len(), fault: JsonFault::EndsEarly }),
         }
         if at >= watched {
             if escaped {
-                at = harmless(bytes, at, &mut patience);
+                at = harmless::<CONTROL>(bytes, at, &mut patience);
             } else {
-                at += leap(bytes, at);
+                at += leap::<CONTROL>(bytes, at);
             }
             watched = at + BLOCK;
         }
     }
 }
 
-/// Offset of the first quote or backslash at or after `at`, or of some byte from `until` on where none comes before it.
-fn special(bytes: &[u8], mut at: usize, until: usize) -> usize {
+/// Offset of the first quote, backslash or control character at or after `at`, or of some byte from `until` on where none
+/// comes before it.
+fn special<const CONTROL: bool>(bytes: &[u8], mut at: usize, until: usize) -> usize {
     while at < until {
-        let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+        let Some(pair) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) else {
             let rest = bytes.get(at..).unwrap_or_default();
-            let found = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\'));
+            let found = rest.iter().position(|&byte| is_special::<CONTROL>(byte));
             return at + found.unwrap_or(rest.len());
         };
-        let mask = special_mask(u64::from_le_bytes(*word));
-        if mask != 0 {
+        // Two words at once: whether a key is shorter than eight letters would be one more branch to guess.
+        let pair = u128::from_le_bytes(*pair);
+        let first = special_mask::<CONTROL>(pair as u64);
+        let second = special_mask::<CONTROL>((pair >> 64) as u64);
+        if first | second != 0 {
+            let mask = (u128::from(second) << 64) | u128::from(first);
             return at + (mask.trailing_zeros() / 8) as usize;
         }
-        at += 8;
+        at += 16;
     }
     at
 }
 
-/// A word whose lowest set bit lies in the first quote or backslash of `word`.
+const fn is_special<const CONTROL: bool>(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\') || (CONTROL && byte < 0x20)
+}
+
+/// A word whose lowest set bit lies in the first special byte of `word`.
 ///
 /// The usual zero-byte test; a borrow can mark bytes above a true one, never below it, and only the lowest counts.
-const fn special_mask(word: u64) -> u64 {
+const fn special_mask<const CONTROL: bool>(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
     let quote = quote.wrapping_sub(ONES) & !quote;
     let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (quote | backslash) & HIGHS
+    let control = if CONTROL { word.wrapping_sub(ONES * 0x20) & !word } else { 0 };
+    (quote | backslash | control) & HIGHS
 }
 
-/// Bytes from `at` up to the next quote or backslash, or to the end.
-fn leap(bytes: &[u8], at: usize) -> usize {
+/// Bytes from `at` up to the next quote, backslash or control character, or to the end.
+fn leap<const CONTROL: bool>(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
-    memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
+    let far = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    if CONTROL { first_control(rest.get(..far).unwrap_or_default()).unwrap_or(far) } else { far }
 }
 
 /// Passes blocks that hold nothing but text and the commonest escapes, and stops before any other block.
 ///
 /// Whether an escape is in a block or not changes no branch here: guessing that wrong would cost more than the look.
-fn harmless(bytes: &[u8], mut at: usize, patience: &mut usize) -> usize {
+fn harmless<const CONTROL: bool>(bytes: &[u8], mut at: usize, patience: &mut usize) -> usize {
     // INVARIANT: a backslash right before `at` escapes what is at `at`. It holds from here on, because a block with two
     // backslashes in a row is not harmless.
     if is_behind_backslash(bytes, at) {
@@ -176,12 +207,12 @@ fn harmless(bytes: &[u8], mut at: usize, patience: &mut usize) -> usize {
     }
     let mut blocks = 0;
     while let Some(window) = at.checked_sub(1).and_then(|before| bytes.get(before..)?.first_chunk())
-        && is_harmless(window)
+        && is_harmless::<CONTROL>(window)
     {
         at += BLOCK;
         blocks += 1;
         if blocks == *patience && !is_behind_backslash(bytes, at) {
-            let far = leap(bytes, at);
+            let far = leap::<CONTROL>(bytes, at);
             at += far;
             // Where escapes are close together, the question is asked ever less often.
             *patience = if far < 4 * BLOCK { *patience * 2 } else { 4 };
@@ -196,7 +227,7 @@ fn is_behind_backslash(bytes: &[u8], at: usize) -> bool {
 }
 
 /// Whether a block, shown with the byte before it, neither ends the string nor holds an escape that needs a look.
-fn is_harmless(window: &[u8; BLOCK + 1]) -> bool {
+fn is_harmless<const CONTROL: bool>(window: &[u8; BLOCK + 1]) -> bool {
     let mut harm = false;
     // An inclusive range would not become vector instructions.
     for at in 0..BLOCK {
@@ -204,7 +235,7 @@ fn is_harmless(window: &[u8; BLOCK + 1]) -> bool {
         let is_escaped = before == b'\\';
         let is_quote = byte == b'"';
         let is_common = is_quote | (byte == b'n') | (byte == b't') | (byte == b'r');
-        harm |= (is_quote & !is_escaped) | (is_escaped & !is_common);
+        harm |= (is_quote & !is_escaped) | (is_escaped & !is_common) | (CONTROL & (byte < 0x20));
     }
     !harm
 }
@@ -231,11 +262,25 @@ fn escape(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
 }
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.iter().try_fold(0, |value, &byte| {
-        let digit = char::from(byte).to_digit(16)?;
-        Some(value * 16 + digit)
-    })
+    let [first, second, third, fourth] = bytes.get(at..)?.first_chunk::<4>()?.map(|byte| HEX[usize::from(byte)]);
+    let is_hex = (first | second | third | fourth) != NO_HEX;
+    is_hex.then(|| u32::from_be_bytes([0, 0, (first << 4) | second, (third << 4) | fourth]))
 }
+
+/// What `HEX` says of a byte that is no hexadecimal digit; joined with any other it stays what it is.
+const NO_HEX: u8 = 0xFF;
+
+/// The value of every hexadecimal digit.
+const HEX: [u8; 256] = {
+    let mut values = [NO_HEX; 256];
+    let digits = b"0123456789abcdefABCDEF";
+    let mut at = 0;
+    while at < digits.len() {
+        values[digits[at] as usize] = if at < 16 { at as u8 } else { at as u8 - 6 };
+        at += 1;
+    }
+    values
+};
 
 /// Undoes the escapes of a string that `scan` has accepted.
 fn unescape(raw: &[u8]) -> String {
@@ -280,7 +325,7 @@ mod tests {
     use super::*;
 
     /// The end of the string, found one byte at a time.
-    fn plainly(bytes: &[u8], start: usize) -> Result<Text, JsonError> {
+    fn plainly<const CONTROL: bool>(bytes: &[u8], start: usize) -> Result<Text, JsonError> {
         let mut at = start;
         let mut escaped = false;
         loop {
@@ -290,6 +335,7 @@ mod tests {
                     escaped = true;
                     at = escape(bytes, at)?;
                 }
+                Some(&byte) if CONTROL && byte < 0x20 => return Err(JsonError { at, fault: JsonFault::Control }),
                 Some(_) => at += 1,
                 None => return Err(JsonError { at: bytes.len(), fault: JsonFault::EndsEarly }),
             }
@@ -298,7 +344,10 @@ mod tests {
 
     #[test]
     fn a_string_ends_at_the_same_place_in_every_gait() {
-        let pieces: [&[u8]; 17] = [
+        let pieces: [&[u8]; 20] = [
+            b"\n",
+            b"\x1f",
+            b"\\\x01",
             b"\"",
             b"\\",
             b"\\\"",
@@ -324,9 +373,12 @@ mod tests {
                 for piece in pieces {
                     let (before, behind) = filling.split_at(at);
                     let body = [b"\"", before, piece, behind, b"\""].concat();
-                    assert_eq!(scan(&body, 1), plainly(&body, 1), "{}", String::from_utf8_lossy(&body));
                     let open = body.get(..1 + at + piece.len()).unwrap_or_default();
-                    assert_eq!(scan(open, 1), plainly(open, 1), "{}", String::from_utf8_lossy(open));
+                    for text in [&body, open] {
+                        let shown = String::from_utf8_lossy(text);
+                        assert_eq!(scan::<false>(text, 1), plainly::<false>(text, 1), "{shown}");
+                        assert_eq!(scan::<true>(text, 1), plainly::<true>(text, 1), "{shown}");
+                    }
                 }
             }
         }
@@ -336,7 +388,8 @@ mod tests {
     fn every_byte_is_judged_alike_by_word_and_alone() {
         for byte in 0..=u8::MAX {
             let word = u64::from_le_bytes([b'a', b'b', byte, b'd', 0xFF, 0x80, b'g', b'h']);
-            assert_eq!(special_mask(word) != 0, matches!(byte, b'"' | b'\\'), "{byte}");
+            assert_eq!(special_mask::<false>(word) != 0, is_special::<false>(byte), "{byte}");
+            assert_eq!(special_mask::<true>(word) != 0, is_special::<true>(byte), "{byte}");
         }
     }
 
@@ -344,7 +397,7 @@ mod tests {
     fn escapes_mean_what_json_says() {
         let body = br#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00z""#;
 
-        let text = scan(body, 1).expect("the string is well formed");
+        let text = scan::<true>(body, 1).expect("the string is well formed");
 
         assert_eq!(text.unescaped(body), "a\"\\/\u{8}\u{c}\n\r\t\u{e9}\u{1F600}z");
         assert_eq!(text.end(), body.len() - 1);
@@ -353,7 +406,7 @@ mod tests {
     #[test]
     fn a_text_is_unescaped_one_by_one_as_it_is_as_a_whole() {
         let body = "\"a\\u0068\u{e9}\\ud83d\\ude00\\n\\\\z\"".as_bytes();
-        let text = scan(body, 1).expect("the string is well formed");
+        let text = scan::<true>(body, 1).expect("the string is well formed");
 
         let one_by_one: Vec<u8> = text.meant(body).collect();
 
