@@ -76,7 +76,7 @@ def test_an_unknown_model_is_a_not_found_error(claude):
 @pytest.mark.gateway_only
 def test_beta_headers_and_the_query_string_do_no_harm(claude):
     answer = claude.beta.messages.create(
-        model=settings.CHAT_MODEL, messages=QUESTION, max_tokens=8, betas=["context-management-2025-06-27"]
+        model=settings.CHAT_MODEL, messages=QUESTION, max_tokens=8, betas=["context-management-2025-06-27"], extra_body=CALM
     )
 
     assert answer.usage.output_tokens == 8

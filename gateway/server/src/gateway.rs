@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
+use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
 use telemetry::metrics::Metrics;
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;

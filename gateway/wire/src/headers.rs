@@ -35,8 +35,8 @@ const CREDENTIALS: [&str; 11] = [
 ];
 
 /// Where the request came from and went to before. A caller's word about that is worth nothing upstream, and inner
-/// addresses are nobody's business; the last three make some servers answer another path or method than was judged.
-const FORWARDING: [&str; 13] = [
+/// addresses are nobody's business; the last five make some servers answer another path or method than was judged.
+const FORWARDING: [&str; 15] = [
     "forwarded",
     "via",
     "x-real-ip",
@@ -50,7 +50,13 @@ const FORWARDING: [&str; 13] = [
     "x-original-url",
     "x-rewrite-url",
     "x-http-method-override",
+    "x-method-override",
+    "x-http-method",
 ];
+
+/// Prefixes of what other gateways and proxies take orders by (`x-envoy-original-path`, `x-portkey-custom-host`,
+/// `helicone-target-url`): before an upstream that is one, the caller would choose where the request goes.
+const PROXIES: [&str; 6] = ["x-forwarded-", "x-envoy-", "x-portkey-", "x-litellm-", "helicone-", "cf-aig-"];
 
 /// What the gateway sets itself, or must not promise: it reads replies, so it takes them uncompressed.
 const FRAMING: [&str; 5] = ["host", "content-length", "content-encoding", "accept-encoding", "expect"];
@@ -80,7 +86,7 @@ const OURS: &str = "x-causeway-";
 #[must_use]
 pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
     static DROPPED: Names<4> = Names::new([&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &FRAMING]);
-    kept(downstream, |name| DROPPED.contains(name) || name.starts_with("x-forwarded-"))
+    kept(downstream, |name| DROPPED.contains(name) || is_for_proxies(name))
 }
 
 /// The upstream's headers that go to the caller; `content-length` is for the sender of the body to set.
@@ -88,6 +94,10 @@ pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
 pub fn forward_response_headers(upstream: &HeaderMap) -> HeaderMap {
     static DROPPED: Names<2> = Names::new([&HOP_BY_HOP, &UPSTREAM_ONLY]);
     kept(upstream, |name| DROPPED.contains(name))
+}
+
+fn is_for_proxies(name: &str) -> bool {
+    matches!(name.as_bytes(), [b'x' | b'h' | b'c', ..]) && PROXIES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn kept(headers: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
@@ -193,6 +203,11 @@ mod tests {
         let lists = [&HOP_BY_HOP[..], &CREDENTIALS, &FORWARDING, &FRAMING];
         for name in lists.concat() {
             assert!(forward_request_headers(&headers(&[(name, "x")])).is_empty(), "{name}");
+        }
+        for prefix in PROXIES {
+            let name = HeaderName::try_from(format!("{prefix}x")).expect("the test's name is a header name");
+            let sent = HeaderMap::from_iter([(name, http::HeaderValue::from_static("1"))]);
+            assert!(forward_request_headers(&sent).is_empty(), "{prefix}");
         }
         let more = headers(&[
             ("x-forwarded-for", "1"),

@@ -39,6 +39,6 @@ pub use headers::{forward_request_headers, forward_response_headers, retry_after
 pub use outcome::{Outcome, Retry, TimeoutKind, outcome};
 pub use providers::{CredentialForm, Dialect, EncodeTarget, EncodedBody, OnDisconnect, dialect, dialects, with_query};
 pub use relay::{ErrorKind, RelayOptions, Relayed, StreamEnd, StreamRelay, UpstreamErrorEvent};
-pub use route::{Route, RouteError, route};
+pub use route::{Route, RouteError, route, shape_of};
 pub use sse::{DEFAULT_MAX_FRAME, Frame, SseError, SseFramer};
 pub use usage::{Usage, usage_of_reply};

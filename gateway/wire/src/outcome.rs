@@ -130,6 +130,7 @@ impl Outcome {
 
 /// The outcome of an attempt whose head has come, and of whose stream (if it is one) the first event has.
 ///
+/// A first event by which the upstream rejects the gateway's credential is [`Outcome::Status`] 401, whatever the status was.
 /// `first_event` is the first frame that is not a comment; without one, only the status speaks.
 #[must_use]
 pub fn outcome(status: StatusCode, first_event: Option<&Frame>, api: Api) -> Outcome {
@@ -138,6 +139,8 @@ pub fn outcome(status: StatusCode, first_event: Option<&Frame>, api: Api) -> Out
     }
     match first_event.and_then(|frame| error_of(api, frame)) {
         None => Outcome::Success,
+        // Handled as the status that the upstream should have answered with, so that its words are hidden likewise.
+        Some(error) if error.kind == ErrorKind::Credential => Outcome::Status(StatusCode::UNAUTHORIZED.as_u16()),
         Some(error) if error.kind == ErrorKind::RateLimited => Outcome::ThrottledEvent,
         Some(error) => Outcome::ErrorEvent { retryable: error.kind.is_retryable() },
     }
@@ -209,6 +212,25 @@ mod tests {
             (Api::Chat, "data: {\"error\":{\"code\":503}}\n\n", retryable),
             (Api::Chat, "data: {\"error\":{\"code\":\"rate_limit_exceeded\"}}\n\n", Outcome::ThrottledEvent),
             (Api::Chat, "data: {\"error\":\"boom\"}\n\n", retryable),
+            (Api::Chat, "data: {\"error\":\"unauthorized\"}\n\n", Outcome::Status(401)),
+            (Api::Chat, "data: {\"error\":{\"code\":403}}\n\n", Outcome::Status(401)),
+            (
+                Api::Chat,
+                "data: {\"error\":{\"type\":\"invalid_request_error\",\"code\":\"invalid_api_key\"}}\n\n",
+                Outcome::Status(401),
+            ),
+            (Api::Chat, "data: {\"error\":{\"type\":\"authentication_error\",\"code\":400}}\n\n", Outcome::Status(401)),
+            (
+                Api::Messages,
+                "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"permission_error\"}}\n\n",
+                Outcome::Status(401),
+            ),
+            (
+                Api::Responses,
+                "data: {\"type\":\"error\",\"code\":\"invalid_api_key\",\"error\":{}}\n\n",
+                Outcome::Status(401),
+            ),
+            (Api::Chat, "data: {\"error\":{\"code\":\"insufficient_quota\"}}\n\n", Outcome::ThrottledEvent),
             (Api::Chat, "data: {\"error\":null,\"choices\":[]}\n\n", Outcome::Success),
             (Api::Completions, "error: {\"code\":500,\"message\":\"m\"}\n\n", retryable),
             (Api::Chat, "event: error\ndata: nonsense\n\n", retryable),

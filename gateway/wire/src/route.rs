@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::Api;
+use crate::{Api, ErrorShape};
 
 /// What a downstream request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,16 @@ pub fn route(method: &Method, path: &str) -> Result<Route, RouteError> {
         Some(api) => call(method, Some(api), None),
         None => models(method, rest),
     }
+}
+
+/// The shape in which a caller at this path expects an error, whether or not the path is served.
+///
+/// It follows [`route`], which takes a doubled slash in front for one: `//v1/messages` is Anthropic's as well.
+#[must_use]
+pub fn shape_of(path: &str) -> ErrorShape {
+    let below = one_leading_slash(path).strip_prefix("/v1/messages");
+    let is_anthropic = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_anthropic { ErrorShape::Anthropic } else { ErrorShape::OpenAi }
 }
 
 /// `path` with a doubled slash in front made one: what a client sends whose base URL ends in a slash.
@@ -177,6 +187,30 @@ mod tests {
         for (path, api, model) in table {
             let model = model.map(str::to_owned);
             assert_eq!(post(path), Ok(Route::Call { api, model }), "{path}");
+        }
+    }
+
+    #[test]
+    fn errors_follow_the_path_as_the_route_does() {
+        let paths = [
+            "/v1/messages",
+            "//v1/messages",
+            "///v1/messages/count_tokens",
+            "/v1/messages/batches",
+            "/v1/messagesx",
+            "/v1/chat/completions",
+            "//v1/responses",
+            "/openai/v1/messages",
+            "/",
+            "",
+        ];
+        for path in paths {
+            let expected = match post(path) {
+                Ok(Route::Call { api, .. }) => api.dialect_of_errors(),
+                _ if path == "/v1/messages/batches" => ErrorShape::Anthropic,
+                _ => ErrorShape::OpenAi,
+            };
+            assert_eq!(shape_of(path), expected, "{path}");
         }
     }
 

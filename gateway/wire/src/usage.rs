@@ -93,7 +93,7 @@ struct Details {
 
 impl Fields {
     fn into_usage(self, raw: Bytes) -> Option<Usage> {
-        let beside = self.cache_read_input_tokens.or_zero() + self.cache_creation_input_tokens.or_zero();
+        let beside = self.cache_read_input_tokens.or_zero().saturating_add(self.cache_creation_input_tokens.or_zero());
         let output = self.completion_tokens.0.or(self.output_tokens.0);
         let input = self
             .prompt_tokens
@@ -187,6 +187,12 @@ mod tests {
                 Some([1110, 5, 100, 0]),
             ),
             (r#"{"input_tokens":10,"cache_read_input_tokens":null,"output_tokens":5.0}"#, Some([10, 5, 0, 0])),
+            (
+                r#"{"input_tokens":18446744073709551615,"cache_read_input_tokens":18446744073709551615,
+                    "cache_creation_input_tokens":18446744073709551615,"output_tokens":18446744073709551615}"#,
+                Some([u64::MAX, u64::MAX, u64::MAX, 0]),
+            ),
+            (r#"{"total_tokens":1,"completion_tokens":18446744073709551615}"#, Some([0, u64::MAX, 0, 0])),
             (r#"{"total_tokens":7}"#, Some([7, 0, 0, 0])),
             (r#"{"prompt_tokens":7,"total_tokens":7}"#, Some([7, 0, 0, 0])),
             (r#"{"prompt_tokens":7,"completion_tokens":1,"prompt_tokens_details":null}"#, Some([7, 1, 0, 0])),

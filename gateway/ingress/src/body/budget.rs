@@ -48,6 +48,17 @@ impl BodyBudget {
         self.shared.held.load(Ordering::Relaxed)
     }
 
+    /// A share of `bytes` for something else that a request makes the gateway hold, such as a whole reply.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] when the budget has no such room.
+    pub fn take(&self, bytes: usize) -> Result<BodyPermit, Exhausted> {
+        let mut permit = self.hold();
+        permit.grow_to(bytes)?;
+        Ok(permit)
+    }
+
     /// A share of nothing, which can grow.
     pub(super) fn hold(&self) -> BodyPermit {
         BodyPermit { shared: Arc::clone(&self.shared), bytes: 0 }
@@ -68,7 +79,11 @@ impl BodyPermit {
     }
 
     /// Makes the share at least `bytes`, or leaves it as it was.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] when the budget has no such room.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
             return Ok(());

@@ -168,7 +168,7 @@ where
     }
     let declared = declared.exact().and_then(|length| length.try_into().ok());
     let mut gathered = Gathered::new(budget, limit);
-    gathered.declare(declared.unwrap_or(0))?;
+    gathered.declared = declared.unwrap_or(0);
     let mut body = pin!(body);
     let mut pace = Pace::new(limits);
     // Made when the body first lets us wait: most bodies are there with their head, and cost no timer and no clock.
@@ -202,6 +202,9 @@ where
         }
     }
 }
+
+/// The share of a declared length that is taken ahead of what has come, in bytes: 64 KiB.
+const SHARE: usize = 64 << 10;
 
 /// How fast a body has to come. The clock is read only when it lets us wait.
 struct Pace<'a> {
@@ -244,7 +247,8 @@ impl<'a> Pace<'a> {
 struct Gathered {
     limit: usize,
     permit: BodyPermit,
-    /// The length that was declared, whose share is already taken.
+    /// The length that was declared. Room for it is reserved at once, which touches no memory; its share of the budget is
+    /// taken as it comes, so that a caller that declares much and sends nothing holds nothing.
     declared: usize,
     /// The only piece so far, which may turn out to be the whole.
     first: Bytes,
@@ -255,12 +259,6 @@ struct Gathered {
 impl Gathered {
     fn new(budget: &BodyBudget, limit: usize) -> Self {
         Self { limit, permit: budget.hold(), declared: 0, first: Bytes::new(), all: BytesMut::new() }
-    }
-
-    fn declare(&mut self, length: usize) -> Result<(), BodyError> {
-        self.permit.grow_to(length)?;
-        self.declared = length;
-        Ok(())
     }
 
     fn len(&self) -> usize {
@@ -285,11 +283,11 @@ impl Gathered {
         let length = self.len() + piece.len();
         self.check(length)?;
         if self.all.is_empty() || length > self.permit.bytes() {
-            // What is taken from the budget is the buffer as allocated, not as filled.
+            // Of a length that nobody declared, what is taken from the budget is the buffer as allocated, not as filled.
             let doubled = (self.all.len() * 2).max(length).min(self.limit);
-            let capacity = doubled.max(self.declared);
-            self.permit.grow_to(capacity)?;
-            self.all.reserve(capacity - self.all.len());
+            let share = if length <= self.declared { (length + SHARE).min(self.declared) } else { doubled };
+            self.permit.grow_to(share)?;
+            self.all.reserve(doubled.max(self.declared) - self.all.len());
         }
         let first = std::mem::take(&mut self.first);
         self.all.extend_from_slice(&first);

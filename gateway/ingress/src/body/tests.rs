@@ -227,7 +227,7 @@ async fn a_brotli_stream_that_asks_for_a_huge_window_is_refused() {
 }
 
 #[tokio::test]
-async fn a_declared_length_takes_its_budget_before_a_byte_is_read() {
+async fn a_body_that_is_held_leaves_no_room_for_one_that_does_not_fit_beside_it() {
     let budget = BodyBudget::new(10_000);
     let first = Full::new(Bytes::from(text(6_000)));
     let second = Full::new(Bytes::from(text(4_001)));
@@ -240,6 +240,43 @@ async fn a_declared_length_takes_its_budget_before_a_byte_is_read() {
 
     assert!(matches!(refused, Err(BodyError::Overloaded(_))));
     assert!(accepted.is_ok());
+}
+
+/// A body that declares a length and sends nothing.
+struct Promised(u64);
+
+impl http_body::Body for Promised {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_declares_much_and_sends_nothing_holds_nothing() {
+    let budget = BodyBudget::new(10_000);
+    let (headers, limits) = (HeaderMap::new(), limits());
+
+    let mut silent = std::pin::pin!(read(Promised(9_999), &headers, &limits, &budget));
+    assert!(futures_are_pending(silent.as_mut()).await);
+
+    assert_eq!(budget.held(), 0);
+    let other = read(Full::new(Bytes::from(text(10_000))), &headers, &limits, &budget).await;
+    assert!(other.is_ok());
+}
+
+/// Polls once.
+async fn futures_are_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
 #[tokio::test]

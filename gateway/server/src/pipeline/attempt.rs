@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use egress::{SendError, UpstreamRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use ingress::body::BodyPermit;
 use policy::Warrant;
 use tower::retry::budget::Budget as _;
 use wire::{Call, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
@@ -31,8 +32,8 @@ pub(super) struct Answered {
 
 /// The body of an upstream's answer.
 pub(super) enum Reply {
-    /// Known whole; `failed` when it is the upstream's own error, passed on.
-    Whole { body: Bytes, usage: Option<Usage>, failed: bool },
+    /// Known whole; `failed` when it is the upstream's own error, passed on. A large one has its share of the budget.
+    Whole { body: Bytes, usage: Option<Usage>, failed: bool, share: Option<BodyPermit> },
     /// Events, the first of which is no error.
     Stream(Box<EventStream>),
 }
@@ -116,7 +117,7 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
             endpoint,
             status,
             headers,
-            reply: Reply::Whole { body, usage: None, failed: true },
+            reply: Reply::Whole { body, usage: None, failed: true, share: None },
         });
     }
     let refusal = match met.outcome {
@@ -162,7 +163,7 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
     match sent {
         Ok(reply) => {
             books.connected(&reply.connection);
-            let tried = examine::examine(reply, call, target).await;
+            let tried = examine::examine(reply, call, target, &books.gateway().body_budget).await;
             if let Tried::Failed(met) = &tried {
                 warn_of_our_fault(books, target, met);
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use accounting::{Reported, Reservation, Settlement, Tokens};
+use accounting::{Reported, Reservation, SettledBy, Settlement, Tokens};
 use egress::ConnectionProof;
 use http::StatusCode;
 use ingress::body::BodyPermit;
@@ -165,7 +165,12 @@ impl Books {
     }
 
     /// A whole reply goes down: an answer, or (`failed`) the upstream's own error.
-    pub(super) fn close_whole(mut self, status: StatusCode, usage: Option<&Usage>, failed: bool) -> (Box<Exchange>, Held) {
+    pub(super) fn close_whole(
+        mut self,
+        status: StatusCode,
+        usage: Option<&Usage>,
+        failed: bool,
+    ) -> (Box<Exchange>, Held) {
         self.status = Some(status);
         self.first_byte = Some(self.exchange().started.elapsed());
         let how = if failed { Close::UpstreamError } else { Close::Answered(audit::End::Complete) };
@@ -226,7 +231,13 @@ impl Books {
             status: self.status.map(|status| status.as_u16()),
             code: how.code(),
             usage: Some(charged),
-            settled_by: settlement.by.name(),
+            // A request that was executed somewhere on its way and answered nowhere is not one that was never sent.
+            settled_by: if settlement.lost_attempts > 0 && settlement.by == SettledBy::NotSent {
+                SettledBy::Reservation.name()
+            } else {
+                settlement.by.name()
+            },
+            lost_tokens: settlement.lost.0,
             to_first_byte: self.first_byte,
             total,
             end: how.end(),

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use egress::{BodyError, ReplyBody};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
+use ingress::body::{BodyBudget, BodyPermit, Exhausted};
 use wire::{Api, Call, Frame, OnDisconnect, Outcome, SseError, SseFramer, TimeoutKind};
 
 use super::attempt::{Met, Reply, Tried};
@@ -46,7 +47,7 @@ pub(super) struct EventStream {
     pub(super) ended: Option<Result<(), BodyError>>,
 }
 
-pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target) -> Tried {
+pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target, budget: &BodyBudget) -> Tried {
     let egress::Reply { status, headers, body, .. } = reply;
     if !status.is_success() {
         return refused(status, &headers, body, call.api()).await;
@@ -59,10 +60,10 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target) 
     if is_event_stream(&headers) {
         return first_event((status, forwarded), body, call, target).await;
     }
-    match collect(body, LARGEST_REPLY).await {
-        Ok(bytes) => {
-            let usage = wire::usage_of_reply(call.api(), &bytes);
-            Tried::Answered { status, headers: forwarded, reply: Reply::Whole { body: bytes, usage, failed: false } }
+    match collect(body, LARGEST_REPLY, Some(budget)).await {
+        Ok((body, share)) => {
+            let usage = wire::usage_of_reply(call.api(), &body);
+            Tried::Answered { status, headers: forwarded, reply: Reply::Whole { body, usage, failed: false, share } }
         }
         Err(error) => {
             tracing::warn!(target = %target.name, %error, "the reply broke off");
@@ -78,7 +79,7 @@ async fn refused(status: StatusCode, headers: &HeaderMap, body: ReplyBody, api: 
     }
     let outcome = wire::outcome(status, None, api);
     let forwarded = wire::forward_response_headers(headers);
-    let bytes = collect(body, LARGEST_ERROR).await.unwrap_or_default();
+    let bytes = collect(body, LARGEST_ERROR, None).await.map(|(bytes, _)| bytes).unwrap_or_default();
     let retry_after = wire::retry_after(headers, SystemTime::now());
     Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after })
 }
@@ -159,14 +160,31 @@ fn next_event(framer: &mut SseFramer, comments: &mut VecDeque<Frame>) -> Result<
     Ok(None)
 }
 
-/// The whole body, at most `limit` bytes; a body of one chunk is not copied.
-async fn collect(mut body: ReplyBody, limit: usize) -> Result<Bytes, CollectError> {
+/// A reply above this many bytes takes its share of the bytes that all requests together may hold.
+const COUNTED_FROM: usize = 256 << 10;
+
+/// The whole body, at most `limit` bytes, and its share of the budget; a body of one chunk is not copied.
+async fn collect(
+    mut body: ReplyBody,
+    limit: usize,
+    budget: Option<&BodyBudget>,
+) -> Result<(Bytes, Option<BodyPermit>), CollectError> {
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
+    let mut share: Option<BodyPermit> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if joined.len() + whole.len() + data.len() > limit {
+        let length = joined.len() + whole.len() + data.len();
+        if length > limit {
             return Err(CollectError::TooLarge { limit });
+        }
+        if length > COUNTED_FROM
+            && let Some(budget) = budget
+        {
+            match &mut share {
+                Some(share) => share.grow_to(length)?,
+                None => share = Some(budget.take(length)?),
+            }
         }
         if joined.is_empty() && whole.is_empty() {
             whole = data;
@@ -177,7 +195,7 @@ async fn collect(mut body: ReplyBody, limit: usize) -> Result<Bytes, CollectErro
             joined.extend_from_slice(&data);
         }
     }
-    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+    Ok((if joined.is_empty() { whole } else { joined.freeze() }, share))
 }
 
 /// Why a reply could not be read whole.
@@ -185,6 +203,8 @@ async fn collect(mut body: ReplyBody, limit: usize) -> Result<Bytes, CollectErro
 enum CollectError {
     #[error("the reply is larger than {limit} bytes")]
     TooLarge { limit: usize },
+    #[error("the gateway holds as many bytes as it may: {0}")]
+    Full(#[from] Exhausted),
     #[error(transparent)]
     Body(#[from] BodyError),
 }
@@ -192,7 +212,8 @@ enum CollectError {
 impl CollectError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::TooLarge { .. } => Outcome::BrokenBody,
+            // The upstream has done the work, so this is charged, whoever is to blame.
+            Self::Full(_) | Self::TooLarge { .. } => Outcome::BrokenBody,
             Self::Body(error) => outcome_of(error),
         }
     }

@@ -63,6 +63,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         code: None,
         usage: None,
         settled_by: SettledBy::NotSent.name(),
+        lost_tokens: 0,
         to_first_byte: None,
         total: exchange.started.elapsed(),
         end: End::Complete,

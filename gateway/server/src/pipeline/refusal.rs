@@ -11,8 +11,8 @@ use wire::{ApiError, Code, ErrorShape};
 use super::arrive::Exchange;
 use super::headers;
 use super::record::Whys;
-use crate::gateway::Taken;
 use super::respond::ReplyBody;
+use crate::gateway::Taken;
 
 /// Why the gateway itself refuses a request.
 ///

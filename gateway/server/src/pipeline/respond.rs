@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
+use ingress::body::BodyPermit;
 
 use super::attempt::{Answered, Reply};
 use super::books::Held;
@@ -73,13 +74,13 @@ impl Body for ReplyBody {
 const KEPT_FROM: usize = 64 << 10;
 
 /// A large reply with what it holds: a caller that does not read it holds its place, not only the memory.
-fn kept(body: Bytes, held: Held) -> Bytes {
+fn kept(body: Bytes, held: (Held, Option<BodyPermit>)) -> Bytes {
     if body.len() <= KEPT_FROM { body } else { Bytes::from_owner(Kept { body, _held: held }) }
 }
 
 struct Kept {
     body: Bytes,
-    _held: Held,
+    _held: (Held, Option<BodyPermit>),
 }
 
 impl AsRef<[u8]> for Kept {
@@ -94,10 +95,10 @@ pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
     *response.status_mut() = status;
     *response.headers_mut() = upstream;
     match reply {
-        Reply::Whole { body, usage, failed } => {
+        Reply::Whole { body, usage, failed, share } => {
             let (exchange, held) = books.close_whole(status, usage.as_ref(), failed);
             headers::name_decision(response.headers_mut(), &exchange, Some(&endpoint));
-            *response.body_mut() = ReplyBody::whole(kept(body, held));
+            *response.body_mut() = ReplyBody::whole(kept(body, (held, share)));
         }
         Reply::Stream(stream) => {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -151,6 +151,8 @@ pub struct Outcome<'a> {
     pub usage: Option<UsageNote>,
     /// What the settlement rests on: `reported`, `reservation` or `not_sent`.
     pub settled_by: &'a str,
+    /// Tokens charged beside `usage`, at the reservation, for attempts that may have been executed before the last one.
+    pub lost_tokens: u64,
     /// Time to the first byte of the body towards the caller.
     pub to_first_byte: Option<Duration>,
     /// Time from the arrival of the request to its end.
@@ -301,6 +303,10 @@ impl Entry for OutcomeLine<'_> {
         json::named_if(line, ",\"code\":", outcome.code);
         write_usage(line, outcome.usage);
         json::named(line, ",\"settled_by\":", outcome.settled_by);
+        if outcome.lost_tokens > 0 {
+            line.extend_from_slice(b",\"lost_tokens\":");
+            json::number(line, outcome.lost_tokens);
+        }
         if let Some(after) = outcome.to_first_byte {
             line.extend_from_slice(b",\"ms_to_first_byte\":");
             json::milliseconds(line, after);

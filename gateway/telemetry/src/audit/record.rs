@@ -74,6 +74,7 @@ impl Drop for OpenRecord {
             code: None,
             usage: None,
             settled_by: "reservation",
+            lost_tokens: 0,
             to_first_byte: None,
             total: now.duration_since(self.started).unwrap_or_default(),
             end: End::Abandoned,

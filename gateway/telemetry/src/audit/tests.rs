@@ -130,6 +130,7 @@ fn outcome() -> Outcome<'static> {
         code: None,
         usage: Some(UsageNote { input: 100, output: 50, ..UsageNote::default() }),
         settled_by: "reported",
+        lost_tokens: 0,
         to_first_byte: Some(Duration::from_micros(12_345)),
         total: Duration::from_millis(80),
         end: End::Complete,

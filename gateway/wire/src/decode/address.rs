@@ -7,7 +7,7 @@ use crate::json::Text;
 pub(super) enum Check {
     /// Text: a URL in it is words, nobody fetches it.
     No,
-    /// Media by its name (`image`, `file`, ...): a finding where the string is a URL of a fetching scheme.
+    /// Media by its name (`image`, `file`, ...): a finding where the string begins as a URL or a path does.
     Media,
     /// An address by its name (`url`, `file_url`, ...): a finding unless it is a `data:` URL or plainly base64.
     Url,
@@ -22,8 +22,23 @@ const FETCHED: [&[u8]; 14] = [
 /// How much of a string is looked at to find its scheme; no scheme is this long.
 const LOOKED_AT: usize = 128;
 
-/// Shortest string without any sign of being a path or a name that is taken for bare base64.
-const BARE_BASE64: usize = 64;
+/// Shortest string that is taken for bare base64 without a known beginning, if few of its letters are slashes.
+///
+/// A path of that length is either made of many short names (`/proc/self/root/proc/self/root/...`), which the slashes
+/// show, or of long ones that few machines have.
+const BARE_BASE64: usize = 256;
+
+/// Base64 has one slash in 64 letters, paths have one in eight or so.
+const LETTERS_PER_SLASH: usize = 16;
+
+/// Length from which nothing is a path any more: Linux's `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+
+/// How base64 of JPEG, PNG, GIF, RIFF (WebP and WAV) and PDF begins.
+const KNOWN_MEDIA: [&[u8]; 5] = [b"/9j/", b"iVBOR", b"R0lGOD", b"UklGR", b"JVBER"];
+
+/// How a path begins, or a URL that leaves its scheme out.
+const PATHS: [&[u8]; 5] = [b"/", b"\\", b"./", b"../", b"~/"];
 
 /// Whether `text`, under a member with this check, is an address outside the request.
 ///
@@ -46,10 +61,11 @@ pub(super) fn is_remote(check: Check, text: Text, bytes: &[u8]) -> bool {
         (Some(_), Check::Url) => true,
         (Some(scheme), _) => {
             let rest = head.get(scheme.len() + 1..).unwrap_or_default();
-            rest.starts_with(b"//") || FETCHED.contains(&scheme)
+            // `note: hello` is words.
+            FETCHED.contains(&scheme) || rest.first().is_some_and(|byte| *byte != b' ')
         }
         (None, Check::Url) => !head.is_empty() && !is_bare_base64(text, bytes),
-        (None, _) => head.starts_with(b"//") || head.starts_with(b"\\\\"),
+        (None, _) => PATHS.iter().any(|path| head.starts_with(path)) && !is_bare_base64(text, bytes),
     }
 }
 
@@ -61,13 +77,28 @@ fn scheme(head: &[u8]) -> Option<&[u8]> {
     (first.is_ascii_alphabetic() && rest_fits).then_some(scheme)
 }
 
-/// Media given bare, as some local servers take it. A path would show itself by a dot or by being short.
+/// Media given bare, as some local servers take it. A path would show itself by a dot, by its slashes or by being short.
 fn is_bare_base64(text: Text, bytes: &[u8]) -> bool {
-    text.len() >= BARE_BASE64
-        && text
-            .raw(bytes)
+    let raw = text.raw(bytes);
+    if !raw.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_' | b'\\'))
+    {
+        return false;
+    }
+    let mut escapes = 0;
+    for at in memchr::memchr_iter(b'\\', raw) {
+        // A slash may be written `\/`, and base64 may come in lines.
+        if !matches!(raw.get(at + 1), Some(b'/' | b'n' | b'r')) {
+            return false;
+        }
+        escapes += 1;
+    }
+    let length = raw.len() - escapes;
+    let slashes = memchr::memchr_iter(b'/', raw).count();
+    length >= LONGEST_PATH
+        || (length >= BARE_BASE64 && slashes * LETTERS_PER_SLASH <= length)
+        || KNOWN_MEDIA
             .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_' | b'\\'))
+            .any(|known| raw.starts_with(known) || text.meant(bytes).take(known.len()).eq(known.iter().copied()))
 }
 
 #[cfg(test)]
@@ -128,12 +159,44 @@ mod tests {
     }
 
     #[test]
-    fn media_by_name_is_a_finding_only_with_a_fetching_scheme() {
-        for address in ["http://a", "file:/etc/passwd", "s3:bucket", "weird://x", "//host/x", r"\\\\host\\share"] {
+    fn media_by_name_is_a_finding_where_it_begins_as_an_address() {
+        let addresses = [
+            "http://a",
+            "file:/etc/passwd",
+            "s3:bucket",
+            "weird://x",
+            "blob:abc",
+            r"C:\\x",
+            "//host/x",
+            r"\\\\host\\share",
+            "/etc/passwd",
+            r"\/etc\/passwd",
+            r"\u002fetc/passwd",
+            "../x",
+            "~/.ssh/id_rsa",
+        ];
+        for address in addresses {
             assert!(remote(Check::Media, address), "{address}");
         }
-        for text in ["note: hello", "high", "photo.png", "QUJD", "data:,x", "wav"] {
+        for text in ["note: hello", "high", "photo.png", "QUJD", "data:,x", "wav", "/9j/QUJD", r"\/9j\/QUJD"] {
             assert!(!remote(Check::Media, text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_path_is_not_taken_for_base64() {
+        let loops = format!("{}etc/passwd", "/proc/self/root/".repeat(40));
+        let slashes = format!("/etc{}passwd", "/".repeat(400));
+        let letters = format!("/{}", "a".repeat(100));
+        for path in [&loops, &slashes, &letters] {
+            assert!(remote(Check::Media, path), "{path}");
+            assert!(remote(Check::Url, path), "{path}");
+            assert!(remote(Check::Url, path.trim_start_matches('/')), "{path}");
+        }
+        let mp3 = format!("//uQ{}", "QUJDRA+/".repeat(600));
+        let lines = format!("iVBOR{}", r"QUJD\n".repeat(20));
+        for media in [&mp3, &lines] {
+            assert!(!remote(Check::Media, media) && !remote(Check::Url, media), "{media}");
         }
     }
 

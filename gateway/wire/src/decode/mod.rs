@@ -9,6 +9,7 @@
 
 mod address;
 mod feature;
+mod item;
 mod tables;
 mod top;
 mod walk;
@@ -185,7 +186,8 @@ impl Call {
         self.read.input_bytes
     }
 
-    /// What policy must grant. At most eight places are listed of each kind, and no kind is left out.
+    /// What policy must grant. At most eight places are listed of each kind and about sixty-four of all, and no kind is
+    /// left out.
     #[must_use]
     pub fn features(&self) -> &[Feature] {
         &self.read.features

@@ -36,8 +36,10 @@ pub(super) const READ: [&str; 20] = [
 /// Members of the top level by which a provider, or a server, does something itself; with the tool's type they stand for.
 ///
 /// Azure's `data_sources` and `enhancements`, xAI's `search_parameters`, OpenRouter's `plugins`, Cohere's `connectors`;
-/// the last three let a caller name a host for vLLM's, TensorRT-LLM's and SGLang's transfer of key-value caches.
-pub(super) const HOSTED_MEMBERS: [(&str, &str); 13] = [
+/// `kv_transfer_params` and the two behind it let a caller name a host for vLLM's, TensorRT-LLM's and SGLang's transfer of
+/// key-value caches. `enable_search` is Alibaba's, `compound_custom` Groq's, `google` what Gemini's compatible API takes.
+/// The last five make a server run a program of the caller's, or load what the caller names.
+pub(super) const HOSTED_MEMBERS: [(&str, &str); 23] = [
     ("web_search_options", "web_search"),
     ("search_parameters", "web_search"),
     ("mcp_servers", "mcp"),
@@ -51,11 +53,40 @@ pub(super) const HOSTED_MEMBERS: [(&str, &str); 13] = [
     ("kv_transfer_params", "kv_transfer"),
     ("disaggregated_params", "kv_transfer"),
     ("bootstrap_host", "kv_transfer"),
+    ("enable_search", "web_search"),
+    ("web_search", "web_search"),
+    ("search_options", "web_search"),
+    ("google", "google"),
+    ("compound_custom", "compound_custom"),
+    ("custom_logit_processor", "custom_logit_processor"),
+    ("logits_processors", "logits_processors"),
+    ("lora_path", "lora_path"),
+    ("lora_request", "lora_request"),
+    ("chat_template", "chat_template"),
 ];
 
-/// Types of parts whose `url` is a note on what was read before, and not an address to read.
-const CITING_TYPES: [&str; 5] =
-    ["url_citation", "web_search_result", "web_search_result_location", "web_fetch_result", "search_result_location"];
+/// Members of a tool that are a hosted tool by themselves, whatever else the tool says: Gemini's form, which servers with
+/// an OpenAI-shaped front look for beside `type`.
+const HOSTED_TOOL_KEYS: [&str; 10] = [
+    "google_search",
+    "googlesearch",
+    "google_search_retrieval",
+    "googlesearchretrieval",
+    "enterprise_web_search",
+    "enterprisewebsearch",
+    "url_context",
+    "urlcontext",
+    "code_execution",
+    "codeexecution",
+];
+
+/// Types of Anthropic's parts whose `url` is a note on what was read before, and not an address to read.
+///
+/// Other notes of that kind (`url_citation`) stand in `annotations` and `citations`, which are not looked into.
+const CITING_TYPES: [&str; 2] = ["web_search_result", "web_fetch_result"];
+
+/// How the types of parts begin whose `source`, given as a string, is where the media lies.
+const MEDIA_TYPES: [&str; 7] = ["image", "video", "audio", "input_", "file", "document", "media"];
 
 /// Tools that the caller runs itself, of the OpenAI APIs.
 ///
@@ -85,6 +116,8 @@ pub(super) struct ToolClaims<'a> {
     pub(super) client_execution: bool,
     /// `environment.type` is `local`.
     pub(super) local_environment: bool,
+    /// It is declared as a caller declares its own: `function`, or `name` with a schema.
+    pub(super) declared: bool,
 }
 
 /// Who runs a tool. A type that is not known counts as the provider's.
@@ -93,7 +126,7 @@ pub(super) struct ToolClaims<'a> {
 pub(super) fn tool(api: Api, claims: ToolClaims<'_>) -> Runs {
     let Some(kind) = claims.kind else {
         // Anthropic's own form of a client tool has no type; elsewhere servers take it for a function.
-        return Runs::Caller;
+        return if claims.declared { Runs::Caller } else { Runs::Provider };
     };
     let callers = if api.is_anthropic() {
         kind == "custom" || is_dated(kind)
@@ -138,15 +171,42 @@ pub(super) fn opaque_below(api: Api, name: &[u8]) -> bool {
         | b"schema" | b"annotations" | b"citations" | b"metadata" | b"logprobs" | b"cache_control" => true,
         // The input of a `tool_use` block is what the model wrote for the caller's tool.
         b"input" => api.is_anthropic(),
-        // What hosted tools did in earlier turns, sent back as history.
-        b"action" | b"results" | b"outputs" => api == Api::Responses,
+        // What tools did in earlier turns, sent back as history.
+        b"action" | b"actions" | b"operation" | b"results" | b"outputs" => api == Api::Responses,
         _ => false,
     }
 }
 
 /// Whether a part of this type only cites its `url`.
-pub(super) fn cites(kind: &[u8]) -> bool {
-    CITING_TYPES.iter().any(|citing| citing.as_bytes() == kind)
+pub(super) fn cites(api: Api, kind: &[u8]) -> bool {
+    api.is_anthropic() && CITING_TYPES.iter().any(|citing| citing.as_bytes() == kind)
+}
+
+/// Whether a part of this type is media, so that a string in its `source` says where from.
+pub(super) fn is_media(kind: &[u8]) -> bool {
+    MEDIA_TYPES.iter().any(|media| kind.starts_with(media.as_bytes()))
+}
+
+/// Whether the member with this (folded) name refers to something that the provider has stored.
+pub(super) fn is_state(folded: &[u8]) -> bool {
+    matches!(folded, b"container_id" | b"cached_content" | b"cachedcontent" | b"approval_request_id")
+}
+
+/// Whether the member with this (folded) name holds more members of the top level, for some server.
+///
+/// `chat_template_kwargs` is among them because vLLM has taken a `chat_template` from it.
+pub(super) fn extends_top(folded: &[u8]) -> bool {
+    matches!(folded, b"extra_body" | b"chat_template_kwargs" | b"vllm_xargs" | b"nvext")
+}
+
+/// Whether the string member with this name (as it is written) is words even within media.
+pub(super) fn is_words(name: &[u8]) -> bool {
+    matches!(name, b"text" | b"title" | b"filename" | b"caption" | b"transcript" | b"prompt_string")
+}
+
+/// The type that a member of a tool stands for.
+pub(super) fn hosted_tool_key(folded: &[u8]) -> Option<&'static str> {
+    HOSTED_TOOL_KEYS.into_iter().find(|key| key.as_bytes() == folded)
 }
 
 /// The type that a top-level member stands for, where a provider would act on it.
@@ -158,7 +218,9 @@ pub(super) fn hosted_member(folded: &[u8]) -> Option<&'static str> {
 pub(super) fn check_of(folded: &[u8]) -> Check {
     match folded {
         b"image" | b"images" | b"video" | b"videos" | b"audio" | b"audios" | b"input_audio" | b"input_image"
-        | b"input_video" | b"file" | b"files" | b"media" | b"endpoint" | b"src" => Check::Media,
+        | b"input_video" | b"file" | b"files" | b"media" | b"endpoint" | b"src" | b"path" | b"image_path"
+        | b"video_path" | b"audio_path" | b"href" | b"link" | b"multimodal_data" | b"multi_modal_data" => Check::Media,
+        b"api_base" | b"apibase" | b"webhook" | b"webhooks" => Check::Url,
         _ if folded.ends_with(b"url")
             || folded.ends_with(b"uri")
             || folded.ends_with(b"urls")

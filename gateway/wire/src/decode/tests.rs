@@ -1,5 +1,7 @@
 use super::*;
 
+mod refused;
+
 fn call(api: Api, body: &str) -> Call {
     match decode(api, None, Bytes::copy_from_slice(body.as_bytes())) {
         Ok(call) => call,
@@ -118,7 +120,11 @@ fn asking_a_provider_to_keep_state_is_found() {
         (Responses, r#""input":[{"type":"item_reference","id":"msg_1"}]"#, &["keep_state $.input[0]"]),
         (Responses, r#""input":[{"id":"msg_1"}]"#, &["keep_state $.input[0]"]),
         (Responses, r#""input":[{"id":"msg_1","type":null}]"#, &["keep_state $.input[0]"]),
-        (Responses, r#""input":[{"id":"m","role":"user","content":"x"},{"id":"f","type":"reasoning"}]"#, &[]),
+        (
+            Responses,
+            r#""input":[{"id":"m","role":"user","content":"x"},{"id":"f","type":"reasoning","encrypted_content":"x"}]"#,
+            &[],
+        ),
         (Chat, r#""messages":[{"role":"assistant","audio":{"id":"audio_1"}}]"#, &["keep_state $.messages[0].audio"]),
         (Chat, r#""audio":{"voice":"alloy","format":"wav"},"modalities":["audio"]"#, &[]),
     ]);

@@ -93,7 +93,13 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
 
 /// A member that the gateway does not read: content like any other, for who knows which server reads it.
 fn other(walker: &mut Walker<'_>, folded: &[u8]) -> Result<(), DecodeError> {
+    if tables::extends_top(folded) && walker.scan.peek() == Some(b'{') {
+        return walker.members(extended).map(drop);
+    }
     let value = walker.value(Zone::Content(tables::check_of(folded)))?;
+    if tables::is_state(folded) && value.says_something() {
+        return walker.found(FeatureKind::KeepState);
+    }
     let id = matches!(folded, b"file_id" | b"file_ids").then_some("file_id");
     match id.or_else(|| tables::hosted_member(folded)) {
         // An empty object still asks for it: `web_search_options: {}` turns the search on.
@@ -101,6 +107,21 @@ fn other(walker: &mut Walker<'_>, folded: &[u8]) -> Result<(), DecodeError> {
             walker.found(FeatureKind::hosted(kind))
         }
         _ => Ok(()),
+    }
+}
+
+/// A member of an object that some server merges into the top level.
+fn extended(walker: &mut Walker<'_>, key: Text) -> Result<(), DecodeError> {
+    let name = key.unescaped_bytes(walker.scan.bytes());
+    let folded = tables::folded(&name);
+    match &*folded {
+        b"tools" => walker.value(Zone::Tools).map(drop),
+        b"input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
+        b"store" | b"background" | b"previous_response_id" | b"conversation" | b"container" => {
+            state(walker, Zone::Content(Check::No), |_, value| !matches!(value, Seen::Null | Seen::False))
+        }
+        _ if tables::opaque_at_top(&name) => Ok(walker.scan.skip_value()?),
+        _ => other(walker, &folded),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::address::{self, Check};
 use super::feature::{FeatureKind, Features};
+use super::item::{self, Substance};
 use super::tables::{self, Runs, ToolClaims};
 use super::{DecodeError, top};
 use crate::Api;
@@ -46,7 +47,7 @@ pub(super) enum Seen {
     False,
     Number,
     Text(Text),
-    Array { empty: bool },
+    Array { empty: bool, has_id: bool },
     Object(Object),
 }
 
@@ -57,8 +58,16 @@ impl Seen {
             Self::Null | Self::False => false,
             Self::True | Self::Number => true,
             Self::Text(text) => text.len() > 0,
-            Self::Array { empty } => !empty,
+            Self::Array { empty, .. } => !empty,
             Self::Object(object) => !object.empty,
+        }
+    }
+
+    /// Whether it is an object with an id, or an array that holds one.
+    fn has_id(&self) -> bool {
+        match self {
+            Self::Array { has_id, .. } | Self::Object(Object { has_id, .. }) => *has_id,
+            _ => false,
         }
     }
 }
@@ -68,15 +77,25 @@ impl Seen {
 pub(super) struct Object {
     pub(super) empty: bool,
     pub(super) has_id: bool,
-    /// It has a `role` or a `content`: an item that is written out.
-    has_content: bool,
+    /// Of an input item: what is written out of it.
+    substance: Substance,
     kind: Option<Text>,
     /// `type` is there, but not as a string or not in lower case.
     odd_kind: bool,
     /// A direct `url` that is an address, judged when the object's type is known.
     cited: Option<Text>,
+    /// A direct `source` that is an address, judged likewise.
+    source: Option<Text>,
     client_execution: bool,
     local_environment: bool,
+    /// Of a tool: it has a `function`.
+    has_function: bool,
+    /// Of a tool: it has a name.
+    has_name: bool,
+    /// Of a tool: it has a schema for its input.
+    has_schema: bool,
+    /// Of a tool: one of its members was found to be a hosted tool.
+    is_found: bool,
 }
 
 impl Object {
@@ -92,6 +111,10 @@ pub(super) struct Walker<'a> {
     path: Vec<Step>,
     /// Bytes that numbers stand for where they are tokens.
     token_bytes: usize,
+    /// Members named `text` that held some.
+    texts: usize,
+    /// Inside a tool's `environment`, whose paths (to skills) are on the caller's machine.
+    in_environment: bool,
 }
 
 /// Bytes of text that one token stands for, for an input that came as token numbers.
@@ -99,7 +122,15 @@ const BYTES_PER_TOKEN: usize = 4;
 
 impl<'a> Walker<'a> {
     pub(super) fn new(api: Api, scan: Scanner<'a>) -> Self {
-        Self { api, scan, features: Features::default(), path: Vec::with_capacity(16), token_bytes: 0 }
+        Self {
+            api,
+            scan,
+            features: Features::default(),
+            path: Vec::with_capacity(16),
+            token_bytes: 0,
+            texts: 0,
+            in_environment: false,
+        }
     }
 
     pub(super) fn input_bytes(&self) -> usize {
@@ -114,16 +145,24 @@ impl<'a> Walker<'a> {
             return Err(DecodeError::NotAnObject);
         }
         let mut controls = top::Controls { open: self.scan.position(), ..top::Controls::default() };
+        controls.empty = self.members(|walker, key| top::member(walker, &mut controls, key))?;
+        self.scan.end()?;
+        Ok(controls)
+    }
+
+    /// Hands each member of the object that was peeked to `each`; says whether there was none.
+    pub(super) fn members(
+        &mut self,
+        mut each: impl FnMut(&mut Self, Text) -> Result<(), DecodeError>,
+    ) -> Result<bool, DecodeError> {
         self.scan.enter()?;
         let mut keys = self.scan.object_keys();
         while let Some(key) = self.scan.key(&mut keys)? {
             self.path.push(Step::Key(key));
-            top::member(self, &mut controls, key)?;
+            each(self, key)?;
             self.path.pop();
         }
-        controls.empty = keys.is_empty();
-        self.scan.end()?;
-        Ok(controls)
+        Ok(keys.is_empty())
     }
 
     /// Walks one value and says where it lies.
@@ -136,12 +175,14 @@ impl<'a> Walker<'a> {
 
     pub(super) fn value(&mut self, zone: Zone) -> Result<Seen, DecodeError> {
         match (self.scan.peek(), zone) {
+            (Some(b'"'), Zone::Tool) => self.tool_by_name().map(Seen::Text),
             (Some(b'"'), _) => self.text(zone).map(Seen::Text),
             (Some(b'{'), Zone::Opaque) => {
                 self.scan.skip_value()?;
                 Ok(Seen::Object(Object::default()))
             }
             (Some(b'{'), Zone::Tools | Zone::Tool) => self.tool().map(Seen::Object),
+            (Some(b'{'), Zone::Items) => self.object(Zone::Item).map(Seen::Object),
             (Some(b'{'), _) => self.object(zone).map(Seen::Object),
             (Some(b'['), _) => self.array(zone),
             _ => self.plain(zone),
@@ -190,37 +231,50 @@ impl<'a> Walker<'a> {
         };
         self.scan.enter()?;
         let mut count = 0;
+        let mut has_id = false;
         while self.scan.element(count == 0)? {
             self.path.push(Step::Index(count));
-            self.value(inner)?;
+            has_id |= self.value(inner)?.has_id();
             self.path.pop();
             count += 1;
         }
-        Ok(Seen::Array { empty: count == 0 })
+        Ok(Seen::Array { empty: count == 0, has_id })
     }
 
     fn object(&mut self, zone: Zone) -> Result<Object, DecodeError> {
         // Strings directly below media or an address stay under watch, except that they need not be `data:` URLs.
         let inherited = match zone {
+            // No API has objects for a prompt. llama.cpp takes media in one; another server may take what it likes.
+            Zone::Tokens if self.api == Api::Completions => Check::Media,
             Zone::Content(Check::No) | Zone::Tokens | Zone::Items | Zone::Item => Check::No,
             _ => Check::Media,
         };
         let mut seen = Object::default();
-        self.scan.enter()?;
-        let mut keys = self.scan.object_keys();
-        while let Some(key) = self.scan.key(&mut keys)? {
-            self.path.push(Step::Key(key));
-            self.member(key, inherited, &mut seen)?;
-            self.path.pop();
-        }
-        seen.empty = keys.is_empty();
+        seen.empty = match zone {
+            Zone::Item => self.members(|walker, key| walker.item_member(key, &mut seen))?,
+            _ => self.members(|walker, key| walker.member(key, inherited, &mut seen))?,
+        };
         self.judge_object(zone, &seen)?;
         Ok(seen)
     }
 
+    /// A member of an input item, of which it must be known whether it is more than an id.
+    fn item_member(&mut self, key: Text, seen: &mut Object) -> Result<(), DecodeError> {
+        let substance = item::substance_of(&key.unescaped_bytes(self.scan.bytes()));
+        self.scan.peek();
+        let (start, texts) = (self.scan.position(), self.texts);
+        self.member(key, Check::No, seen)?;
+        let written = self.scan.bytes().get(start..self.scan.position()).unwrap_or_default();
+        if substance.is_in(written, self.texts > texts) {
+            seen.substance = seen.substance.and(substance);
+        }
+        Ok(())
+    }
+
     fn member(&mut self, key: Text, inherited: Check, seen: &mut Object) -> Result<(), DecodeError> {
         let name = key.unescaped_bytes(self.scan.bytes());
-        if tables::opaque_below(self.api, &name) {
+        // Within media nothing is the caller's own: `image_url: {"metadata": {"url": ...}}` has been tried.
+        if inherited == Check::No && tables::opaque_below(self.api, &name) {
             return Ok(self.scan.skip_value()?);
         }
         let folded = tables::folded(&name);
@@ -230,9 +284,11 @@ impl<'a> Walker<'a> {
                 note_kind(seen, &value, *name == *folded);
             }
             b"id" => seen.has_id |= self.value(Zone::Content(inherited))?.says_something(),
-            b"role" | b"content" => {
-                seen.has_content = true;
-                self.value(Zone::Content(inherited))?;
+            b"text" | b"title" | b"filename" | b"caption" | b"transcript" | b"prompt_string"
+                if self.scan.peek() == Some(b'"') && tables::is_words(&name) =>
+            {
+                let text = self.text(Zone::Content(Check::No))?;
+                self.texts += usize::from(*folded == *b"text" && text.len() > 0);
             }
             b"tools" => {
                 self.value(Zone::Tools)?;
@@ -250,12 +306,29 @@ impl<'a> Walker<'a> {
             }
             b"audio" if self.api == Api::Chat => {
                 let audio = self.value(Zone::Content(Check::Media))?;
-                if matches!(audio, Seen::Object(Object { has_id: true, .. })) {
+                if audio.has_id() {
                     self.found(FeatureKind::KeepState)?;
                 }
             }
-            b"data" | b"file_data" | b"b64_json" | b"bytes" => {
+            b"source" if inherited == Check::No && self.scan.peek() == Some(b'"') => {
+                let text = self.text(Zone::Content(Check::No))?;
+                if address::is_remote(Check::Media, text, self.scan.bytes()) {
+                    seen.source = Some(key);
+                }
+            }
+            b"data" => {
                 self.value(Zone::Payload(inherited))?;
+            }
+            b"file_data" | b"b64_json" | b"bytes" => {
+                self.value(Zone::Payload(Check::Media))?;
+            }
+            b"path" if self.in_environment => {
+                self.value(Zone::Content(Check::No))?;
+            }
+            state if tables::is_state(state) => {
+                if self.value(Zone::Content(inherited))?.says_something() {
+                    self.found(FeatureKind::KeepState)?;
+                }
             }
             other => {
                 let check = match tables::check_of(other) {
@@ -271,45 +344,51 @@ impl<'a> Walker<'a> {
     /// What only the whole object can tell.
     fn judge_object(&mut self, zone: Zone, seen: &Object) -> Result<(), DecodeError> {
         let kind = seen.kind.map(|text| text.unescaped_bytes(self.scan.bytes()));
-        if let Some(url) = seen.cited
-            && !kind.as_deref().is_some_and(tables::cites)
-        {
-            self.path.push(Step::Key(url));
-            self.found(FeatureKind::RemoteUrl)?;
-            self.path.pop();
-        }
+        let cites = kind.as_deref().is_some_and(|kind| tables::cites(self.api, kind));
+        self.found_at(seen.cited.filter(|_| !cites))?;
+        let is_media = kind.as_deref().is_some_and(tables::is_media);
+        self.found_at(seen.source.filter(|_| is_media))?;
         // An item that is only an id means the item that the provider has stored under it.
-        let bare_id = zone == Zone::Item && kind.is_none() && seen.has_id && !seen.has_content;
+        let bare_id = zone == Zone::Item && seen.has_id && item::is_bare(kind.as_deref(), seen.substance);
         if bare_id || kind.as_deref() == Some(b"item_reference") {
             self.found(FeatureKind::KeepState)?;
         }
         Ok(())
     }
 
-    fn tool(&mut self) -> Result<Object, DecodeError> {
-        let mut seen = Object::default();
-        self.scan.enter()?;
-        let mut keys = self.scan.object_keys();
-        while let Some(key) = self.scan.key(&mut keys)? {
+    /// Notes the address in the direct member `key`, where there is one.
+    fn found_at(&mut self, key: Option<Text>) -> Result<(), DecodeError> {
+        if let Some(key) = key {
             self.path.push(Step::Key(key));
-            self.tool_member(key, &mut seen)?;
+            self.found(FeatureKind::RemoteUrl)?;
             self.path.pop();
         }
+        Ok(())
+    }
+
+    /// A tool that is no more than a name is one that the server has.
+    fn tool_by_name(&mut self) -> Result<Text, DecodeError> {
+        let name = self.text(Zone::Tool)?;
+        self.found(FeatureKind::hosted(&name.unescaped(self.scan.bytes())))?;
+        Ok(name)
+    }
+
+    fn tool(&mut self) -> Result<Object, DecodeError> {
+        let mut seen = Object::default();
+        self.members(|walker, key| walker.tool_member(key, &mut seen))?;
         let kind = seen.kind(self.scan.bytes());
         let claims = ToolClaims {
             kind: kind.as_deref(),
             client_execution: seen.client_execution,
             local_environment: seen.local_environment,
+            declared: seen.has_function || (seen.has_name && seen.has_schema),
         };
-        if seen.odd_kind || tables::tool(self.api, claims) == Runs::Provider {
+        let is_named = kind.is_none() && seen.is_found;
+        if !is_named && (seen.odd_kind || tables::tool(self.api, claims) == Runs::Provider) {
             let kind = FeatureKind::hosted(kind.as_deref().unwrap_or("unknown"));
             self.found(kind)?;
         }
-        if let Some(url) = seen.cited {
-            self.path.push(Step::Key(url));
-            self.found(FeatureKind::RemoteUrl)?;
-            self.path.pop();
-        }
+        self.found_at(seen.cited)?;
         Ok(seen)
     }
 
@@ -317,21 +396,45 @@ impl<'a> Walker<'a> {
         let name = key.unescaped_bytes(self.scan.bytes());
         match &*name {
             // The declaration of a function: a name, a description and a schema.
-            b"function" | b"format" => Ok(self.scan.skip_value()?),
+            b"function" => {
+                seen.has_function = self.scan.peek() == Some(b'{') && !self.api.is_anthropic();
+                Ok(self.scan.skip_value()?)
+            }
+            b"input_schema" | b"parameters" => {
+                seen.has_schema |= self.scan.peek() == Some(b'{');
+                Ok(self.scan.skip_value()?)
+            }
+            b"format" => Ok(self.scan.skip_value()?),
+            b"name" => {
+                seen.has_name = self.value(Zone::Content(Check::No))?.says_something();
+                Ok(())
+            }
             b"execution" => {
                 let value = self.value(Zone::Opaque)?;
                 seen.client_execution = self.is_text(&value, "client");
                 Ok(())
             }
             b"environment" => {
+                self.in_environment = true;
                 let value = self.value(Zone::Content(Check::No))?;
+                self.in_environment = false;
                 if let Seen::Object(environment) = value {
                     let kind = environment.kind(self.scan.bytes());
                     seen.local_environment = kind.as_deref() == Some("local");
                 }
                 Ok(())
             }
-            _ => self.member(key, Check::No, seen),
+            other => match tables::hosted_tool_key(&tables::folded(other)) {
+                None => self.member(key, Check::No, seen),
+                Some(kind) => {
+                    let value = self.value(Zone::Content(Check::No))?;
+                    if value.says_something() || matches!(value, Seen::Object(_)) {
+                        seen.is_found = true;
+                        self.found(FeatureKind::hosted(kind))?;
+                    }
+                    Ok(())
+                }
+            },
         }
     }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Query parameters that never go upstream: the version is the endpoint's to choose, the others are credentials.
-const DROPPED: [&str; 5] = ["api-version", "api-key", "api_key", "subscription-key", "key"];
+const DROPPED: [&str; 8] =
+    ["api-version", "api-key", "api_key", "subscription-key", "subscription_key", "key", "sig", "code"];
 
 /// `path` with the caller's query behind it.
 ///
@@ -100,6 +101,7 @@ mod tests {
             ("/p", Some("API-Version=2"), "/p"),
             ("/p", Some("api%2Dversion=2&x"), "/p?x"),
             ("/p", Some("api-key=s&subscription-key=t&key=u&monkey=1"), "/p?monkey=1"),
+            ("/p", Some("sig=s&Code=c&subscription_key=t&codec=1"), "/p?codec=1"),
             ("/p", Some("&&"), "/p"),
             ("/p", None, "/p"),
             ("/p", Some("%"), "/p?%"),

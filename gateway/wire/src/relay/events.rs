@@ -33,6 +33,8 @@ pub enum ErrorKind {
     RateLimited,
     /// The upstream's own fault.
     Server,
+    /// The endpoint's credential was not accepted. That is between the gateway and the upstream: it is not passed on.
+    Credential,
     /// The request's fault: no other endpoint would take it either.
     Invalid,
     /// It does not say; taken for the upstream's fault.
@@ -45,7 +47,7 @@ impl ErrorKind {
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Overloaded | Self::RateLimited | Self::Server | Self::Unknown => true,
-            Self::Invalid => false,
+            Self::Credential | Self::Invalid => false,
         }
     }
 }
@@ -283,6 +285,7 @@ struct FailedResponse {
 #[serde(untagged)]
 enum Reported {
     Object(Details),
+    Text(String),
     Other(IgnoredAny),
 }
 
@@ -307,10 +310,16 @@ impl Event {
     fn error(self, api: Api) -> Option<Details> {
         let reported = |reported| match reported {
             Reported::Object(details) => details,
+            // A bare string is a message, unless it is one of the words.
+            Reported::Text(word) if kind_of_word(&word) == ErrorKind::Credential => {
+                Details { kind: None, code: Some(Label::Word(word)) }
+            }
+            Reported::Text(_) => Details::default(),
             Reported::Other(IgnoredAny) => Details::default(),
         };
         if let Some(error) = self.error {
-            return Some(reported(error));
+            let details = reported(error);
+            return Some(Details { code: details.code.or(self.code), ..details });
         }
         match (api, self.kind.as_deref()) {
             (Api::Responses, Some("response.failed")) => {
@@ -327,7 +336,11 @@ impl Details {
     fn into_event(self, raw: Bytes) -> UpstreamErrorEvent {
         let labels = [self.code, self.kind];
         let mut kinds = labels.iter().flatten().map(Label::kind).filter(|kind| *kind != ErrorKind::Unknown);
-        let kind = kinds.next().unwrap_or(ErrorKind::Unknown);
+        let mut kind = kinds.next().unwrap_or(ErrorKind::Unknown);
+        // Whichever of the two says so: `{"code": 400, "type": "authentication_error"}` must not be passed on.
+        if kinds.any(|other| other == ErrorKind::Credential) {
+            kind = ErrorKind::Credential;
+        }
         let label = labels.into_iter().flatten().find_map(Label::shown);
         UpstreamErrorEvent { raw, kind, label }
     }
@@ -340,6 +353,7 @@ impl Label {
             Self::Number(429) => ErrorKind::RateLimited,
             Self::Number(503 | 529) => ErrorKind::Overloaded,
             Self::Number(408 | 500..=599) => ErrorKind::Server,
+            Self::Number(401 | 403) => ErrorKind::Credential,
             Self::Number(400..=499) => ErrorKind::Invalid,
             Self::Number(_) | Self::Other(IgnoredAny) => ErrorKind::Unknown,
         }
@@ -385,10 +399,25 @@ fn kind_of_word(word: &str) -> ErrorKind {
         | "timeout"
         | "timeout_error"
         | "InternalServerException" => ErrorKind::Server,
+        "authentication_error"
+        | "permission_error"
+        | "invalid_api_key"
+        | "invalid_authentication"
+        | "permission_denied"
+        | "access_denied"
+        | "unauthorized"
+        | "unauthenticated"
+        | "forbidden"
+        | "AuthenticationError"
+        | "PermissionDeniedError"
+        | "PermissionDenied"
+        | "AccessDenied"
+        | "Unauthorized"
+        | "Forbidden"
+        | "UNAUTHENTICATED"
+        | "PERMISSION_DENIED" => ErrorKind::Credential,
         "invalid_request_error"
         | "invalid_request"
-        | "authentication_error"
-        | "permission_error"
         | "not_found_error"
         | "request_too_large"
         | "billing_error"
@@ -399,8 +428,7 @@ fn kind_of_word(word: &str) -> ErrorKind {
         | "invalid_prompt"
         | "model_not_found"
         | "BadRequestError"
-        | "not_supported_error"
-        | "invalid_api_key" => ErrorKind::Invalid,
+        | "not_supported_error" => ErrorKind::Invalid,
         _ => match word.parse() {
             Ok(number) => Label::Number(number).kind(),
             Err(_) => ErrorKind::Unknown,

@@ -16,7 +16,8 @@
 //! # What is not passed on
 //!
 //! The usage chunk that only the gateway asked for; whatever follows an error event; the broken-off last event of a cut
-//! stream, unless it is whole but for its blank line. Comments pass: they keep connections alive.
+//! stream, unless it is whole but for its blank line; an upstream's complaint about the gateway's own credential, which may
+//! quote it, and in whose place a neutral error event is sent. Comments pass: they keep connections alive.
 
 mod events;
 
@@ -48,7 +49,8 @@ pub enum Relayed {
     /// Send nothing.
     Drop,
     /// The upstream reports an error. Its event is in the caller's dialect and may be sent as it is, unless the call is
-    /// tried elsewhere. Nothing more will be forwarded.
+    /// tried elsewhere; an error of [`ErrorKind::Credential`] holds the gateway's own event instead of the upstream's.
+    /// Nothing more will be forwarded.
     Error(UpstreamErrorEvent),
 }
 
@@ -116,8 +118,11 @@ impl StreamRelay {
         match decision {
             Decision::Pass => forwarded(frame),
             Decision::Withhold => Relayed::Drop,
-            Decision::Fail(error) => {
+            Decision::Fail(mut error) => {
                 self.failed = true;
+                if error.kind == ErrorKind::Credential {
+                    error.raw = self.neutral_error();
+                }
                 Relayed::Error(error)
             }
         }
@@ -160,6 +165,13 @@ impl StreamRelay {
         };
         self.failed = true;
         Some(numbered_error_event(self.api, code, message, self.frames))
+    }
+
+    /// What a caller is told where the upstream does not accept the gateway's credential.
+    fn neutral_error(&self) -> Bytes {
+        let code = Code::UpstreamUnavailable.as_str();
+        let message = "the upstream did not accept the gateway's request";
+        numbered_error_event(self.api, code, message, self.frames.saturating_sub(1))
     }
 
     /// Whether a chat or completions stream has all of its answer, `[DONE]` or not.

@@ -227,3 +227,48 @@ fn an_error_event_tells_its_kind_and_label_and_not_its_message() {
     assert_eq!(error.kind, ErrorKind::RateLimited);
     assert_eq!(error.label.as_deref(), Some("rate_limit_exceeded"));
 }
+
+#[test]
+fn what_an_upstream_says_about_our_credential_is_not_passed_on() {
+    let table = [
+        (Api::Chat, "data: {\"error\":{\"message\":\"SECRET\",\"type\":\"x\",\"code\":\"invalid_api_key\"}}\n\n"),
+        (Api::Chat, "error: {\"code\":401,\"message\":\"SECRET\"}\n\n"),
+        (
+            Api::Messages,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"SECRET\"}}\n\n",
+        ),
+        (
+            Api::Responses,
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"permission_error\",\"message\":\"SECRET\"}\n\n",
+        ),
+        (
+            Api::Responses,
+            "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"invalid_api_key\",\"message\":\"SECRET\"}}}\n\n",
+        ),
+    ];
+    for (api, event) in table {
+        let begun = if api == Api::Responses { RESPONSE_CREATED } else { ": ping\n\n" };
+        let (out, relay) = clean(api, &format!("{begun}{event}"));
+
+        let last = out.strip_prefix(begun).expect("what came before is passed on");
+        assert!(!last.contains("SECRET") && last.contains("upstream_unavailable"), "{last}");
+        assert_eq!(last.matches("data:").count(), 1, "{last}");
+        assert!(relay.failed());
+    }
+}
+
+#[test]
+fn huge_token_counts_do_not_overflow() {
+    let max = u64::MAX;
+    let start = format!(
+        "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"usage\":{{\"input_tokens\":{max},\"cache_read_input_tokens\":{max},\"cache_creation_input_tokens\":{max}}}}}}}\n\n"
+    );
+    let delta =
+        format!("event: message_delta\ndata: {{\"type\":\"message_delta\",\"usage\":{{\"output_tokens\":{max}}}}}\n\n");
+    let (_, relay) = clean(Api::Messages, &format!("{start}{delta}"));
+    assert_eq!(tokens(&relay), Some((max, max)));
+
+    let choice = format!("data: {{\"choices\":[{{\"index\":{max},\"finish_reason\":\"stop\"}}]}}\n\n");
+    let (out, _) = clean(Api::Chat, &format!("{choice}{DONE}"));
+    assert_eq!(out, format!("{choice}{DONE}"));
+}

@@ -181,7 +181,7 @@ proptest! {
     ) {
         let total = Duration::from_micros(total);
         let outcome = Outcome {
-            at: at(micros), status, code: code.as_deref(), usage, settled_by: "reported",
+            at: at(micros), status, code: code.as_deref(), usage, settled_by: "reported", lost_tokens: micros,
             to_first_byte: status.map(|_| total / 2), total, end,
         };
 
@@ -189,7 +189,7 @@ proptest! {
             "decision": decision,
             "outcome": {
                 "at": time(at(micros)), "status": status, "code": code, "usage": usage.as_ref().map(usage_value),
-                "settled_by": "reported", "ms_to_first_byte": status.map(|_| ms(total / 2)), "ms_total": ms(total),
+                "settled_by": "reported", "lost_tokens": (micros > 0).then_some(micros), "ms_to_first_byte": status.map(|_| ms(total / 2)), "ms_total": ms(total),
                 "end": name,
             },
             "attempts": attempts.iter().map(attempt_value).collect::<Vec<_>>(),
