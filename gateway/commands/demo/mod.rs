@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use server::run::{Plain, PlainHandle};
-use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::start::{self, StartError};
@@ -65,8 +64,13 @@ async fn demonstrate(arguments: &Arguments) -> Result<(), StartError> {
     let path = folder.write("demo.toml", &upstreams.configuration(&folder.0, &digest))?;
     let gateway = start::gateway(&path).await?;
     let handle = Plain::start(std::sync::Arc::clone(&gateway), data, admin).await?;
+    // Before anything is said: whoever reads the text may end the demonstration at once.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     introduce(&handle, &key, &path, arguments.fail_local);
-    told_to_end().await;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     gateway.enter(server::gateway::Phase::Draining);
     drop(handle);
     if let Err(error) = gateway.audit.seal("demo ended", std::time::SystemTime::now()).await {
@@ -84,21 +88,6 @@ fn claim(data: SocketAddr, admin: SocketAddr) -> Result<(), StartError> {
     let operators = bind(admin, "--admin-port")?;
     drop((callers, operators));
     Ok(())
-}
-
-/// Ctrl-C or SIGTERM, so that the temporary folder goes either way.
-async fn told_to_end() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = ctrl_c().await;
-        }
-    }
 }
 
 /// Tokens a minute of the first cloud: enough for three short questions, so that a 429 can be seen without waiting.

@@ -144,7 +144,7 @@ impl Books {
             reservation.lost_attempt();
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
-        self.note(&attempt, Met { name: name_of(outcome), status, may_have_executed, usage: None });
+        self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage: None });
     }
 
     /// The running attempt was answered with this status. Its note is written, and its target's health told, when its
@@ -211,7 +211,7 @@ impl Books {
             }
             let name = met.map_or("disconnected", name_of);
             let status = self.status.map(|status| status.as_u16());
-            self.note(&attempt, Met { name, status, may_have_executed: true, usage });
+            self.note(&attempt, &Met { name, status, may_have_executed: true, usage });
         }
         if let Some(record) = self.record.take() {
             self.finish(record, how, &settlement, usage);
@@ -252,7 +252,7 @@ impl Books {
         }
     }
 
-    fn note(&mut self, attempt: &Attempt, met: Met) {
+    fn note(&mut self, attempt: &Attempt, met: &Met) {
         let took = attempt.begun.elapsed();
         attempt.target.metrics.attempt(met.name, took);
         let Some(record) = &mut self.record else { return };

@@ -148,10 +148,10 @@ impl Relay {
                 Poll::Ready(None) => Ok(()),
             },
         };
-        Poll::Ready(self.finish(end))
+        Poll::Ready(self.finish(&end))
     }
 
-    fn finish(&mut self, end: Result<(), BodyError>) -> Option<Bytes> {
+    fn finish(&mut self, end: &Result<(), BodyError>) -> Option<Bytes> {
         if self.state == State::Trailing {
             self.end(End::Complete);
             return None;
@@ -164,10 +164,10 @@ impl Relay {
                 Relayed::Drop => {}
             }
         }
-        if let Err(error) = &end {
+        if let Err(error) = end {
             tracing::warn!(decision = %self.books.decision(), %error, "the stream broke off");
         }
-        let (how, failed) = match &end {
+        let (how, failed) = match end {
             Ok(()) => (StreamEnd::Clean, End::Truncated),
             Err(BodyError::Idle { .. }) => (SILENT, End::TimedOut(TimeoutKind::Idle)),
             Err(BodyError::Total { .. }) => (TOO_LONG, End::TimedOut(TimeoutKind::Total)),

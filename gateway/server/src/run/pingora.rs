@@ -239,7 +239,7 @@ impl ShutdownSignalWatch for Signals {
             _ = interrupt.recv() => {
                 tokio::spawn(async move {
                     interrupt.recv().await;
-                    std::process::exit(130);
+                    exit(130);
                 });
                 self.drain("SIGINT").await
             }
@@ -309,9 +309,17 @@ impl BackgroundService for Upkeep {
 
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
-    if let Err(error) = gateway.audit.seal("drained", SystemTime::now()).await {
-        tracing::error!(%error, "the audit log could not be sealed");
-        std::process::exit(1);
+    match gateway.audit.seal("drained", SystemTime::now()).await {
+        Ok(()) => exit(0),
+        Err(error) => {
+            tracing::error!(%error, "the audit log could not be sealed");
+            exit(1);
+        }
     }
-    std::process::exit(0);
+}
+
+/// Ends the process. The main thread is asleep in pingora by then and has nothing left to run.
+#[expect(clippy::disallowed_methods, reason = "pingora's main thread sleeps its whole grace period before it returns")]
+fn exit(code: i32) -> ! {
+    std::process::exit(code)
 }

@@ -136,17 +136,15 @@ pub struct EndpointMetrics {
     attempts_family: Counters<2>,
     attempts: Cells,
     attempt_seconds: Histogram,
-    dials_family: Counters<2>,
-    dials: Cells,
     in_flight: Gauge,
-    connections: [Gauge; 3],
+    connections: [Gauge; 2],
     ejected: Gauge,
 }
 
 impl EndpointMetrics {
     pub(super) fn new(families: &Families, endpoint: String) -> Self {
         let own = |family: &Gauges<1>| family.get_or_create_owned(&[("endpoint", endpoint.clone())]);
-        let connections = ["open", "idle", "waiting"].map(|state| {
+        let connections = ["open", "idle"].map(|state| {
             families.connections.get_or_create_owned(&[("endpoint", endpoint.clone()), ("state", state.to_owned())])
         });
 
@@ -154,8 +152,6 @@ impl EndpointMetrics {
             attempts_family: families.attempts.clone(),
             attempts: Cells::new(OUTCOMES.len()),
             attempt_seconds: families.attempt_seconds.get_or_create_owned(&[("endpoint", endpoint.clone())]),
-            dials_family: families.dials.clone(),
-            dials: Cells::new(OUTCOMES.len()),
             in_flight: own(&families.endpoint_in_flight),
             connections,
             ejected: own(&families.ejected),
@@ -167,11 +163,6 @@ impl EndpointMetrics {
     pub fn attempt(&self, outcome: &str, took: Duration) {
         self.count(&self.attempts_family, &self.attempts, outcome);
         self.attempt_seconds.observe(took.as_secs_f64());
-    }
-
-    /// Counts a connection that was dialled; `outcome` as for [`Self::attempt`].
-    pub fn dial(&self, outcome: &str) {
-        self.count(&self.dials_family, &self.dials, outcome);
     }
 
     fn count(&self, family: &Counters<2>, cells: &Cells, outcome: &str) {
@@ -196,11 +187,6 @@ impl EndpointMetrics {
         &self.connections[1]
     }
 
-    /// Requests that wait for a connection.
-    pub fn waiting(&self) -> &Gauge {
-        &self.connections[2]
-    }
-
     /// Targets of this endpoint that are ejected.
     pub fn ejected(&self) -> &Gauge {
         &self.ejected
@@ -217,7 +203,6 @@ pub struct ProcessMetrics {
     refused_connections: Counter,
     retries: Counter,
     retries_denied: Counter,
-    retry_budget: Gauge,
 }
 
 impl ProcessMetrics {
@@ -240,7 +225,6 @@ impl ProcessMetrics {
                 "Attempts not made because the retry budget was empty",
                 Counter::default(),
             ),
-            retry_budget: add(to, "retry_budget", "Retries that the budget allows now", Gauge::default()),
         }
     }
 
@@ -277,10 +261,5 @@ impl ProcessMetrics {
     /// Attempts that were not made because the retry budget was empty.
     pub fn retries_denied(&self) -> &Counter {
         &self.retries_denied
-    }
-
-    /// What is left in the retry budget.
-    pub fn retry_budget(&self) -> &Gauge {
-        &self.retry_budget
     }
 }

@@ -71,7 +71,6 @@ struct Families {
     endpoint_in_flight: Gauges<1>,
     connections: Gauges<2>,
     ejected: Gauges<1>,
-    dials: Counters<2>,
 }
 
 struct Configuration {
@@ -242,7 +241,6 @@ impl Families {
                 "Targets of an endpoint that are ejected as outliers",
                 Family::default(),
             ),
-            dials: add(to, "dials", "Connections dialled, by endpoint and outcome", Family::default()),
         }
     }
 }

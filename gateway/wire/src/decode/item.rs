@@ -69,7 +69,7 @@ pub(super) fn is_bare(kind: Option<&[u8]>, has: Substance) -> bool {
             Substance::ACTION
         }
         output if output.ends_with(b"_output") => Substance::OUTPUT,
-        _ => Substance(u16::MAX & !Substance::CALL.0),
+        _ => Substance(!Substance::CALL.0),
     };
     has.0 & makes.0 == 0
 }

@@ -118,13 +118,7 @@ impl StreamRelay {
         match decision {
             Decision::Pass => forwarded(frame),
             Decision::Withhold => Relayed::Drop,
-            Decision::Fail(mut error) => {
-                self.failed = true;
-                if error.kind == ErrorKind::Credential {
-                    error.raw = self.neutral_error();
-                }
-                Relayed::Error(error)
-            }
+            Decision::Fail(error) => self.fail(error),
         }
     }
 
@@ -167,11 +161,16 @@ impl StreamRelay {
         Some(numbered_error_event(self.api, code, message, self.frames))
     }
 
-    /// What a caller is told where the upstream does not accept the gateway's credential.
-    fn neutral_error(&self) -> Bytes {
-        let code = Code::UpstreamUnavailable.as_str();
-        let message = "the upstream did not accept the gateway's request";
-        numbered_error_event(self.api, code, message, self.frames.saturating_sub(1))
+    /// Ends the stream; where the upstream does not accept the gateway's credential, the caller gets our own words.
+    #[cold]
+    fn fail(&mut self, mut error: UpstreamErrorEvent) -> Relayed {
+        self.failed = true;
+        if error.kind == ErrorKind::Credential {
+            let code = Code::UpstreamUnavailable.as_str();
+            let message = "the upstream did not accept the gateway's request";
+            error.raw = numbered_error_event(self.api, code, message, self.frames.saturating_sub(1));
+        }
+        Relayed::Error(error)
     }
 
     /// Whether a chat or completions stream has all of its answer, `[DONE]` or not.

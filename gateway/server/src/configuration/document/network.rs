@@ -34,7 +34,7 @@ pub struct Listen {
     /// Most requests worked on at once, open streams included; default 4_096. Above it: 503 `overloaded`.
     #[schemars(range(min = 1))]
     pub max_in_flight: Option<u32>,
-    /// Most connections open at once; default 16_384. Above it new connections wait in the kernel's queue.
+    /// Most connections open at once; default 16_384. Above it a new connection is closed at once.
     #[schemars(range(min = 1))]
     pub max_connections: Option<u32>,
     /// Silence on a stream after which the caller is sent an SSE comment, in milliseconds; default 15_000.
