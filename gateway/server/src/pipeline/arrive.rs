@@ -144,8 +144,7 @@ pub(super) struct Arrived {
 pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
     let at = SystemTime::now();
     let snapshot = gateway.snapshot();
-    let shape =
-        if incoming.head.uri.path().starts_with("/v1/messages") { ErrorShape::Anthropic } else { ErrorShape::OpenAi };
+    let shape = wire::shape_of(incoming.head.uri.path());
     let exchange = Box::new(Exchange {
         gateway,
         snapshot,

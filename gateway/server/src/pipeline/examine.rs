@@ -135,7 +135,9 @@ async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &
     }
     let outcome = wire::outcome(status, first.as_ref(), call.api());
     if outcome != Outcome::Success {
-        let said = first.map(|frame| (status, headers, frame.raw));
+        // An upstream that does not accept our credential is not quoted: the caller can do nothing about it.
+        let ours = matches!(outcome, Outcome::Status(_));
+        let said = first.filter(|_| !ours).map(|frame| (status, headers, frame.raw));
         return Tried::Failed(Met { outcome, said, retry_after: None });
     }
     held.extend(first);
