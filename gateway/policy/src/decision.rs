@@ -32,13 +32,17 @@ impl Action {
     /// Every action, in the order of the reference page.
     pub const ALL: [Self; 3] = [Self::KeepState, Self::FetchRemote, Self::UseHostedTool];
 
-    /// The action that a finding of this kind would set off.
+    /// The action that a finding of this kind would set off, where it would set off one.
     #[must_use]
-    pub fn behind(kind: &FindingKind) -> Self {
+    pub const fn behind(kind: &FindingKind) -> Option<Self> {
         match kind {
-            FindingKind::StoredState => Self::KeepState,
-            FindingKind::RemoteUrl => Self::FetchRemote,
-            FindingKind::HostedTool(_) => Self::UseHostedTool,
+            FindingKind::StoredState => Some(Self::KeepState),
+            FindingKind::RemoteUrl => Some(Self::FetchRemote),
+            FindingKind::HostedTool(_) => Some(Self::UseHostedTool),
+            FindingKind::Text(_)
+            | FindingKind::UninspectedMedia
+            | FindingKind::Uninspected
+            | FindingKind::UserIdentifier => None,
         }
     }
 
@@ -158,8 +162,7 @@ impl fmt::Display for Ruling {
             Self::In => f.write_str("permitted"),
             Self::NotApproved => f.write_str("the endpoint is not approved"),
             Self::NotGranted(finding) => {
-                let action = Action::behind(&finding.kind);
-                write!(f, "{finding} needs `{action}`, which the endpoint is not granted")
+                write!(f, "{finding} needs `{}`, which the endpoint is not granted", needed(&finding.kind))
             }
             Self::Repeated => f.write_str("listed twice"),
         }
@@ -204,13 +207,18 @@ pub enum Cause {
     /// Targets are approved, but each lacks a grant that the request needs.
     ///
     /// Kind and path are those that kept the first approved target out.
-    #[error("`{kind}` at `{path}` needs `{}`, which no target of the model is granted", Action::behind(kind))]
+    #[error("`{kind}` at `{path}` needs `{}`, which no target of the model is granted", needed(kind))]
     Feature {
         /// What was found.
         kind: FindingKind,
         /// JSON path of the place.
         path: String,
     },
+}
+
+/// The action behind a finding, for a sentence about it.
+fn needed(kind: &FindingKind) -> &'static str {
+    Action::behind(kind).map_or("a grant", Action::name)
 }
 
 /// Decides which of the candidates this request may go to.
@@ -264,7 +272,9 @@ fn rule(candidate: &Candidate, findings: &Findings) -> Ruling {
     if !candidate.approved {
         return Ruling::NotApproved;
     }
-    let ungranted = findings.iter().find(|finding| !candidate.grants.allow(Action::behind(&finding.kind)));
+    let ungranted = findings
+        .iter()
+        .find(|finding| Action::behind(&finding.kind).is_some_and(|action| !candidate.grants.allow(action)));
     match ungranted {
         Some(finding) => Ruling::NotGranted(finding.clone()),
         None => Ruling::In,
