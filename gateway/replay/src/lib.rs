@@ -61,7 +61,7 @@ pub enum Met {
 }
 
 /// What would have been decided for one question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Replanned {
     /// When it came, counted from the start of the trace.
     pub at: Duration,

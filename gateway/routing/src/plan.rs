@@ -3,13 +3,17 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use policy::{Permit, TargetId, Warrant};
 
+use crate::ask::Class;
+use crate::choice::{Demand, Dollars, Group, Judge, Rank, Short, Why, batch_latest};
 use crate::health::Standing;
+use crate::outlook::{Left, Outlook};
+use crate::signals::Tier;
 
-/// Orders the targets that `permit` covers, best first.
+/// Orders the targets that `permit` covers by their health alone, best first.
 ///
 /// 1. In declared order: healthy targets, and half-open ones. A half-open target keeps its declared place, because a first
 ///    choice that came back is only found again by a request that tries it; [`Plan::next_probing`] lets one through.
@@ -20,6 +24,20 @@ use crate::health::Standing;
 /// the others cannot serve this request. Where more are ejected, those ejected longest ago count as healthy again.
 ///
 /// `standing` is asked once for each target. A permit's targets are in declared order already.
+pub fn plan(permit: &Arc<Permit>, mut standing: impl FnMut(TargetId) -> Standing) -> Plan {
+    arrange(permit, None, |target| Outlook::of(standing(target)))
+}
+
+/// Orders the targets that `permit` covers by what each is to this request, best first.
+///
+/// 1. The target whose share of the traffic this request falls into.
+/// 2. Own servers whose first token comes in time, the soonest first; then provisioned throughput that is not used up.
+/// 3. Targets that charge by the token, whose quota suffices and whose first token comes in time, the cheapest first.
+///    With `prefer = "latency"` the first three are one group, the soonest first.
+/// 4. What would be too slow, the least slow first; what would refuse; what is blocked; what is ejected, as in [`plan`].
+///
+/// Health and its bounds are those of [`plan`], and the declared order breaks ties. `outlook` is asked once for each
+/// target. [`Plan::advice`] says whether the first is good enough, or whether it is better to wait.
 ///
 /// ```
 /// # use policy::*;
@@ -27,42 +45,62 @@ use crate::health::Standing;
 /// # let candidate = |id, name: &str| Candidate { target: TargetId(id), approved: true, grants: NO_GRANTS, name: name.into() };
 /// # let candidates = [candidate(0, "gpu-01/llama"), candidate(1, "aoai-sweden/gpt-4o")];
 /// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
-/// # let now = std::time::Instant::now();
-/// use routing::{Standing, plan};
+/// use std::time::{Duration, Instant};
+/// use routing::*;
 ///
-/// let mut plan = plan(&permit, |target| match target {
-///     TargetId(0) => Standing::Blocked { until: now },
-///     _ => Standing::Healthy,
+/// let now = Instant::now();
+/// let mut server = Signals::new(Terms::of(Tier::Sunk), now);
+/// let cloud = Signals::new(Terms::of(Tier::PerToken(Prices::flat(2.75e-6, 11.0e-6))), now);
+/// let expected = Habits::new().expect(4_000, Some(100), now);
+/// let ask = Ask { expected, class: Class::Interactive, waited: Duration::ZERO, session: None, draw: 0 };
+/// let knobs = Knobs { first_token: Some(Duration::from_millis(1_500)), ..Knobs::default() };
+/// let demand = Demand { ask: &ask, knobs: &knobs, tightness: Tightness::NONE, now };
+///
+/// let mut sent = Vec::new();
+/// for _ in 0..20 {
+///     sent.push(server.on_send(&ask, TargetId(0), now));
+/// }
+/// let plan = route(&permit, &demand, |target| match target {
+///     TargetId(0) => server.outlook(&ask, target, Standing::Healthy, now),
+///     _ => cloud.outlook(&ask, target, Standing::Healthy, now),
 /// });
 ///
-/// let order: Vec<TargetId> = plan.map(|warrant| warrant.target()).collect();
-/// assert_eq!(order, [TargetId(1), TargetId(0)]);
+/// assert_eq!(plan.explain()[0].target, TargetId(1));
+/// assert_eq!(plan.reason().to_string(), "burst: own capacity takes 2.67 s, over 1.50 s; this costs $0.0039");
 /// # Ok::<(), Denial>(())
 /// ```
-pub fn plan(permit: &Arc<Permit>, standing: impl FnMut(TargetId) -> Standing) -> Plan {
-    let targets = permit.targets();
-    let standings: Vec<Standing> = targets.iter().copied().map(standing).collect();
-    let spared = spared(&standings);
-    let mut entries: Vec<(Rank, Ranked)> = Vec::with_capacity(targets.len());
-    for (index, (target, standing)) in targets.iter().copied().zip(standings).enumerate() {
-        let why = if spared.contains(&index) { Why::Spared } else { Why::of(standing) };
-        entries.push((rank(standing, why), Ranked { target, standing, place: 0, why }));
-    }
-    entries.sort_by_key(|(rank, _)| *rank); // Stable: the declared order decides between equals.
-    let mut ranked: Vec<Ranked> = entries.into_iter().map(|(_, ranked)| ranked).collect();
-    number(&mut ranked);
-    Plan { permit: Arc::clone(permit), ranked, next: 0, repeated: Vec::new() }
+pub fn route(permit: &Arc<Permit>, demand: &Demand<'_>, outlook: impl FnMut(TargetId) -> Outlook) -> Plan {
+    arrange(permit, Some(demand), outlook)
 }
 
-/// The indices of the ejected targets that exceed half of all, ejected longest ago.
-fn spared(standings: &[Standing]) -> Vec<usize> {
+fn arrange(permit: &Arc<Permit>, demand: Option<&Demand<'_>>, mut outlook: impl FnMut(TargetId) -> Outlook) -> Plan {
+    let unjudged = |(index, target): (usize, TargetId)| {
+        let outlook = outlook(target);
+        Ranked { target, outlook, place: index + 1, why: Why::Declared, rank: Rank::last(index) }
+    };
+    // The one allocation of a decision: the list that the plan is.
+    let mut ranked: Vec<Ranked> = permit.targets().iter().copied().enumerate().map(unjudged).collect();
+    let has_own = ranked.iter().any(|entry| entry.outlook.tier.is_sunk());
+    let spared = spared(&ranked);
+    let mut judge = Judge::new(demand, has_own);
+    for (index, entry) in ranked.iter_mut().enumerate() {
+        (entry.why, entry.rank) = judge.rule(&entry.outlook, index, spared.contains(&index));
+    }
+    ranked.sort_unstable_by(|a, b| a.rank.order(&b.rank));
+    number(&mut ranked);
+    let advice = demand.map_or(Advice::Send, |demand| advise(demand, &ranked));
+    Plan { permit: Arc::clone(permit), ranked, next: 0, repeated: Vec::new(), advice }
+}
+
+/// The indices of the ejected targets that exceed half of all, ejected longest ago. Allocates only when any is ejected.
+fn spared(ranked: &[Ranked]) -> Vec<usize> {
     let mut out: Vec<(Instant, usize)> = Vec::new();
-    for (index, standing) in standings.iter().enumerate() {
-        if let Standing::Ejected { since, .. } | Standing::Probing { since } = standing {
-            out.push((*since, index));
+    for (index, entry) in ranked.iter().enumerate() {
+        if let Standing::Ejected { since, .. } | Standing::Probing { since } = entry.outlook.standing {
+            out.push((since, index));
         }
     }
-    let at_most = standings.len() / 2;
+    let at_most = ranked.len() / 2;
     if out.len() <= at_most {
         return Vec::new();
     }
@@ -71,24 +109,72 @@ fn spared(standings: &[Standing]) -> Vec<usize> {
     out.into_iter().skip(at_most).map(|(_, index)| index).collect()
 }
 
-/// Sorts first by group, then by time within the group where time matters.
-type Rank = (u8, Option<Instant>);
-
-fn rank(standing: Standing, why: Why) -> Rank {
-    if why == Why::Spared {
-        return (0, None);
-    }
-    match standing {
-        Standing::Healthy | Standing::HalfOpen => (0, None),
-        Standing::Blocked { until } => (1, Some(until)),
-        Standing::Ejected { since, .. } | Standing::Probing { since } => (2, Some(since)),
-    }
-}
-
 fn number(ranked: &mut [Ranked]) {
     for (index, entry) in ranked.iter_mut().enumerate() {
         entry.place = index + 1;
     }
+}
+
+/// What to do with a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// The first target will do: send.
+    Send,
+    /// Nothing will do now, and there is time: wait, and ask again when a request ends somewhere, at the latest after this
+    /// time. Whoever cannot wait sends.
+    Wait {
+        /// The longest time until asking again.
+        at_most: Duration,
+    },
+    /// Nothing will do, and waiting mends nothing: send to the first, which is the least bad.
+    LeastBad,
+    /// The permit's targets are all barred: nothing may be tried.
+    Nothing,
+}
+
+/// The shortest wait that is worth it.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+fn advise(demand: &Demand<'_>, ranked: &[Ranked]) -> Advice {
+    let Some(first) = ranked.first() else { return Advice::Nothing };
+    match first.rank.group {
+        Group::Never => Advice::Nothing,
+        Group::CanWait => match first.why {
+            Why::CanWait { at_most } => Advice::Wait { at_most: at_most.max(SHORTEST) },
+            _ => Advice::LeastBad,
+        },
+        group if group.would_do() => Advice::Send,
+        group => {
+            let soonest = ranked.iter().filter_map(|entry| worth_waiting(demand, entry)).min();
+            let all_refuse = matches!(group, Group::WouldRefuse | Group::Blocked);
+            let patience = all_refuse.then(|| patience(demand)).filter(|patience| !patience.is_zero());
+            soonest.or(patience).map_or(Advice::LeastBad, |at_most| Advice::Wait { at_most: at_most.max(SHORTEST) })
+        }
+    }
+}
+
+/// After which time a target that would refuse now will do, if its first token still comes in time then.
+///
+/// Waiting here for an own server that is too slow mends nothing: its queue grows no shorter by that. Waiting for a quota
+/// does.
+fn worth_waiting(demand: &Demand<'_>, entry: &Ranked) -> Option<Duration> {
+    let wait = match (entry.outlook.standing, entry.outlook.quota) {
+        (Standing::Blocked { until }, _) if entry.why != Why::NoBurst => until.saturating_duration_since(demand.now),
+        (Standing::Healthy, Left::Short { wait: Some(wait), .. }) if entry.why != Why::NoBurst => wait,
+        _ => return None,
+    };
+    let done = demand.ask.waited + wait + entry.outlook.first_token.unwrap_or_default();
+    demand.knobs.first_token.is_some_and(|target| done <= target).then_some(wait)
+}
+
+/// How long a request may go on waiting for a place where everything would refuse it.
+fn patience(demand: &Demand<'_>) -> Duration {
+    let knobs = demand.knobs;
+    let most = match demand.ask.class {
+        Class::Batch => batch_latest(knobs),
+        Class::Interactive => knobs.deadline.or(knobs.first_token).unwrap_or_default(),
+    };
+    most.saturating_sub(demand.ask.waited)
 }
 
 /// The attempts of one request, in order. As an iterator it gives a warrant for each target once.
@@ -102,6 +188,7 @@ pub struct Plan {
     next: usize,
     /// Targets that were tried a second time.
     repeated: Vec<TargetId>,
+    advice: Advice,
 }
 
 impl Plan {
@@ -111,13 +198,16 @@ impl Plan {
     /// ([`TargetHealth::take_probe`](crate::TargetHealth::take_probe)) goes there, and for the other it moves to the end.
     pub fn next_probing(&mut self, mut take_probe: impl FnMut(TargetId) -> bool) -> Option<Warrant> {
         loop {
-            let entry = self.ranked.get(self.next)?;
-            if entry.why != Why::Probe || take_probe(entry.target) {
+            let entry = self.ranked.get(self.next).filter(|entry| entry.is_tried())?;
+            let probes = entry.outlook.standing == Standing::HalfOpen && entry.why != Why::ProbeTaken;
+            if !probes || take_probe(entry.target) {
                 break;
             }
             let mut entry = self.ranked.remove(self.next);
             entry.why = Why::ProbeTaken;
-            self.ranked.push(entry);
+            // Behind everything that may be tried, before what may not.
+            let end = self.ranked.iter().take_while(|entry| entry.is_tried()).count();
+            self.ranked.insert(end, entry);
             number(&mut self.ranked);
         }
         let target = self.ranked.get(self.next)?.target;
@@ -135,7 +225,35 @@ impl Plan {
         self.permit.warrant(target)
     }
 
-    /// Every target in the order of the plan, with its standing and the reason for its place.
+    /// Whether to send to the first target, or what else to do.
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        self.advice
+    }
+
+    /// Whether this request goes elsewhere for want of own capacity: its first target charges by the token, and own
+    /// capacity was permitted and did not do.
+    #[must_use]
+    pub fn is_burst(&self) -> bool {
+        let paid =
+            self.ranked.first().is_some_and(|first| !first.outlook.tier.is_sunk() && first.rank.group == Group::Paid);
+        paid && self.ranked.iter().any(|entry| entry.outlook.tier.is_sunk())
+    }
+
+    /// When the first token of the soonest own server is expected, where own capacity is permitted.
+    #[must_use]
+    pub fn own_first_token(&self) -> Option<Duration> {
+        let own = self.ranked.iter().filter(|entry| entry.outlook.tier == Tier::Sunk);
+        own.filter_map(|entry| entry.outlook.first_token).min()
+    }
+
+    /// The sentence why the first target is the first; [`fmt::Display`] says it to a person.
+    #[must_use]
+    pub fn reason(&self) -> Reason<'_> {
+        Reason(self)
+    }
+
+    /// Every target in the order of the plan, with what is known of it and the reason for its place.
     #[must_use]
     pub fn explain(&self) -> &[Ranked] {
         &self.ranked
@@ -158,60 +276,79 @@ impl Iterator for Plan {
 }
 
 /// One target in the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranked {
     /// Which target.
     pub target: TargetId,
-    /// How it stood when the plan was made.
-    pub standing: Standing,
+    /// What it was to the request when the plan was made.
+    pub outlook: Outlook,
     /// Its place, counted from 1.
     pub place: usize,
     /// Why it has that place.
     pub why: Why,
+    rank: Rank,
 }
 
-/// The reason for a place in the plan; [`fmt::Display`] says it to a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
-    /// Healthy, at its declared place.
-    Declared,
-    /// Half-open, at its declared place: this request may be its probe.
-    Probe,
-    /// Ejected, but at its declared place: more than half of the targets are ejected, and this one for longest.
-    Spared,
-    /// Behind the healthy ones: it asked for time.
-    Blocked,
-    /// Last: it failed too often in a row.
-    Ejected,
-    /// Last: its probe was on its way when the plan was made.
-    Probing,
-    /// Last: its probe was taken by another request before this one came to it.
-    ProbeTaken,
-}
-
-impl Why {
-    fn of(standing: Standing) -> Self {
-        match standing {
-            Standing::Healthy => Self::Declared,
-            Standing::HalfOpen => Self::Probe,
-            Standing::Blocked { .. } => Self::Blocked,
-            Standing::Ejected { .. } => Self::Ejected,
-            Standing::Probing { .. } => Self::Probing,
-        }
+impl Ranked {
+    /// Whether the plan gives out a warrant for it.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        self.rank.group != Group::Never
     }
 }
 
-impl fmt::Display for Why {
+/// Why the first target of a plan is the first.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason<'a>(&'a Plan);
+
+impl Reason<'_> {
+    /// What the cheapest of the other targets that would do costs.
+    fn next_price(&self) -> Option<f64> {
+        let others = self.0.ranked.iter().skip(1).filter(|entry| entry.rank.group.would_do());
+        others.filter_map(|entry| entry.outlook.price).reduce(f64::min)
+    }
+
+    /// How soon own capacity would have been, and what it was allowed.
+    fn own(&self) -> Option<(Duration, Duration)> {
+        let late = |entry: &Ranked| match entry.why {
+            Why::TooSlow { first_token, within } if entry.outlook.tier == Tier::Sunk => Some((first_token, within)),
+            _ => None,
+        };
+        self.0.ranked.iter().filter_map(late).min()
+    }
+
+    fn burst(&self, f: &mut fmt::Formatter<'_>, price: Option<f64>) -> fmt::Result {
+        if self.0.is_burst() {
+            f.write_str("burst: ")?;
+            match self.own() {
+                Some((first, within)) => write!(f, "own capacity takes {}, over {}", Short(first), Short(within))?,
+                None => f.write_str("own capacity would not do")?,
+            }
+            f.write_str("; ")?;
+        }
+        match price {
+            Some(price) => write!(f, "this costs {}", Dollars(price))?,
+            None => f.write_str("the price is unknown")?,
+        }
+        self.next_price().map_or(Ok(()), |next| write!(f, ", the next {}", Dollars(next)))?;
+        let quota = self.0.ranked.first().and_then(|first| first.outlook.quota.tokens());
+        quota.map_or(Ok(()), |quota| write!(f, "; quota {quota} tokens left"))
+    }
+}
+
+impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Declared => "healthy, in declared order",
-            Self::Probe => "half-open, this request may be the probe",
-            Self::Spared => "ejected, but more than half of the targets are",
-            Self::Blocked => "blocked after a 429",
-            Self::Ejected => "ejected after failures in a row",
-            Self::Probing => "ejected, a probe is on its way",
-            Self::ProbeTaken => "ejected, another request took the probe",
-        })
+        let Some(first) = self.0.ranked.first() else { return f.write_str("no target") };
+        match first.why {
+            Why::InTime { .. } => {
+                write!(f, "own capacity: {}", first.why)?;
+                let next = self.next_price();
+                next.map_or(Ok(()), |next| write!(f, "; elsewhere it would cost {}", Dollars(next)))
+            }
+            Why::Affordable { price, .. } => self.burst(f, price),
+            Why::TooSlow { .. } | Why::SlowPace { .. } => write!(f, "the least bad: {}", first.why),
+            why => why.fmt(f),
+        }
     }
 }
 

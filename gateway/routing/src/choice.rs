@@ -1,0 +1,384 @@
+//! The choice: for each permitted target whether it would do, and why, and in which order they are tried.
+//!
+//! There are no weights. Own capacity is paid for whether used or not, so it serves whatever it can serve in time; what
+//! it cannot goes to the cheapest target that can. One group comes before the other, and within a group one number
+//! decides.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use accounting::Tokens;
+
+use crate::ask::{Ask, Burst, Class, DEFAULT_DEADLINE, Knobs, Prefer};
+use crate::calibration::Tightness;
+use crate::health::Standing;
+use crate::outlook::{Left, Outlook};
+use crate::signals::Tier;
+
+/// What is wanted for one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// The request.
+    pub ask: &'a Ask,
+    /// What its model's configuration wants.
+    pub knobs: &'a Knobs,
+    /// How tight the model's targets are held at present.
+    pub tightness: Tightness,
+    /// The time of the decision.
+    pub now: Instant,
+}
+
+/// The part of a batch request's deadline after which it goes out, wherever that may be.
+pub const BATCH_LATEST: f64 = 0.9;
+
+/// Batch requests go to own capacity while the first token would come within this part of the interactive target: the
+/// rest is kept for those who wait.
+pub const BATCH_SLACK: f64 = 0.35;
+
+/// How much sooner another server must be before a session leaves its home, as a part of the first-token target.
+const HOME: f64 = 0.05;
+
+/// The first-token target that slack and homes are measured by where the model has none.
+const NOMINAL: Duration = Duration::from_secs(1);
+
+/// The reason for a place in the plan; [`fmt::Display`] says it to a person.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// Healthy, at its declared place: nothing else is known.
+    Declared,
+    /// It has a share of the traffic, and this request falls into it.
+    Share {
+        /// Percent.
+        percent: u8,
+    },
+    /// It costs nothing more, and its first token comes in time.
+    InTime {
+        /// When it is expected.
+        first_token: Duration,
+        /// What remains of the target; nothing where there is none.
+        within: Option<Duration>,
+    },
+    /// It costs money and would do.
+    Affordable {
+        /// Dollars; nothing where the price is unknown.
+        price: Option<f64>,
+        /// When the first token comes, in 95 of 100 cases; nothing where nobody knows yet.
+        first_token: Option<Duration>,
+        /// What its quota leaves.
+        quota: Option<Tokens>,
+    },
+    /// Its first token would come too late.
+    TooSlow {
+        /// When it is expected.
+        first_token: Duration,
+        /// What remains of the target.
+        within: Duration,
+    },
+    /// Its streams are too slow now.
+    SlowPace {
+        /// Time that they take for a token.
+        per_token: Duration,
+        /// What they may take.
+        within: Duration,
+    },
+    /// Nobody waits for this request, and it can wait for something better.
+    CanWait {
+        /// For so long.
+        at_most: Duration,
+    },
+    /// It takes a share of the traffic, and this request does not fall into it.
+    OutOfShare,
+    /// Its quota does not suffice.
+    QuotaShort {
+        /// Tokens left, where that is known.
+        left: Option<Tokens>,
+        /// When it will suffice, where that is known.
+        wait: Option<Duration>,
+    },
+    /// It serves as many requests as it may, or its provisioned throughput is used up.
+    Full,
+    /// Half-open: this request may be its probe.
+    Probe,
+    /// Ejected, but more than half of the targets are, and this one for longest.
+    Spared,
+    /// Behind the others: it asked for time.
+    Blocked,
+    /// Last: it failed too often in a row.
+    Ejected,
+    /// Last: its probe was on its way when the plan was made.
+    Probing,
+    /// Last: its probe was taken by another request before this one came to it.
+    ProbeTaken,
+    /// Never tried: it charges by the token, and the model's `burst` is `never`.
+    NoBurst,
+}
+
+/// Where a target stands in the order; the smaller goes first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rank {
+    pub(crate) group: Group,
+    number: f64,
+    time: Option<Instant>,
+    declared: usize,
+}
+
+/// One comes before the other, whatever the numbers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Share,
+    Own,
+    Provisioned,
+    Paid,
+    CanWait,
+    LeastBad,
+    OutOfShare,
+    WouldRefuse,
+    Blocked,
+    Ejected,
+    Never,
+}
+
+impl Group {
+    /// A target of this group would do.
+    pub(crate) fn would_do(self) -> bool {
+        self <= Self::Paid
+    }
+}
+
+impl Rank {
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        (self.group.cmp(&other.group))
+            .then(self.number.total_cmp(&other.number))
+            .then(self.time.cmp(&other.time))
+            .then(self.declared.cmp(&other.declared))
+    }
+
+    pub(crate) fn last(declared: usize) -> Self {
+        Self { group: Group::Ejected, number: f64::MAX, time: None, declared }
+    }
+}
+
+/// What holds for all targets of one request.
+pub(crate) struct Judge<'a> {
+    demand: Option<&'a Demand<'a>>,
+    /// Own capacity is among the permitted targets.
+    has_own: bool,
+    /// What remains of the first-token target, for own capacity and for others.
+    own_within: Option<Duration>,
+    within: Option<Duration>,
+    /// How long the request may still wait for a better moment, where nobody waits for it.
+    can_wait: Duration,
+    /// Where in the shares this request falls, in percent.
+    drawn: f64,
+    shared: f64,
+}
+
+impl<'a> Judge<'a> {
+    /// Without a demand nothing but health and the declared order counts.
+    pub(crate) fn new(demand: Option<&'a Demand<'a>>, has_own: bool) -> Self {
+        let mut judge =
+            Self { demand, has_own, own_within: None, within: None, can_wait: Duration::ZERO, drawn: 0.0, shared: 0.0 };
+        let Some(Demand { ask, knobs, tightness, .. }) = demand else { return judge };
+        judge.drawn = f64::from(ask.draw) / (f64::from(u32::MAX) + 1.0) * 100.0;
+        // A batch request has waited because it could, and not because somebody was slow.
+        let waited = if ask.class == Class::Batch { Duration::ZERO } else { ask.waited };
+        judge.within = knobs.first_token.map(|target| target.saturating_sub(waited));
+        judge.own_within = knobs.first_token.map(|target| target.mul_f64(tightness.first_token).saturating_sub(waited));
+        if ask.class == Class::Batch {
+            judge.can_wait = batch_latest(knobs).saturating_sub(ask.waited);
+            if !judge.can_wait.is_zero() {
+                judge.own_within = judge.own_within.map(|within| within.mul_f64(BATCH_SLACK));
+            }
+        }
+        judge
+    }
+
+    /// The reason and the rank of one target; `spared` says that its ejection does not count. Call it in declared order.
+    pub(crate) fn rule(&mut self, outlook: &Outlook, declared: usize, spared: bool) -> (Why, Rank) {
+        let (why, group, number, time) = self.verdict(outlook, spared);
+        (why, Rank { group, number, time, declared })
+    }
+
+    fn verdict(&mut self, outlook: &Outlook, spared: bool) -> (Why, Group, f64, Option<Instant>) {
+        let in_share = self.draws(outlook.share);
+        if self.is_barred(outlook) {
+            return (Why::NoBurst, Group::Never, 0.0, None);
+        }
+        match outlook.standing {
+            Standing::Blocked { until } => return (Why::Blocked, Group::Blocked, 0.0, Some(until)),
+            Standing::Ejected { since, .. } if !spared => return (Why::Ejected, Group::Ejected, 0.0, Some(since)),
+            Standing::Probing { since } if !spared => return (Why::Probing, Group::Ejected, 0.0, Some(since)),
+            _ => {}
+        }
+        let (mut why, mut group, number) = self.fit(outlook);
+        match (outlook.share, in_share) {
+            (Some(percent), true) if group != Group::WouldRefuse => {
+                (why, group) = (Why::Share { percent }, Group::Share);
+            }
+            (Some(_), false) if group < Group::OutOfShare => (why, group) = (Why::OutOfShare, Group::OutOfShare),
+            _ => {}
+        }
+        if group.would_do() {
+            match outlook.standing {
+                Standing::HalfOpen => why = Why::Probe,
+                Standing::Ejected { .. } | Standing::Probing { .. } => why = Why::Spared,
+                Standing::Healthy | Standing::Blocked { .. } => {}
+            }
+        }
+        (why, group, number, None)
+    }
+
+    /// Whether this request falls into the share of a target; the shares lie beside one another in declared order.
+    fn draws(&mut self, share: Option<u8>) -> bool {
+        let Some(share) = share else { return false };
+        let from = self.shared;
+        self.shared += f64::from(share.min(100));
+        (from..self.shared).contains(&self.drawn)
+    }
+
+    /// With `burst = "never"` only own capacity serves, where the permit covers any. A permit without any is no burst.
+    fn is_barred(&self, outlook: &Outlook) -> bool {
+        let never = self.demand.is_some_and(|demand| demand.knobs.burst == Burst::Never);
+        never && self.has_own && !outlook.tier.is_sunk()
+    }
+
+    /// Whether the target would do, health aside, and its number within its group.
+    fn fit(&self, outlook: &Outlook) -> (Why, Group, f64) {
+        let Some(demand) = self.demand else { return (Why::Declared, Group::Own, 0.0) };
+        let first = outlook.first_token.unwrap_or_default();
+        if outlook.full {
+            return (Why::Full, Group::WouldRefuse, 0.0);
+        }
+        if let Left::Short { tokens, wait } = outlook.quota {
+            let number = wait.map_or(f64::MAX, |wait| wait.as_secs_f64());
+            return (Why::QuotaShort { left: tokens, wait }, Group::WouldRefuse, number);
+        }
+        let own = outlook.tier == Tier::Sunk;
+        let within = if own { self.own_within } else { self.within };
+        let late = within.filter(|within| first > *within);
+        let slow = self.slow_pace(outlook, demand).filter(|_| own);
+        let waits = !self.can_wait.is_zero() && (late.is_some() || slow.is_some() || !outlook.tier.is_sunk());
+        if waits {
+            return (Why::CanWait { at_most: self.can_wait }, Group::CanWait, first.as_secs_f64());
+        }
+        if let Some(within) = late {
+            return (Why::TooSlow { first_token: first, within }, Group::LeastBad, first.as_secs_f64());
+        }
+        if let Some((per_token, within)) = slow {
+            return (Why::SlowPace { per_token, within }, Group::LeastBad, first.as_secs_f64());
+        }
+        self.fits(outlook, demand, within)
+    }
+
+    fn fits(&self, outlook: &Outlook, demand: &Demand<'_>, within: Option<Duration>) -> (Why, Group, f64) {
+        let soonest = outlook.typical.or(outlook.first_token).unwrap_or_default().as_secs_f64();
+        let home = demand.knobs.first_token.unwrap_or(NOMINAL).as_secs_f64() * HOME;
+        let soonest = if outlook.home { soonest - home } else { soonest };
+        let (why, group, number) = match (outlook.tier, outlook.first_token) {
+            (Tier::Sunk, Some(first_token)) => (Why::InTime { first_token, within }, Group::Own, soonest),
+            (Tier::Sunk, None) => (Why::Declared, Group::Own, 0.0),
+            (Tier::Provisioned, first) => {
+                let first_token = first.unwrap_or_default();
+                (Why::InTime { first_token, within }, Group::Provisioned, soonest)
+            }
+            (Tier::PerToken(_) | Tier::Unpriced, first_token) => {
+                let (price, quota) = (outlook.price, outlook.quota.tokens());
+                (Why::Affordable { price, first_token, quota }, Group::Paid, price.unwrap_or(f64::MAX))
+            }
+        };
+        match demand.knobs.prefer {
+            Prefer::Cost => (why, group, number),
+            Prefer::Latency => (why, Group::Own, soonest),
+        }
+    }
+
+    /// The pace of a server that is slower than it may be. A pace that is not known is not slow.
+    fn slow_pace(&self, outlook: &Outlook, demand: &Demand<'_>) -> Option<(Duration, Duration)> {
+        demand.knobs.first_token?;
+        let within = demand.knobs.per_token.mul_f64(demand.tightness.per_token);
+        outlook.per_token.filter(|per_token| *per_token > within).map(|per_token| (per_token, within))
+    }
+}
+
+/// How long a batch request may wait in all.
+pub(crate) fn batch_latest(knobs: &Knobs) -> Duration {
+    knobs.deadline.unwrap_or(DEFAULT_DEADLINE).mul_f64(BATCH_LATEST)
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declared => f.write_str("healthy, in declared order"),
+            Self::Share { percent } => write!(f, "this request falls into its share of {percent} %"),
+            Self::InTime { first_token, within: Some(within) } => {
+                write!(f, "first token in {}, within {}", Short(*first_token), Short(*within))
+            }
+            Self::InTime { first_token, within: None } => write!(f, "first token in {}", Short(*first_token)),
+            Self::Affordable { price, first_token, quota } => affordable(f, *price, *first_token, *quota),
+            Self::TooSlow { first_token, within } => {
+                write!(f, "first token in {}, over {}", Short(*first_token), Short(*within))
+            }
+            Self::SlowPace { per_token, within } => {
+                write!(f, "its streams take {} a token, over {}", Short(*per_token), Short(*within))
+            }
+            Self::CanWait { at_most } => write!(f, "nobody waits, and there is time for {}", Short(*at_most)),
+            Self::OutOfShare => f.write_str("this request does not fall into its share"),
+            Self::QuotaShort { left, wait } => quota_short(f, *left, *wait),
+            Self::Full => f.write_str("it serves as many requests as it may"),
+            Self::Probe => f.write_str("half-open, this request may be the probe"),
+            Self::Spared => f.write_str("ejected, but more than half of the targets are"),
+            Self::Blocked => f.write_str("blocked after a 429"),
+            Self::Ejected => f.write_str("ejected after failures in a row"),
+            Self::Probing => f.write_str("ejected, a probe is on its way"),
+            Self::ProbeTaken => f.write_str("ejected, another request took the probe"),
+            Self::NoBurst => f.write_str("it charges by the token, and `burst` is `never`"),
+        }
+    }
+}
+
+fn affordable(
+    f: &mut fmt::Formatter<'_>,
+    price: Option<f64>,
+    first_token: Option<Duration>,
+    quota: Option<Tokens>,
+) -> fmt::Result {
+    match price {
+        Some(price) => write!(f, "{}", Dollars(price))?,
+        None => f.write_str("at an unknown price")?,
+    }
+    match first_token {
+        Some(first_token) => write!(f, ", first token in {} (p95)", Short(first_token))?,
+        None => f.write_str(", first token not known yet")?,
+    }
+    quota.map_or(Ok(()), |quota| write!(f, ", quota {quota} tokens left"))
+}
+
+fn quota_short(f: &mut fmt::Formatter<'_>, left: Option<Tokens>, wait: Option<Duration>) -> fmt::Result {
+    f.write_str("its quota does not suffice")?;
+    if let Some(left) = left {
+        write!(f, ", {left} tokens left")?;
+    }
+    wait.map_or(Ok(()), |wait| write!(f, ", enough in {}", Short(wait)))
+}
+
+/// A time as people read it: `0.41 s`.
+pub(crate) struct Short(pub(crate) Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} s", self.0.as_secs_f64())
+    }
+}
+
+/// A price as people read it: `$0.0013`.
+pub(crate) struct Dollars(pub(crate) f64);
+
+impl fmt::Display for Dollars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= 1.0 { write!(f, "${:.2}", self.0) } else { write!(f, "${:.4}", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! What one target is to one request, at one moment: the numbers that the choice is made of.
+
+use std::time::Duration;
+
+use accounting::Tokens;
+
+use crate::health::Standing;
+use crate::signals::Tier;
+
+/// What one target is to one request. Made by [`Signals::outlook`](crate::Signals::outlook).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlook {
+    /// What its health says.
+    pub standing: Standing,
+    /// How it is paid for.
+    pub tier: Tier,
+    /// When the first token is expected: of own servers the prediction, of others the 95th percentile.
+    pub first_token: Option<Duration>,
+    /// The first token's median.
+    pub typical: Option<Duration>,
+    /// Time that its streams take for a token now.
+    pub per_token: Option<Duration>,
+    /// What the request would cost in dollars; sunk capacity has no price.
+    pub price: Option<f64>,
+    /// What its quota leaves for this request.
+    pub quota: Left,
+    /// It would turn the request away: at its bound of requests in flight, or its provisioned throughput is used up.
+    pub full: bool,
+    /// The session of this request has its home there.
+    pub home: bool,
+    /// Percent of the requests that go there whatever the rest says: a migration or a canary. Without it: as all.
+    pub share: Option<u8>,
+}
+
+/// What a quota leaves for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// There is no quota, or nobody has said how much is left.
+    Unknown,
+    /// It suffices; so much is left before the request.
+    Enough(Tokens),
+    /// It does not suffice.
+    Short {
+        /// Tokens left; nothing where requests are what is short and nothing is known of tokens.
+        tokens: Option<Tokens>,
+        /// When it will suffice; nothing when nobody can tell.
+        wait: Option<Duration>,
+    },
+}
+
+impl Left {
+    /// Tokens left, where that is known.
+    #[must_use]
+    pub const fn tokens(self) -> Option<Tokens> {
+        match self {
+            Self::Unknown => None,
+            Self::Enough(tokens) => Some(tokens),
+            Self::Short { tokens, .. } => tokens,
+        }
+    }
+}
+
+impl Outlook {
+    /// A target of which nothing is known but its health. A request for it goes by declared order.
+    #[must_use]
+    pub const fn of(standing: Standing) -> Self {
+        Self {
+            standing,
+            tier: Tier::Sunk,
+            first_token: None,
+            typical: None,
+            per_token: None,
+            price: None,
+            quota: Left::Unknown,
+            full: false,
+            home: false,
+            share: None,
+        }
+    }
+
+    /// The same with a share of the traffic, in percent, at most 100.
+    #[must_use]
+    pub const fn with_share(mut self, share: Option<u8>) -> Self {
+        self.share = share;
+        self
+    }
+}
