@@ -14,7 +14,7 @@ use egress::{EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use ipnet::IpNet;
-use policy::{Candidate, Findings, NO_GRANTS, Question, TargetId};
+use policy::{Candidate, Judge, Question, TargetId};
 use serde_json::Value;
 use server::configuration::{self, Compiled};
 use server::load;
@@ -178,15 +178,9 @@ fn state_folder() -> PathBuf {
 async fn models_at(usual: &Usual) -> Option<Vec<String>> {
     let target = TargetId(0);
     let fleet = Fleet::build(vec![spec(usual)], Vec::new(), &[(target, 0)], None).ok()?;
-    let candidate = Candidate { target, approved: true, grants: NO_GRANTS, name: usual.endpoint.into() };
-    let findings = Findings::none();
-    let question = Question {
-        app: "discover",
-        model: "(list)",
-        findings: &findings,
-        candidates: std::slice::from_ref(&candidate),
-    };
-    let permit = policy::decide(&question).ok()?;
+    let candidates = [Candidate::new(target, usual.endpoint)];
+    let judge = Judge::of_grants(&candidates);
+    let permit = policy::decide(&judge, &Question::about("discover", "(list)", &candidates)).ok()?;
     let warrant = permit.warrant(target)?;
     let request = UpstreamRequest {
         method: Method::GET,

@@ -19,9 +19,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use inspection::Findings;
 use parking_lot::Mutex;
-use policy::{Candidate, Cleared, Grants, Permit, Question, TargetId, Warrant, decide};
+use policy::{Candidate, Cleared, Judge, Permit, Question, TargetId, Warrant, decide};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -72,11 +71,8 @@ pub(crate) fn fleet_with(spec: EndpointSpec, resolver: ResolverSpec) -> Fleet {
 }
 
 pub(crate) fn permit() -> Arc<Permit> {
-    let candidate =
-        |target| Candidate { target, approved: true, grants: Grants::default(), name: "gpu-1/llama".into() };
-    let candidates = [candidate(TARGET), candidate(TargetId(1))];
-    let question = Question { app: "claims", model: "chat", findings: &Findings::none(), candidates: &candidates };
-    decide(&question).unwrap()
+    let candidates = [Candidate::new(TARGET, "gpu-1/llama"), Candidate::new(TargetId(1), "gpu-2/llama")];
+    decide(&Judge::of_grants(&candidates), &Question::about("claims", "chat", &candidates)).unwrap()
 }
 
 pub(crate) fn cleared(request: UpstreamRequest) -> (Warrant, Cleared<UpstreamRequest>) {

@@ -3,133 +3,45 @@
 use std::fmt;
 use std::sync::Arc;
 
-use inspection::{Finding, FindingKind, Findings};
+use inspection::{Finding, FindingKind};
 
-use crate::proof::{Covered, Permit};
+use crate::judge::{Held, Judge};
+use crate::proof::{Covered, Obligations, Permit};
+use crate::question::{Action, Question, TargetId};
 
-/// A target: its index in the list of targets of the snapshot that the request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetId(pub u32);
+/// Ids of policies, in the order of their names; cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PolicyIds(pub(crate) Arc<[Arc<str>]>);
 
-impl fmt::Display for TargetId {
+impl PolicyIds {
+    /// The ids.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|id| &**id)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Arc<str>> for PolicyIds {
+    fn from_iter<I: IntoIterator<Item = Arc<str>>>(ids: I) -> Self {
+        let mut ids: Vec<Arc<str>> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Self(ids.into())
+    }
+}
+
+impl fmt::Display for PolicyIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
-
-/// Something an upstream would do beyond answering, and that an endpoint must be granted under `[policy] allow`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Keep the request or the answer, or use what was kept: `keep_state`.
-    KeepState,
-    /// Fetch a URL that stands in the content: `fetch_remote`.
-    FetchRemote,
-    /// Run a tool on the provider's side: `use_hosted_tool`.
-    UseHostedTool,
-}
-
-impl Action {
-    /// Every action, in the order of the reference page.
-    pub const ALL: [Self; 3] = [Self::KeepState, Self::FetchRemote, Self::UseHostedTool];
-
-    /// The action that a finding of this kind would set off, where it would set off one.
-    #[must_use]
-    pub const fn behind(kind: &FindingKind) -> Option<Self> {
-        match kind {
-            FindingKind::StoredState => Some(Self::KeepState),
-            FindingKind::RemoteUrl => Some(Self::FetchRemote),
-            FindingKind::HostedTool(_) => Some(Self::UseHostedTool),
-            FindingKind::Text(_)
-            | FindingKind::UninspectedMedia
-            | FindingKind::Uninspected
-            | FindingKind::UserIdentifier => None,
+        for (index, id) in self.iter().enumerate() {
+            write!(f, "{}`{id}`", if index == 0 { "" } else { ", " })?;
         }
+        Ok(())
     }
-
-    /// The name used in the configuration and in records.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::KeepState => "keep_state",
-            Self::FetchRemote => "fetch_remote",
-            Self::UseHostedTool => "use_hosted_tool",
-        }
-    }
-
-    /// The action of this name, if there is one.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.name() == name)
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The actions that `[policy] allow` grants to an endpoint; the default grants none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// The endpoint may keep state between requests.
-    pub keep_state: bool,
-    /// The endpoint may fetch URLs that stand in the content.
-    pub fetch_remote: bool,
-    /// The endpoint may run tools on its side.
-    pub use_hosted_tool: bool,
-}
-
-/// Grants nothing: what an endpoint has that `[policy] allow` does not name.
-pub const NO_GRANTS: Grants = Grants { keep_state: false, fetch_remote: false, use_hosted_tool: false };
-
-impl Grants {
-    /// Whether `action` is granted.
-    #[must_use]
-    pub const fn allow(self, action: Action) -> bool {
-        match action {
-            Action::KeepState => self.keep_state,
-            Action::FetchRemote => self.fetch_remote,
-            Action::UseHostedTool => self.use_hosted_tool,
-        }
-    }
-
-    /// These grants and `action` as well.
-    #[must_use]
-    pub const fn with(mut self, action: Action) -> Self {
-        match action {
-            Action::KeepState => self.keep_state = true,
-            Action::FetchRemote => self.fetch_remote = true,
-            Action::UseHostedTool => self.use_hosted_tool = true,
-        }
-        self
-    }
-}
-
-/// One of the model's targets, with what the configuration says about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Which target.
-    pub target: TargetId,
-    /// `reach = local`, or listed under `[policy] approve`.
-    pub approved: bool,
-    /// What `[policy] allow` grants to its endpoint.
-    pub grants: Grants,
-    /// `endpoint/upstream-model`, as records and `explain` show it.
-    pub name: Arc<str>,
-}
-
-/// What is asked: may this app's request for this model go to any of these targets.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The app that asks.
-    pub app: &'a str,
-    /// The model that it names.
-    pub model: &'a str,
-    /// What inspection found in the request.
-    pub findings: &'a Findings,
-    /// The model's targets in declared order; the permit keeps that order.
-    pub candidates: &'a [Candidate],
 }
 
 /// Why one candidate is in or out.
@@ -147,22 +59,63 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// The permit covers it.
-    In,
-    /// Neither local nor listed under `[policy] approve`.
+    In {
+        /// The policies that permit it.
+        by: PolicyIds,
+        /// What has to be done to the request before it goes there.
+        obligations: Obligations,
+    },
+    /// These policies forbid it.
+    Forbidden(PolicyIds),
+    /// No policy permits it, and it is neither local nor listed under `[policy] approve`.
     NotApproved,
-    /// The first finding whose action this target's endpoint is not granted.
-    NotGranted(Finding),
+    /// No policy permits it.
+    NotPermitted,
+    /// These policies could not be evaluated, so it is denied.
+    Failed(PolicyIds),
+    /// The first finding whose action this target is not granted, and the policies that forbid it, if any.
+    NotGranted {
+        /// What was found, and where.
+        finding: Finding,
+        /// The policies that forbid the action; none when no policy permits it.
+        by: PolicyIds,
+    },
     /// The same target stood earlier in the list, and was judged there.
     Repeated,
+}
+
+impl Ruling {
+    /// Whether the permit covers the target.
+    #[must_use]
+    pub const fn is_in(&self) -> bool {
+        matches!(self, Self::In { .. })
+    }
+
+    /// The policies that decided.
+    #[must_use]
+    pub fn policies(&self) -> Option<&PolicyIds> {
+        match self {
+            Self::In { by, .. } | Self::Forbidden(by) | Self::Failed(by) | Self::NotGranted { by, .. } => Some(by),
+            Self::NotApproved | Self::NotPermitted | Self::Repeated => None,
+        }
+    }
 }
 
 impl fmt::Display for Ruling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::In => f.write_str("permitted"),
+            Self::In { by, obligations } if obligations.is_empty() => write!(f, "permitted by {by}"),
+            Self::In { by, obligations } => write!(f, "permitted by {by} with {obligations}"),
+            Self::Forbidden(by) => write!(f, "forbidden by {by}"),
             Self::NotApproved => f.write_str("the endpoint is not approved"),
-            Self::NotGranted(finding) => {
-                write!(f, "{finding} needs `{}`, which the endpoint is not granted", needed(&finding.kind))
+            Self::NotPermitted => f.write_str("no policy permits it"),
+            Self::Failed(by) => write!(f, "denied, because {by} could not be evaluated"),
+            Self::NotGranted { finding, by } => {
+                match Action::behind(&finding.kind) {
+                    Some(action) => write!(f, "{finding} needs `{action}`, which the endpoint is not granted")?,
+                    None => write!(f, "{finding} is not permitted")?,
+                }
+                if by.is_empty() { Ok(()) } else { write!(f, ": forbidden by {by}") }
             }
             Self::Repeated => f.write_str("listed twice"),
         }
@@ -171,7 +124,7 @@ impl fmt::Display for Ruling {
 
 /// No target is left: the cause for the caller, and the verdict on every candidate for the record.
 ///
-/// The message names the app, the model and the kind and path of a finding, never any content.
+/// The message names the app, the model, the policies, and the kind and path of a finding, never any content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("app `{app}` may not use model `{model}` for this request: {cause}")]
 pub struct Denial {
@@ -201,13 +154,19 @@ pub enum Cause {
     /// The model has no target at all.
     #[error("the model has no target")]
     NoTarget,
-    /// Not one of the model's targets is approved.
+    /// No policy permits any of them, and not one is approved.
     #[error("none of the model's targets is approved")]
     NotApproved,
-    /// Targets are approved, but each lacks a grant that the request needs.
+    /// No policy permits any of them.
+    #[error("no policy permits any of the model's targets")]
+    NotPermitted,
+    /// Policies forbid every target that would be permitted otherwise.
+    #[error("forbidden by {0}")]
+    Forbidden(PolicyIds),
+    /// Targets are permitted, but each lacks a grant that the request needs.
     ///
-    /// Kind and path are those that kept the first approved target out.
-    #[error("`{kind}` at `{path}` needs `{}`, which no target of the model is granted", needed(kind))]
+    /// Kind and path are those that kept the first such target out.
+    #[error("`{kind}` at `{path}` needs {}, which no target of the model is granted", quoted(kind))]
     Feature {
         /// What was found.
         kind: FindingKind,
@@ -216,43 +175,41 @@ pub enum Cause {
     },
 }
 
-/// The action behind a finding, for a sentence about it.
-fn needed(kind: &FindingKind) -> &'static str {
-    Action::behind(kind).map_or("a grant", Action::name)
+fn quoted(kind: &FindingKind) -> String {
+    Action::behind(kind).map_or_else(|| "a policy".to_owned(), |action| format!("`{action}`"))
 }
 
 /// Decides which of the candidates this request may go to.
 ///
-/// A candidate is in when it is approved and its endpoint is granted the action behind every finding.
+/// A candidate is in when `judge`'s policies permit the operation and every action behind a finding, and forbid none of
+/// them. A candidate that is denied as it is and that a permit with an obligation matches is judged once more as if the
+/// obligation were done; if it is permitted then, the warrant carries the obligation.
 ///
 /// # Errors
 ///
-/// A [`Denial`] when no candidate is in. It speaks of a feature only when approval alone would have left a target.
+/// A [`Denial`] when no candidate is in. It speaks of a feature only when a target would have been left without it.
 ///
 /// ```
-/// use policy::{Candidate, Findings, Grants, Question, TargetId, decide};
+/// use policy::{Candidate, Judge, Question, TargetId, decide};
 ///
-/// let findings = Findings::none();
-/// let candidates = [Candidate {
-///     target: TargetId(0),
-///     approved: true,
-///     grants: Grants::default(),
-///     name: "gpu-01/llama-3.3-70b".into(),
-/// }];
+/// let candidates = [Candidate::new(TargetId(0), "gpu-01/llama-3.3-70b")];
+/// let judge = Judge::of_grants(&candidates);
 ///
-/// let permit = decide(&Question { app: "claims", model: "chat-large", findings: &findings, candidates: &candidates })?;
+/// let permit = decide(&judge, &Question::about("claims", "chat-large", &candidates))?;
 ///
 /// assert_eq!(permit.targets(), [TargetId(0)]);
 /// # Ok::<(), policy::Denial>(())
 /// ```
-pub fn decide(question: &Question<'_>) -> Result<Arc<Permit>, Denial> {
+pub fn decide(judge: &Judge, question: &Question<'_>) -> Result<Arc<Permit>, Denial> {
+    let held = judge.hold(question);
     let mut covered: Vec<Covered> = Vec::with_capacity(question.candidates.len());
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(question.candidates.len());
-    for candidate in question.candidates {
-        let seen = verdicts.iter().any(|verdict| verdict.target == candidate.target);
-        let ruling = if seen { Ruling::Repeated } else { rule(candidate, question.findings) };
-        if ruling == Ruling::In {
-            covered.push(Covered { target: candidate.target, grants: candidate.grants });
+    for (index, (candidate, held)) in question.candidates.iter().zip(held.iter()).enumerate() {
+        let seen = question.candidates.iter().take(index).any(|earlier| earlier.target == candidate.target);
+        let ruling = if seen { Ruling::Repeated } else { rule(held, candidate.approved, question) };
+        if let Ruling::In { obligations, .. } = &ruling {
+            let (target, grants) = (candidate.target, candidate.grants);
+            covered.push(Covered { target, grants, obligations: obligations.clone() });
         }
         verdicts.push(Verdict { target: candidate.target, name: Arc::clone(&candidate.name), ruling });
     }
@@ -268,16 +225,22 @@ pub fn decide(question: &Question<'_>) -> Result<Arc<Permit>, Denial> {
     }
 }
 
-fn rule(candidate: &Candidate, findings: &Findings) -> Ruling {
-    if !candidate.approved {
-        return Ruling::NotApproved;
-    }
-    let ungranted = findings
-        .iter()
-        .find(|finding| Action::behind(&finding.kind).is_some_and(|action| !candidate.grants.allow(action)));
-    match ungranted {
-        Some(finding) => Ruling::NotGranted(finding.clone()),
-        None => Ruling::In,
+/// What the policies hold of one candidate, in the words of this request.
+fn rule(held: &Held, approved: bool, question: &Question<'_>) -> Ruling {
+    match held {
+        Held::Permitted { by, obligations } => Ruling::In { by: by.clone(), obligations: obligations.clone() },
+        Held::Forbidden(by) => Ruling::Forbidden(by.clone()),
+        Held::NotPermitted if !approved => Ruling::NotApproved,
+        Held::NotPermitted => Ruling::NotPermitted,
+        Held::Failed(by) => Ruling::Failed(by.clone()),
+        Held::NotGranted { action, by } => {
+            let finding = question.findings.iter().find(|finding| Action::behind(&finding.kind) == Some(*action));
+            match finding {
+                Some(finding) => Ruling::NotGranted { finding: finding.clone(), by: by.clone() },
+                // It cannot be: the action was asked about because of a finding. Denied all the same.
+                None => Ruling::Forbidden(by.clone()),
+            }
+        }
     }
 }
 
@@ -286,13 +249,25 @@ fn cause(verdicts: &[Verdict]) -> Cause {
         return Cause::NoTarget;
     }
     let feature = verdicts.iter().find_map(|verdict| match &verdict.ruling {
-        Ruling::NotGranted(finding) => Some(finding),
-        Ruling::In | Ruling::NotApproved | Ruling::Repeated => None,
+        Ruling::NotGranted { finding, .. } => Some(finding),
+        _ => None,
     });
-    match feature {
-        Some(finding) => Cause::Feature { kind: finding.kind.clone(), path: finding.path.clone() },
-        None => Cause::NotApproved,
+    if let Some(finding) = feature {
+        return Cause::Feature { kind: finding.kind.clone(), path: finding.path.clone() };
     }
+    let forbidding: Vec<Arc<str>> = verdicts
+        .iter()
+        .filter_map(|verdict| match &verdict.ruling {
+            Ruling::Forbidden(by) | Ruling::Failed(by) => Some(by.0.iter().cloned()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if !forbidding.is_empty() {
+        return Cause::Forbidden(forbidding.into_iter().collect());
+    }
+    let unapproved = |verdict: &Verdict| matches!(verdict.ruling, Ruling::NotApproved | Ruling::Repeated);
+    if verdicts.iter().all(unapproved) { Cause::NotApproved } else { Cause::NotPermitted }
 }
 
 #[cfg(test)]

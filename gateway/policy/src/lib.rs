@@ -1,21 +1,39 @@
 //! May this request's data go there.
 //!
-//! **For.** [`decide`] takes a [`Question`] (an app, a model, what inspection found, and the model's targets) and gives a
-//! [`Permit`] for a non-empty set of targets, or a [`Denial`] that says why none was left. A permit mints a [`Warrant`]
-//! for each target that it covers, and clears a request into a [`Cleared`] that only such a warrant opens. The sockets
-//! take a warrant and a cleared request, so bytes without a decision do not compile.
+//! **For.** [`Rules`] are Cedar policies, read whole and validated. [`Pack`] knows where offers process prompts, and turns
+//! what is stated of a place into [`Facts`]. A [`Judge`] holds both, and [`decide`] puts a [`Question`] to it: an app, a
+//! model, what the data is, what inspection found, and the model's targets. The answer is a [`Permit`] for a non-empty
+//! set of targets with what has to be done before ([`Obligations`]), or a [`Denial`] that says why none was left. A permit
+//! mints a [`Warrant`] for each target that it covers, and clears a request into a [`Cleared`] that only such a warrant
+//! opens. The sockets take a warrant and a cleared request, so bytes without a decision do not compile.
 //!
 //! **Promises.** Only this crate makes the three proofs: their fields are private and none of them is `Clone` or
-//! `Default`. Nothing is permitted by default. The decision is pure: no I/O, no clock, no task, no randomness.
+//! `Default`. Nothing is permitted by default, a policy that cannot be evaluated denies, an unknown place is no place, and
+//! time takes away and never gives. The decision is pure: no I/O, no clock, no task, no randomness; decisions made before
+//! are kept within a bound and belong to one judge.
 //!
-//! **Does not do.** There is no policy engine yet. A permit today says which targets this app may use for this model and
-//! nothing else: targets that are not approved are out, and so are targets without the grant that a finding needs.
-//! Labels, places and redaction are not read here, and a configuration that asks for them is refused when it is loaded.
+//! **Does not do.** It does not know whether a label is right or a fact is true, and finds nothing in texts. It does what
+//! obligations name as little as it reads texts: `inspection` replaces, `server` asks it to. Proofs about policies are
+//! made by a command with a solver, not here.
 
 mod decision;
+mod facts;
+mod judge;
 mod proof;
+mod question;
+mod rules;
 
-pub use decision::{Action, Candidate, Cause, Denial, Grants, NO_GRANTS, Question, Ruling, TargetId, Verdict, decide};
+pub use decision::{Cause, Denial, PolicyIds, Ruling, Verdict, decide};
+pub use facts::{
+    Adjustment, Adjustments, Countries, Country, Declared, Extension, Facts, Pack, PackError, PackFiles, Place,
+    PlaceError, Provenance, Row, Site, UNKNOWN_RETENTION_DAYS, UnknownCountry, day_of,
+};
 /// What a question is asked about, from `inspection`: the crates above name a question without importing its parts.
 pub use inspection::{Finding, FindingKind, Findings};
-pub use proof::{Cleared, Permit, Warrant, WrongWarrant};
+pub use judge::{Judge, WorldError};
+pub use proof::{Cleared, Obligations, Permit, Warrant, WrongWarrant};
+pub use question::{Action, Asker, Candidate, Class, Data, Grants, NO_GRANTS, Operation, Question, Reach, TargetId};
+pub use rules::{
+    About, Fault, Mention, Names, PolicyFile, ReadOptions, Reads, Rules, SHIPPED, SHIPPED_GOALS, SHIPPED_LABELS,
+    SHIPPED_TESTS, Severity, Strictness,
+};

@@ -7,7 +7,53 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::decision::{Grants, TargetId, Verdict};
+use crate::decision::Verdict;
+use crate::question::{Grants, TargetId};
+
+/// What has to be done to a request before it goes to a target; the default is nothing.
+///
+/// `policy` names it, `inspection` does it, and [`Permit::clear`] is where it is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Obligations {
+    redact: Option<Arc<[Arc<str>]>>,
+}
+
+impl Obligations {
+    /// Nothing has to be done.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { redact: None }
+    }
+
+    /// Findings of these kinds are replaced by placeholders; no kind at all is no obligation.
+    pub(crate) fn to_redact(kinds: impl IntoIterator<Item = Arc<str>>) -> Self {
+        let mut kinds: Vec<Arc<str>> = kinds.into_iter().collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if kinds.is_empty() { Self::none() } else { Self { redact: Some(kinds.into()) } }
+    }
+
+    /// The kinds of finding that are replaced by placeholders, by the names that policies use, sorted.
+    pub fn redact(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.redact.as_deref().unwrap_or_default().iter().map(|kind| &**kind)
+    }
+
+    /// Whether nothing has to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.redact.is_none()
+    }
+}
+
+/// `redact:card,iban`, as policies write it; nothing for no obligation.
+impl fmt::Display for Obligations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, kind) in self.redact().enumerate() {
+            write!(f, "{}{kind}", if index == 0 { "`redact:" } else { "," })?;
+        }
+        if self.is_empty() { Ok(()) } else { f.write_str("`") }
+    }
+}
 
 /// What policy allows for one request: a non-empty set of targets, in declared order.
 ///
@@ -15,12 +61,9 @@ use crate::decision::{Grants, TargetId, Verdict};
 ///
 /// ```
 /// # use policy::*;
-/// # let findings = Findings::none();
-/// # let candidates =
-/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
-/// let question = Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates };
-///
-/// let permit: std::sync::Arc<Permit> = decide(&question)?;
+/// # let candidates = [Candidate::new(TargetId(7), "gpu-01/llama")];
+/// # let judge = Judge::of_grants(&candidates);
+/// let permit: std::sync::Arc<Permit> = decide(&judge, &Question::about("claims", "chat", &candidates))?;
 ///
 /// assert!(permit.warrant(TargetId(7)).is_some());
 /// assert!(permit.warrant(TargetId(8)).is_none());
@@ -50,11 +93,12 @@ pub struct Permit {
     verdicts: Box<[Verdict]>,
 }
 
-/// A target that a permit covers, with what its endpoint is granted.
-#[derive(Clone, Copy, Debug)]
+/// A target that a permit covers, with what its endpoint is granted and what has to be done before.
+#[derive(Clone, Debug)]
 pub(crate) struct Covered {
     pub(crate) target: TargetId,
     pub(crate) grants: Grants,
+    pub(crate) obligations: Obligations,
 }
 
 impl Permit {
@@ -85,10 +129,12 @@ impl Permit {
     #[must_use]
     pub fn warrant(self: &Arc<Self>, target: TargetId) -> Option<Warrant> {
         let covered = self.covered.iter().find(|covered| covered.target == target)?;
-        Some(Warrant { permit: Arc::clone(self), target, grants: covered.grants })
+        let obligations = covered.obligations.clone();
+        Some(Warrant { permit: Arc::clone(self), target, grants: covered.grants, obligations })
     }
 
-    /// Clears `call` for the warrant's target under this permit: the obligations are done here, and today there are none.
+    /// Clears `call` for the warrant's target under this permit. Whoever clears does what [`Warrant::obligations`] names,
+    /// before or while the call is encoded.
     ///
     /// The result belongs to *this* permit. A warrant of another permit gives a request that no warrant of that other
     /// permit opens.
@@ -101,10 +147,9 @@ impl Permit {
 ///
 /// ```
 /// # use policy::*;
-/// # let findings = Findings::none();
-/// # let candidates =
-/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
-/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// # let candidates = [Candidate::new(TargetId(7), "gpu-01/llama")];
+/// # let judge = Judge::of_grants(&candidates);
+/// # let permit = decide(&judge, &Question::about("claims", "chat", &candidates))?;
 /// fn send(warrant: Warrant) -> TargetId {
 ///     warrant.target()
 /// }
@@ -119,10 +164,9 @@ impl Permit {
 ///
 /// ```compile_fail,E0382
 /// # use policy::*;
-/// # let findings = Findings::none();
-/// # let candidates =
-/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
-/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// # let candidates = [Candidate::new(TargetId(7), "gpu-01/llama")];
+/// # let judge = Judge::of_grants(&candidates);
+/// # let permit = decide(&judge, &Question::about("claims", "chat", &candidates))?;
 /// fn send(warrant: Warrant) -> TargetId {
 ///     warrant.target()
 /// }
@@ -154,7 +198,7 @@ impl Permit {
 /// ```compile_fail,E0451
 /// # use policy::*;
 /// fn forge(permit: std::sync::Arc<Permit>) -> Warrant {
-///     Warrant { permit, target: TargetId(8), grants: NO_GRANTS }
+///     Warrant { permit, target: TargetId(8), grants: NO_GRANTS, obligations: Obligations::none() }
 /// }
 /// ```
 #[derive(Debug)]
@@ -163,6 +207,7 @@ pub struct Warrant {
     permit: Arc<Permit>,
     target: TargetId,
     grants: Grants,
+    obligations: Obligations,
 }
 
 impl Warrant {
@@ -177,6 +222,12 @@ impl Warrant {
     pub fn grants(&self) -> Grants {
         self.grants
     }
+
+    /// What has to be done to the request before it goes to the target.
+    #[must_use]
+    pub fn obligations(&self) -> &Obligations {
+        &self.obligations
+    }
 }
 
 /// A request that was cleared for one target under one permit.
@@ -186,10 +237,9 @@ impl Warrant {
 ///
 /// ```
 /// # use policy::*;
-/// # let findings = Findings::none();
-/// # let candidates =
-/// #     [Candidate { target: TargetId(7), approved: true, grants: NO_GRANTS, name: "gpu-01/llama".into() }];
-/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// # let candidates = [Candidate::new(TargetId(7), "gpu-01/llama")];
+/// # let judge = Judge::of_grants(&candidates);
+/// # let permit = decide(&judge, &Question::about("claims", "chat", &candidates))?;
 /// let warrant = permit.warrant(TargetId(7)).expect("the permit covers it");
 ///
 /// let cleared: Cleared<String> = permit.clear(&warrant, "hello").encode(str::to_uppercase);
@@ -275,23 +325,18 @@ pub struct WrongWarrant {
 
 #[cfg(test)]
 mod tests {
-    use inspection::Findings;
-
     use super::*;
-    use crate::{Candidate, Question, decide};
+    use crate::{Candidate, Judge, Question, decide};
 
     fn permit(ids: &[u32]) -> Arc<Permit> {
         let candidates: Vec<Candidate> = ids
             .iter()
             .map(|id| Candidate {
-                target: TargetId(*id),
-                approved: true,
                 grants: Grants { keep_state: *id == 2, ..Grants::default() },
-                name: format!("gpu/{id}").into(),
+                ..Candidate::new(TargetId(*id), format!("gpu/{id}"))
             })
             .collect();
-        let question = Question { app: "claims", model: "chat", findings: &Findings::none(), candidates: &candidates };
-        decide(&question).unwrap()
+        decide(&Judge::of_grants(&candidates), &Question::about("claims", "chat", &candidates)).unwrap()
     }
 
     #[test]

@@ -8,14 +8,15 @@
 //! alone: time is the trace's own, counted from a start that the caller gives.
 //!
 //! **Does not do.** It sends nothing and predicts nothing: what a target met is taken from the trace, and a target that
-//! the trace never met stays healthy. Prices, queues, and reading traces from files are not here yet.
+//! the trace never met stays healthy. Prices, queues, and reading traces from files are not here yet; of the
+//! policies it asks the base grants alone, because a trace does not yet say what its data was.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounting::{Estimate, estimate};
-use policy::{Candidate, Denial, Findings, Question, TargetId, decide};
+use policy::{Candidate, Denial, Findings, Judge, Question, TargetId, decide};
 use routing::{Ranked, TargetHealth, plan};
 
 /// The models of a fleet, each with its targets in declared order.
@@ -78,13 +79,15 @@ pub struct Replanned {
 /// any will do.
 #[must_use]
 pub fn replan(fleet: &Fleet, trace: &[Recorded], start: Instant) -> Vec<Replanned> {
+    let targets: Vec<Candidate> = fleet.values().flatten().cloned().collect();
+    let judge = Judge::of_grants(&targets);
     let mut in_time: Vec<&Recorded> = trace.iter().collect();
     in_time.sort_by_key(|question| question.at);
     let mut health: HashMap<TargetId, TargetHealth> = HashMap::new();
     let mut replanned = Vec::with_capacity(in_time.len());
     for question in in_time {
         let now = start + question.at;
-        replanned.push(decide_again(fleet, question, &health, now));
+        replanned.push(decide_again((fleet, &judge), question, &health, now));
         for attempt in &question.attempts {
             let target = health.entry(attempt.target).or_default();
             match attempt.met {
@@ -98,15 +101,16 @@ pub fn replan(fleet: &Fleet, trace: &[Recorded], start: Instant) -> Vec<Replanne
 }
 
 fn decide_again(
-    fleet: &Fleet,
+    (fleet, judge): (&Fleet, &Judge),
     question: &Recorded,
     health: &HashMap<TargetId, TargetHealth>,
     now: Instant,
 ) -> Replanned {
     let candidates = fleet.get(&question.model).map_or(&[][..], Vec::as_slice);
-    let asked = Question { app: &question.app, model: &question.model, findings: &question.findings, candidates };
+    let about = Question::about(&question.app, &question.model, candidates);
+    let asked = Question { findings: &question.findings, ..about };
     let unknown = TargetHealth::new();
-    let order = decide(&asked).map(|permit| {
+    let order = decide(judge, &asked).map(|permit| {
         let standing = |target| health.get(&target).unwrap_or(&unknown).standing(now);
         plan(&permit, standing).explain().to_vec()
     });
@@ -117,13 +121,12 @@ fn decide_again(
 #[cfg(test)]
 mod tests {
     use accounting::Tokens;
-    use policy::{Cause, Finding, FindingKind, NO_GRANTS};
+    use policy::{Cause, Finding, FindingKind};
 
     use super::*;
 
     fn fleet() -> Fleet {
-        let candidate =
-            |id, name: &str| Candidate { target: TargetId(id), approved: true, grants: NO_GRANTS, name: name.into() };
+        let candidate = |id, name: &str| Candidate::new(TargetId(id), name);
         Fleet::from([("chat".into(), vec![candidate(0, "gpu-01/llama"), candidate(1, "aoai-sweden/gpt-4o")])])
     }
 

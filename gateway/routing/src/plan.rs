@@ -40,11 +40,9 @@ pub fn plan(permit: &Arc<Permit>, mut standing: impl FnMut(TargetId) -> Standing
 /// target. [`Plan::advice`] says whether the first is good enough, or whether it is better to wait.
 ///
 /// ```
-/// # use policy::*;
-/// # let findings = Findings::none();
-/// # let candidate = |id, name: &str| Candidate { target: TargetId(id), approved: true, grants: NO_GRANTS, name: name.into() };
-/// # let candidates = [candidate(0, "gpu-01/llama"), candidate(1, "aoai-sweden/gpt-4o")];
-/// # let permit = decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates })?;
+/// # use policy::{Candidate, Judge, Question, TargetId, decide};
+/// # let candidates = [Candidate::new(TargetId(0), "gpu-01/llama"), Candidate::new(TargetId(1), "aoai-sweden/gpt-4o")];
+/// # let permit = decide(&Judge::of_grants(&candidates), &Question::about("claims", "chat", &candidates))?;
 /// use std::time::{Duration, Instant};
 /// use routing::*;
 ///
@@ -67,7 +65,7 @@ pub fn plan(permit: &Arc<Permit>, mut standing: impl FnMut(TargetId) -> Standing
 ///
 /// assert_eq!(plan.explain()[0].target, TargetId(1));
 /// assert_eq!(plan.reason().to_string(), "burst: own capacity takes 2.67 s, over 1.50 s; this costs $0.0039");
-/// # Ok::<(), Denial>(())
+/// # Ok::<(), policy::Denial>(())
 /// ```
 pub fn route(permit: &Arc<Permit>, demand: &Demand<'_>, outlook: impl FnMut(TargetId) -> Outlook) -> Plan {
     arrange(permit, Some(demand), outlook)

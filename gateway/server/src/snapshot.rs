@@ -16,7 +16,7 @@ use ingress::auth::{AppIndex, DuplicateKey, KeyIndex, Keys};
 use ingress::body::BodyLimits;
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
-use policy::{Candidate, TargetId};
+use policy::{Candidate, Judge, TargetId, WorldError};
 use routing::{Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use wire::{Api, Dialect, Outcome};
@@ -55,6 +55,8 @@ pub struct Snapshot {
     models: Vec<Model>,
     model_by_name: HashMap<Arc<str>, ModelIndex>,
     targets: Vec<Arc<Target>>,
+    /// Decides where requests may go; what it remembers ends with this snapshot.
+    pub(crate) judge: Judge,
 }
 
 /// A model's place in its snapshot.
@@ -207,6 +209,9 @@ pub enum SnapshotError {
     /// The endpoints cannot be built.
     #[error(transparent)]
     Fleet(#[from] BuildError),
+    /// The facts cannot be put to the policies.
+    #[error(transparent)]
+    World(#[from] WorldError),
     /// The keys cannot be held.
     #[error(transparent)]
     Keys(#[from] DuplicateKey),

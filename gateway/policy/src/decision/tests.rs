@@ -1,17 +1,28 @@
+use inspection::{Findings, TextKind};
+
 use super::*;
+use crate::question::{Candidate, Grants, NO_GRANTS};
 
 fn candidate(id: u32, approved: bool, grants: Grants) -> Candidate {
-    Candidate { target: TargetId(id), approved, grants, name: format!("endpoint-{id}/model").into() }
+    Candidate { approved, grants, ..Candidate::new(TargetId(id), format!("endpoint-{id}/model")) }
 }
 
 fn finding(kind: FindingKind, path: &str) -> Finding {
     Finding { kind, path: path.into() }
 }
 
+fn ask_whole(findings: &[Finding], candidates: &[Candidate]) -> Result<Arc<Permit>, Denial> {
+    let findings: Findings = findings.iter().cloned().collect();
+    let question = Question { findings: &findings, ..Question::about("claims", "chat-large", candidates) };
+    decide(&Judge::of_grants(candidates), &question)
+}
+
 fn ask(findings: &[Finding], candidates: &[Candidate]) -> Result<Vec<TargetId>, Denial> {
-    let findings = findings.iter().cloned().collect();
-    let question = Question { app: "claims", model: "chat-large", findings: &findings, candidates };
-    decide(&question).map(|permit| permit.targets().to_vec())
+    ask_whole(findings, candidates).map(|permit| permit.targets().to_vec())
+}
+
+fn ids(names: &[&str]) -> PolicyIds {
+    names.iter().map(|name| Arc::from(*name)).collect()
 }
 
 #[test]
@@ -34,6 +45,16 @@ fn a_model_without_targets_is_denied() {
 }
 
 #[test]
+fn a_target_that_the_judge_does_not_know_is_denied() {
+    let known = [candidate(0, true, NO_GRANTS)];
+    let asked = [candidate(1, true, NO_GRANTS)];
+
+    let denial = decide(&Judge::of_grants(&known), &Question::about("claims", "chat", &asked)).unwrap_err();
+
+    assert_eq!(denial.verdicts()[0].ruling, Ruling::NotPermitted);
+}
+
+#[test]
 fn a_model_without_an_approved_target_is_denied_even_when_features_would_be_granted() {
     let everything = Action::ALL.into_iter().fold(NO_GRANTS, Grants::with);
     let candidates = [candidate(0, false, everything)];
@@ -52,6 +73,13 @@ fn a_finding_leaves_only_the_targets_that_are_granted_its_action() {
     ];
 
     assert_eq!(ask(&[finding(FindingKind::RemoteUrl, "$.input")], &candidates).unwrap(), [TargetId(1)]);
+}
+
+#[test]
+fn a_finding_without_an_action_keeps_nothing_out_unless_a_policy_names_it() {
+    let iban = finding(FindingKind::Text(TextKind::named("iban")[0]), "$.input");
+
+    assert_eq!(ask(&[iban], &[candidate(0, true, NO_GRANTS)]).unwrap(), [TargetId(0)]);
 }
 
 #[test]
@@ -88,18 +116,19 @@ fn every_candidate_has_its_verdict_in_the_permit() {
         candidate(2, true, NO_GRANTS.with(Action::KeepState)),
     ];
     let stored = finding(FindingKind::StoredState, "$.store");
-    let findings = [stored.clone()].into_iter().collect();
 
-    let question = Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates };
-    let permit = decide(&question).unwrap();
+    let permit = ask_whole(std::slice::from_ref(&stored), &candidates).unwrap();
 
     let rulings: Vec<&Ruling> = permit.verdicts().iter().map(|verdict| &verdict.ruling).collect();
-    assert_eq!(rulings, [&Ruling::NotApproved, &Ruling::NotGranted(stored), &Ruling::In, &Ruling::Repeated]);
+    let not_granted = Ruling::NotGranted { finding: stored, by: PolicyIds::default() };
+    let permitted = Ruling::In { by: ids(&["approved-targets"]), obligations: Obligations::none() };
+    assert_eq!(rulings, [&Ruling::NotApproved, &not_granted, &permitted, &Ruling::Repeated]);
     assert_eq!(permit.targets(), [TargetId(2)]);
     assert_eq!(
         permit.verdicts()[1].ruling.to_string(),
         "`stored_state` at `$.store` needs `keep_state`, which the endpoint is not granted"
     );
+    assert_eq!(permit.verdicts()[2].ruling.to_string(), "permitted by `approved-targets`");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use policy::{Candidate, Findings, NO_GRANTS, Permit, Question, TargetId, decide};
+use policy::{Candidate, Judge, Permit, Question, TargetId, decide};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,16 +11,9 @@ use crate::signals::Prices;
 const TARGET: Duration = Duration::from_millis(1_500);
 
 fn permit(targets: usize) -> Arc<Permit> {
-    let candidates: Vec<Candidate> = (0..targets)
-        .map(|id| Candidate {
-            target: TargetId(u32::try_from(id).unwrap()),
-            approved: true,
-            grants: NO_GRANTS,
-            name: format!("endpoint-{id}/llama").into(),
-        })
-        .collect();
-    let findings = Findings::none();
-    decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates }).unwrap()
+    let candidates: Vec<Candidate> =
+        (0..u32::try_from(targets).unwrap()).map(|id| Candidate::new(TargetId(id), format!("target-{id}/m"))).collect();
+    decide(&Judge::of_grants(&candidates), &Question::about("claims", "chat", &candidates)).unwrap()
 }
 
 fn ms(ms: u64) -> Duration {

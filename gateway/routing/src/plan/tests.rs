@@ -1,21 +1,14 @@
 use std::time::Duration;
 
-use policy::{Candidate, Findings, NO_GRANTS, Question, decide};
+use policy::{Candidate, Judge, Question, decide};
 use proptest::prelude::*;
 
 use super::*;
 
 fn permit(targets: u32) -> Arc<Permit> {
-    let candidates: Vec<Candidate> = (0..targets)
-        .map(|id| Candidate {
-            target: TargetId(id),
-            approved: true,
-            grants: NO_GRANTS,
-            name: format!("gpu-{id}/llama").into(),
-        })
-        .collect();
-    let findings = Findings::none();
-    decide(&Question { app: "claims", model: "chat", findings: &findings, candidates: &candidates }).unwrap()
+    let candidates: Vec<Candidate> =
+        (0..targets).map(|id| Candidate::new(TargetId(id), format!("gpu-{id}/llama"))).collect();
+    decide(&Judge::of_grants(&candidates), &Question::about("claims", "chat", &candidates)).unwrap()
 }
 
 /// A plan over targets 0, 1, 2, … with these standings.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use inspection::{Finding, FindingKind, Findings};
-use policy::{Cause, Denial, Permit, Question};
-use wire::{Call, FeatureKind};
+use policy::{Cause, Denial, Operation, Permit, Question};
+use wire::{Api, Call, FeatureKind};
 
 use super::arrive::{Caller, Exchange};
 use super::decode::Decoded;
@@ -55,16 +55,33 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
         let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
         return Err(exchange.refuse(refusal));
     };
-    let question = Question { app: &caller.app.name, model: call.model(), findings: &findings, candidates };
-    match policy::decide(&question) {
+    let question = Question {
+        operation: operation_of(call.api()),
+        findings: &findings,
+        now: exchange.at,
+        ..Question::about(&caller.app.name, call.model(), candidates)
+    };
+    match policy::decide(&exchange.snapshot.judge, &question) {
         Ok(permit) => Ok(Authorized { exchange, caller, guard, held, call, permit }),
         Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, &call)),
+    }
+}
+
+/// What an API asks a model to do, in the words of policies.
+const fn operation_of(api: Api) -> Operation {
+    match api {
+        Api::Chat | Api::Completions | Api::Messages | Api::CountTokens => Operation::Chat,
+        Api::Responses => Operation::Respond,
+        Api::Embeddings => Operation::Embed,
+        Api::Rerank => Operation::Rerank,
     }
 }
 
 fn refusal_of(denial: &Denial) -> Refusal {
     match denial.cause() {
         Cause::Feature { kind, path } => Refusal::FeatureDenied { what: kind.to_string(), path: path.clone() },
-        cause @ (Cause::NotApproved | Cause::NoTarget) => Refusal::ResidencyDenied { reason: cause.to_string() },
+        cause @ (Cause::NotApproved | Cause::NotPermitted | Cause::Forbidden(_) | Cause::NoTarget) => {
+            Refusal::ResidencyDenied { reason: cause.to_string() }
+        }
     }
 }

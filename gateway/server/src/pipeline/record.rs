@@ -5,7 +5,7 @@ use std::sync::Arc;
 use accounting::Reservation;
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
-use policy::{Permit, Ruling, Verdict};
+use policy::{Permit, Verdict};
 use routing::Plan;
 use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, Intent};
 use wire::Call;
@@ -102,7 +102,7 @@ pub(super) struct Whys(Vec<String>);
 impl Whys {
     pub(super) fn of(verdicts: &[Verdict]) -> Self {
         let text = |verdict: &Verdict| match &verdict.ruling {
-            Ruling::In => String::new(),
+            ruling if ruling.is_in() => String::new(),
             out => out.to_string(),
         };
         Self(verdicts.iter().map(text).collect())
@@ -114,7 +114,7 @@ impl Whys {
             .zip(&self.0)
             .map(|(verdict, why)| CandidateNote {
                 target: &verdict.name,
-                verdict: if verdict.ruling == Ruling::In { "in" } else { "out" },
+                verdict: if verdict.ruling.is_in() { "in" } else { "out" },
                 why,
             })
             .collect()

@@ -12,7 +12,7 @@ use egress::Fleet;
 use http::HeaderValue;
 use ingress::auth::{AppIndex, KeyEntry, Keys};
 use ingress::limits::{Admission, Limit, LimitIndex};
-use policy::{Candidate, Grants, TargetId};
+use policy::{Candidate, Grants, Judge, TargetId};
 use telemetry::metrics::Metrics;
 use wire::Api;
 
@@ -38,6 +38,7 @@ impl Snapshot {
         let resolvers = compiled.resolvers.iter().map(upstream::resolver).collect::<Result<Vec<_>, _>>()?;
         let fleet = Fleet::build(specs, resolvers, &ids, before.map(|before| &before.fleet))?;
         let models = models(compiled, metrics);
+        let judge = Judge::of_grants(&all_candidates(compiled));
         let apps = apps(compiled, before, metrics);
         let (keys, key_facts) = keys(compiled)?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
@@ -68,6 +69,7 @@ impl Snapshot {
             model_by_name: by_name(&models),
             models,
             targets,
+            judge,
         })
     }
 }
@@ -127,24 +129,28 @@ fn models(compiled: &Compiled, metrics: &Metrics) -> Vec<Model> {
 
 /// The model's targets whose endpoints speak `api`, in declared order.
 fn candidates(compiled: &Compiled, model: &configuration::ModelConfig, api: Api) -> Option<(Api, Vec<Candidate>)> {
-    let candidate = |&index: &usize| {
-        let target = &compiled.targets[index];
-        let endpoint = endpoint_of(compiled, target);
-        let speaks = endpoint.apis.iter().any(|spoken| spoken.name() == api.config_name());
-        let grants = Grants {
-            keep_state: endpoint.grants.keep_state,
-            fetch_remote: endpoint.grants.fetch_remote,
-            use_hosted_tool: endpoint.grants.use_hosted_tool,
-        };
-        speaks.then(|| Candidate {
-            target: id(index),
-            approved: endpoint.approved,
-            grants,
-            name: target.name.as_str().into(),
-        })
+    let speaks = |index: &&usize| {
+        let endpoint = endpoint_of(compiled, &compiled.targets[**index]);
+        endpoint.apis.iter().any(|spoken| spoken.name() == api.config_name())
     };
-    let found: Vec<Candidate> = model.targets.iter().filter_map(candidate).collect();
+    let found: Vec<Candidate> = model.targets.iter().filter(speaks).map(|index| candidate(compiled, *index)).collect();
     (!found.is_empty()).then_some((api, found))
+}
+
+fn all_candidates(compiled: &Compiled) -> Vec<Candidate> {
+    (0..compiled.targets.len()).map(|index| candidate(compiled, index)).collect()
+}
+
+/// A target as policies see it.
+fn candidate(compiled: &Compiled, index: usize) -> Candidate {
+    let target = &compiled.targets[index];
+    let endpoint = endpoint_of(compiled, target);
+    let grants = Grants {
+        keep_state: endpoint.grants.keep_state,
+        fetch_remote: endpoint.grants.fetch_remote,
+        use_hosted_tool: endpoint.grants.use_hosted_tool,
+    };
+    Candidate { approved: endpoint.approved, grants, ..Candidate::new(id(index), target.name.as_str()) }
 }
 
 fn by_name(models: &[Model]) -> HashMap<Arc<str>, ModelIndex> {

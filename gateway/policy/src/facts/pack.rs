@@ -1,0 +1,424 @@
+//! The data pack: which region lies where, which countries form a group, and where each offer processes prompts.
+//!
+//! Its files lie in `policies/data/` and are embedded. `pack.json` names the version and the SHA-256 of each file; whoever
+//! reads a pack compares the hashes, because this crate has no hash function.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use time::Date;
+use time::format_description::well_known::Iso8601;
+
+use super::{Countries, Country, UnknownCountry};
+
+/// The texts of a pack.
+#[derive(Clone, Copy, Debug)]
+pub struct PackFiles<'a> {
+    /// `pack.json`: version, and the hash of each other file.
+    pub manifest: &'a str,
+    /// `regions.json`.
+    pub regions: &'a str,
+    /// `groups.json`.
+    pub groups: &'a str,
+    /// `places.json`.
+    pub places: &'a str,
+}
+
+impl PackFiles<'static> {
+    /// The pack that comes with this version.
+    pub const SHIPPED: Self = Self {
+        manifest: include_str!("../../../../policies/data/pack.json"),
+        regions: include_str!("../../../../policies/data/regions.json"),
+        groups: include_str!("../../../../policies/data/groups.json"),
+        places: include_str!("../../../../policies/data/places.json"),
+    };
+}
+
+/// A pack that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// A file is no JSON of the pack's form.
+    #[error("{file}: {source}")]
+    Form {
+        /// The file.
+        file: &'static str,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A file of a format that this version does not read.
+    #[error("{file} has format {found}, this version reads format {FORMAT}")]
+    Format {
+        /// The file.
+        file: &'static str,
+        /// Its format.
+        found: u32,
+    },
+    /// A file is not the one that the manifest names.
+    #[error("{file} is not what `pack.json` names: its SHA-256 is {found}")]
+    Hash {
+        /// The file.
+        file: String,
+        /// The hash of what was read.
+        found: String,
+    },
+    /// Something in a file that is not defined.
+    #[error("{file}: {at}: {fault}")]
+    Content {
+        /// The file.
+        file: &'static str,
+        /// The row.
+        at: String,
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+/// The format of the files that this version reads.
+const FORMAT: u32 = 1;
+
+/// A data pack that was read whole and is consistent.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    /// Its version, a date.
+    pub version: String,
+    pub(super) regions: BTreeMap<(String, String), Region>,
+    groups: BTreeMap<String, Countries>,
+    pub(super) rows: Vec<Row>,
+    pub(super) vertex_models: BTreeSet<(String, String)>,
+    pub(super) sources: BTreeMap<String, Source>,
+    /// Until when regions and groups hold.
+    pub(super) base_valid_until: SystemTime,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestFile {
+    format: u32,
+    version: String,
+    files: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
+struct RegionsFile {
+    format: u32,
+    version: String,
+    valid_until: String,
+    source: String,
+    sources: Vec<String>,
+    source_date: String,
+    regions: Vec<Region>,
+}
+
+/// A region of a cloud.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Region {
+    pub(super) cloud: String,
+    pub(super) region: String,
+    pub(super) country: String,
+    pub(super) partition: String,
+    pub(super) operator: String,
+    pub(super) parent: String,
+    /// Countries of its geography, where that is more than its own country.
+    pub(super) geography: Option<Vec<String>>,
+    /// The data zone that it belongs to.
+    pub(super) zone: Option<String>,
+    #[expect(dead_code, reason = "written for people")]
+    note: Option<String>,
+    #[serde(default)]
+    pub(super) doubtful: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
+struct GroupsFile {
+    format: u32,
+    version: String,
+    valid_until: String,
+    groups: BTreeMap<String, Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
+struct Group {
+    countries: Vec<String>,
+    source: String,
+    date: String,
+    doubtful: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
+struct PlacesFile {
+    format: u32,
+    version: String,
+    sources: BTreeMap<String, Source>,
+    rows: Vec<Row>,
+    vertex_models: Vec<VertexModel>,
+}
+
+/// A page that a column was read from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "written for people")]
+pub(super) struct Source {
+    pub(super) title: String,
+    url: String,
+    pub(super) date: String,
+    read: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VertexModel {
+    model: String,
+    location: String,
+}
+
+/// One offer: where it processes and keeps prompts, each column with its source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Its name, for overrides and records.
+    pub id: String,
+    /// The cloud or company.
+    pub provider: String,
+    pub(super) when: When,
+    /// The offer, in words.
+    pub words: String,
+    /// Hosts at which it is met; they decide nothing.
+    pub hosts: Vec<String>,
+    pub(super) processing: Column<Where>,
+    pub(super) at_rest: Column<Where>,
+    pub(super) access: Column<Where>,
+    pub(super) retention_days: Column<Days>,
+    pub(super) training: Column<bool>,
+    pub(super) operator: Column<String>,
+    pub(super) parent: Option<Column<String>>,
+    pub(super) certifications: Column<Vec<String>>,
+    /// What the sources leave in doubt; the worst case stands in the columns.
+    pub doubtful: Option<String>,
+    /// What else a reader should know.
+    pub note: Option<String>,
+    valid_until: String,
+}
+
+/// What an offer is found by; what is absent fits everything.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct When {
+    pub(super) sku: Option<String>,
+    pub(super) zone: Option<String>,
+    pub(super) partition: Option<String>,
+    pub(super) publisher: Option<String>,
+    pub(super) profile: Option<String>,
+    pub(super) location: Option<String>,
+    pub(super) listed: Option<bool>,
+    pub(super) project_region: Option<String>,
+    pub(super) inference_geo: Option<String>,
+    pub(super) region: Option<String>,
+}
+
+/// A value and the page that it is from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Column<T> {
+    pub(super) is: T,
+    pub(super) source: String,
+}
+
+/// Countries, by name or by a rule over the region.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Where {
+    /// `anywhere`, `region`, `geography`, or `eea-staff`: the EEA for regions inside it, else anywhere.
+    Rule(Rule),
+    /// Countries and groups.
+    Listed(Vec<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Rule {
+    Anywhere,
+    Region,
+    Geography,
+    EeaStaff,
+}
+
+/// Days, or `unknown`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Days {
+    Known(u32),
+    Unknown(Unknown),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Unknown {
+    Unknown,
+}
+
+impl Row {
+    /// From this instant on the row counts as unknown.
+    #[must_use]
+    pub fn valid_until(&self) -> SystemTime {
+        day_of(&self.valid_until).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+impl Pack {
+    /// Reads a pack whole. `hash` gives the SHA-256 of a text in hex; each file must be the one that the manifest names.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError`] for the first fault: a pack is made by machine, and its author mends it there.
+    pub fn read(files: &PackFiles<'_>, hash: impl Fn(&str) -> String) -> Result<Self, PackError> {
+        let manifest: ManifestFile = parse("pack.json", files.manifest)?;
+        for (file, text) in
+            [("regions.json", files.regions), ("groups.json", files.groups), ("places.json", files.places)]
+        {
+            let found = hash(text);
+            if manifest.files.get(file) != Some(&found) {
+                return Err(PackError::Hash { file: file.to_owned(), found });
+            }
+        }
+        let regions: RegionsFile = parse("regions.json", files.regions)?;
+        let groups: GroupsFile = parse("groups.json", files.groups)?;
+        let places: PlacesFile = parse("places.json", files.places)?;
+        let formats = [("pack.json", manifest.format), ("regions.json", regions.format)];
+        for (file, found) in formats.into_iter().chain([("groups.json", groups.format), ("places.json", places.format)])
+        {
+            if found != FORMAT {
+                return Err(PackError::Format { file, found });
+            }
+        }
+        let base_valid_until = date("regions.json", "valid_until", &regions.valid_until)?.min(date(
+            "groups.json",
+            "valid_until",
+            &groups.valid_until,
+        )?);
+        let pack = Self {
+            version: manifest.version,
+            regions: regions.regions.into_iter().map(|one| ((one.cloud.clone(), one.region.clone()), one)).collect(),
+            groups: groups
+                .groups
+                .into_iter()
+                .map(|(name, group)| Ok((name.clone(), listed("groups.json", &name, &group.countries)?)))
+                .collect::<Result<_, PackError>>()?,
+            rows: places.rows,
+            vertex_models: places.vertex_models.into_iter().map(|one| (one.model, one.location)).collect(),
+            sources: places.sources,
+            base_valid_until,
+        };
+        pack.check()?;
+        Ok(pack)
+    }
+
+    /// Every name that a row uses is defined, every code is a country, every id stands once.
+    fn check(&self) -> Result<(), PackError> {
+        for region in self.regions.values() {
+            let own = [&region.country, &region.operator, &region.parent];
+            for code in own.into_iter().chain(region.geography.iter().flatten()) {
+                country("regions.json", &region.region, code)?;
+            }
+        }
+        let mut ids = BTreeSet::new();
+        for row in &self.rows {
+            let fault = |fault: String| PackError::Content { file: "places.json", at: row.id.clone(), fault };
+            if !ids.insert(&row.id) {
+                return Err(fault("the id stands twice".to_owned()));
+            }
+            date("places.json", &row.id, &row.valid_until)?;
+            for column in [&row.processing, &row.at_rest, &row.access] {
+                if let Where::Listed(names) = &column.is {
+                    self.countries_of(names).map_err(|error| fault(error.to_string()))?;
+                }
+            }
+            for code in [&row.operator].into_iter().chain(&row.parent).filter(|column| column.is != "region") {
+                country("places.json", &row.id, &code.is)?;
+            }
+            if let Some(unknown) = row.sources().find(|source| !self.sources.contains_key(*source)) {
+                return Err(fault(format!("`{unknown}` is no source")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Countries and groups by name, as one set.
+    pub(super) fn countries_of(&self, names: &[String]) -> Result<Countries, UnknownCountry> {
+        let mut all = Countries::default();
+        for name in names {
+            match self.groups.get(name) {
+                Some(group) => all = all.union(group),
+                None => {
+                    all.0.insert(name.parse()?);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The groups of countries, by name.
+    #[must_use]
+    pub fn groups(&self) -> &BTreeMap<String, Countries> {
+        &self.groups
+    }
+
+    /// Whether `country` stands in the group of this name; no country stands in a group that does not exist.
+    #[must_use]
+    pub fn is_in(&self, country: Country, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| group.0.contains(&country))
+    }
+
+    /// All offers, in the order of the file.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+impl Row {
+    pub(super) fn sources(&self) -> impl Iterator<Item = &str> {
+        let places = [&self.processing, &self.at_rest, &self.access].map(|column| column.source.as_str());
+        let others = [&self.retention_days.source, &self.training.source, &self.operator.source];
+        places.into_iter().chain(others.into_iter().map(String::as_str)).chain([self.certifications.source.as_str()])
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(file: &'static str, text: &'a str) -> Result<T, PackError> {
+    serde_json::from_str(text).map_err(|source| PackError::Form { file, source })
+}
+
+fn listed(file: &'static str, at: &str, codes: &[String]) -> Result<Countries, PackError> {
+    codes.iter().map(|code| country(file, at, code)).collect()
+}
+
+fn country(file: &'static str, at: &str, code: &str) -> Result<Country, PackError> {
+    code.parse().map_err(|error: UnknownCountry| PackError::Content {
+        file,
+        at: at.to_owned(),
+        fault: error.to_string(),
+    })
+}
+
+fn date(file: &'static str, at: &str, text: &str) -> Result<SystemTime, PackError> {
+    let fault = || PackError::Content { file, at: at.to_owned(), fault: format!("`{text}` is no date") };
+    day_of(text).ok_or_else(fault)
+}
+
+/// The first instant of a day written as `2027-05-08`, UTC.
+#[must_use]
+pub fn day_of(text: &str) -> Option<SystemTime> {
+    let day = Date::parse(text, &Iso8601::DATE).ok()?;
+    let seconds = day.midnight().assume_utc().unix_timestamp();
+    let since = Duration::from_secs(u64::try_from(seconds).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}

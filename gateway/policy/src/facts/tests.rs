@@ -1,0 +1,231 @@
+use super::*;
+
+fn pack() -> Pack {
+    shipped(PackFiles::SHIPPED).unwrap()
+}
+
+/// The manifest's own hashes are compared by whoever has a hash function; here every file is taken as named.
+fn shipped(files: PackFiles<'_>) -> Result<Pack, PackError> {
+    let manifest: serde_json::Value = serde_json::from_str(files.manifest).unwrap();
+    let known = [(files.regions, "regions.json"), (files.groups, "groups.json"), (files.places, "places.json")];
+    let hash = |text: &str| {
+        let (_, name) = known.iter().find(|(known, _)| *known == text).unwrap();
+        manifest["files"][*name].as_str().unwrap().to_owned()
+    };
+    Pack::read(&files, hash)
+}
+
+fn facts(place: &Place, model: &str) -> Facts {
+    pack().facts(place, model, &Adjustments::new()).unwrap()
+}
+
+fn azure(region: &str, sku: &str) -> Place {
+    Place::Azure { region: region.into(), sku: sku.into() }
+}
+
+fn bedrock(region: &str, profile: Option<&str>) -> Place {
+    Place::Bedrock { region: region.into(), profile: profile.map(str::to_owned) }
+}
+
+fn inside_eea(countries: &Countries) -> bool {
+    !countries.is_unknown() && countries.0.iter().all(|country| pack().is_in(*country, "EEA"))
+}
+
+#[test]
+fn azure_standard_in_sweden_stays_in_sweden_and_is_read_from_the_eea() {
+    let facts = facts(&azure("swedencentral", "Standard"), "gpt-4o");
+
+    assert_eq!(facts.processing.to_string(), "SE");
+    assert_eq!(facts.at_rest.to_string(), "SE");
+    assert!(inside_eea(&facts.access), "{}", facts.access);
+    assert_eq!((facts.operator.code(), facts.retention_days, facts.training), ("US", 30, false));
+}
+
+#[test]
+fn azure_standard_counts_the_whole_geography() {
+    assert_eq!(facts(&azure("westeurope", "Standard"), "gpt-4o").processing.to_string(), "IE, NL");
+}
+
+#[test]
+fn an_azure_global_deployment_in_sweden_processes_anywhere() {
+    let facts = facts(&azure("swedencentral", "GlobalStandard"), "gpt-4o");
+
+    assert!(facts.processing.is_unknown());
+    assert_eq!(facts.at_rest.to_string(), "SE");
+}
+
+#[test]
+fn an_azure_data_zone_of_europe_includes_norway_and_switzerland() {
+    let facts = facts(&azure("swedencentral", "DataZoneStandard"), "gpt-4o");
+
+    let has = |code: &str| facts.processing.0.contains(&code.parse().unwrap());
+    assert!(has("NO") && has("CH") && has("PL"));
+    assert!(!inside_eea(&facts.processing));
+    assert!(!facts.provenance.doubts.is_empty());
+}
+
+#[test]
+fn a_data_zone_of_no_known_zone_is_unknown() {
+    assert!(facts(&azure("japaneast", "DataZoneStandard"), "gpt-4o").processing.is_unknown());
+}
+
+#[test]
+fn what_calls_itself_claude_at_azure_is_held_to_the_rows_of_anthropic() {
+    let facts = facts(&azure("swedencentral", "GlobalStandard"), "claude-sonnet-4-5");
+
+    assert_eq!(facts.provenance.rows, ["foundry-claude"]);
+    assert!(facts.at_rest.is_unknown());
+}
+
+#[test]
+fn a_bedrock_profile_of_europe_includes_london_and_zurich() {
+    let facts = facts(&bedrock("eu-central-1", Some("eu")), "anthropic.claude-sonnet-4-5");
+
+    let has = |code: &str| facts.processing.0.contains(&code.parse().unwrap());
+    assert!(has("GB") && has("CH") && has("DE"));
+}
+
+#[test]
+fn a_bedrock_profile_is_told_from_the_models_id_where_the_place_names_none() {
+    let told = facts(&bedrock("eu-central-1", None), "eu.anthropic.claude-sonnet-4-5");
+
+    assert_eq!(told.provenance.rows, ["bedrock-eu"]);
+    assert_eq!(facts(&bedrock("eu-central-1", None), "anthropic.claude-3").processing.to_string(), "DE");
+}
+
+#[test]
+fn a_bedrock_profile_that_differs_from_the_models_id_takes_the_worst_of_both() {
+    let facts = facts(&bedrock("eu-central-1", Some("eu")), "us.anthropic.claude-sonnet-4-5");
+
+    let has = |code: &str| facts.processing.0.contains(&code.parse().unwrap());
+    assert!(has("US") && has("DE"));
+}
+
+#[test]
+fn an_application_profile_hides_where_it_goes() {
+    let arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/abc123";
+
+    assert!(facts(&bedrock("eu-central-1", Some(arn)), "x").processing.is_unknown());
+}
+
+#[test]
+fn the_european_sovereign_cloud_has_a_german_operator_and_a_parent_in_the_united_states() {
+    let facts = facts(&bedrock("eusc-de-east-1", None), "anthropic.claude-sonnet-4-5");
+
+    assert_eq!((facts.operator.code(), facts.operator_parent.code()), ("DE", "US"));
+    assert!(inside_eea(&facts.processing) && inside_eea(&facts.at_rest) && inside_eea(&facts.access));
+}
+
+#[test]
+fn vertex_guarantees_a_place_for_models_in_its_table_only() {
+    for location in ["global", "europe-west1", "europe-west3", "eu"] {
+        let place = Place::Vertex { location: location.into(), model: None };
+
+        assert!(facts(&place, "gemini-3-pro").processing.is_unknown(), "{location}");
+    }
+}
+
+#[test]
+fn a_code_that_looks_european_may_lie_elsewhere() {
+    for (region, country) in [("eu-west-2", "GB"), ("eu-central-2", "CH"), ("eu-north-1", "SE")] {
+        assert_eq!(facts(&bedrock(region, None), "amazon.nova").processing.to_string(), country);
+    }
+}
+
+#[test]
+fn openai_in_europe_is_the_eea_and_switzerland() {
+    let facts = facts(&Place::OpenAi { project_region: "eu".into() }, "gpt-5");
+
+    assert!(facts.processing.0.contains(&"CH".parse().unwrap()));
+    assert_eq!(facts.processing.0.len(), 31);
+}
+
+#[test]
+fn an_unknown_region_sku_or_profile_names_what_there_is() {
+    let none = Adjustments::new();
+
+    let region = pack().facts(&azure("swedencentrl", "Standard"), "m", &none).unwrap_err();
+    let sku = pack().facts(&azure("swedencentral", "standard"), "m", &none).unwrap_err();
+    let profile = pack().facts(&bedrock("eu-central-1", Some("emea")), "m", &none).unwrap_err();
+
+    assert!(matches!(region, PlaceError::Region { known, .. } if known.iter().any(|one| one == "swedencentral")));
+    assert!(matches!(sku, PlaceError::Offer { what: "sku", known, .. } if known.contains(&"Standard".to_owned())));
+    assert!(matches!(profile, PlaceError::Offer { what: "profile", .. }));
+}
+
+#[test]
+fn facts_that_have_run_out_count_as_unknown() {
+    let facts = facts(&azure("swedencentral", "Standard"), "gpt-4o");
+    let end = facts.provenance.valid_until.unwrap();
+
+    assert_eq!(facts.at(end - std::time::Duration::from_millis(1)).processing.to_string(), "SE");
+    assert!(facts.at(end).processing.is_unknown() && facts.at(end).training);
+}
+
+#[test]
+fn an_override_replaces_what_it_names_and_shows() {
+    let mine = Adjustment {
+        processing: Some(["DE".parse().unwrap(), "FR".parse().unwrap()].into_iter().collect()),
+        because: "GetInferenceProfile lists Frankfurt and Paris alone".into(),
+        ..Adjustment::default()
+    };
+    let adjustments = Adjustments::from([("bedrock-eu".to_owned(), mine)]);
+
+    let facts = pack().facts(&bedrock("eu-central-1", Some("eu")), "m", &adjustments).unwrap();
+
+    assert_eq!(facts.processing.to_string(), "DE, FR");
+    assert!(facts.at_rest.0.contains(&"GB".parse().unwrap()), "what it does not name stays");
+    assert_eq!(
+        facts.provenance.statements,
+        ["row `bedrock-eu` overridden, because GetInferenceProfile lists Frankfurt and Paris alone"]
+    );
+}
+
+#[test]
+fn an_extension_moves_the_end_and_names_who_did_it() {
+    let until = day_of("2099-01-01").unwrap();
+    let extension = Extension { until, written: "2099-01-01".into(), by: "J. Doe".into() };
+    let mine = Adjustment { extension: Some(extension), because: "read again today".into(), ..Adjustment::default() };
+
+    let facts = pack()
+        .facts(&azure("swedencentral", "Standard"), "m", &Adjustments::from([("azure-standard".to_owned(), mine)]))
+        .unwrap();
+
+    assert_eq!(facts.provenance.valid_until, Some(until));
+    assert!(facts.provenance.statements[0].contains("extended to 2099-01-01 by J. Doe"));
+}
+
+#[test]
+fn a_pack_with_another_hash_is_refused() {
+    let wrong = Pack::read(&PackFiles::SHIPPED, |_| "0".repeat(64)).unwrap_err();
+
+    assert!(matches!(wrong, PackError::Hash { file, .. } if file == "regions.json"));
+}
+
+#[test]
+fn a_pack_with_a_country_that_does_not_exist_is_refused() {
+    let regions = PackFiles::SHIPPED.regions.replace("\"country\": \"SE\"", "\"country\": \"SW\"");
+    let files = PackFiles { regions: &regions, ..PackFiles::SHIPPED };
+
+    let wrong = shipped(files).unwrap_err();
+
+    assert!(wrong.to_string().contains("`SW` is no country"), "{wrong}");
+}
+
+#[test]
+fn a_pack_of_another_format_or_with_a_word_too_many_is_refused() {
+    let places = PackFiles::SHIPPED.places.replacen("\"format\": 1", "\"format\": 2", 1);
+    let newer = shipped(PackFiles { places: &places, ..PackFiles::SHIPPED }).unwrap_err();
+    let groups = PackFiles::SHIPPED.groups.replacen("\"format\": 1", "\"format\": 1, \"more\": 1", 1);
+    let more = shipped(PackFiles { groups: &groups, ..PackFiles::SHIPPED }).unwrap_err();
+
+    assert!(matches!(newer, PackError::Format { found: 2, .. }), "{newer}");
+    assert!(matches!(more, PackError::Form { file: "groups.json", .. }), "{more}");
+}
+
+#[test]
+fn no_group_of_countries_holds_anywhere() {
+    for (name, group) in pack().groups() {
+        assert!(!group.is_unknown(), "{name}");
+    }
+}

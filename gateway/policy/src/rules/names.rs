@@ -1,0 +1,42 @@
+//! The names that a policy may use.
+
+use std::collections::BTreeSet;
+
+/// The labels that come with the gateway.
+pub const SHIPPED_LABELS: [&str; 6] =
+    ["eu_personal", "special_category", "health", "payment", "ch_bank", "source_code"];
+
+/// The names that exist. What is `None` is not checked, because whoever reads the policies does not know it.
+///
+/// A misspelt name is not an error of the language: the zone has no members, the label never comes, and a `forbid` that
+/// asks for it never fires.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Groups of countries.
+    pub zones: Option<BTreeSet<String>>,
+    /// Labels, shipped and defined.
+    pub labels: Option<BTreeSet<String>>,
+    /// Kinds of finding.
+    pub findings: Option<BTreeSet<String>>,
+    /// Apps.
+    pub apps: Option<BTreeSet<String>>,
+    /// Teams.
+    pub teams: Option<BTreeSet<String>>,
+    /// Endpoints.
+    pub endpoints: Option<BTreeSet<String>>,
+    /// Targets, `endpoint/upstream-model`.
+    pub targets: Option<BTreeSet<String>>,
+}
+
+impl Names {
+    /// What is known without a configuration: zones of a pack, shipped labels, and what inspection can find.
+    #[must_use]
+    pub fn of_pack(zones: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            zones: Some(zones.into_iter().collect()),
+            labels: Some(SHIPPED_LABELS.into_iter().map(str::to_owned).collect()),
+            findings: Some(inspection::names().chain(["hosted_tool"]).map(str::to_owned).collect()),
+            ..Self::default()
+        }
+    }
+}
