@@ -33,7 +33,7 @@ mod sse;
 mod usage;
 
 pub use api::{Api, ErrorShape};
-pub use decode::{Call, DecodeError, Feature, FeatureKind, decode};
+pub use decode::{Call, DecodeError, Feature, FeatureKind, ServiceTier, decode};
 pub use errors::{ApiError, Code, error_body, error_event};
 pub use headers::{forward_request_headers, forward_response_headers, retry_after};
 pub use outcome::{Outcome, Retry, TimeoutKind, outcome};

@@ -19,6 +19,8 @@ pub struct Usage {
     pub output: u64,
     /// Input tokens that were read from a cache.
     pub cached_input: u64,
+    /// Input tokens that were written into a cache, where the upstream charges for that.
+    pub cache_write: u64,
     /// Output tokens spent on reasoning, where the upstream tells them apart.
     pub reasoning: u64,
     /// The usage object as the upstream wrote it. Of a messages stream, which reports in parts, the parts as one object.
@@ -112,6 +114,7 @@ impl Fields {
             input: input.unwrap_or_default(),
             output: output.unwrap_or_default(),
             cached_input: cached.unwrap_or_default(),
+            cache_write: self.cache_creation_input_tokens.or_zero(),
             reasoning: reasoning.unwrap_or_default(),
             raw,
         })

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use feature::{Feature, FeatureKind};
+pub use top::ServiceTier;
 pub(crate) use top::{Controls, StoreValue, StreamOptions};
 
 use crate::Api;
@@ -177,6 +178,18 @@ impl Call {
     #[must_use]
     pub fn max_output_tokens(&self) -> Option<u64> {
         self.read.controls.max_output
+    }
+
+    /// How many answers are asked for, each of which is charged: the larger of `n` and `best_of`, at least one.
+    #[must_use]
+    pub fn choices(&self) -> u64 {
+        self.read.controls.choices.unwrap_or(1).max(1)
+    }
+
+    /// How soon the answer is wanted.
+    #[must_use]
+    pub fn service_tier(&self) -> ServiceTier {
+        self.read.controls.service_tier
     }
 
     /// Bytes of text in the body, for an estimate of the input: all string values as written, without media (`data:`

@@ -10,7 +10,7 @@ use super::address::Check;
 use crate::Api;
 
 /// Members of the top level that the gateway itself reads. A key that differs from one of them in case only is refused.
-pub(super) const READ: [&str; 20] = [
+pub(super) const READ: [&str; 23] = [
     "model",
     "stream",
     "stream_options",
@@ -29,6 +29,9 @@ pub(super) const READ: [&str; 20] = [
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
+    "n",
+    "best_of",
+    "service_tier",
     "metadata",
     "documents",
 ];

@@ -398,6 +398,19 @@ fn agents_with_only_client_tools_pass() {
 }
 
 #[test]
+fn what_providers_charge_for_beside_the_length_is_read() {
+    let read = |members: &str| {
+        let call = call(Api::Completions, &format!("{{\"model\":\"m\",{members}}}"));
+        (call.choices(), call.service_tier())
+    };
+
+    assert_eq!(read(r#""x":1"#), (1, ServiceTier::Default));
+    assert_eq!(read(r#""n":3,"best_of":5,"service_tier":"flex""#), (5, ServiceTier::Flex));
+    assert_eq!(read(r#""n":0,"service_tier":"priority""#), (1, ServiceTier::Priority));
+    assert_eq!(read(r#""n":"many","service_tier":"auto""#), (1, ServiceTier::Default));
+}
+
+#[test]
 fn media_is_not_counted_as_text_and_tokens_are() {
     let media = "A".repeat(10_000);
     let table = [

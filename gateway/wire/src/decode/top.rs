@@ -27,6 +27,20 @@ pub(crate) struct Controls {
     pub(crate) stream_options: StreamOptions,
     pub(crate) store: Option<Store>,
     pub(super) max_output: Option<u64>,
+    pub(super) choices: Option<u64>,
+    pub(super) service_tier: ServiceTier,
+}
+
+/// `service_tier`: how soon the answer is wanted, which providers charge for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ServiceTier {
+    /// Nothing was said, or a word that is not one of the others.
+    #[default]
+    Default,
+    /// `flex`: cheaper and later.
+    Flex,
+    /// `priority`: dearer and sooner.
+    Priority,
 }
 
 /// `stream_options`, as far as usage is concerned.
@@ -72,7 +86,9 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         b"stream" => stream(walker, controls),
         b"stream_options" => stream_options(walker, controls),
         b"store" => store(walker, controls),
-        b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens" => max_output(walker, controls),
+        b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens" => larger(walker, &mut controls.max_output),
+        b"n" | b"best_of" => larger(walker, &mut controls.choices),
+        b"service_tier" => service_tier(walker, controls),
         b"background" | b"previous_response_id" | b"conversation" | b"container" => {
             state(walker, Zone::Content(Check::No), |_, value| !matches!(value, Seen::Null | Seen::False))
         }
@@ -196,12 +212,24 @@ fn store(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeE
     Ok(())
 }
 
-/// The largest of the limits given; what is no whole number is the upstream's to refuse.
-fn max_output(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+fn service_tier(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+    let value = walker.value(Zone::Content(Check::No))?;
+    controls.service_tier = if walker.is_text(&value, "flex") {
+        ServiceTier::Flex
+    } else if walker.is_text(&value, "priority") {
+        ServiceTier::Priority
+    } else {
+        ServiceTier::Default
+    };
+    Ok(())
+}
+
+/// The largest of the numbers given; what is no whole number is the upstream's to refuse.
+fn larger(walker: &mut Walker<'_>, most: &mut Option<u64>) -> Result<(), DecodeError> {
     let (_, place) = walker.spanned(Zone::Opaque)?;
     let number = walker.scan.bytes().get(place).and_then(|digits| std::str::from_utf8(digits).ok());
     let number = number.and_then(|digits| digits.parse::<u64>().ok());
-    controls.max_output = controls.max_output.max(number);
+    *most = (*most).max(number);
     Ok(())
 }
 
