@@ -1,9 +1,11 @@
 //! One file a verb.
 
 mod check;
+mod cost;
 mod demo;
 mod discover;
 mod keys;
+mod prices;
 mod schema;
 mod serve;
 mod start;
@@ -30,6 +32,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Read and check a configuration offline; exit 1 with every mistake.
     Check(check::Arguments),
+    /// What things cost: own hardware against the cloud, and what was spent.
+    #[command(subcommand)]
+    Cost(cost::Command),
+    /// Import and list prices by the token.
+    #[command(subcommand)]
+    Prices(prices::Command),
     /// Make API keys and digests.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -69,6 +77,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Cost(command) => cost::run(&command),
+        Command::Prices(command) => prices::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Schema(arguments) => schema::run(&arguments),
     }

@@ -13,7 +13,7 @@ use crate::testkit::{
 const PAGE: &str = include_str!("../../docs/src/reference/errors.md");
 
 /// What cannot be brought about from outside: nothing counts money yet, and there is no known fault to provoke.
-const RESERVED: [(&str, u16); 2] = [("budget_exceeded", 429), ("internal_error", 500)];
+const RESERVED: [(&str, u16); 1] = [("internal_error", 500)];
 
 /// Each code of the table with its status. A row is `| code in backticks | status | when | again? |`.
 fn listed() -> BTreeMap<String, u16> {
@@ -75,6 +75,15 @@ async fn callers_mistakes(met: &mut Met) {
     let limits = "max_body_bytes = 2048\ntimeouts = { body_ms = 300 }";
     let gateway = Gateway::start(&Config::serving(&upstream).listen(limits)).await;
     let ask = || Request::post("/v1/chat/completions", &chat("assistant"));
+    let dear = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }";
+    let poor = Config::new().endpoint("only", Endpoint::of(&upstream).with(dear)).model("assistant", &["only/m"]).app(
+        "poor",
+        "cw_poor",
+        &["assistant"],
+        "limits = { usd_per_month = 0.01 }",
+    );
+    let poor = Gateway::start(&poor).await;
+    met.answer(poor.send(ask().key("cw_poor")).await).await;
 
     met.answer(gateway.send(ask().anonymous()).await).await;
     met.answer(gateway.chat(&chat("nobody")).await).await;

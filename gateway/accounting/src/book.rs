@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use crate::limits::{BudgetStanding, Denied, Limits, Moment, Purse, RateStanding, Taken, TokenRate};
+use crate::money::Money;
+use crate::price::Used;
 use crate::tokens::{Estimate, Tokens};
 
-/// What one app has reserved and what it has used, since the process started.
+/// What one app or key may use, has reserved and has used.
 ///
-/// Counters only, without a lock: a request touches each at most twice. Every counter is exact; a reading of several of
-/// them ([`Book::totals`]) may fall between two steps of a request that is just ending.
-#[derive(Debug, Default)]
+/// The counters take no lock, and a request touches each at most twice; the budget of a month takes one for a few
+/// instructions. Every counter is exact; a reading of several of them ([`Book::totals`]) may fall between two steps of a
+/// request that is just ending. Counters begin with the process, the spent money of a month with [`Book::restore`].
+#[derive(Debug)]
 pub struct Book {
+    rate: TokenRate,
+    purse: Purse,
     requests: AtomicU64,
     open: AtomicU64,
     reserved: AtomicU64,
@@ -19,23 +26,101 @@ pub struct Book {
     settled_unknown: AtomicU64,
     flagged: AtomicU64,
     not_sent: AtomicU64,
+    denied: AtomicU64,
+    held_money: AtomicU64,
+    settled_money: AtomicU64,
+    flagged_money: AtomicU64,
 }
 
 impl Book {
-    /// An empty book.
+    /// An empty book without limits; its rate of tokens counts from `origin`.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(origin: Instant) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            rate: TokenRate::new(origin),
+            purse: Purse::default(),
+            requests: zero(),
+            open: zero(),
+            reserved: zero(),
+            settled_input: zero(),
+            settled_output: zero(),
+            settled_unknown: zero(),
+            flagged: zero(),
+            not_sent: zero(),
+            denied: zero(),
+            held_money: zero(),
+            settled_money: zero(),
+            flagged_money: zero(),
+        }
     }
 
-    /// Takes the estimate from this book until the reservation is settled.
-    pub fn reserve(self: &Arc<Self>, estimate: Estimate) -> Reservation {
-        // The fields of an estimate are public; the bound holds whoever wrote them.
-        let estimate = Estimate { input: estimate.input.bounded(), output: estimate.output.bounded() };
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.reserved.fetch_add(estimate.total().0, Ordering::Relaxed);
-        Reservation { book: Arc::clone(self), estimate, lost_attempts: 0, open: true }
+    /// Sets the limits that reservations are held against from now on. What is spent and owed stays.
+    pub fn set_limits(&self, limits: Limits) {
+        self.rate.set(limits.tokens_per_minute);
+        self.purse.set(limits.per_month);
+    }
+
+    /// Adds what the ledger says was spent in `month`, before this process began to count.
+    pub fn restore(&self, month: u32, spent: Money) {
+        self.purse.restore(month, spent);
+    }
+
+    /// How the limit on tokens stands; `None` where there is none.
+    #[must_use]
+    pub fn rate(&self, at: Instant) -> Option<RateStanding> {
+        self.rate.standing(at)
+    }
+
+    /// How the budget stands in `month`.
+    #[must_use]
+    pub fn budget(&self, month: u32) -> BudgetStanding {
+        self.purse.standing(month)
+    }
+
+    /// Takes what `ask` names from this book, and from `within` as well (a key within its app), until the reservation is
+    /// settled. Where either denies, neither is charged.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] with the limit that stands in the way and when it will not.
+    pub fn reserve(self: &Arc<Self>, within: Option<&Arc<Self>>, ask: Ask, now: Moment) -> Result<Reservation, Denied> {
+        // The fields are public; the bounds hold whoever wrote them.
+        let estimate = Estimate { input: ask.estimate.input.bounded(), output: ask.estimate.output.bounded() };
+        let ask = Ask { estimate, money: ask.money.min(Money::MOST) };
+        let own = self.take(ask, now)?;
+        let other = match within.map(|book| book.take(ask, now)) {
+            None => None,
+            Some(Ok(taken)) => within.map(|book| (Arc::clone(book), taken)),
+            Some(Err(denied)) => {
+                self.give_back(own, ask, now.month);
+                return Err(denied);
+            }
+        };
+        for book in [Some(self), within].into_iter().flatten() {
+            book.requests.fetch_add(1, Ordering::Relaxed);
+            book.open.fetch_add(1, Ordering::Relaxed);
+            book.reserved.fetch_add(estimate.total().0, Ordering::Relaxed);
+            add(&book.held_money, ask.money.0);
+        }
+        let books = [Some((Arc::clone(self), own)), other];
+        Ok(Reservation { books, ask, month: now.month, lost_attempts: 0, lost_money: Money::ZERO, open: true })
+    }
+
+    fn take(&self, ask: Ask, now: Moment) -> Result<Taken, Denied> {
+        let held = self.purse.hold(ask.money, now);
+        let taken = held.and_then(|()| {
+            let taken = self.rate.take(ask.estimate.total(), now.at);
+            taken.inspect_err(|_| self.purse.settle(now.month, ask.money, Money::ZERO))
+        });
+        taken.inspect_err(|_| {
+            self.denied.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn give_back(&self, taken: Taken, ask: Ask, month: u32) {
+        self.rate.correct(taken, Tokens::ZERO);
+        self.purse.settle(month, ask.money, Money::ZERO);
     }
 
     /// What the book says now.
@@ -52,33 +137,49 @@ impl Book {
             settled_unknown: tokens(&self.settled_unknown),
             flagged: count(&self.flagged),
             not_sent: count(&self.not_sent),
+            denied: count(&self.denied),
+            held_money: Money(count(&self.held_money)),
+            settled_money: Money(count(&self.settled_money)),
+            flagged_money: Money(count(&self.flagged_money)),
         }
     }
 
     /// The one place where a reservation leaves the book.
-    fn close(&self, reserved: Estimate, settlement: &Settlement) {
-        self.reserved.fetch_sub(reserved.total().0, Ordering::Relaxed);
+    fn close(&self, held: Ask, settlement: &Settlement) {
+        self.reserved.fetch_sub(held.estimate.total().0, Ordering::Relaxed);
+        self.held_money.fetch_sub(held.money.0, Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
         match settlement.by {
             SettledBy::Reported => {
-                add(&self.settled_input, settlement.input);
-                add(&self.settled_output, settlement.output);
+                add(&self.settled_input, settlement.used.input.0);
+                add(&self.settled_output, settlement.used.output.0);
             }
-            SettledBy::Reservation => add(&self.settled_unknown, settlement.input + settlement.output),
+            SettledBy::Reservation => add(&self.settled_unknown, (settlement.used.input + settlement.used.output).0),
             SettledBy::NotSent => {
                 self.not_sent.fetch_add(1, Ordering::Relaxed);
             }
         }
-        add(&self.settled_unknown, settlement.lost);
+        add(&self.settled_unknown, settlement.lost.0);
+        add(&self.settled_money, settlement.charged().0);
         if settlement.flagged() {
             self.flagged.fetch_add(1, Ordering::Relaxed);
+            add(&self.flagged_money, settlement.charged().0);
         }
     }
 }
 
+/// What a request may take, before anyone has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Tokens.
+    pub estimate: Estimate,
+    /// Money for the dearest attempt of its plan.
+    pub money: Money,
+}
+
 /// Adds without wrapping around: an upstream may report any number, and the sum of a year must not become small.
-fn add(counter: &AtomicU64, tokens: Tokens) {
-    let added = |sum: u64| Some(sum.saturating_add(tokens.0));
+fn add(counter: &AtomicU64, amount: u64) {
+    let added = |sum: u64| Some(sum.saturating_add(amount));
     counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added).expect("the closure always gives a sum");
 }
 
@@ -101,6 +202,14 @@ pub struct Totals {
     pub flagged: u64,
     /// Requests that never left.
     pub not_sent: u64,
+    /// Reservations that a limit denied.
+    pub denied: u64,
+    /// Money held by the open reservations.
+    pub held_money: Money,
+    /// Money that was settled, flagged or not.
+    pub settled_money: Money,
+    /// The part of it that no upstream or no price confirms.
+    pub flagged_money: Money,
 }
 
 impl Totals {
@@ -109,15 +218,6 @@ impl Totals {
     pub fn settled(&self) -> Tokens {
         self.settled_input + self.settled_output + self.settled_unknown
     }
-}
-
-/// Tokens that an upstream reported for one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reported {
-    /// Tokens read by the model.
-    pub input: Tokens,
-    /// Tokens written by the model.
-    pub output: Tokens,
 }
 
 /// How a reservation came to its end.
@@ -146,104 +246,153 @@ impl SettledBy {
 /// What one request was settled at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// Input tokens of the answer.
-    pub input: Tokens,
-    /// Output tokens of the answer.
-    pub output: Tokens,
-    /// Where these two numbers come from.
+    /// Tokens of the answer.
+    pub used: Used,
+    /// Where these numbers come from.
     pub by: SettledBy,
+    /// What the answer costs.
+    pub money: Money,
+    /// Whether that follows from a known price. If not, it is what was reserved.
+    pub priced: bool,
     /// Attempts before it that may have been executed without a reported usage.
     pub lost_attempts: u32,
-    /// What those attempts were settled at: the reservation, once for each.
+    /// What those attempts were settled at in tokens: the reservation, once for each.
     pub lost: Tokens,
+    /// And in money: the most that each could cost at its target.
+    pub lost_money: Money,
 }
 
 impl Settlement {
-    /// Everything this request is charged with.
+    /// Every token that this request is charged with.
     #[must_use]
     pub fn total(&self) -> Tokens {
-        self.input + self.output + self.lost
+        self.used.input + self.used.output + self.lost
     }
 
-    /// Whether any part of it is a reservation and not a report.
+    /// All the money that this request is charged with.
+    #[must_use]
+    pub fn charged(&self) -> Money {
+        self.money + self.lost_money
+    }
+
+    /// Whether any part of it is a reservation and not a report, or rests on no known price.
     #[must_use]
     pub fn flagged(&self) -> bool {
-        self.by == SettledBy::Reservation || self.lost_attempts > 0
+        self.by == SettledBy::Reservation || self.lost_attempts > 0 || !self.priced
     }
 }
 
-/// Tokens held for one request. It is settled exactly once: each way to settle consumes it.
+/// Tokens and money held for one request. It is settled exactly once: each way to settle consumes it.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use accounting::{Book, Reported, SettledBy, Tokens, estimate};
+/// use std::time::{Duration, Instant};
+/// use accounting::{Ask, Book, Moment, Money, SettledBy, Tokens, Used, estimate};
 ///
-/// let book = Arc::new(Book::new());
+/// let now = Moment { at: Instant::now(), month: 0, month_left: Duration::ZERO };
+/// let book = Arc::new(Book::new(now.at));
 ///
-/// let reservation = book.reserve(estimate(400, Some(50)));
-/// let settlement = reservation.settle(Reported { input: Tokens(90), output: Tokens(12) });
+/// let ask = Ask { estimate: estimate(400, Some(50)), money: Money(900) };
+/// let reservation = book.reserve(None, ask, now).expect("the book has no limits");
+/// let used = Used { input: Tokens(90), output: Tokens(12), ..Used::default() };
+/// let settlement = reservation.settle(used, Some(Money(700)));
 ///
-/// assert_eq!((settlement.total(), settlement.by), (Tokens(102), SettledBy::Reported));
+/// assert_eq!((settlement.total(), settlement.money, settlement.by), (Tokens(102), Money(700), SettledBy::Reported));
 /// assert_eq!(book.totals().reserved, Tokens::ZERO);
 /// ```
 ///
 /// A second settlement does not compile:
 ///
 /// ```compile_fail,E0382
-/// # use std::sync::Arc;
-/// # use accounting::{Book, Reported, SettledBy, Tokens, estimate};
-/// let book = Arc::new(Book::new());
-///
-/// let reservation = book.reserve(estimate(400, Some(50)));
-/// reservation.settle(Reported { input: Tokens(90), output: Tokens(12) });
-/// reservation.settle(Reported { input: Tokens(90), output: Tokens(12) });
+/// # use accounting::{Money, Reservation, Used};
+/// fn twice(reservation: Reservation) {
+///     reservation.settle(Used::default(), Some(Money(700)));
+///     reservation.settle(Used::default(), Some(Money(700)));
+/// }
 /// ```
 #[derive(Debug)]
 #[must_use = "a reservation that is dropped is settled at what it holds"]
 pub struct Reservation {
-    book: Arc<Book>,
-    estimate: Estimate,
+    books: [Option<(Arc<Book>, Taken)>; 2],
+    ask: Ask,
+    /// The month that pays.
+    month: u32,
     lost_attempts: u32,
+    lost_money: Money,
     // INVARIANT: true until `finish` has run once; `finish` is the only place that clears it.
     open: bool,
 }
 
 impl Reservation {
-    /// What is held.
+    /// What is held in tokens.
     #[must_use]
     pub fn estimate(&self) -> Estimate {
-        self.estimate
+        self.ask.estimate
     }
 
-    /// Notes an attempt that may have been executed and whose usage nobody will report (a timeout after sending, a 5xx).
+    /// What is held in money.
+    #[must_use]
+    pub fn money(&self) -> Money {
+        self.ask.money
+    }
+
+    /// Notes an attempt that may have been executed and whose usage nobody will report (a timeout after sending, a 5xx),
+    /// and the most that it can cost at its target.
     ///
-    /// It is charged at the reservation when this request ends, beside whatever the last attempt used.
-    pub fn lost_attempt(&mut self) {
+    /// It is charged when this request ends, beside whatever the last attempt used.
+    pub fn lost_attempt(&mut self, most: Money) {
         self.lost_attempts = self.lost_attempts.saturating_add(1);
+        self.lost_money = self.lost_money + most;
     }
 
-    /// Settles at what the upstream reported.
-    pub fn settle(mut self, reported: Reported) -> Settlement {
-        self.finish(SettledBy::Reported, reported.input.bounded(), reported.output.bounded())
+    /// Settles at what the upstream reported and what that costs; `None` where no price is known: then the money that is
+    /// held is charged and flagged.
+    pub fn settle(mut self, used: Used, cost: Option<Money>) -> Settlement {
+        let used = Used {
+            input: used.input.bounded(),
+            output: used.output.bounded(),
+            cached_input: used.cached_input.bounded(),
+            cache_write: used.cache_write.bounded(),
+        };
+        self.finish(SettledBy::Reported, used, cost)
     }
 
     /// Settles at the reservation and flags it: the request was sent, and its usage is unknown.
-    pub fn settle_unknown(mut self) -> Settlement {
-        self.finish(SettledBy::Reservation, self.estimate.input, self.estimate.output)
+    ///
+    /// `most` is the most that the attempt can cost at its target; where that is not known, all that is held is charged.
+    pub fn settle_unknown(mut self, most: Option<Money>) -> Settlement {
+        let used = self.whole();
+        self.finish(SettledBy::Reservation, used, most)
     }
 
     /// Settles at zero: the last attempt never left, or was refused before it could run.
     ///
     /// Attempts noted by [`Reservation::lost_attempt`] are charged all the same.
     pub fn not_sent(mut self) -> Settlement {
-        self.finish(SettledBy::NotSent, Tokens::ZERO, Tokens::ZERO)
+        self.finish(SettledBy::NotSent, Used::default(), Some(Money::ZERO))
     }
 
-    fn finish(&mut self, by: SettledBy, input: Tokens, output: Tokens) -> Settlement {
-        let lost = Tokens(self.estimate.total().0.saturating_mul(u64::from(self.lost_attempts)));
-        let settlement = Settlement { input, output, by, lost_attempts: self.lost_attempts, lost };
+    fn whole(&self) -> Used {
+        Used { input: self.ask.estimate.input, output: self.ask.estimate.output, ..Used::default() }
+    }
+
+    fn finish(&mut self, by: SettledBy, used: Used, cost: Option<Money>) -> Settlement {
+        let lost = Tokens(self.ask.estimate.total().0.saturating_mul(u64::from(self.lost_attempts)));
+        let settlement = Settlement {
+            used,
+            by,
+            money: cost.unwrap_or(self.ask.money).min(Money::MOST),
+            priced: cost.is_some(),
+            lost_attempts: self.lost_attempts,
+            lost,
+            lost_money: self.lost_money,
+        };
         self.open = false;
-        self.book.close(self.estimate, &settlement);
+        for (book, taken) in self.books.iter().flatten() {
+            book.rate.correct(*taken, settlement.total());
+            book.purse.settle(self.month, self.ask.money, settlement.charged());
+            book.close(self.ask, &settlement);
+        }
         settlement
     }
 }
@@ -252,7 +401,8 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.open {
-            self.finish(SettledBy::Reservation, self.estimate.input, self.estimate.output);
+            let used = self.whole();
+            self.finish(SettledBy::Reservation, used, None);
         }
     }
 }

@@ -1,18 +1,36 @@
 //! What a request costs: an estimate before it is sent, a reservation while it runs, one settlement at its end.
 //!
-//! **For.** [`estimate`] turns the size of a request into [`Tokens`]; [`Book::reserve`] takes them from an app's book; the
-//! [`Reservation`] is settled exactly once, by what the upstream reported, by the reservation itself where nothing was
-//! reported, or at zero where the request never left.
+//! **For.** [`estimate`] turns the size of a request into [`Tokens`]; [`Pricing`] says what they cost, from the
+//! [`Catalogue`] or by the operator's word, in [`Money`]; [`Book::reserve`] takes both from an app's book within its
+//! limits, or says when it will; the [`Reservation`] is settled exactly once, by what the upstream reported, by the
+//! reservation itself where nothing was reported, or at zero where the request never left. [`breakeven`] says from when
+//! on own hardware is cheaper.
 //!
 //! **Promises.** A reservation is settled by value, so it cannot be settled twice; one that is dropped (a disconnect, a
-//! panic, a forgotten path) settles itself at what was reserved and is flagged, never at zero. A book counts what any
-//! caller or upstream claims without ever wrapping around. This crate is pure: no I/O, no clock, no task.
+//! panic, a forgotten path) settles itself at what was reserved and is flagged, never at zero. An unknown price is
+//! settled at the reservation and flagged, never at zero. Money is an integer, read from digits and never from a float;
+//! a price is multiplied exactly and rounded up once. A limit is exact within this process: what an answer used beyond
+//! its reservation is carried as debt. Nothing wraps around, whatever a caller or an upstream claims. This crate is pure:
+//! no I/O, no clock, no task.
 //!
-//! **Does not do.** It counts tokens, not money: there are no prices yet, and no limit is refused on these counts. A
-//! book lives in memory; a restart begins with an empty one until the ledger keeps them.
+//! **Does not do.** Several processes do not share a book. Cache writes that a provider keeps for longer than five minutes
+//! are priced like those of five minutes, and audio and image tokens like text. A book lives in memory; the ledger keeps
+//! what was settled, and [`Book::restore`] brings the month back after a restart.
 
 mod book;
+mod breakeven;
+mod catalogue;
+mod import;
+mod limits;
+mod money;
+mod price;
 mod tokens;
 
-pub use book::{Book, Reported, Reservation, SettledBy, Settlement, Totals};
+pub use book::{Ask, Book, Reservation, SettledBy, Settlement, Totals};
+pub use breakeven::{Breakeven, Comparison, LEFT_OUT, Share, breakeven};
+pub use catalogue::{CATALOGUE_VERSION, Catalogue, CatalogueError, Day, MOST_ENTRIES, SHIPPED, STALE_AFTER_DAYS};
+pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
+pub use limits::{BudgetStanding, Denied, Limits, Moment, RateStanding};
+pub use money::{Money, MoneyError, Rate};
+pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
 pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, Tokens, estimate};

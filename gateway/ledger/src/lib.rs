@@ -51,9 +51,17 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use accounting::{Book, Reported, estimate};
+    use std::time::{Duration, Instant};
+
+    use accounting::{Ask, Book, Moment, Money, Reservation, Used, estimate};
 
     use super::*;
+
+    fn reserve() -> Reservation {
+        let now = Moment { at: Instant::now(), month: 0, month_left: Duration::ZERO };
+        let ask = Ask { estimate: estimate(400, Some(8)), money: Money(900) };
+        Arc::new(Book::new(now.at)).reserve(None, ask, now).expect("the book has no limits")
+    }
 
     fn entry(settlement: Settlement) -> Entry {
         Entry { request: "r-1".into(), app: "claims".into(), model: "chat".into(), target: None, settlement }
@@ -61,19 +69,17 @@ mod tests {
 
     #[test]
     fn an_entry_charges_what_was_settled() {
-        let book = Arc::new(Book::new());
-        let reported = Reported { input: Tokens(3), output: Tokens(4) };
+        let used = Used { input: Tokens(3), output: Tokens(4), ..Used::default() };
 
-        let entry = entry(book.reserve(estimate(400, Some(8))).settle(reported));
+        let entry = entry(reserve().settle(used, Some(Money(7))));
 
         assert_eq!((entry.charged(), entry.flagged(), entry.never_left()), (Tokens(7), false, false));
     }
 
     #[test]
     fn an_attempt_that_may_have_run_stays_flagged_when_the_last_one_never_left() {
-        let book = Arc::new(Book::new());
-        let mut reservation = book.reserve(estimate(400, Some(8)));
-        reservation.lost_attempt();
+        let mut reservation = reserve();
+        reservation.lost_attempt(Money(5));
 
         let entry = entry(reservation.not_sent());
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use accounting::Book;
+use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS};
 use egress::{BuildError, Fleet};
 use http::HeaderValue;
 use ingress::auth::{AppIndex, DuplicateKey, KeyIndex, Keys};
@@ -46,6 +46,9 @@ pub struct Snapshot {
     pub(crate) body_timeout: Duration,
     /// What is declared and not enforced yet.
     pub notes: Vec<String>,
+    /// Date and hash of the price catalogue that counts.
+    pub prices: Arc<str>,
+    prices_taken: Day,
     pub(crate) policy_header: HeaderValue,
     pub(crate) max_buffered_bytes: usize,
     /// Silence after which a stream gets a comment.
@@ -71,6 +74,8 @@ pub struct KeyFacts {
     pub models: Box<[ModelIndex]>,
     /// Its own request rate, within its app's.
     pub limit: Option<LimitIndex>,
+    /// Its own tokens and money, where it has limits on them; kept over a reload.
+    pub book: Option<Arc<Book>>,
 }
 
 /// A registered caller.
@@ -115,6 +120,10 @@ pub struct Target {
     pub dialect: &'static dyn Dialect,
     /// Azure's `api-version`, where the endpoint is set to one.
     pub api_version: Option<Arc<str>>,
+    /// What it costs.
+    pub pricing: Pricing,
+    /// The entry of the price catalogue behind that, where there is one.
+    pub price_entry: Option<Arc<str>>,
     /// What routing remembers of it; kept over a reload.
     pub health: Arc<Mutex<TargetHealth>>,
     /// The endpoint's latest active probe failed.
@@ -195,6 +204,17 @@ impl Snapshot {
     /// All targets, for the status page.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().map(Arc::as_ref)
+    }
+
+    /// Whether the price catalogue is so old that somebody should look at it.
+    pub(crate) fn prices_are_old(&self, now: SystemTime) -> bool {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Day::of_seconds(seconds).days() - self.prices_taken.days() > STALE_AFTER_DAYS
+    }
+
+    /// All keys, in the order of the configuration.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyFacts> {
+        self.key_facts.iter().map(Arc::as_ref)
     }
 
     /// All apps, for the status page.

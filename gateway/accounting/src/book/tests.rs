@@ -1,14 +1,37 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
 
+fn now() -> Moment {
+    Moment { at: Instant::now(), month: 7, month_left: Duration::from_secs(1_000) }
+}
+
+fn book() -> Arc<Book> {
+    Arc::new(Book::new(Instant::now()))
+}
+
+fn ask(input: u64, output: u64) -> Ask {
+    let money = Money(input.saturating_add(output).saturating_mul(10));
+    Ask { estimate: Estimate { input: Tokens(input), output: Tokens(output) }, money }
+}
+
 fn reserve(book: &Arc<Book>, input: u64, output: u64) -> Reservation {
-    book.reserve(Estimate { input: Tokens(input), output: Tokens(output) })
+    book.reserve(None, ask(input, output), now()).expect("the book has no limits")
+}
+
+fn used(input: u64, output: u64) -> Used {
+    Used { input: Tokens(input), output: Tokens(output), ..Used::default() }
+}
+
+fn cost(input: u64, output: u64) -> Option<Money> {
+    Some(Money(input + output))
 }
 
 #[test]
 fn an_open_reservation_is_held_and_nothing_is_settled() {
-    let book = Arc::new(Book::new());
+    let book = book();
 
     let reservation = reserve(&book, 10, 20);
 
@@ -19,29 +42,88 @@ fn an_open_reservation_is_held_and_nothing_is_settled() {
 
 #[test]
 fn a_reported_usage_replaces_the_reservation_even_when_it_is_larger() {
-    let book = Arc::new(Book::new());
+    let book = book();
 
-    let settlement = reserve(&book, 10, 20).settle(Reported { input: Tokens(11), output: Tokens(500) });
+    let settlement = reserve(&book, 10, 20).settle(used(11, 500), cost(11, 500));
 
     let totals = book.totals();
     assert_eq!((settlement.total(), settlement.by, settlement.flagged()), (Tokens(511), SettledBy::Reported, false));
     assert_eq!((totals.settled_input, totals.settled_output), (Tokens(11), Tokens(500)));
     assert_eq!((totals.reserved, totals.open, totals.flagged), (Tokens(0), 0, 0));
+    assert_eq!((totals.held_money, totals.settled_money, totals.flagged_money), (Money(0), Money(511), Money(0)));
 }
 
 #[test]
 fn an_unknown_usage_is_settled_at_the_reservation_and_flagged() {
-    let book = Arc::new(Book::new());
+    let book = book();
 
-    let settlement = reserve(&book, 10, 20).settle_unknown();
+    let settlement = reserve(&book, 10, 20).settle_unknown(None);
 
     assert!(settlement.flagged());
     assert_eq!((book.totals().settled_unknown, book.totals().flagged), (Tokens(30), 1));
+    assert_eq!((settlement.money, book.totals().flagged_money), (Money(300), Money(300)));
+}
+
+#[test]
+fn an_unknown_price_is_charged_at_the_reservation_and_flagged() {
+    let book = book();
+
+    let settlement = reserve(&book, 10, 20).settle(used(1, 1), None);
+
+    assert_eq!((settlement.by, settlement.money, settlement.flagged()), (SettledBy::Reported, Money(300), true));
+    assert_eq!(book.totals().flagged_money, Money(300));
+}
+
+#[test]
+fn an_unknown_usage_costs_the_most_that_its_own_target_could_ask_for() {
+    let book = book();
+
+    let settlement = reserve(&book, 10, 20).settle_unknown(Some(Money(40)));
+
+    assert_eq!((settlement.total(), settlement.charged(), settlement.flagged()), (Tokens(30), Money(40), true));
+}
+
+#[test]
+fn a_budget_stops_at_its_limit_and_the_last_reservations() {
+    let book = book();
+    book.set_limits(Limits { per_month: Some(Money(1_000)), tokens_per_minute: None });
+    book.restore(7, Money(100));
+
+    let first = reserve(&book, 40, 40);
+    let denied = book.reserve(None, ask(10, 1), now()).expect_err("only 100 are left");
+    first.settle(used(40, 40), Some(Money(2_000)));
+
+    assert!(
+        matches!(denied, Denied::Budget { held: Money(800), spent: Money(100), asked: Money(110), .. }),
+        "{denied:?}"
+    );
+    assert_eq!(book.budget(7), BudgetStanding { limit: Some(Money(1_000)), spent: Money(2_100), held: Money(0) });
+    assert!(book.reserve(None, ask(0, 1), now()).is_err(), "the overshoot is not forgotten");
+    assert_eq!(book.totals().denied, 2);
+}
+
+#[test]
+fn a_key_is_charged_together_with_its_app_or_neither_is() {
+    let (key, app) = (book(), book());
+    key.set_limits(Limits { tokens_per_minute: Some(100), per_month: None });
+    app.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(500)) });
+
+    let denied = key.reserve(Some(&app), ask(40, 20), now()).expect_err("the app has no money for it");
+    let reservation = key.reserve(Some(&app), ask(40, 5), now()).expect("both have room");
+    let tokens = key.reserve(Some(&app), ask(40, 30), now()).expect_err("the key has no tokens for it");
+
+    assert!(matches!(denied, Denied::Budget { .. }), "{denied:?}");
+    assert!(matches!(tokens, Denied::Budget { .. } | Denied::Tokens { .. }), "{tokens:?}");
+    reservation.settle(used(10, 10), Some(Money(7)));
+    assert_eq!((app.totals().settled_money, key.totals().settled_money), (Money(7), Money(7)));
+    assert_eq!((app.budget(7).held, app.totals().held_money, key.totals().held_money), (Money(0), Money(0), Money(0)));
+    let left = key.rate(now().at).map(|rate| rate.remaining).expect("it has a limit");
+    assert!((80..=81).contains(&left), "{left}");
 }
 
 #[test]
 fn a_dropped_reservation_is_settled_at_what_it_held_and_flagged() {
-    let book = Arc::new(Book::new());
+    let book = book();
 
     drop(reserve(&book, 10, 20));
 
@@ -51,7 +133,7 @@ fn a_dropped_reservation_is_settled_at_what_it_held_and_flagged() {
 
 #[test]
 fn a_request_that_never_left_costs_nothing() {
-    let book = Arc::new(Book::new());
+    let book = book();
 
     let settlement = reserve(&book, 10, 20).not_sent();
 
@@ -61,19 +143,20 @@ fn a_request_that_never_left_costs_nothing() {
 
 #[test]
 fn an_attempt_that_may_have_run_is_charged_beside_the_answer() {
-    let book = Arc::new(Book::new());
+    let book = book();
     let mut reservation = reserve(&book, 10, 20);
-    reservation.lost_attempt();
+    reservation.lost_attempt(Money(25));
 
-    let settlement = reservation.settle(Reported { input: Tokens(9), output: Tokens(1) });
+    let settlement = reservation.settle(used(9, 1), cost(9, 1));
 
     assert_eq!((settlement.by, settlement.lost, settlement.flagged()), (SettledBy::Reported, Tokens(30), true));
     assert_eq!((settlement.total(), book.totals().settled()), (Tokens(40), Tokens(40)));
+    assert_eq!((settlement.charged(), book.totals().settled_money), (Money(35), Money(35)));
 }
 
 #[test]
 fn a_panic_on_the_way_still_settles() {
-    let book = Arc::new(Book::new());
+    let book = book();
     let reservation = reserve(&book, 10, 20);
 
     let met = std::thread::spawn(move || {
@@ -88,27 +171,28 @@ fn a_panic_on_the_way_still_settles() {
 
 #[test]
 fn absurd_numbers_do_not_wrap_a_book_around() {
-    let book = Arc::new(Book::new());
-    let absurd = Reported { input: Tokens(u64::MAX), output: Tokens(u64::MAX) };
+    let book = book();
+    let absurd = used(u64::MAX, u64::MAX);
 
     let held = reserve(&book, u64::MAX, u64::MAX);
-    reserve(&book, u64::MAX, u64::MAX).settle(absurd);
+    reserve(&book, u64::MAX, u64::MAX).settle(absurd, Some(Money(u64::MAX)));
 
     assert_eq!(book.totals().reserved, Tokens::MOST + Tokens::MOST);
     assert_eq!(book.totals().settled_input, Tokens::MOST);
+    assert_eq!((book.totals().held_money, book.totals().settled_money), (Money::MOST, Money::MOST));
     held.not_sent();
     assert_eq!(book.totals().reserved, Tokens::ZERO);
 }
 
 #[test]
 fn a_book_is_exact_under_many_threads() {
-    let book = Arc::new(Book::new());
+    let book = book();
 
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..1_000 {
-                    reserve(&book, 3, 4).settle(Reported { input: Tokens(1), output: Tokens(2) });
+                    reserve(&book, 3, 4).settle(used(1, 2), cost(1, 2));
                     drop(reserve(&book, 3, 4));
                 }
             });
@@ -149,13 +233,19 @@ proptest! {
     fn whatever_happens_nothing_stays_reserved_and_what_was_settled_is_the_sum_of_all_ends(
         requests in proptest::collection::vec((0..100_000_u64, 0..100_000_u64, 0..3_u32, end()), 0..40)
     ) {
-        let book = Arc::new(Book::new());
-        let mut expected = 0_u64;
+        let book = book();
+        let (mut expected, mut expected_money) = (0_u64, 0_u64);
         let mut held = Vec::new();
         for (input, output, lost, end) in requests {
             let mut reservation = reserve(&book, input, output);
-            (0..lost).for_each(|_| reservation.lost_attempt());
+            (0..lost).for_each(|_| reservation.lost_attempt(Money(5)));
             expected += u64::from(lost) * (input + output);
+            expected_money += u64::from(lost) * 5;
+            expected_money += match end {
+                End::Reported(used_in, used_out) => used_in + used_out,
+                End::Unknown | End::Dropped => 10 * (input + output),
+                End::NotSent => 0,
+            };
             expected += match end {
                 End::Reported(used_in, used_out) => used_in + used_out,
                 End::Unknown | End::Dropped => input + output,
@@ -171,9 +261,9 @@ proptest! {
         for (reservation, end) in held {
             match end {
                 End::Reported(input, output) => {
-                    settled = settled + reservation.settle(Reported { input: Tokens(input), output: Tokens(output) }).total();
+                    settled = settled + reservation.settle(used(input, output), cost(input, output)).total();
                 }
-                End::Unknown => settled = settled + reservation.settle_unknown().total(),
+                End::Unknown => settled = settled + reservation.settle_unknown(None).total(),
                 End::NotSent => settled = settled + reservation.not_sent().total(),
                 End::Dropped => drop(reservation),
             }
@@ -182,6 +272,8 @@ proptest! {
         let totals = book.totals();
         prop_assert_eq!((totals.reserved, totals.open, totals.requests), (Tokens::ZERO, 0, count));
         prop_assert_eq!(totals.settled(), Tokens(expected));
+        prop_assert_eq!((totals.held_money, totals.settled_money), (Money::ZERO, Money(expected_money)));
+        prop_assert_eq!(book.budget(7), BudgetStanding { limit: None, held: Money::ZERO, spent: Money(expected_money) });
         prop_assert!(settled <= totals.settled());
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
     let last = reloader.map(Reloader::last);
     let now = SystemTime::now();
     let now_instant = std::time::Instant::now();
+    let month = crate::pipeline::month_of(now);
     let targets: Vec<Value> = snapshot
         .targets()
         .map(|target| {
@@ -54,6 +55,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         .apps()
         .map(|app| {
             let totals = app.book.totals();
+            let budget = app.book.budget(month);
             json!({
                 "app": app.name,
                 "team": app.team,
@@ -61,6 +63,11 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
                 "open": totals.open,
                 "tokens": { "input": totals.settled_input.0, "output": totals.settled_output.0,
                             "unknown": totals.settled_unknown.0, "reserved": totals.reserved.0 },
+                "usd": { "settled": totals.settled_money.to_string(), "flagged": totals.flagged_money.to_string(),
+                         "held": totals.held_money.to_string() },
+                "budget": { "usd_per_month": budget.limit.map(|limit| limit.to_string()),
+                            "spent": budget.spent.to_string(), "held": budget.held.to_string() },
+                "denied": totals.denied,
             })
         })
         .collect();
@@ -78,6 +85,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
             "last_reload": last.as_ref().map(|last| json!({ "at": stamp(last.at), "refused": last.refused })),
             "not_enforced_yet": snapshot.notes,
         },
+        "prices": { "catalogue": snapshot.prices, "are_old": snapshot.prices_are_old(now) },
         "audit": {
             "file": gateway.audit.file(),
             "epoch": gateway.audit.epoch(),

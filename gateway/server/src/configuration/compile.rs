@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use accounting::{Limits, Pricing};
+
 use super::check;
+pub use super::check::prices::PriceList;
 use super::document::{Api, Class, Document, Http2, Place};
 use super::mistakes::{Mistakes, Note};
 use super::network::Network;
@@ -117,6 +120,8 @@ pub struct Compiled {
     pub apps: Vec<AppConfig>,
     /// Keys of all apps. No digest stands twice.
     pub keys: Vec<KeyConfig>,
+    /// The prices by the token that endpoints were priced with.
+    pub prices: PriceList,
     /// SHA-256 over names and texts of all files, in hex.
     pub hash: String,
     /// Each file with the SHA-256 of its text.
@@ -259,6 +264,17 @@ pub struct EndpointConfig {
     pub approved: bool,
     /// What callers may make it do beyond answering.
     pub grants: GrantsConfig,
+    /// What it costs.
+    pub cost: CostConfig,
+}
+
+/// What an endpoint costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CostConfig {
+    /// How it is paid for, overrides applied.
+    pub pricing: Pricing,
+    /// The entry of the catalogue, where it names one.
+    pub entry: Option<String>,
 }
 
 /// How an endpoint is reached.
@@ -385,6 +401,8 @@ pub struct AppConfig {
     pub models: Vec<usize>,
     /// Requests per minute; no bound where absent.
     pub requests_per_minute: Option<u32>,
+    /// Tokens and money; no bound where absent.
+    pub limits: Limits,
     /// Labels of its data. Empty for as long as no policy engine enforces them.
     pub labels: Vec<String>,
     /// How confidential its data is.
@@ -406,6 +424,8 @@ pub struct KeyConfig {
     pub models: Option<Vec<usize>>,
     /// Requests per minute of this key, within the app's own bound; no bound where absent.
     pub requests_per_minute: Option<u32>,
+    /// Tokens and money of this key, within the app's own bounds; no bound where absent.
+    pub limits: Limits,
 }
 
 /// Reads and checks `sources` whole.

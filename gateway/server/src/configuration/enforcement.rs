@@ -31,7 +31,6 @@ const NO_POLICY: &str = "no policy engine is there to hold it";
 const NO_ROUTER: &str = "targets are tried in the order of their list";
 const NO_IDENTITY: &str = "API keys are the only credential yet";
 const NO_PRIVATE_CHAIN: &str = "only the addresses of a private endpoint are verified yet";
-const NO_LEDGER: &str = "tokens are counted and no limit is drawn from them";
 
 /// Every setting by its path: `*` is a name, `=x` one value of it. The longest entry that fits decides.
 const TABLE: &[(&str, Standing)] = &[
@@ -58,7 +57,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.reach.private-link.expect", Refused(NO_PRIVATE_CHAIN)),
     ("endpoint.*.place", Noted(NO_POLICY)),
     ("endpoint.*.capacity", Enforced),
-    ("endpoint.*.cost", Noted(NO_ROUTER)),
+    ("endpoint.*.cost", Enforced),
     ("endpoint.*.signals", Noted(NO_ROUTER)),
     ("endpoint.*.auth.key", Enforced),
     ("endpoint.*.auth.managed-identity", Refused("tokens of a cloud identity are not fetched yet")),
@@ -83,15 +82,15 @@ const TABLE: &[(&str, Standing)] = &[
     ("app.*.certificate", Refused(NO_IDENTITY)),
     ("app.*.models", Enforced),
     ("app.*.limits.requests_per_minute", Enforced),
-    ("app.*.limits.tokens_per_minute", Noted(NO_LEDGER)),
-    ("app.*.limits.usd_per_month", Noted(NO_LEDGER)),
+    ("app.*.limits.tokens_per_minute", Enforced),
+    ("app.*.limits.usd_per_month", Enforced),
     ("key.*.app", Enforced),
     ("key.*.digest", Enforced),
     ("key.*.expires", Enforced),
     ("key.*.models", Enforced),
     ("key.*.limits.requests_per_minute", Enforced),
-    ("key.*.limits.tokens_per_minute", Noted(NO_LEDGER)),
-    ("key.*.limits.usd_per_month", Noted(NO_LEDGER)),
+    ("key.*.limits.tokens_per_minute", Enforced),
+    ("key.*.limits.usd_per_month", Enforced),
     ("policy.folder", Refused(NO_POLICY)),
     ("policy.approve", Enforced),
     ("policy.allow", Enforced),
@@ -102,6 +101,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("data.*.class=confidential", Refused(NO_POLICY)),
     ("data.*.class=secret", Refused(NO_POLICY)),
     ("data.*.purposes", Refused(NO_POLICY)),
+    ("prices", Enforced),
     ("audit.durability=os", Enforced),
     ("audit.durability=disk", Refused("records survive the death of the process, not yet the loss of power")),
     ("audit.witness", Refused("checkpoints are not made yet")),

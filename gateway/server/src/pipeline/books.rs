@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use accounting::{Reported, Reservation, SettledBy, Settlement, Tokens};
+use accounting::{SettledBy, Settlement};
 use egress::ConnectionProof;
 use http::StatusCode;
 use ingress::body::BodyPermit;
@@ -17,6 +17,7 @@ use wire::{Outcome, TimeoutKind, Usage};
 
 use super::arrive::{DecisionId, Exchange};
 use super::refusal::{Refusal, Refused};
+use super::reserve::Charge;
 use crate::gateway::Gateway;
 use crate::snapshot::{Snapshot, Target};
 
@@ -55,7 +56,7 @@ pub(super) type Held = (AdmittedGuard, BodyPermit);
 pub(super) struct Books {
     exchange: Option<Box<Exchange>>,
     permit: Arc<Permit>,
-    reservation: Option<Reservation>,
+    charge: Option<Charge>,
     record: Option<OpenRecord>,
     /// Released with the books, or with the last byte of a large whole reply.
     held: Option<Held>,
@@ -77,7 +78,7 @@ impl Books {
     pub(super) fn open(
         exchange: Box<Exchange>,
         permit: Arc<Permit>,
-        reservation: Reservation,
+        charge: Charge,
         record: OpenRecord,
         held: Held,
     ) -> Self {
@@ -85,7 +86,7 @@ impl Books {
         Self {
             exchange: Some(exchange),
             permit,
-            reservation: Some(reservation),
+            charge: Some(charge),
             record: Some(record),
             held: Some(held),
             _in_flight: in_flight,
@@ -140,8 +141,8 @@ impl Books {
         let Some(attempt) = self.attempt.take() else { return };
         attempt.target.learn(outcome, blocked_for, attempt.begun);
         let may_have_executed = cost_something(outcome);
-        if may_have_executed && let Some(reservation) = &mut self.reservation {
-            reservation.lost_attempt();
+        if may_have_executed && let Some(charge) = &mut self.charge {
+            charge.lost_attempt(&attempt.target);
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
         self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage: None });
@@ -201,9 +202,10 @@ impl Books {
 
     /// Closes once; `met` is how the running attempt ended, if it came to an end.
     fn close(&mut self, how: Close, met: Option<Outcome>, usage: Option<&Usage>) {
-        let Some(reservation) = self.reservation.take() else { return };
+        let Some(charge) = self.charge.take() else { return };
+        let target = self.attempt.as_ref().map(|attempt| Arc::clone(&attempt.target));
+        let settlement = settle(charge, how, target.as_deref(), usage);
         let usage = usage.map(note_of);
-        let settlement = settle(reservation, how, usage);
         if let Some(attempt) = self.attempt.take() {
             match met {
                 Some(outcome) => attempt.target.learn(outcome, None, attempt.begun),
@@ -222,8 +224,8 @@ impl Books {
         let exchange = self.exchange();
         let total = exchange.started.elapsed();
         let charged = usage.unwrap_or(UsageNote {
-            input: settlement.input.0,
-            output: settlement.output.0,
+            input: settlement.used.input.0,
+            output: settlement.used.output.0,
             ..UsageNote::default()
         });
         record.close(audit::Outcome {
@@ -238,6 +240,8 @@ impl Books {
                 settlement.by.name()
             },
             lost_tokens: settlement.lost.0,
+            charged: settlement.charged().0,
+            priced: settlement.priced,
             to_first_byte: self.first_byte,
             total,
             end: how.end(),
@@ -333,11 +337,11 @@ impl Close {
 
 /// Known usage settles at what was reported. An answer without one settles at the reservation; an upstream that said no
 /// before it did any work settles at zero, and attempts that may have been executed are charged beside either.
-fn settle(reservation: Reservation, how: Close, usage: Option<UsageNote>) -> Settlement {
+fn settle(charge: Charge, how: Close, target: Option<&Target>, usage: Option<&Usage>) -> Settlement {
     match (how, usage) {
-        (_, Some(usage)) => reservation.settle(Reported { input: Tokens(usage.input), output: Tokens(usage.output) }),
-        (Close::Answered(_) | Close::Left, None) => reservation.settle_unknown(),
-        (Close::UpstreamError | Close::Refused(_) | Close::LeftUnsent, None) => reservation.not_sent(),
+        (_, Some(usage)) => charge.settle(target, usage),
+        (Close::Answered(_) | Close::Left, None) => charge.settle_unknown(target),
+        (Close::UpstreamError | Close::Refused(_) | Close::LeftUnsent, None) => charge.not_sent(),
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoi
     if !headers.contains_key(&REQUEST_ID) {
         headers.insert(REQUEST_ID, decision.clone());
     }
+    super::reserve::rate_headers(headers, exchange);
     headers.insert(DECISION, decision);
     headers.insert(POLICY, exchange.snapshot.policy_header.clone());
     if let Some(endpoint) = endpoint {

@@ -54,6 +54,8 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         candidates: &[],
         plan: &[],
         estimate: EstimateNote::default(),
+        money: 0,
+        prices: &exchange.snapshot.prices,
         features: &[],
     };
     let open = exchange.gateway.audit.intent(&intent).await?;
@@ -64,6 +66,8 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         usage: None,
         settled_by: SettledBy::NotSent.name(),
         lost_tokens: 0,
+        charged: 0,
+        priced: true,
         to_first_byte: None,
         total: exchange.started.elapsed(),
         end: End::Complete,

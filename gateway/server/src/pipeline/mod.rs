@@ -9,7 +9,7 @@
 //! | arrive, identify, admit | [`arrive`] | a connection | `ingress::limits::Admitted` |
 //! | decode | [`decode`] | `Admitted` | `wire::Call` |
 //! | inspect, authorize | [`authorize`] | `Call` | `policy::Permit` |
-//! | plan, reserve, record | [`record`] | `Permit` | `routing::Plan`, `accounting::Reservation`, an open audit record |
+//! | plan, reserve, record | [`record`], [`reserve`] | `Permit` | `routing::Plan`, `accounting::Reservation`, an open audit record |
 //! | clear, resolve, send | [`attempt`] | `policy::Warrant`, `policy::Cleared` | the upstream's reply |
 //! | respond, settle, close | [`respond`], [`relay`], [`books`] | the reply | the caller's bytes, closed books |
 
@@ -24,6 +24,7 @@ mod listing;
 mod record;
 mod refusal;
 mod relay;
+mod reserve;
 mod respond;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use ingress::listen::Incoming;
 use crate::gateway::Gateway;
 pub use arrive::DecisionId;
 pub use refusal::Refusal;
+pub(crate) use reserve::month_of;
 pub use respond::ReplyBody;
 
 /// Answers one request. It never fails: whatever goes wrong is an answer with a stable `code`.
@@ -54,7 +56,7 @@ async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refu
     let inspected = authorize::inspect(decoded);
     let authorized = authorize::authorize(inspected)?;
     let planned = record::plan(authorized);
-    let reserved = record::reserve(planned);
+    let reserved = reserve::reserve(planned)?;
     let recorded = record::record(reserved).await?;
     let answered = attempt::run(recorded).await?;
     Ok(respond::respond(answered))

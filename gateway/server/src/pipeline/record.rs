@@ -1,8 +1,7 @@
-//! Stages 7 to 9: the order of attempts, what they may cost, and the record that says so before anything is sent.
+//! Stages 7 and 9: the order of attempts, and the record that says so before anything is sent.
 
 use std::sync::Arc;
 
-use accounting::Reservation;
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use policy::{Permit, Verdict};
@@ -14,16 +13,17 @@ use super::arrive::{Caller, Exchange};
 use super::authorize::{Authorized, kind_of};
 use super::books::Books;
 use super::refusal::{Refusal, Refused};
+use super::reserve::Reserved;
 
 /// Stage 7: the attempts in order, each with its warrant.
 pub(super) struct Planned {
-    exchange: Box<Exchange>,
-    caller: Caller,
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caller: Caller,
     guard: AdmittedGuard,
     held: BodyPermit,
-    call: Call,
+    pub(super) call: Call,
     permit: Arc<Permit>,
-    plan: Plan,
+    pub(super) plan: Plan,
 }
 
 pub(super) fn plan(authorized: Authorized) -> Planned {
@@ -34,18 +34,6 @@ pub(super) fn plan(authorized: Authorized) -> Planned {
     Planned { exchange, caller, guard, held, call, permit, plan }
 }
 
-/// Stage 8: the tokens of the dearest attempt are held.
-pub(super) struct Reserved {
-    planned: Planned,
-    reservation: Reservation,
-}
-
-pub(super) fn reserve(planned: Planned) -> Reserved {
-    let estimate = accounting::estimate(planned.call.input_bytes(), planned.call.max_output_tokens());
-    let reservation = planned.caller.app.book.reserve(estimate);
-    Reserved { planned, reservation }
-}
-
 /// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
 pub(super) struct Recorded {
     pub(super) plan: Plan,
@@ -54,7 +42,7 @@ pub(super) struct Recorded {
 }
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
-    let Reserved { planned, reservation } = reserved;
+    let Reserved { planned, charge } = reserved;
     let Planned { exchange, caller, guard, held, call, permit, plan } = planned;
     let written = {
         let whys = Whys::of(permit.verdicts());
@@ -62,7 +50,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         let targets: Vec<&str> =
             plan.explain().iter().map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
         let features = feature_notes(&call);
-        let estimate = reservation.estimate();
+        let estimate = charge.estimate();
         let intent = Intent {
             decision: exchange.decision.as_str(),
             at: exchange.at,
@@ -78,18 +66,20 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             candidates: &candidates,
             plan: &targets,
             estimate: EstimateNote { input: estimate.input.0, output: estimate.output.0 },
+            money: charge.held().0,
+            prices: &exchange.snapshot.prices,
             features: &borrowed(&features),
         };
         exchange.gateway.audit.intent(&intent).await
     };
     match written {
         Ok(open) => {
-            let books = Books::open(exchange, permit, reservation, open, (guard, held));
+            let books = Books::open(exchange, permit, charge, open, (guard, held));
             Ok(Recorded { plan, call, books })
         }
         Err(error) => {
             // Nothing was sent, so nothing is owed.
-            reservation.not_sent();
+            charge.not_sent();
             tracing::error!(%error, "the intent could not be written; the request is refused");
             Err(exchange.refuse(Refusal::AuditUnavailable))
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use accounting::Money;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use policy::Verdict;
@@ -76,6 +77,28 @@ pub enum Refusal {
         /// When it will really work.
         retry_after: Duration,
     },
+    /// The tokens of the minute are used up.
+    #[error("this app or key has used up its {limit} tokens per minute; retry in {} ms", retry_after.as_millis())]
+    TokensUsedUp {
+        /// Tokens per minute.
+        limit: u64,
+        /// When it will really work.
+        retry_after: Duration,
+    },
+    /// The money of the month is spent, or held by requests that run.
+    #[error(
+        "this request could pass the budget of {limit} dollars a month: {spent} are spent and {held} are held by running requests"
+    )]
+    BudgetSpent {
+        /// Dollars per month.
+        limit: Money,
+        /// What is spent.
+        spent: Money,
+        /// What running requests hold.
+        held: Money,
+        /// The end of the month, or a second where only running requests stand in the way.
+        retry_after: Duration,
+    },
     /// Shed before work was done.
     #[error("the gateway is at its limit of requests or buffered bytes; retry in {} ms", retry_after.as_millis())]
     Overloaded {
@@ -126,7 +149,8 @@ impl Refusal {
             Self::InvalidRequest { .. } | Self::UnsupportedEncoding => Code::InvalidRequest,
             Self::TooLarge { .. } => Code::RequestTooLarge,
             Self::SlowBody => Code::RequestTimeout,
-            Self::RateLimited { .. } => Code::RateLimitExceeded,
+            Self::RateLimited { .. } | Self::TokensUsedUp { .. } => Code::RateLimitExceeded,
+            Self::BudgetSpent { .. } => Code::BudgetExceeded,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::FeatureDenied { .. } => Code::FeatureDenied,
             Self::ResidencyDenied { .. } => Code::ResidencyDenied,
@@ -139,7 +163,10 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::RateLimited { retry_after }
+            | Self::TokensUsedUp { retry_after, .. }
+            | Self::BudgetSpent { retry_after, .. }
+            | Self::Overloaded { retry_after } => Some(*retry_after),
             Self::AuditUnavailable | Self::NoPrivatePath => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -165,9 +192,13 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after() {
-            let ms = wait.as_millis().max(1) as u64;
+            let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             headers.insert("retry-after-ms", HeaderValue::from(ms));
+        }
+        if matches!(self, Self::BudgetSpent { .. }) {
+            // The clients' own retries come within seconds; money comes back with the month.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

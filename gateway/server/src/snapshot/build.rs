@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use accounting::Book;
+use accounting::{Book, Limits};
 use egress::Fleet;
 use http::HeaderValue;
 use ingress::auth::{AppIndex, KeyEntry, Keys};
@@ -40,7 +40,7 @@ impl Snapshot {
         let models = models(compiled, metrics);
         let judge = Judge::of_grants(&all_candidates(compiled));
         let apps = apps(compiled, before, metrics);
-        let (keys, key_facts) = keys(compiled)?;
+        let (keys, key_facts) = keys(compiled, before)?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
         let limits = limits(compiled);
         let admission = match before {
@@ -63,6 +63,8 @@ impl Snapshot {
             body_timeout: compiled.listen.body_timeout,
             stream_comment: compiled.listen.stream_comment,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),
+            prices: compiled.prices.name().into(),
+            prices_taken: compiled.prices.catalogue.taken,
             max_buffered_bytes: usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX),
             key_facts,
             apps,
@@ -106,6 +108,8 @@ fn targets(
             upstream_model: target.upstream_model.as_str().into(),
             dialect,
             api_version: endpoint.api_version.as_deref().map(Into::into),
+            pricing: endpoint.cost.pricing.clone(),
+            price_entry: endpoint.cost.entry.as_deref().map(Into::into),
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
             probe_failed: AtomicBool::new(kept.is_some_and(|kept| kept.probe_failed.load(Ordering::Relaxed))),
             metrics: Arc::clone(&endpoints[target.endpoint]),
@@ -163,12 +167,23 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
         Arc::new(App {
             name: app.name.as_str().into(),
             team: app.team.as_str().into(),
-            book: kept.map_or_else(|| Arc::new(Book::new()), |kept| Arc::clone(&kept.book)),
+            book: book(kept.map(|kept| &kept.book), app.limits),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             metrics: metrics.app(&app.name),
         })
     };
     compiled.apps.iter().map(build).collect()
+}
+
+/// The book that an app or key had before, or a new one, under these limits.
+fn book(kept: Option<&Arc<Book>>, limits: Limits) -> Arc<Book> {
+    let book = kept.map_or_else(|| Arc::new(Book::new(Instant::now())), Arc::clone);
+    book.set_limits(limits);
+    book
+}
+
+fn kept_book<'a>(before: Option<&'a Snapshot>, key: &str) -> Option<&'a Arc<Book>> {
+    before?.keys().find(|kept| *kept.name == *key)?.book.as_ref()
 }
 
 /// The apps' limits come first, so that an app's limit has the app's index; those of keys follow.
@@ -185,7 +200,7 @@ fn limits(compiled: &Compiled) -> Vec<Limit> {
         .collect()
 }
 
-fn keys(compiled: &Compiled) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
+fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
     let mut entries = Vec::with_capacity(compiled.keys.len());
     let mut facts = Vec::with_capacity(compiled.keys.len());
     for (index, key) in compiled.keys.iter().enumerate() {
@@ -203,6 +218,7 @@ fn keys(compiled: &Compiled) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError
             name: key.name.as_str().into(),
             models: models.iter().map(|model| model_index(*model)).collect(),
             limit,
+            book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),
         }));
     }
     Ok((Keys::new(entries)?, facts))

@@ -42,6 +42,10 @@ pub struct Intent<'a> {
     pub plan: &'a [&'a str],
     /// What was reserved for it.
     pub estimate: EstimateNote,
+    /// The money that was reserved for it, in billionths of a dollar.
+    pub money: u64,
+    /// Date and hash of the price catalogue.
+    pub prices: &'a str,
     /// What in the request asks for more than an answer.
     pub features: &'a [FeatureNote<'a>],
 }
@@ -153,6 +157,10 @@ pub struct Outcome<'a> {
     pub settled_by: &'a str,
     /// Tokens charged beside `usage`, at the reservation, for attempts that may have been executed before the last one.
     pub lost_tokens: u64,
+    /// What the request is charged with, in billionths of a dollar, lost attempts included.
+    pub charged: u64,
+    /// Whether that follows from a known price; otherwise it is what was reserved.
+    pub priced: bool,
     /// Time to the first byte of the body towards the caller.
     pub to_first_byte: Option<Duration>,
     /// Time from the arrival of the request to its end.
@@ -257,7 +265,10 @@ impl Entry for Intent<'_> {
         json::number(line, self.estimate.input);
         line.extend_from_slice(b",\"output\":");
         json::number(line, self.estimate.output);
+        line.extend_from_slice(b",\"nano_usd\":");
+        json::number(line, self.money);
         line.push(b'}');
+        json::named(line, ",\"prices\":", self.prices);
         write_features(line, self.features);
     }
 }
@@ -306,6 +317,11 @@ impl Entry for OutcomeLine<'_> {
         if outcome.lost_tokens > 0 {
             line.extend_from_slice(b",\"lost_tokens\":");
             json::number(line, outcome.lost_tokens);
+        }
+        line.extend_from_slice(b",\"charged_nano_usd\":");
+        json::number(line, outcome.charged);
+        if !outcome.priced {
+            line.extend_from_slice(b",\"price_unknown\":true");
         }
         if let Some(after) = outcome.to_first_byte {
             line.extend_from_slice(b",\"ms_to_first_byte\":");

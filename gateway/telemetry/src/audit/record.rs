@@ -75,6 +75,8 @@ impl Drop for OpenRecord {
             usage: None,
             settled_by: "reservation",
             lost_tokens: 0,
+            charged: 0,
+            priced: false,
             to_first_byte: None,
             total: now.duration_since(self.started).unwrap_or_default(),
             end: End::Abandoned,

@@ -119,6 +119,8 @@ fn intent(decision: &str) -> Intent<'_> {
         ],
         plan: &["gpu-01/llama"],
         estimate: EstimateNote { input: 100, output: 1024 },
+        money: 1_500,
+        prices: "2026-11-26 sha256:00",
         features: &[],
     }
 }
@@ -131,6 +133,8 @@ fn outcome() -> Outcome<'static> {
         usage: Some(UsageNote { input: 100, output: 50, ..UsageNote::default() }),
         settled_by: "reported",
         lost_tokens: 0,
+        charged: 700,
+        priced: true,
         to_first_byte: Some(Duration::from_micros(12_345)),
         total: Duration::from_millis(80),
         end: End::Complete,

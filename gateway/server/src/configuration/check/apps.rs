@@ -23,6 +23,7 @@ impl Check<'_> {
                 team: app.team.clone(),
                 models,
                 requests_per_minute: app.limits.as_ref().and_then(|limits| limits.requests_per_minute),
+                limits: self.limits("app", name, app.limits.as_ref()),
                 labels: data.map(|data| data.labels.clone()).unwrap_or_default(),
                 class: data.and_then(|data| data.class).unwrap_or_default(),
             });

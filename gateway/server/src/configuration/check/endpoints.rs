@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::super::compile::{
-    ClientCertificate, EndpointConfig, EndpointTlsConfig, PoolConfig, ProbeConfig, TimeoutsConfig,
+    ClientCertificate, CostConfig, EndpointConfig, EndpointTlsConfig, PoolConfig, ProbeConfig, TimeoutsConfig,
 };
-use super::super::document::{Api, Cost, Document, Endpoint, EndpointTls, Pool, Probe};
+use super::super::document::{Api, Document, Endpoint, EndpointTls, Pool, Probe};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::sources::unhex;
@@ -74,6 +74,7 @@ impl Check<'_> {
             api_version: endpoint.api_version.clone(),
             approved: permissions.covers(name, &endpoint.reach),
             grants: permissions.grants(name),
+            cost: CostConfig::default(),
         })
     }
 
@@ -256,14 +257,6 @@ impl Check<'_> {
         if let Some(Err(fault)) = endpoint.signals.as_ref().map(|signals| Url::parse(&signals.metrics)) {
             let mark = at.at("signals").at("metrics").mark();
             self.report.mistake(MistakeKind::Value, mark, format!("`endpoint.{name}.signals.metrics` {fault}"));
-        }
-        if let Some(Cost::PerToken(prices)) = &endpoint.cost {
-            let priced = prices.input_usd_per_million.is_some() && prices.output_usd_per_million.is_some();
-            let at = at.at("cost").at("per_token");
-            if prices.catalogue.is_none() && !priced && self.walked.is_whole("endpoint", name) {
-                let message = format!("`endpoint.{name}.cost.per_token` does not say what a token costs");
-                self.wrong(at.mark(), message, "name a `catalogue` entry, or both prices");
-            }
         }
         let is_own = matches!(endpoint.reach, super::super::document::Reach::Local { .. });
         if endpoint.auth.is_none() && !is_own && self.walked.is_whole("endpoint", name) {

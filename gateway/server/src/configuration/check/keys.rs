@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use accounting::Limits;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
 use super::super::compile::KeyConfig;
-use super::super::document::{Document, Key, Moment};
+use super::super::document::{Decimal, Document, Key, Moment};
 use super::super::mistakes::{MistakeKind, NoteKind};
 use super::super::report::quote;
 use super::super::sources::unhex;
@@ -36,7 +37,15 @@ impl Check<'_> {
                 let digest = self.digest(list.item(index).mark(), &own_name, text, &mut seen);
                 if let (Some(digest), Some(app)) = (digest, self.index_of("app", name)) {
                     let name = format!("{name}.keys[{index}]");
-                    keys.push(KeyConfig { name, digest, app, expires: None, models: None, requests_per_minute: None });
+                    keys.push(KeyConfig {
+                        name,
+                        digest,
+                        app,
+                        expires: None,
+                        models: None,
+                        requests_per_minute: None,
+                        limits: Limits::default(),
+                    });
                 }
             }
         }
@@ -62,6 +71,7 @@ impl Check<'_> {
             expires: expires.map_or(Some(None), |found| found.map(Some))?,
             models,
             requests_per_minute: key.limits.as_ref().and_then(|limits| limits.requests_per_minute),
+            limits: self.limits("key", name, key.limits.as_ref()),
         })
     }
 
@@ -137,20 +147,29 @@ impl Check<'_> {
 
     /// A limit above the app's own could never be reached.
     fn key_limit(&mut self, name: &str, key: &Key, document: &Document) {
-        let own = key.limits.as_ref().and_then(|limits| limits.requests_per_minute);
-        let app = document
-            .app
-            .get(&key.app)
-            .and_then(|app| app.limits.as_ref())
-            .and_then(|limits| limits.requests_per_minute);
-        if let (Some(own), Some(app)) = (own, app)
-            && own > app
-        {
-            let mark = self.place("key", name).at("limits").at("requests_per_minute").mark();
-            let message = format!(
-                "`key.{name}.limits.requests_per_minute` {own} is above the app's {app}, so it can never be reached"
-            );
-            self.wrong(mark, message, "lower it, or leave it out");
+        let app = document.app.get(&key.app).and_then(|app| app.limits.as_ref());
+        let (Some(own), Some(app)) = (&key.limits, app) else { return };
+        let whole = |limit: Option<u64>| limit.map(|limit| (u128::from(limit), limit.to_string()));
+        let money =
+            |limit: &Option<Decimal>| limit.as_ref().map(|limit| (limit.billionths(), limit.as_str().to_owned()));
+        let limits = [
+            (
+                "requests_per_minute",
+                whole(own.requests_per_minute.map(u64::from)),
+                whole(app.requests_per_minute.map(u64::from)),
+            ),
+            ("tokens_per_minute", whole(own.tokens_per_minute), whole(app.tokens_per_minute)),
+            ("usd_per_month", money(&own.usd_per_month), money(&app.usd_per_month)),
+        ];
+        for (setting, own, app) in limits {
+            let (Some((own, own_text)), Some((app, app_text))) = (own, app) else { continue };
+            if own > app {
+                let mark = self.place("key", name).at("limits").at(setting).mark();
+                let message = format!(
+                    "`key.{name}.limits.{setting}` {own_text} is above the app's {app_text}, so it can never be reached"
+                );
+                self.wrong(mark, message, "lower it, or leave it out");
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ impl Check<'_> {
         self.report.mistake(MistakeKind::Material, mark, message);
     }
 
-    fn read_file(&mut self, (at, setting, text): Named<'_>) -> Option<(PathBuf, Vec<u8>)> {
+    pub(super) fn read_file(&mut self, (at, setting, text): Named<'_>) -> Option<(PathBuf, Vec<u8>)> {
         let path = self.path(at.mark(), text);
         self.material.insert(path.clone());
         match read_bounded(&path) {

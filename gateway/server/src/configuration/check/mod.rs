@@ -10,6 +10,7 @@ mod listeners;
 mod material;
 mod models;
 mod policy;
+pub(super) mod prices;
 mod reach;
 mod resolvers;
 
@@ -40,7 +41,9 @@ pub(super) fn check(
     let listeners = check.listeners(document);
     let zones = check.resolvers(document);
     let permissions = check.policy(document);
-    let endpoints = check.endpoints(document, &zones, &permissions);
+    let prices = check.prices(document);
+    let mut endpoints = check.endpoints(document, &zones, &permissions);
+    check.costs(document, &prices, &mut endpoints);
     let (targets, models) = check.models(document, &permissions);
     let apps = check.apps(document);
     check.data(document);
@@ -59,6 +62,7 @@ pub(super) fn check(
         models,
         apps,
         keys,
+        prices,
         hash: sources.hash(),
         sources: sources.files.iter().map(file).collect(),
         material,

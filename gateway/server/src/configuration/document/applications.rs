@@ -81,9 +81,14 @@ pub struct Limits {
     /// Requests per minute. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
     #[schemars(range(min = 1))]
     pub requests_per_minute: Option<u32>,
-    /// Tokens per minute, input and output together. Absent: no bound.
+    /// Tokens per minute, input and output together. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
+    ///
+    /// A request takes its estimate, and what it used replaces that at its end; what it used beyond is waited for by those
+    /// after it.
     #[schemars(range(min = 1))]
     pub tokens_per_minute: Option<u64>,
-    /// Dollars per calendar month, exact. Absent: no bound.
+    /// Dollars per calendar month in UTC, exact. Absent: no bound. Above it: 429 `budget_exceeded`.
+    ///
+    /// A request holds the most that its dearest attempt can cost, and what it cost replaces that at its end.
     pub usd_per_month: Option<Decimal>,
 }

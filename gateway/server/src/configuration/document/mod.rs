@@ -18,7 +18,7 @@ pub use applications::{App, Jwt, Key, Limits, Model, Target95};
 pub use network::{
     Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
     EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
-    Place, Pool, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
+    Place, Pool, Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
 pub use security::{Audit, Class, Data, Durability, Evidence, Grant, Label, Policy, Retention, Witness};
 
@@ -65,6 +65,8 @@ pub struct Document {
     /// What data each app handles, by the app's name. Required for every app.
     #[serde(default)]
     pub data: BTreeMap<String, Data>,
+    /// Where prices by the token come from. Absent: the catalogue that is shipped with this version.
+    pub prices: Option<Prices>,
     /// How the audit log is kept.
     pub audit: Option<Audit>,
     /// Where evidence may be kept.

@@ -163,7 +163,10 @@ pub struct Endpoint {
     pub place: Option<Place>,
     /// How much it can do at once. Absent: no bound of the gateway's.
     pub capacity: Option<Capacity>,
-    /// What it costs. Absent: unknown, which never counts as cheap.
+    /// What it costs. Absent: nothing more where `place` is a site of one's own, else unknown.
+    ///
+    /// An unknown price sorts last, is reserved and charged at 15 dollars per million input and 75 per million output
+    /// tokens, and is flagged.
     pub cost: Option<Cost>,
     /// Where it says how busy it is. Absent: nowhere.
     pub signals: Option<Signals>,
@@ -329,7 +332,14 @@ pub enum Cost {
         /// Dollars per hour, exact. Required.
         usd_per_hour: Decimal,
     },
-    /// Paid for by the token. Prices given here override those of the catalogue.
+    /// Throughput that is provisioned at a provider (Azure's PTU): paid for by the hour, whether used or not.
+    ///
+    /// It is used after own servers and before what is paid for by the token.
+    Provisioned {
+        /// Dollars per hour, exact. Required.
+        usd_per_hour: Decimal,
+    },
+    /// Paid for by the token. Prices given here override those of the catalogue, in every tier.
     PerToken(PerToken),
 }
 
@@ -345,6 +355,16 @@ pub struct PerToken {
     pub output_usd_per_million: Option<Decimal>,
     /// Dollars per million input tokens read from the provider's cache, exact; default `input_usd_per_million`.
     pub cached_input_usd_per_million: Option<Decimal>,
+    /// Dollars per million input tokens that go into the provider's cache, exact; default `input_usd_per_million`.
+    pub cache_write_usd_per_million: Option<Decimal>,
+}
+
+/// Where prices by the token come from. They are never fetched.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// Path of a catalogue that `causeway prices import` wrote. Required. Read again when the file changes.
+    pub file: String,
 }
 
 /// Where an endpoint says how busy it is.

@@ -94,11 +94,9 @@ fn what_is_not_enforced_yet_is_listed_once_for_each_setting() {
         [
             "`site` (frankfurt) is not enforced yet: no policy engine is there to hold it",
             "`endpoint.*.place` (aoai-sweden, claude, gpu-01) is not enforced yet: no policy engine is there to hold it",
-            "`endpoint.*.cost` (aoai-sweden, gpu-01) is not enforced yet: targets are tried in the order of their list",
             "`endpoint.*.reach.private-link.service` (aoai-sweden) is not enforced yet: only the addresses of a private \
              endpoint are verified yet",
             "`endpoint.*.quota` (aoai-sweden) is not enforced yet: targets are tried in the order of their list",
-            "`app.*.limits.usd_per_month` (claims) is not enforced yet: tokens are counted and no limit is drawn from them",
         ]
     );
     let warnings: Vec<&str> = of(NoteKind::Warning).filter(|message| !message.contains("every user")).collect();

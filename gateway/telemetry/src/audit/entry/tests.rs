@@ -120,6 +120,8 @@ proptest! {
             candidates: &candidates,
             plan: &plan,
             estimate: EstimateNote { input, output },
+            money: input,
+            prices: policy,
             features: &features,
         };
 
@@ -128,7 +130,7 @@ proptest! {
             "key": keyed.then_some(key), "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
-            "plan": plan, "estimate": { "input": input, "output": output },
+            "plan": plan, "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
             "features": unless_empty(&features, feature_value),
         });
         prop_assert_eq!(read(&intent), without_nulls(expected));
@@ -181,7 +183,8 @@ proptest! {
     ) {
         let total = Duration::from_micros(total);
         let outcome = Outcome {
-            at: at(micros), status, code: code.as_deref(), usage, settled_by: "reported", lost_tokens: micros,
+            at: at(micros), status, code: code.as_deref(), usage, settled_by: "reported", lost_tokens: micros, charged: micros,
+            priced: micros % 2 == 1,
             to_first_byte: status.map(|_| total / 2), total, end,
         };
 
@@ -189,7 +192,8 @@ proptest! {
             "decision": decision,
             "outcome": {
                 "at": time(at(micros)), "status": status, "code": code, "usage": usage.as_ref().map(usage_value),
-                "settled_by": "reported", "lost_tokens": (micros > 0).then_some(micros), "ms_to_first_byte": status.map(|_| ms(total / 2)), "ms_total": ms(total),
+                "settled_by": "reported", "lost_tokens": (micros > 0).then_some(micros),
+                "charged_nano_usd": micros, "price_unknown": (micros % 2 == 0).then_some(true), "ms_to_first_byte": status.map(|_| ms(total / 2)), "ms_total": ms(total),
                 "end": name,
             },
             "attempts": attempts.iter().map(attempt_value).collect::<Vec<_>>(),

@@ -1,0 +1,187 @@
+//! Stage 8: the tokens and the money of the dearest attempt are held, or the caller is told when they can be.
+//!
+//! [`Charge`] is what is held, until it is settled by what the upstream reported, by the reservation where it reported
+//! nothing, or at zero where nothing was sent. A charge that is dropped settles at the reservation.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use accounting::{Ask, Day, Denied, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
+use wire::{Call, ServiceTier, Usage};
+
+use super::arrive::Exchange;
+use super::record::Planned;
+use super::refusal::{Refusal, Refused};
+use crate::snapshot::Target;
+
+/// What a request holds.
+#[must_use = "a charge that is dropped is settled at what it holds"]
+pub(super) struct Charge {
+    reservation: Reservation,
+    tier: Tier,
+}
+
+/// Stage 8: the dearest attempt of the plan can be paid.
+pub(super) struct Reserved {
+    pub(super) planned: Planned,
+    pub(super) charge: Charge,
+}
+
+pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
+    let (estimate, tier) = (estimate(&planned.call), tier(&planned.call));
+    let snapshot = &planned.exchange.snapshot;
+    let most = |target: &Target| target.pricing.most(estimate, tier);
+    let dearest = planned.plan.explain().iter().map(|ranked| most(snapshot.target(ranked.target))).max();
+    let ask = Ask { estimate, money: dearest.unwrap_or_default() };
+    let now = moment(planned.exchange.started, planned.exchange.at);
+    let app = &planned.caller.app.book;
+    let taken = match &planned.caller.key.book {
+        Some(key) => key.reserve(Some(app), ask, now),
+        None => app.reserve(None, ask, now),
+    };
+    match taken {
+        Ok(reservation) => Ok(Reserved { planned, charge: Charge { reservation, tier } }),
+        Err(denied) => Err(planned.exchange.refuse(refusal_of(denied))),
+    }
+}
+
+fn refusal_of(denied: Denied) -> Refusal {
+    match denied {
+        Denied::Tokens { limit, retry_after, .. } => Refusal::TokensUsedUp { limit, retry_after },
+        Denied::Budget { limit, spent, held, retry_after, .. } => {
+            Refusal::BudgetSpent { limit, spent, held, retry_after }
+        }
+    }
+}
+
+/// What a request may use: each answer that it asks for may be as long as it allows.
+fn estimate(call: &Call) -> Estimate {
+    let one = accounting::estimate(call.input_bytes(), call.max_output_tokens());
+    Estimate { output: Tokens(one.output.0.saturating_mul(call.choices())).bounded(), ..one }
+}
+
+/// The tier that the provider will charge, as far as the request says it.
+fn tier(call: &Call) -> Tier {
+    match call.service_tier() {
+        ServiceTier::Default => Tier::Standard,
+        ServiceTier::Flex => Tier::Flex,
+        ServiceTier::Priority => Tier::Priority,
+    }
+}
+
+/// Both clocks at the arrival of a request: one for rates, and the calendar (UTC) for budgets.
+pub(super) fn moment(at: Instant, calendar: SystemTime) -> Moment {
+    let since = calendar.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let month = Day::of_seconds(since.as_secs()).month();
+    let next = Day::first_of(month + 1).days().unsigned_abs() * 86_400;
+    Moment { at, month, month_left: Duration::from_secs(next).saturating_sub(since) }
+}
+
+/// The calendar month, UTC, as budgets count it.
+pub(crate) fn month_of(calendar: SystemTime) -> u32 {
+    Day::of_seconds(calendar.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).month()
+}
+
+impl Charge {
+    /// Tokens that are held.
+    pub(super) fn estimate(&self) -> Estimate {
+        self.reservation.estimate()
+    }
+
+    /// Money that is held.
+    pub(super) fn held(&self) -> Money {
+        self.reservation.money()
+    }
+
+    /// An attempt at `target` may have been executed, and nobody will report its usage.
+    pub(super) fn lost_attempt(&mut self, target: &Target) {
+        let most = target.pricing.most(self.reservation.estimate(), self.tier);
+        self.reservation.lost_attempt(most);
+    }
+
+    /// The answer came from `target` and says what it used.
+    pub(super) fn settle(self, target: Option<&Target>, usage: &Usage) -> Settlement {
+        let used = Used {
+            input: Tokens(usage.input),
+            output: Tokens(usage.output),
+            cached_input: Tokens(usage.cached_input),
+            cache_write: Tokens(usage.cache_write),
+        };
+        let cost = target.and_then(|target| target.pricing.cost(used, self.tier));
+        self.reservation.settle(used, cost)
+    }
+
+    /// The request was sent to `target`, and its usage is unknown.
+    pub(super) fn settle_unknown(self, target: Option<&Target>) -> Settlement {
+        let most = |target: &Target| target.pricing.most(self.reservation.estimate(), self.tier);
+        let most = target.filter(|target| target.pricing.is_known()).map(most);
+        self.reservation.settle_unknown(most)
+    }
+
+    /// Nothing was sent, or nothing was done.
+    pub(super) fn not_sent(self) -> Settlement {
+        self.reservation.not_sent()
+    }
+}
+
+/// The headers by which `OpenAI` says how a limit on tokens stands, here for the limit of the key or the app, whichever
+/// leaves less. An upstream's own are about the account that all callers share, and are replaced.
+pub(super) fn rate_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
+    let Some(caller) = &exchange.caller else { return };
+    let now = Instant::now();
+    let books = [caller.key.book.as_ref(), Some(&caller.app.book)];
+    let standings = books.into_iter().flatten().filter_map(|book| book.rate(now));
+    let Some(tightest) = standings.min_by_key(|standing| standing.remaining) else { return };
+    headers.insert("x-ratelimit-limit-tokens", tightest.limit.into());
+    headers.insert("x-ratelimit-remaining-tokens", tightest.remaining.into());
+    if let Ok(reset) = http::HeaderValue::from_str(&span(tightest.full_in)) {
+        headers.insert("x-ratelimit-reset-tokens", reset);
+    }
+}
+
+/// A time as `OpenAI` writes it: `6m0s`, `1.5s`, `20ms`; rounded up to a millisecond.
+fn span(time: Duration) -> String {
+    let ms = time.as_nanos().div_ceil(1_000_000);
+    let (minutes, rest) = (ms / 60_000, ms % 60_000);
+    let seconds = |ms: u128| match ms % 1_000 {
+        0 => format!("{}s", ms / 1_000),
+        part => format!("{}.{}s", ms / 1_000, format!("{part:03}").trim_end_matches('0')),
+    };
+    match (minutes, rest) {
+        (0, rest) if rest < 1_000 => format!("{rest}ms"),
+        (0, rest) => seconds(rest),
+        (minutes, rest) if minutes >= 60 => format!("{}h{}m{}", minutes / 60, minutes % 60, seconds(rest)),
+        (minutes, rest) => format!("{minutes}m{}", seconds(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_openai_writes_it() {
+        let table = [
+            (0, "0ms"),
+            (20, "20ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (60_000, "1m0s"),
+            (360_000, "6m0s"),
+            (3_661_050, "1h1m1.05s"),
+        ];
+        for (ms, written) in table {
+            assert_eq!(span(Duration::from_millis(ms)), written);
+        }
+        assert_eq!(span(Duration::from_nanos(1)), "1ms");
+    }
+
+    #[test]
+    fn a_budget_begins_anew_with_the_month_in_utc() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let january = moment(Instant::now(), at(1_798_761_599)); // 2026-12-31T23:59:59Z
+        let february = moment(Instant::now(), at(1_798_761_600));
+
+        assert_eq!((january.month + 1, january.month_left), (february.month, Duration::from_secs(1)));
+        assert_eq!(february.month_left, Duration::from_secs(31 * 86_400));
+    }
+}
