@@ -146,8 +146,12 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(context) {
+        let Self { incoming: Some(incoming), held, .. } = &mut *self else { return Poll::Ready(None) };
+        let polled = match held {
+            Some(Held { lease: Lease::H1(connection), .. }) => connection.poll_frame(incoming, context),
+            _ => Pin::new(incoming).poll_frame(context),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
                 self.release_at_end();

@@ -1,4 +1,4 @@
-//! One HTTP connection: the handshake, the task that drives it, and the lease under which a request uses it.
+//! One HTTP connection: the handshake, what drives it, and the lease under which a request uses it.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::body::UpstreamBody;
 use crate::connect::{ConnectionProof, Protocol, Stream};
+use crate::drive::Driven;
 
 /// A dead HTTP/2 connection behind a load balancer swallows new requests without a word; a ping while requests are open
 /// finds it. Faster pings are answered with GOAWAY by some servers.
@@ -51,9 +53,11 @@ pub(crate) struct Facts {
     pub(crate) _slot: Slot,
 }
 
-/// An HTTP/1.1 connection. Whoever holds the box is its only user.
+/// An HTTP/1.1 connection. Whoever holds the box is its only user, and drives it.
 pub(crate) struct H1 {
+    // INVARIANT: dropped before the connection, which learns from it that it is to close.
     sender: http1::SendRequest<UpstreamBody>,
+    driven: Driven,
     pub(crate) facts: Facts,
     /// How long it may lie idle: the pool's limit, or less if the server said so.
     pub(crate) idle_time: Duration,
@@ -88,21 +92,16 @@ impl Drop for H2Stream {
     }
 }
 
-/// Speaks the protocol that the connection agreed on and spawns its driver.
+/// Speaks the protocol that the connection agreed on.
 pub(crate) async fn establish(stream: Stream, facts: Facts, idle_time: Duration) -> hyper::Result<Lease> {
     match facts.proof.protocol {
         Protocol::Http1 => {
-            let sender = match stream {
-                Stream::Plain(io) => http1_over(io).await?,
-                Stream::Tls(io) => http1_over(io).await?,
-            };
-            Ok(Lease::H1(Box::new(H1 { sender, facts, idle_time, timer: None })))
+            let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+            let driven = Driven::new(connection, facts.proof.tls.is_some());
+            Ok(Lease::H1(Box::new(H1 { sender, driven, facts, idle_time, timer: None })))
         }
         Protocol::Http2 => {
-            let (sender, most_streams) = match stream {
-                Stream::Plain(io) => http2_over(io).await?,
-                Stream::Tls(io) => http2_over(io).await?,
-            };
+            let (sender, most_streams) = http2_over(stream).await?;
             // This lease is the first stream.
             let streams = AtomicUsize::new(1);
             Ok(Lease::H2(H2Stream(Arc::new(H2 { sender, facts, streams, most_streams }))))
@@ -110,23 +109,7 @@ pub(crate) async fn establish(stream: Stream, facts: Facts, idle_time: Duration)
     }
 }
 
-async fn http1_over<T>(io: T) -> hyper::Result<http1::SendRequest<UpstreamBody>>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "an upstream connection ended with an error");
-        }
-    });
-    Ok(sender)
-}
-
-async fn http2_over<T>(io: T) -> hyper::Result<(http2::SendRequest<UpstreamBody>, MostStreams)>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn http2_over(io: Stream) -> hyper::Result<(http2::SendRequest<UpstreamBody>, MostStreams)> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -155,8 +138,19 @@ where
 }
 
 impl H1 {
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether it has ended, by all that is known now.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.driven.look();
         self.sender.is_closed()
+    }
+
+    /// The next piece of its reply, read from the socket by this very poll.
+    pub(crate) fn poll_frame(
+        &mut self,
+        incoming: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        self.driven.poll(context, |context| Pin::new(&mut *incoming).poll_frame(context))
     }
 }
 
@@ -200,22 +194,25 @@ impl Lease {
     }
 
     /// Whether the connection takes a request now.
-    pub(crate) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&mut self) -> bool {
         match self {
-            Self::H1(connection) => connection.sender.is_ready(),
+            Self::H1(connection) => {
+                connection.driven.look();
+                connection.sender.is_ready()
+            }
             Self::H2(stream) => !stream.0.is_closed(),
         }
     }
 
     /// Waits until the connection takes a request; false when it closed instead, or did not within `limit`.
     ///
-    /// It waits only if the last reply has just ended and the driver has not been woken yet, or if a server answered
-    /// before it had read the whole request.
+    /// It waits only if a server answered before it had read the whole request.
     pub(crate) async fn ready(&mut self, limit: Duration) -> bool {
         match self {
             Self::H1(connection) => {
-                let ready = tokio::time::timeout(limit, connection.sender.ready()).await;
-                matches!(ready, Ok(Ok(())))
+                let H1 { sender, driven, .. } = &mut **connection;
+                let ready = poll_fn(|context| driven.poll(context, |context| sender.poll_ready(context)));
+                matches!(tokio::time::timeout(limit, ready).await, Ok(Ok(())))
             }
             Self::H2(stream) => !stream.0.is_closed(),
         }
@@ -230,9 +227,10 @@ impl Lease {
     ) -> Option<Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> {
         match self {
             Self::H1(connection) => {
-                let H1 { sender, timer, .. } = &mut **connection;
+                let H1 { sender, driven, timer, .. } = &mut **connection;
                 let mut sent = pin!(sender.try_send_request(request));
-                poll_fn(|context| match sent.as_mut().poll(context) {
+                driven.stir();
+                poll_fn(|context| match driven.poll(context, |context| sent.as_mut().poll(context)) {
                     Poll::Ready(sent) => Poll::Ready(Some(sent)),
                     Poll::Pending => poll_due(timer, due, context).map(|()| None),
                 })
@@ -292,5 +290,38 @@ mod tests {
         assert!(poll_fn(|context| Poll::Ready(poll_due(&mut timer, after(100), context).is_pending())).await);
         poll_fn(|context| poll_due(&mut timer, after(70), context)).await;
         assert_eq!(start.elapsed().as_secs(), 70);
+    }
+
+    /// The pool looks before it hands a connection out; what happens between that look and the request is met here.
+    #[tokio::test]
+    async fn a_request_on_a_connection_that_turns_out_to_be_closed_comes_back_whole() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a connection of the test's own, to the test's own listener")]
+        let (client, server) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let proof = ConnectionProof {
+            endpoint: "gpu-1".into(),
+            address,
+            peer: address,
+            source: address,
+            resolved_by: "literal".into(),
+            level: crate::connect::Level::Address,
+            tls: None,
+            protocol: Protocol::Http1,
+        };
+        let slot = Slot::take(&Arc::default(), 1).unwrap();
+        let later = Instant::now() + Duration::from_secs(60);
+        let facts = Facts { proof: Arc::new(proof), expires: later, _slot: slot };
+        let mut lease = establish(Stream::Plain(client.unwrap()), facts, Duration::from_secs(60)).await.unwrap();
+        assert!(lease.is_ready());
+        drop(server.unwrap());
+        // The runtime learns of the end here, and the connection with the request.
+        tokio::task::yield_now().await;
+
+        let body = UpstreamBody::new(vec![Bytes::from_static(b"{}")]);
+        let mut error = lease.try_send(Request::new(body), later).await.unwrap().unwrap_err();
+
+        assert!(error.take_message().is_some());
+        assert!(!lease.is_ready());
     }
 }

@@ -19,15 +19,17 @@
 //! **Does not do.** It does not follow CNAME chains or check routes yet: the evidence level of a connection is always
 //! [`Level::Address`]. It does not retry elsewhere, classify statuses or read bodies. It signs nothing yet.
 //!
-//! **Tasks.** Each connection is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it; so are the
-//! refresh of an expired resolution (one per lifetime of the answer) and the upkeep that [`Fleet::start`] begins. No task
-//! is spawned per request on HTTP/1.
+//! **Tasks.** An HTTP/1.1 connection is driven by whoever waits for its reply (`drive.rs`); nobody drives an idle one. An
+//! HTTP/2 connection, which requests share, is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it;
+//! so are the refresh of an expired resolution (one per lifetime of the answer) and the upkeep that [`Fleet::start`]
+//! begins. No task is spawned per request.
 
 mod address;
 mod body;
 mod connect;
 mod connection;
 mod credentials;
+mod drive;
 mod endpoint;
 mod error;
 mod fleet;

@@ -1,7 +1,7 @@
 //! The connections of one endpoint: kept, bounded, aged, and dropped when their address is no longer verified.
 //!
 //! HTTP/1 connections without a request lie on a stack: the one used last is used next, so the others can grow old and be
-//! closed. HTTP/2 connections are shared up to what the server allows, and another is opened beyond that.
+//! closed. That its server closed one is noticed when a request would use it, or by the sweep. HTTP/2 connections are shared up to what the server allows, and another is opened beyond that.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,9 +62,9 @@ impl State {
         facts.expires > now && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&address))
     }
 
-    fn keeps(&self, idle: &Idle, now: Instant) -> bool {
-        let connection = &idle.connection;
-        !connection.is_closed() && now < idle.since + connection.idle_time && self.allows(&connection.facts, now)
+    fn keeps(&self, idle: &mut Idle, now: Instant) -> bool {
+        let connection = &mut idle.connection;
+        now < idle.since + connection.idle_time && self.allows(&connection.facts, now) && !connection.is_closed()
     }
 
     /// A place on a shared connection.
@@ -89,8 +89,14 @@ impl State {
     /// Takes out what may not be used any more. The caller drops it after the lock.
     fn sweep(&mut self, idle_time: Duration, now: Instant) -> (Vec<Idle>, Vec<Shared>) {
         let (idle, shared) = (std::mem::take(&mut self.idle), std::mem::take(&mut self.shared));
-        let (idle, old_idle) = idle.into_iter().partition(|idle| self.keeps(idle, now));
-        let mut old_shared = Vec::new();
+        let (mut old_idle, mut old_shared) = (Vec::new(), Vec::new());
+        for mut idle in idle {
+            if self.keeps(&mut idle, now) {
+                self.idle.push(idle);
+            } else {
+                old_idle.push(idle);
+            }
+        }
         for mut shared in shared {
             if self.keeps_shared(&mut shared, idle_time, now) {
                 self.shared.push(shared);
@@ -98,7 +104,6 @@ impl State {
                 old_shared.push(shared);
             }
         }
-        self.idle = idle;
         (old_idle, old_shared)
     }
 }
@@ -119,8 +124,8 @@ impl Pool {
         }
         let mut lease = state.join(now);
         while lease.is_none() {
-            let Some(idle) = state.idle.pop() else { break };
-            if state.keeps(&idle, now) {
+            let Some(mut idle) = state.idle.pop() else { break };
+            if state.keeps(&mut idle, now) {
                 lease = Some(Lease::H1(idle.connection));
             } else {
                 dropped.push(idle);
@@ -156,11 +161,15 @@ impl Pool {
 
     /// Takes a connection back whose reply ended cleanly.
     pub(crate) fn check_in(&self, lease: Lease, now: Instant) {
-        let Lease::H1(connection) = lease else { return };
+        let Lease::H1(mut connection) = lease else { return };
+        // Outside the lock: this is where it notices that its reply has ended.
+        if connection.is_closed() {
+            return;
+        }
+        let mut idle = Idle { connection, since: now };
         let mut state = self.state.lock();
         let full = state.draining || state.idle.len() >= self.bounds.max_idle;
-        let idle = Idle { connection, since: now };
-        if !full && state.keeps(&idle, now) {
+        if !full && state.keeps(&mut idle, now) {
             state.idle.push(idle);
             return;
         }
