@@ -165,7 +165,9 @@ where
         let (head, body) = request.into_parts();
         let incoming = Incoming { head, body, peer: Arc::clone(&peer) };
         let answer = Arc::clone(&handler).handle(incoming);
-        async move { Ok::<_, Infallible>(in_flight(answer.await, flight)) }
+        // Boxed, because hyper keeps the room of this future for as long as the connection lives: some 10 KiB that only a
+        // request which is worked on needs, and neither an idle connection nor an open stream does.
+        Box::pin(async move { Ok::<_, Infallible>(in_flight(answer.await, flight)) })
     });
 
     let mut connection = pin!(builder.serve_connection(io, service));

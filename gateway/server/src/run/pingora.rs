@@ -10,13 +10,16 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ingress::listen::{self, Drain, Handler};
 use pingora_core::apps::ServerApp;
+use pingora_core::listeners::ListenerConfig;
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service as Listening;
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use telemetry::audit::AdminEvent;
+use telemetry::metrics::{Gauge, InFlight as Counted};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Callers, Doors, InFlight, Lifecycle, Listener, Service, notify, upkeep};
@@ -54,6 +57,9 @@ const RUNTIME_TIMEOUT_SECONDS: u64 = 1;
 /// Seconds by which pingora's grace period is longer than the drain bound.
 const GRACE_BEHIND_DRAIN: u64 = 10;
 
+/// Bytes that are read ahead on a TLS connection: the largest record (RFC 8446, section 5.1).
+const TLS_READ_AHEAD: usize = 16 << 10;
+
 /// Attempts, one a second, to reach a new process that has opened its end of the hand-over socket.
 const HAND_OVER_RETRIES: usize = 30;
 
@@ -65,6 +71,8 @@ impl Lifecycle for Pingora {
             Opt { upgrade: self.upgrade, ..Opt::default() },
             ServerConf {
                 threads: self.threads.max(1),
+                // A thread alone has nobody to share its work with, and goes round faster without looking for somebody.
+                work_stealing: self.threads > 1,
                 upgrade_sock: self.upgrade_socket.to_string_lossy().into_owned(),
                 upgrade_sock_connect_accept_max_retries: Some(HAND_OVER_RETRIES),
                 // Our own bound ends the drain; pingora's stands behind it and must not come first.
@@ -130,19 +138,22 @@ impl<H: Handler> Entrance<H> {
             listener: listener.clone(),
             handler: Arc::new(handler),
             in_flight: InFlight::default(),
+            callers: None,
             gateway: Arc::clone(gateway),
         };
         let mut inner = Listening::new(name.to_owned(), accept);
         // Operators and probes need one thread; callers get what the lifecycle says.
         inner.threads = Some(1);
-        inner.add_tcp(&listener.address.to_string());
+        let socket = ListenerConfig::tcp(listener.address.to_string());
+        inner.add_listener(socket.l4_buffer(L4BufferSettings::new(read_ahead(listener), 0)));
         Self { address: listener.address, inner }
     }
 
-    /// Counts its connections where the drain looks.
+    /// Counts its connections where the drain looks, and as those of callers.
     fn counting(mut self, in_flight: InFlight) -> Self {
         if let Some(accept) = self.inner.app_logic_mut() {
             accept.in_flight = in_flight;
+            accept.callers = Some(accept.gateway.metrics.process().connections().clone());
         }
         self
     }
@@ -151,6 +162,14 @@ impl<H: Handler> Entrance<H> {
         self.inner.threads = Some(threads.max(1));
         self
     }
+}
+
+/// Bytes that are read ahead of what is asked for.
+///
+/// pingora's own buffers are 64 KiB for each connection and one more copy of all that is read. hyper has a buffer and asks
+/// for much at once; rustls asks for 4 KiB at a time, which a buffer of one record joins.
+fn read_ahead(listener: &Listener) -> usize {
+    if listener.door.tls().is_some() { TLS_READ_AHEAD } else { 0 }
 }
 
 #[async_trait]
@@ -195,6 +214,8 @@ struct Accept<H> {
     listener: Listener,
     handler: Arc<H>,
     in_flight: InFlight,
+    /// What counts its connections in the metrics; none on the listeners of operators and probes.
+    callers: Option<Gauge>,
     gateway: Arc<Gateway>,
 }
 
@@ -207,6 +228,7 @@ impl<H: Handler> ServerApp for Accept<H> {
             self.gateway.metrics.process().refused_connections().inc();
             return None;
         }
+        let _counted = self.callers.as_ref().map(Counted::enter);
         let digest = stream.get_socket_digest()?;
         let peer = *digest.peer_addr()?.as_inet()?;
         let drain = Drain::from(shutdown.clone());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingress::listen::{self, Door, Drain, DrainSwitch, Handler};
+use telemetry::metrics::{Gauge, InFlight};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -43,8 +44,12 @@ impl Plain {
         let console = Arc::new(Admin::new(Arc::clone(&gateway), None));
         gateway.enter(Phase::Ready);
         let tasks = vec![
-            tokio::spawn(accept(callers, Arc::clone(&door), Arc::new(Callers(Arc::clone(&gateway))), drain.clone())),
-            tokio::spawn(accept(operators, door, console, drain)),
+            tokio::spawn({
+                let connections = gateway.metrics.process().connections().clone();
+                let pipeline = Arc::new(Callers(Arc::clone(&gateway)));
+                accept((callers, Some(connections)), Arc::clone(&door), pipeline, drain.clone())
+            }),
+            tokio::spawn(accept((operators, None), door, console, drain)),
             tokio::spawn(async move { upkeep::run(&gateway, None).await }),
         ];
         Ok(PlainHandle { data, admin, drain: switch, tasks })
@@ -60,7 +65,13 @@ impl Drop for PlainHandle {
     }
 }
 
-async fn accept<H: Handler>(listener: TcpListener, door: Arc<Door>, handler: Arc<H>, drain: Drain) {
+/// Accepts until it is dropped; the gauge counts the connections.
+async fn accept<H: Handler>(
+    (listener, connections): (TcpListener, Option<Gauge>),
+    door: Arc<Door>,
+    handler: Arc<H>,
+    drain: Drain,
+) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -73,7 +84,9 @@ async fn accept<H: Handler>(listener: TcpListener, door: Arc<Door>, handler: Arc
         // Nagle's algorithm would hold small events back for 40 ms.
         let _ = stream.set_nodelay(true);
         let (door, handler, drain) = (Arc::clone(&door), Arc::clone(&handler), drain.clone());
+        let counted = connections.as_ref().map(InFlight::enter);
         tokio::spawn(async move {
+            let _counted = counted;
             let _ = listen::serve(stream, peer, &door, handler, drain).await;
         });
     }
