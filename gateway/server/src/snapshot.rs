@@ -201,6 +201,15 @@ impl Snapshot {
         }
     }
 
+    /// The same with another dialect for every target: one that fails, or that no provider needs yet.
+    #[cfg(test)]
+    pub(crate) fn speaking(mut self, dialect: &'static dyn Dialect) -> Self {
+        for target in &mut self.targets {
+            Arc::get_mut(target).expect("a fresh snapshot shares its targets with nobody").dialect = dialect;
+        }
+        self
+    }
+
     /// All targets, for the status page.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().map(Arc::as_ref)

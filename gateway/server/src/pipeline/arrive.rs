@@ -14,6 +14,7 @@ use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
 
 use super::authorize::kind_of;
+use super::guard::Fault;
 use super::refusal::{Considered, Refusal, Refused};
 use crate::gateway::Gateway;
 use crate::snapshot::{App, KeyFacts, ModelIndex, Snapshot};
@@ -82,6 +83,8 @@ pub(super) struct Exchange {
     pub(super) model: Option<String>,
     pub(super) model_index: Option<ModelIndex>,
     pub(super) stream: bool,
+    /// Whether one of its stages panicked.
+    pub(super) fault: Fault,
 }
 
 /// Who asks.
@@ -141,6 +144,12 @@ pub(super) struct Arrived {
     body: hyper::body::Incoming,
 }
 
+impl Arrived {
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+}
+
 pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
     let at = SystemTime::now();
     let snapshot = gateway.snapshot();
@@ -159,6 +168,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         model: None,
         model_index: None,
         stream: false,
+        fault: Fault::default(),
     });
     Arrived { exchange, body: incoming.body }
 }

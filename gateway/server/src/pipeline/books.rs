@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use accounting::{SettledBy, Settlement};
 use egress::ConnectionProof;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use policy::{Permit, TargetId, Warrant};
 use routing::Plan;
 use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote};
 use telemetry::metrics::{Direction, InFlight};
-use wire::{Outcome, TimeoutKind, Usage};
+use wire::{Code, Outcome, TimeoutKind, Usage};
 
 use super::arrive::{DecisionId, Exchange};
 use super::refusal::{Refusal, Refused};
@@ -34,17 +34,19 @@ pub(super) enum End {
     TimedOut(TimeoutKind),
     /// The caller went away.
     Disconnected,
+    /// The gateway itself failed.
+    Fault,
 }
 
 impl End {
-    /// What the attempt met; nothing where the caller left before it met anything.
+    /// What the attempt met; nothing where the caller left, or the gateway failed, before it met anything.
     fn met(self) -> Option<Outcome> {
         match self {
             Self::Complete => Some(Outcome::Success),
             Self::UpstreamError => Some(Outcome::ErrorEvent { retryable: true }),
             Self::Truncated => Some(Outcome::BrokenBody),
             Self::TimedOut(kind) => Some(Outcome::Timeout(kind)),
-            Self::Disconnected => None,
+            Self::Disconnected | Self::Fault => None,
         }
     }
 }
@@ -98,6 +100,15 @@ impl Books {
 
     pub(super) fn exchange(&self) -> &Exchange {
         self.exchange.as_deref().expect("the exchange is taken only by `refuse`, which consumes the books")
+    }
+
+    /// Lets go of the request's head, whose headers hold the buffer that they came in: nothing asks for it any more, and a
+    /// stream goes on for long.
+    pub(super) fn forget_the_head(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.head.headers = HeaderMap::new();
+            exchange.head.uri = Uri::default();
+        }
     }
 
     pub(super) fn gateway(&self) -> Arc<Gateway> {
@@ -184,12 +195,13 @@ impl Books {
     /// A stream ended.
     pub(super) fn close_stream(&mut self, end: End, usage: Option<&Usage>) {
         let how = match end {
-            End::Complete => audit::End::Complete,
-            End::UpstreamError => audit::End::Error,
-            End::Truncated | End::TimedOut(_) => audit::End::Truncated,
-            End::Disconnected => audit::End::Disconnected,
+            End::Complete => Close::Answered(audit::End::Complete),
+            End::UpstreamError => Close::Answered(audit::End::Error),
+            End::Truncated | End::TimedOut(_) => Close::Answered(audit::End::Truncated),
+            End::Disconnected => Close::Answered(audit::End::Disconnected),
+            End::Fault => Close::Fault,
         };
-        self.close(Close::Answered(how), end.met(), usage);
+        self.close(how, end.met(), usage);
     }
 
     /// No attempt was answered, and the caller gets our error.
@@ -211,7 +223,8 @@ impl Books {
                 Some(outcome) => attempt.target.learn(outcome, None, attempt.begun),
                 None => attempt.target.health.lock().give_probe_back(attempt.begun),
             }
-            let name = met.map_or("disconnected", name_of);
+            let unmet = if how == Close::Fault { "abandoned" } else { "disconnected" };
+            let name = met.map_or(unmet, name_of);
             let status = self.status.map(|status| status.as_u16());
             self.note(&attempt, &Met { name, status, may_have_executed: true, usage });
         }
@@ -275,10 +288,21 @@ impl Books {
     }
 }
 
-/// A handler that is dropped (its caller went away while an attempt ran) leaves its books closed as well.
+/// A handler that is dropped leaves its books closed as well: because its caller went away, or because a stage panicked and
+/// the caller gets a 500.
 impl Drop for Books {
     fn drop(&mut self) {
-        let how = if self.attempt.is_some() { Close::Left } else { Close::LeftUnsent };
+        let failed =
+            std::thread::panicking() || self.exchange.as_ref().is_some_and(|exchange| exchange.fault.happened());
+        let how = match (failed, self.attempt.is_some()) {
+            (true, true) => Close::Fault,
+            (true, false) => Close::FaultUnsent,
+            (false, true) => Close::Left,
+            (false, false) => Close::LeftUnsent,
+        };
+        if matches!(how, Close::Fault | Close::FaultUnsent) {
+            self.status.get_or_insert(Code::InternalError.status());
+        }
         self.close(how, None, None);
     }
 }
@@ -304,12 +328,17 @@ enum Close {
     Left,
     /// The caller left before or between attempts.
     LeftUnsent,
+    /// The gateway itself failed while an attempt ran, or its answer was passed on.
+    Fault,
+    /// The gateway itself failed before or between attempts.
+    FaultUnsent,
 }
 
 impl Close {
     fn code(self) -> Option<&'static str> {
         match self {
             Self::Refused(code) => Some(code),
+            Self::Fault | Self::FaultUnsent => Some(Code::InternalError.as_str()),
             Self::Answered(_) | Self::UpstreamError | Self::Left | Self::LeftUnsent => None,
         }
     }
@@ -323,13 +352,14 @@ impl Close {
             Self::UpstreamError if status.is_some_and(|status| status.is_client_error()) => "upstream_4xx",
             Self::UpstreamError => "upstream_5xx",
             Self::Refused(code) => code,
+            Self::Fault | Self::FaultUnsent => Code::InternalError.as_str(),
         }
     }
 
     fn end(self) -> audit::End {
         match self {
             Self::Answered(end) => end,
-            Self::UpstreamError | Self::Refused(_) => audit::End::Error,
+            Self::UpstreamError | Self::Refused(_) | Self::Fault | Self::FaultUnsent => audit::End::Error,
             Self::Left | Self::LeftUnsent => audit::End::Disconnected,
         }
     }
@@ -340,8 +370,8 @@ impl Close {
 fn settle(charge: Charge, how: Close, target: Option<&Target>, usage: Option<&Usage>) -> Settlement {
     match (how, usage) {
         (_, Some(usage)) => charge.settle(target, usage),
-        (Close::Answered(_) | Close::Left, None) => charge.settle_unknown(target),
-        (Close::UpstreamError | Close::Refused(_) | Close::LeftUnsent, None) => charge.not_sent(),
+        (Close::Answered(_) | Close::Left | Close::Fault, None) => charge.settle_unknown(target),
+        (Close::UpstreamError | Close::Refused(_) | Close::LeftUnsent | Close::FaultUnsent, None) => charge.not_sent(),
     }
 }
 

@@ -40,7 +40,9 @@ pub(super) struct EventStream {
     pub(super) framer: SseFramer,
     /// What came before the framer's next frame: comments, and the first event behind them.
     pub(super) held: VecDeque<Frame>,
-    pub(super) call: Call,
+    pub(super) api: Api,
+    /// The caller asked for the chunk of usage itself.
+    pub(super) usage_asked: bool,
     /// What becomes of it when the caller leaves.
     pub(super) on_disconnect: OnDisconnect,
     /// The upstream has ended already.
@@ -141,8 +143,15 @@ async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &
         return Tried::Failed(Met { outcome, said, retry_after: None });
     }
     held.extend(first);
-    let stream =
-        EventStream { body, framer, held, call: call.clone(), on_disconnect: target.dialect.on_disconnect(), ended };
+    let stream = EventStream {
+        body,
+        framer,
+        held,
+        api: call.api(),
+        usage_asked: call.usage_asked(),
+        on_disconnect: target.dialect.on_disconnect(),
+        ended,
+    };
     Tried::Answered { status, headers, reply: Reply::Stream(Box::new(stream)) }
 }
 

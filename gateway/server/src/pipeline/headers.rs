@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::ErrorShape;
 
-use super::arrive::Exchange;
+use super::arrive::{DecisionId, Exchange};
+use crate::snapshot::Snapshot;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -12,12 +13,20 @@ const ENDPOINT: HeaderName = HeaderName::from_static("x-causeway-endpoint");
 const POLICY: HeaderName = HeaderName::from_static("x-causeway-policy");
 
 /// Adds the decision, the policy set and, where one answered, the endpoint.
+pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoint: Option<&HeaderValue>) {
+    name(headers, &exchange.decision, exchange.shape, &exchange.snapshot);
+    if let Some(endpoint) = endpoint {
+        headers.insert(ENDPOINT, endpoint.clone());
+    }
+}
+
+/// Adds the decision and the policy set.
 ///
 /// An upstream's own `x-request-id` is kept, since that is what its operator asks for; servers that send none
 /// (llama.cpp) get the decision's id, so that clients which show the header always have one.
-pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoint: Option<&HeaderValue>) {
-    let decision = exchange.decision.header();
-    if exchange.shape == ErrorShape::Anthropic && !headers.contains_key(&ANTHROPIC_REQUEST_ID) {
+pub(super) fn name(headers: &mut HeaderMap, decision: &DecisionId, shape: ErrorShape, snapshot: &Snapshot) {
+    let decision = decision.header();
+    if shape == ErrorShape::Anthropic && !headers.contains_key(&ANTHROPIC_REQUEST_ID) {
         headers.insert(ANTHROPIC_REQUEST_ID, decision.clone());
     }
     if !headers.contains_key(&REQUEST_ID) {
@@ -25,8 +34,5 @@ pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoi
     }
     super::reserve::rate_headers(headers, exchange);
     headers.insert(DECISION, decision);
-    headers.insert(POLICY, exchange.snapshot.policy_header.clone());
-    if let Some(endpoint) = endpoint {
-        headers.insert(ENDPOINT, endpoint.clone());
-    }
+    headers.insert(POLICY, snapshot.policy_header.clone());
 }

@@ -2,7 +2,7 @@
 //!
 //! Each stage takes the type that the stage before it returned and gives the next, so a stage that is left out is a
 //! type error and not a leak. A refusal at any stage carries what was known by then, and is recorded and answered in
-//! one place ([`refusal`]).
+//! one place ([`refusal`]). A panic in a stage ends that request alone, with a 500 ([`guard`]).
 //!
 //! | stage | file | proof it needs | proof it gives |
 //! |---|---|---|---|
@@ -19,6 +19,7 @@ mod authorize;
 mod books;
 mod decode;
 mod examine;
+mod guard;
 mod headers;
 mod listing;
 mod record;
@@ -26,6 +27,9 @@ mod refusal;
 mod relay;
 mod reserve;
 mod respond;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -40,7 +44,12 @@ pub use respond::ReplyBody;
 
 /// Answers one request. It never fails: whatever goes wrong is an answer with a stable `code`.
 pub async fn handle(gateway: Arc<Gateway>, incoming: Incoming) -> Response<ReplyBody> {
-    match serve(arrive::arrive(gateway, incoming)).await {
+    let arrived = arrive::arrive(gateway, incoming);
+    guard::Witness::of(&arrived).watch(answer(arrived)).await
+}
+
+async fn answer(arrived: arrive::Arrived) -> Response<ReplyBody> {
+    match serve(arrived).await {
         Ok(response) => response,
         Err(refused) => refused.respond().await,
     }

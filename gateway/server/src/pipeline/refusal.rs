@@ -134,6 +134,9 @@ pub enum Refusal {
         /// The limit that was exceeded, by its name in the configuration.
         limit: &'static str,
     },
+    /// A fault of the gateway itself.
+    #[error("the gateway failed at this request; its operator's log says more under the id of this decision")]
+    Internal,
 }
 
 impl Refusal {
@@ -158,6 +161,7 @@ impl Refusal {
             Self::NoPrivatePath => Code::NoPrivatePath,
             Self::UpstreamUnavailable => Code::UpstreamUnavailable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
+            Self::Internal => Code::InternalError,
         }
     }
 

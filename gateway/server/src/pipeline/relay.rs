@@ -31,6 +31,12 @@ const SILENT: StreamEnd<'static> = StreamEnd::Failed {
 const TOO_LONG: StreamEnd<'static> =
     StreamEnd::Failed { code: "upstream_timeout", message: "the answer took longer than `total_ms`" };
 
+/// The gateway itself failed.
+const FAULT: StreamEnd<'static> = StreamEnd::Failed {
+    code: "internal_error",
+    message: "the gateway failed at this answer; its operator's log says more under the id of this decision",
+};
+
 /// Passes one stream on, reads its usage, and closes the books when it ends, fails or is dropped.
 pub(super) struct Relay {
     stream: Box<EventStream>,
@@ -58,9 +64,8 @@ impl Relay {
     pub(super) fn new(stream: Box<EventStream>, books: Books) -> Self {
         let now = Instant::now();
         // Every stream of these APIs is asked for its usage; where the caller did not ask, the extra chunk goes no further.
-        let options =
-            RelayOptions { usage_asked: stream.call.usage_asked(), injected_usage: !stream.call.usage_asked() };
-        let relay = StreamRelay::new(stream.call.api(), options);
+        let options = RelayOptions { usage_asked: stream.usage_asked, injected_usage: !stream.usage_asked };
+        let relay = StreamRelay::new(stream.api, options);
         let every = books.snapshot().stream_comment;
         Self {
             stream,
@@ -190,8 +195,19 @@ impl Relay {
     fn end(&mut self, end: End) {
         self.state = State::Ended;
         // A stream of the Messages API begins with a count that only its end corrects, so a part of it is not known.
-        let whole = self.relay.saw_terminal() || matches!(self.stream.call.api(), Api::Chat | Api::Completions);
+        let whole = self.relay.saw_terminal() || matches!(self.stream.api, Api::Chat | Api::Completions);
         self.books.close_stream(end, self.relay.usage().filter(|_| whole));
+    }
+
+    /// The last bytes after a panic in the middle of the stream, whose own state says nothing reliable any more.
+    pub(super) fn give_up(&mut self) -> Option<Bytes> {
+        let ended = self.state == State::Ended;
+        self.state = State::Ended;
+        tracing::error!(decision = %self.books.decision(), "a fault of the gateway: the answer is cut off");
+        self.books.gateway().metrics.process().panics().inc();
+        self.books.close_stream(End::Fault, None);
+        let api = self.stream.api;
+        (!ended).then(|| StreamRelay::new(api, RelayOptions::default()).finish(FAULT)).flatten()
     }
 
     /// How long the upstream is read on after the caller left, by the billing contract of its dialect; nothing when it is

@@ -11,6 +11,7 @@ use ingress::body::BodyPermit;
 
 use super::attempt::{Answered, Reply};
 use super::books::Held;
+use super::guard;
 use super::headers;
 use super::relay::Relay;
 
@@ -29,6 +30,15 @@ impl ReplyBody {
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         Self(Inner::Whole((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    /// What the caller gets when the next step of its stream panics.
+    #[cfg(test)]
+    pub(super) fn after_a_panic(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Inner::Stream(Some(relay)) => relay.give_up(),
+            Inner::Stream(None) | Inner::Whole(_) => None,
+        }
     }
 }
 
@@ -52,7 +62,11 @@ impl Body for ReplyBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Stream(Some(relay)) => relay.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream(Some(relay)) => {
+                let next = guard::caught_step(|| relay.poll_next(cx));
+                let next = next.unwrap_or_else(|| Poll::Ready(relay.give_up()));
+                next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
             Inner::Stream(None) => Poll::Ready(None),
         }
     }
@@ -90,7 +104,7 @@ impl AsRef<[u8]> for Kept {
 }
 
 pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
-    let Answered { books, endpoint, status, headers: upstream, reply } = answered;
+    let Answered { mut books, endpoint, status, headers: upstream, reply } = answered;
     let mut response = Response::new(ReplyBody::whole(Bytes::new()));
     *response.status_mut() = status;
     *response.headers_mut() = upstream;
@@ -103,6 +117,7 @@ pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
         Reply::Stream(stream) => {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers::name_decision(response.headers_mut(), books.exchange(), Some(&endpoint));
+            books.forget_the_head();
             *response.body_mut() = ReplyBody(Inner::Stream(Some(Box::new(Relay::new(stream, books)))));
         }
     }

@@ -203,6 +203,7 @@ pub struct ProcessMetrics {
     refused_connections: Counter,
     retries: Counter,
     retries_denied: Counter,
+    panics: Counter,
 }
 
 impl ProcessMetrics {
@@ -225,6 +226,7 @@ impl ProcessMetrics {
                 "Attempts not made because the retry budget was empty",
                 Counter::default(),
             ),
+            panics: add(to, "panics", "Requests that met a fault of the gateway itself", Counter::default()),
         }
     }
 
@@ -261,5 +263,10 @@ impl ProcessMetrics {
     /// Attempts that were not made because the retry budget was empty.
     pub fn retries_denied(&self) -> &Counter {
         &self.retries_denied
+    }
+
+    /// Requests that met a fault of the gateway itself: a bug, whose caller got a 500 or an error event.
+    pub fn panics(&self) -> &Counter {
+        &self.panics
     }
 }
