@@ -1,7 +1,7 @@
 //! What the gateway remembers of its endpoints: who failed is asked last, who is busy is left alone, and nobody is
 //! given up altogether.
 
-use crate::testkit::{Act, Config, Endpoint, Gateway, Upstream, chat, until};
+use crate::testkit::{Act, Config, Endpoint, Gateway, Upstream, chat, full, until};
 
 async fn two() -> (Upstream, Upstream, Gateway) {
     let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
@@ -121,5 +121,29 @@ async fn never_more_than_half_of_a_models_endpoints_are_left_out() {
     }
 
     // Two of three would be more than half, so the one that was left out for longest is asked again, before its time.
+    assert_eq!(tried(&gateway).await, ["first/m"]);
+}
+
+/// Half a minute of waiting, so it runs with the long suites; the crate of the router runs it with a clock of its own.
+#[tokio::test]
+async fn an_endpoint_that_was_left_out_is_asked_again_by_one_call_after_thirty_seconds() {
+    if !full() {
+        eprintln!("!! SKIPPED: it waits for 30 s; CAUSEWAY_FULL=1 runs it");
+        return;
+    }
+    let (first, _second, gateway) = two().await;
+    first.script((0..5).map(|_| Act::error(503)));
+    for _ in 0..5 {
+        tried(&gateway).await;
+    }
+    let left_out = std::time::Instant::now();
+
+    while first.requests().len() == 5 {
+        tried(&gateway).await;
+        assert!(left_out.elapsed().as_secs() < 60, "it was never asked again");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+
+    assert!(left_out.elapsed().as_secs() >= 29, "{:?}", left_out.elapsed());
     assert_eq!(tried(&gateway).await, ["first/m"]);
 }

@@ -31,4 +31,5 @@ mod responses;
 mod streaming;
 mod tls;
 mod upgrade;
+mod upstream_http2;
 mod world;
