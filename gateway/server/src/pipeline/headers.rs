@@ -15,6 +15,7 @@ const POLICY: HeaderName = HeaderName::from_static("x-causeway-policy");
 /// Adds the decision, the policy set and, where one answered, the endpoint.
 pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoint: Option<&HeaderValue>) {
     name(headers, &exchange.decision, exchange.shape, &exchange.snapshot);
+    super::reserve::rate_headers(headers, exchange);
     if let Some(endpoint) = endpoint {
         headers.insert(ENDPOINT, endpoint.clone());
     }
@@ -32,7 +33,6 @@ pub(super) fn name(headers: &mut HeaderMap, decision: &DecisionId, shape: ErrorS
     if !headers.contains_key(&REQUEST_ID) {
         headers.insert(REQUEST_ID, decision.clone());
     }
-    super::reserve::rate_headers(headers, exchange);
     headers.insert(DECISION, decision);
     headers.insert(POLICY, snapshot.policy_header.clone());
 }
