@@ -22,6 +22,7 @@ mod failover;
 mod failover_table;
 mod features;
 mod health;
+mod identity;
 mod leaving;
 mod listeners;
 mod models;

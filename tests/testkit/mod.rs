@@ -13,6 +13,7 @@ mod dns;
 mod gateway;
 mod script;
 mod socket;
+mod tokens;
 mod upstream;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ pub(crate) use dns::Dns;
 pub(crate) use gateway::Gateway;
 pub(crate) use script::{Act, Gate, Step};
 pub(crate) use socket::{Hanging, Refusing};
+pub(crate) use tokens::TokenSigner;
 pub(crate) use upstream::{Expect, Upstream};
 
 /// The key of the app `tests`, which may use every model of the configuration.

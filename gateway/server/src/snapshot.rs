@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS};
 use egress::{BuildError, Fleet};
 use http::HeaderValue;
-use ingress::auth::{AppIndex, DuplicateKey, KeyIndex, Keys};
+use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
 use ingress::body::BodyLimits;
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use wire::{Api, Dialect, Outcome};
 use crate::gateway::PerSecond;
 
 mod build;
+mod callers;
 mod upstream;
 
 /// The configuration in force for a request.
@@ -34,8 +35,8 @@ pub struct Snapshot {
     pub policy_hash: Arc<str>,
     /// When it was put in force.
     pub loaded: SystemTime,
-    /// Who may ask.
-    pub keys: Keys,
+    /// Who may ask, and how they prove who they are.
+    pub callers: Callers,
     /// Who may be in flight, and how often an app may ask; its counts are kept over a reload.
     pub admission: Admission,
     /// The sockets.
@@ -66,9 +67,9 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ModelIndex(pub(crate) u32);
 
-/// What a key's name stands for.
+/// What the name of a credential stands for: a key's, or that of an app's tokens or certificate.
 pub struct KeyFacts {
-    /// Its name in the configuration, for records; never the key.
+    /// Its name in the configuration, for records; never the credential.
     pub name: Arc<str>,
     /// The models it may use: its app's, or fewer.
     pub models: Box<[ModelIndex]>,
@@ -244,6 +245,14 @@ pub enum SnapshotError {
     /// The keys cannot be held.
     #[error(transparent)]
     Keys(#[from] DuplicateKey),
+    /// An issuer's keys changed between check and use, and cannot be used any more.
+    #[error("the keys of issuer `{issuer}`: {source}")]
+    IssuerKeys {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong.
+        source: KeySetError,
+    },
     /// An endpoint speaks a dialect that this version does not.
     #[error("endpoint `{endpoint}` names a provider that this version does not speak")]
     Provider {

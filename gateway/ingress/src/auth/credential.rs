@@ -5,17 +5,20 @@ use http::{HeaderMap, HeaderName};
 
 use super::AuthError;
 
-/// Longest credential that is looked at, in bytes: 4_096.
+/// Longest key that is looked at, in bytes: 4_096. Where tokens are accepted, [`LONGEST_TOKEN`](super::LONGEST_TOKEN) is the bound.
 ///
 /// A key made by `causeway keys new` has 46. The bound keeps a caller from having a whole head of
 /// 64 KiB digested for each request.
 pub const LONGEST_CREDENTIAL: usize = 4_096;
 
+/// What a caller that proves itself with its certificate may show as its key: many clients cannot leave the key out.
+pub const NO_CREDENTIAL: &[u8] = b"certificate";
+
 static KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")];
 
 /// The credential that `headers` carry, however many times they carry it.
-pub(super) fn find(headers: &HeaderMap) -> Result<&[u8], AuthError> {
-    let mut found = Found { credential: None, conflicting: false };
+pub(super) fn find(headers: &HeaderMap, longest: usize) -> Result<&[u8], AuthError> {
+    let mut found = Found { credential: None, conflicting: false, longest };
     for value in headers.get_all(AUTHORIZATION) {
         found.add(bearer(value.as_bytes()).ok_or(AuthError::Malformed)?)?;
     }
@@ -33,12 +36,13 @@ pub(super) fn find(headers: &HeaderMap) -> Result<&[u8], AuthError> {
 struct Found<'a> {
     credential: Option<&'a [u8]>,
     conflicting: bool,
+    longest: usize,
 }
 
 impl<'a> Found<'a> {
     /// A key is whatever the configuration's digest was made of, so only its length is looked at.
     fn add(&mut self, credential: &'a [u8]) -> Result<(), AuthError> {
-        if !(1..=LONGEST_CREDENTIAL).contains(&credential.len()) {
+        if !(1..=self.longest).contains(&credential.len()) {
             return Err(AuthError::Malformed);
         }
         self.conflicting |= self.credential.is_some_and(|other| other != credential);

@@ -1,10 +1,13 @@
 //! Which app a request belongs to.
 //!
-//! A caller proves itself with a key, of which the gateway knows only the SHA-256 digest. The key
-//! may come as `Authorization: Bearer`, `api-key` or `x-api-key`, because clients of the three
-//! dialects send it so, and some send it twice.
+//! A caller proves itself with a key, of which the gateway knows only the SHA-256 digest, with a token of an issuer that
+//! the configuration names, or with the client certificate of its connection. A key or token may come as
+//! `Authorization: Bearer`, `api-key` or `x-api-key`, because clients of the three dialects send it so, and some send it
+//! twice. [`Callers`] is the one place where it is decided.
 
+mod certificate;
 mod credential;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -20,13 +23,16 @@ use subtle::ConstantTimeEq;
 
 use crate::limits::LimitIndex;
 
-pub use credential::LONGEST_CREDENTIAL;
+pub use certificate::{CertificateName, Certificates};
+pub use credential::{LONGEST_CREDENTIAL, NO_CREDENTIAL};
+pub use token::{Algorithm, Issuer, KeySet, KeySetError, LONGEST_TOKEN, MOST_KEYS, TokenRule, Tokens};
 
 /// An app, by its place in the snapshot's list of apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppIndex(pub u32);
 
-/// A key, by its place in the list that [`Keys::new`] was given.
+/// A credential, by its place in the snapshot's list of them: the keys in the order that [`Keys::new`] was given, and behind
+/// them what rules of tokens and names of certificates were given as theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyIndex(pub u32);
 
@@ -50,7 +56,7 @@ pub struct KeyEntry {
 pub struct Identified {
     /// The app that the credential belongs to.
     pub app: AppIndex,
-    /// The key that was presented.
+    /// The credential that was presented.
     pub key: KeyIndex,
 }
 
@@ -67,12 +73,33 @@ pub enum AuthError {
     /// No key has this digest.
     #[error("the key is not known")]
     Unknown,
-    /// The key has run out.
-    #[error("the key has expired")]
+    /// The key or token has run out.
+    #[error("the key or token has expired")]
     Expired,
-    /// Two headers carry different credentials, so that it is not clear who asks.
-    #[error("the request carries two different credentials")]
+    /// The request carries credentials of two callers, or one that belongs to two apps, so that it is not clear who asks.
+    #[error("the request carries credentials of two callers")]
     Conflicting,
+    /// The token is of an issuer that the configuration does not name.
+    #[error("the token is of an issuer that is not known")]
+    UnknownIssuer,
+    /// The token is signed with an algorithm that its issuer does not use.
+    #[error("the token is signed with an algorithm that is not accepted")]
+    Algorithm,
+    /// The token is signed with a key that its issuer does not publish.
+    #[error("the token is signed with a key that its issuer does not publish")]
+    UnknownSigner,
+    /// The signature is not that of the token, or the token's claims cannot be read.
+    #[error("the token's signature is wrong")]
+    BadSignature,
+    /// The token is not valid yet.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// The token is valid and for none of the apps: another audience, or other claims.
+    #[error("the token has the audience and claims of no app")]
+    NoApp,
+    /// The token would be an app's by its groups, which it had no room for.
+    #[error("the token leaves its groups out because there are too many; ask for app roles instead")]
+    GroupsOverage,
 }
 
 /// Two entries have the same digest.
@@ -136,12 +163,11 @@ impl Keys {
         Ok(Self { by_digest, entries })
     }
 
-    /// Says whose credential `headers` carry.
+    /// Says whose key has this digest.
     ///
-    /// Keys are compared by their digests, and each look-up makes the same steps whether the key is
-    /// known or not: one digest, one look-up, one comparison in constant time.
-    pub fn authenticate(&self, headers: &HeaderMap, now: SystemTime) -> Result<Identified, AuthError> {
-        let presented = Digest(sha256(credential::find(headers)?));
+    /// Each look-up makes the same steps whether the key is known or not: one look-up, one comparison in constant time.
+    fn look_up(&self, digest: [u8; 32], now: SystemTime) -> Result<Identified, AuthError> {
+        let presented = Digest(digest);
         let found = self.by_digest.get_key_value(&presented);
         let (digest, key) = found.map_or((&NO_KEY, KeyIndex(u32::MAX)), |(digest, key)| (digest, *key));
         if *digest != presented {
@@ -157,6 +183,69 @@ impl Keys {
     /// The entry of a key; `None` for an index of another list.
     pub fn entry(&self, key: KeyIndex) -> Option<&KeyEntry> {
         self.entries.get(usize::try_from(key.0).ok()?)
+    }
+}
+
+/// All the ways in which a caller can prove who it is.
+#[derive(Debug)]
+pub struct Callers {
+    keys: Keys,
+    tokens: Tokens,
+    certificates: Certificates,
+}
+
+impl Callers {
+    /// Brings the three ways together.
+    #[must_use]
+    pub fn new(keys: Keys, tokens: Tokens, certificates: Certificates) -> Self {
+        Self { keys, tokens, certificates }
+    }
+
+    /// The issuers of tokens, for whoever keeps their keys fresh.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Says who asks, by the credential in `headers` and by the `certificate` of the connection, in DER.
+    ///
+    /// A credential that is shown must be good, whatever the certificate says; where both name an app, it must be the same.
+    /// A client that cannot leave its key out shows [`NO_CREDENTIAL`].
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`].
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&[u8]>,
+        now: SystemTime,
+    ) -> Result<Identified, AuthError> {
+        let named = match certificate {
+            Some(certificate) => self.certificates.identify(certificate)?,
+            None => None,
+        };
+        let longest = if self.tokens.is_empty() { LONGEST_CREDENTIAL } else { LONGEST_TOKEN };
+        let shown = match credential::find(headers, longest) {
+            Ok(NO_CREDENTIAL) if named.is_some() => None,
+            Ok(credential) => Some(self.shown(credential, now)?),
+            Err(AuthError::Missing) => None,
+            Err(error) => return Err(error),
+        };
+        match (shown, named) {
+            (Some(shown), Some(named)) if shown.app != named.app => Err(AuthError::Conflicting),
+            (Some(one), _) | (None, Some(one)) => Ok(one),
+            (None, None) => Err(AuthError::Missing),
+        }
+    }
+
+    /// A key's form is never looked at, so a credential is a key first, and a token when no key has its digest.
+    fn shown(&self, credential: &[u8], now: SystemTime) -> Result<Identified, AuthError> {
+        let digest = sha256(credential);
+        match self.keys.look_up(digest, now) {
+            Err(AuthError::Unknown) if !self.tokens.is_empty() => self.tokens.identify(credential, &digest, now),
+            found => found,
+        }
     }
 }
 

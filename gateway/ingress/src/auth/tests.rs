@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::{
-    AppIndex, AuthError, DuplicateKey, Identified, KeyEntry, KeyIndex, Keys, LONGEST_CREDENTIAL, digest_of, hex_of,
-    new_key,
+    AppIndex, AuthError, Callers, Certificates, DuplicateKey, Identified, KeyEntry, KeyIndex, Keys, LONGEST_CREDENTIAL,
+    Tokens, digest_of, hex_of, new_key,
 };
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -23,10 +23,14 @@ fn headers(fields: &[(&str, &[u8])]) -> HeaderMap {
     headers
 }
 
+fn with_keys(keys: Vec<KeyEntry>) -> Callers {
+    Callers::new(Keys::new(keys).unwrap(), Tokens::default(), Certificates::default())
+}
+
 fn ask(fields: &[(&str, &[u8])]) -> Result<Identified, AuthError> {
     let longest = "l".repeat(LONGEST_CREDENTIAL);
     let keys = vec![entry("cw_one", 7), entry("cw_two", 8), entry(&longest, 9)];
-    Keys::new(keys).unwrap().authenticate(&headers(fields), NOW)
+    with_keys(keys).authenticate(&headers(fields), None, NOW)
 }
 
 const ONE: Identified = Identified { app: AppIndex(7), key: KeyIndex(0) };
@@ -89,9 +93,9 @@ fn what_carries_no_key_is_malformed() {
 fn a_key_may_look_like_anything() {
     // The first is what openai-python's own tests use.
     for key in ["My API Key", "cw_one,", "c2VjcmV0+/==", "a\tb", "schlüssel"] {
-        let keys = Keys::new(vec![entry(key, 3)]).unwrap();
+        let keys = with_keys(vec![entry(key, 3)]);
         let bearer = format!("Bearer {key}");
-        let ask = |name, value: &str| keys.authenticate(&headers(&[(name, value.as_bytes())]), NOW);
+        let ask = |name, value: &str| keys.authenticate(&headers(&[(name, value.as_bytes())]), None, NOW);
 
         assert_eq!(ask("authorization", &bearer).unwrap().app, AppIndex(3), "{key}");
         assert_eq!(ask("api-key", key).unwrap().app, AppIndex(3), "{key}");
@@ -141,11 +145,11 @@ fn a_credential_may_be_as_long_as_the_bound_and_not_longer() {
 fn a_key_is_good_until_the_moment_it_expires() {
     let end = NOW + Duration::from_secs(1000);
     let key = KeyEntry { expires: Some(end), ..entry("cw_one", 7) };
-    let keys = Keys::new(vec![key]).unwrap();
+    let keys = with_keys(vec![key]);
     let headers = headers(&[("api-key", b"cw_one")]);
 
-    let before = keys.authenticate(&headers, end - Duration::from_nanos(1));
-    let after = keys.authenticate(&headers, end);
+    let before = keys.authenticate(&headers, None, end - Duration::from_nanos(1));
+    let after = keys.authenticate(&headers, None, end);
 
     assert_eq!(before, Ok(ONE));
     assert_eq!(after, Err(AuthError::Expired));
@@ -163,9 +167,9 @@ fn a_digest_that_comes_twice_is_refused_with_both_places() {
 
 #[test]
 fn without_keys_nobody_is_known() {
-    let keys = Keys::new(Vec::new()).unwrap();
+    let keys = with_keys(Vec::new());
 
-    let answer = keys.authenticate(&headers(&[("api-key", b"cw_one")]), NOW);
+    let answer = keys.authenticate(&headers(&[("api-key", b"cw_one")]), None, NOW);
 
     assert_eq!(answer, Err(AuthError::Unknown));
 }
@@ -194,10 +198,10 @@ proptest! {
     #[test]
     fn a_new_key_is_accepted_as_it_is(random: [u8; 32]) {
         let (key, _) = new_key(&random);
-        let keys = Keys::new(vec![entry(&key, 7)]).unwrap();
+        let keys = with_keys(vec![entry(&key, 7)]);
         let bearer = format!("Bearer {key}");
 
-        let answer = keys.authenticate(&headers(&[("authorization", bearer.as_bytes())]), NOW);
+        let answer = keys.authenticate(&headers(&[("authorization", bearer.as_bytes())]), None, NOW);
 
         prop_assert_eq!(key.len(), 46);
         prop_assert_eq!(answer, Ok(ONE));

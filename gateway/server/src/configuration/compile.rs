@@ -122,6 +122,12 @@ pub struct Compiled {
     pub keys: Vec<KeyConfig>,
     /// The prices by the token that endpoints were priced with.
     pub prices: PriceList,
+    /// Issuers of tokens, by name.
+    pub issuers: Vec<IssuerConfig>,
+    /// Which tokens are which app's.
+    pub tokens: Vec<TokenConfig>,
+    /// Which names in client certificates are which app's. No name stands twice.
+    pub certificates: Vec<CertificateConfig>,
     /// SHA-256 over names and texts of all files, in hex.
     pub hash: String,
     /// Each file with the SHA-256 of its text.
@@ -426,6 +432,47 @@ pub struct KeyConfig {
     pub requests_per_minute: Option<u32>,
     /// Tokens and money of this key, within the app's own bounds; no bound where absent.
     pub limits: Limits,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerConfig {
+    /// Its name in the document.
+    pub name: String,
+    /// The claim `iss`. No two issuers have the same.
+    pub issuer: String,
+    /// File of its public keys, absolute; it has been read.
+    pub keys: PathBuf,
+    /// The algorithms that are accepted; at least one.
+    pub algorithms: Vec<ingress::auth::Algorithm>,
+    /// How far its clock may be off.
+    pub skew: Duration,
+}
+
+/// The tokens of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// Its name for records: `claims.jwt`.
+    pub name: String,
+    /// Index of the app.
+    pub app: usize,
+    /// The claim `iss` of one of the issuers.
+    pub issuer: String,
+    /// One of the claim `aud`.
+    pub audience: String,
+    /// Claims that must have these values.
+    pub claims: Vec<(String, String)>,
+}
+
+/// The client certificate of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateConfig {
+    /// Its name for records: `claims.certificate`.
+    pub name: String,
+    /// Index of the app.
+    pub app: usize,
+    /// The name that the certificate carries.
+    pub certificate: ingress::auth::CertificateName,
 }
 
 /// Reads and checks `sources` whole.

@@ -29,7 +29,6 @@ use Standing::{Enforced, Noted, Refused};
 
 const NO_POLICY: &str = "no policy engine is there to hold it";
 const NO_ROUTER: &str = "targets are tried in the order of their list";
-const NO_IDENTITY: &str = "API keys are the only credential yet";
 const NO_PRIVATE_CHAIN: &str = "only the addresses of a private endpoint are verified yet";
 
 /// Every setting by its path: `*` is a name, `=x` one value of it. The longest entry that fits decides.
@@ -76,10 +75,11 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.health", Enforced),
     ("model.*.targets", Enforced),
     ("model.*.first_token", Noted(NO_ROUTER)),
+    ("issuer", Enforced),
     ("app.*.team", Enforced),
     ("app.*.keys", Enforced),
-    ("app.*.jwt", Refused(NO_IDENTITY)),
-    ("app.*.certificate", Refused(NO_IDENTITY)),
+    ("app.*.jwt", Enforced),
+    ("app.*.certificate", Enforced),
     ("app.*.models", Enforced),
     ("app.*.limits.requests_per_minute", Enforced),
     ("app.*.limits.tokens_per_minute", Enforced),

@@ -183,7 +183,8 @@ pub(super) struct Identified {
 
 pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
     let Arrived { mut exchange, body } = arrived;
-    match exchange.snapshot.keys.authenticate(&exchange.head.headers, exchange.at) {
+    let certificate = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref());
+    match exchange.snapshot.callers.authenticate(&exchange.head.headers, certificate, exchange.at) {
         Ok(identified) => {
             let caller = Caller {
                 app: Arc::clone(exchange.snapshot.app(identified.app)),

@@ -10,13 +10,12 @@ use std::time::{Instant, SystemTime};
 use accounting::{Book, Limits};
 use egress::Fleet;
 use http::HeaderValue;
-use ingress::auth::{AppIndex, KeyEntry, Keys};
-use ingress::limits::{Admission, Limit, LimitIndex};
+use ingress::limits::{Admission, Limit};
 use policy::{Candidate, Grants, Judge, TargetId};
 use telemetry::metrics::Metrics;
 use wire::Api;
 
-use super::{App, KeyFacts, Model, ModelIndex, Snapshot, SnapshotError, Target, upstream};
+use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Target, callers, upstream};
 use crate::configuration::{self, Compiled, EndpointConfig};
 
 impl Snapshot {
@@ -40,7 +39,7 @@ impl Snapshot {
         let models = models(compiled, metrics);
         let judge = Judge::of_grants(&all_candidates(compiled));
         let apps = apps(compiled, before, metrics);
-        let (keys, key_facts) = keys(compiled, before)?;
+        let (callers, key_facts) = callers::build(compiled, before)?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
         let limits = limits(compiled);
         let admission = match before {
@@ -53,7 +52,7 @@ impl Snapshot {
             policy_header: header(&policy_hash),
             policy_hash,
             loaded: SystemTime::now(),
-            keys,
+            callers,
             admission,
             fleet,
             body_limits: ingress::body::BodyLimits {
@@ -80,7 +79,7 @@ fn id(index: usize) -> TargetId {
     TargetId(u32::try_from(index).expect("the file size bounds keep a configuration far below 2^32 targets"))
 }
 
-fn model_index(index: usize) -> ModelIndex {
+pub(super) fn model_index(index: usize) -> ModelIndex {
     ModelIndex(u32::try_from(index).expect("the file size bounds keep a configuration far below 2^32 models"))
 }
 
@@ -176,13 +175,13 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
 }
 
 /// The book that an app or key had before, or a new one, under these limits.
-fn book(kept: Option<&Arc<Book>>, limits: Limits) -> Arc<Book> {
+pub(super) fn book(kept: Option<&Arc<Book>>, limits: Limits) -> Arc<Book> {
     let book = kept.map_or_else(|| Arc::new(Book::new(Instant::now())), Arc::clone);
     book.set_limits(limits);
     book
 }
 
-fn kept_book<'a>(before: Option<&'a Snapshot>, key: &str) -> Option<&'a Arc<Book>> {
+pub(super) fn kept_book<'a>(before: Option<&'a Snapshot>, key: &str) -> Option<&'a Arc<Book>> {
     before?.keys().find(|kept| *kept.name == *key)?.book.as_ref()
 }
 
@@ -198,30 +197,6 @@ fn limits(compiled: &Compiled) -> Vec<Limit> {
             requests_per_minute: requests_per_minute.and_then(NonZeroU32::new),
         })
         .collect()
-}
-
-fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
-    let mut entries = Vec::with_capacity(compiled.keys.len());
-    let mut facts = Vec::with_capacity(compiled.keys.len());
-    for (index, key) in compiled.keys.iter().enumerate() {
-        let app = &compiled.apps[key.app];
-        let models = key.models.as_ref().unwrap_or(&app.models);
-        let limit = key.requests_per_minute.map(|_| LimitIndex(model_index(compiled.apps.len() + index).0));
-        entries.push(KeyEntry {
-            digest: key.digest,
-            app: AppIndex(model_index(key.app).0),
-            expires: key.expires,
-            models: None,
-            limit,
-        });
-        facts.push(Arc::new(KeyFacts {
-            name: key.name.as_str().into(),
-            models: models.iter().map(|model| model_index(*model)).collect(),
-            limit,
-            book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),
-        }));
-    }
-    Ok((Keys::new(entries)?, facts))
 }
 
 /// What decides where data may go, today: which endpoints are approved and what they are granted.

@@ -5,6 +5,7 @@
 
 mod apps;
 mod endpoints;
+mod identity;
 mod keys;
 mod listeners;
 mod material;
@@ -48,6 +49,9 @@ pub(super) fn check(
     let apps = check.apps(document);
     check.data(document);
     let keys = check.keys(document);
+    let issuers = check.issuers(document);
+    let tokens = check.tokens(document);
+    let certificates = check.certificate_names(document);
     let Check { material, .. } = check;
     let listeners = listeners?;
     let file = |file: &super::sources::Source| (file.path.clone(), file.hash());
@@ -63,6 +67,9 @@ pub(super) fn check(
         apps,
         keys,
         prices,
+        issuers,
+        tokens,
+        certificates,
         hash: sources.hash(),
         sources: sources.files.iter().map(file).collect(),
         material,
@@ -131,7 +138,7 @@ impl<'a> Check<'a> {
 
     /// Names stand in headers, in metrics and in paths, so they are plain.
     fn names(&mut self) {
-        for section in ["resolver", "site", "endpoint", "app", "key", "label"] {
+        for section in ["resolver", "site", "endpoint", "issuer", "app", "key", "label"] {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             for name in self.defined(section) {
                 let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());

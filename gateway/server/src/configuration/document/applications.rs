@@ -38,7 +38,8 @@ pub struct App {
     pub keys: Option<Vec<String>>,
     /// Tokens that it may show instead of a key.
     pub jwt: Option<Jwt>,
-    /// SPIFFE URI of the client certificate that it may show instead of a key.
+    /// Name in the client certificate that it may show instead of a key: a URI such as `"spiffe://corp.example/claims"`, or
+    /// `"dns:"` and a host name. Needs `listen.tls.client_ca`.
     pub certificate: Option<String>,
     /// Models that it may use. Required, not empty.
     pub models: Vec<String>,
@@ -50,12 +51,59 @@ pub struct App {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
-    /// Issuer, as in the claim `iss`. Required.
+    /// Issuer, as in the claim `iss`; an `[issuer.NAME]` has it as its `issuer`. Required.
     pub issuer: String,
-    /// Audience, as in the claim `aud`. Required.
+    /// Audience, as in the claim `aud`: the gateway's own name at the issuer. Required.
     pub audience: String,
-    /// Claims that must have these values. Absent: none.
+    /// Claims that must have these values: a claim that is a list must hold the value. Absent: none. `scp` and `scope` are lists of
+    /// words, and `realm_access.roles` is a way into a nested claim.
     pub claims: Option<BTreeMap<String, String>>,
+}
+
+/// Who issues tokens that apps may show.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Its name for itself, as in the claim `iss`, compared byte by byte. Required.
+    pub issuer: String,
+    /// Where its public keys are. Required.
+    pub keys: IssuerKeys,
+    /// How its tokens are signed; default `["RS256"]`. There is no symmetric way.
+    pub algorithms: Option<Vec<TokenAlgorithm>>,
+    /// How far its clock may be off, in seconds; default 60. A token is accepted so long after `exp` and before `nbf`.
+    #[schemars(range(max = 300))]
+    pub clock_skew_s: Option<u64>,
+}
+
+/// Where an issuer's public keys are.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum IssuerKeys {
+    /// Path of a JSON Web Key Set. A change to the file is a reload.
+    File(String),
+}
+
+/// How a token is signed (RFC 7518, section 3.1; RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum TokenAlgorithm {
+    /// RSA with PKCS #1 v1.5 and SHA-256: what Entra ID, Keycloak and Kubernetes use.
+    RS256,
+    /// The same with SHA-384.
+    RS384,
+    /// The same with SHA-512.
+    RS512,
+    /// RSA-PSS with SHA-256.
+    PS256,
+    /// The same with SHA-384.
+    PS384,
+    /// The same with SHA-512.
+    PS512,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// ECDSA on P-384 with SHA-384.
+    ES384,
+    /// Ed25519.
+    EdDSA,
 }
 
 /// An API key with a name of its own.

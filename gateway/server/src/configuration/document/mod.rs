@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use applications::{App, Jwt, Key, Limits, Model, Target95};
+pub use applications::{App, Issuer, IssuerKeys, Jwt, Key, Limits, Model, Target95, TokenAlgorithm};
 pub use network::{
     Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
     EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
@@ -51,6 +51,9 @@ pub struct Document {
     /// Models by the names that callers ask for.
     #[serde(default)]
     pub model: BTreeMap<String, Model>,
+    /// Issuers of tokens that apps may show instead of a key.
+    #[serde(default)]
+    pub issuer: BTreeMap<String, Issuer>,
     /// Registered callers. Each needs a `[data.NAME]` of the same name.
     #[serde(default)]
     pub app: BTreeMap<String, App>,

@@ -1,0 +1,166 @@
+//! Callers that prove who they are with a client certificate.
+//!
+//! The handshake has verified the chain against the listener's client CA; here its names are looked up. A certificate
+//! whose names belong to no app says nothing: it may have been asked for by the listener alone, and the caller shows a
+//! key or a token as well.
+
+use std::collections::HashMap;
+
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+use super::{AppIndex, AuthError, Identified, KeyIndex};
+
+/// A name that a client certificate may carry, as the configuration writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CertificateName {
+    /// A URI of the subject's alternative names, for example `spiffe://corp.example/claims`. Compared byte by byte.
+    Uri(Box<str>),
+    /// A DNS name of the subject's alternative names, written `dns:claims.corp.example`. Compared without case; a
+    /// wildcard in a certificate stands for itself, and no app has it.
+    Dns(Box<str>),
+}
+
+impl CertificateName {
+    /// The name that `text` writes: a URI with a scheme, or `dns:` and a host name. `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return None;
+        }
+        if let Some(host) = text.strip_prefix("dns:") {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            let named = !host.is_empty() && host.bytes().all(plain);
+            return named.then(|| Self::Dns(host.to_ascii_lowercase().into()));
+        }
+        let (scheme, rest) = text.split_once("://")?;
+        let lettered = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        (lettered && scheme.bytes().all(plain) && !rest.is_empty()).then(|| Self::Uri(text.into()))
+    }
+}
+
+/// The apps that have a name in a client certificate.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    by_name: HashMap<CertificateName, Identified>,
+}
+
+impl Certificates {
+    /// The look-up. A name that comes twice would not say which app it is; the configuration refuses it, and here the
+    /// first one stays.
+    #[must_use]
+    pub fn new(entries: impl IntoIterator<Item = (CertificateName, AppIndex, KeyIndex)>) -> Self {
+        let mut by_name = HashMap::new();
+        for (name, app, key) in entries {
+            by_name.entry(name).or_insert(Identified { app, key });
+        }
+        Self { by_name }
+    }
+
+    /// Whose certificate this is, `None` where no app has one of its names.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Conflicting`] when its names belong to two apps.
+    pub(super) fn identify(&self, certificate: &[u8]) -> Result<Option<Identified>, AuthError> {
+        if self.by_name.is_empty() {
+            return Ok(None);
+        }
+        let der = CertificateDer::from(certificate);
+        // The handshake read it already; one that cannot be read now names nobody.
+        let Ok(leaf) = EndEntityCert::try_from(&der) else { return Ok(None) };
+        let uris = leaf.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
+        let hosts = leaf.valid_dns_names().map(|host| CertificateName::Dns(host.to_ascii_lowercase().into()));
+        let mut found: Option<Identified> = None;
+        for name in uris.chain(hosts) {
+            let Some(owner) = self.by_name.get(&name) else { continue };
+            if found.is_some_and(|earlier| earlier != *owner) {
+                return Err(AuthError::Conflicting);
+            }
+            found = Some(*owner);
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(names: &[SanType]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names.to_vec();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    fn uri(text: &str) -> SanType {
+        SanType::URI(text.try_into().unwrap())
+    }
+
+    fn dns(text: &str) -> SanType {
+        SanType::DnsName(text.try_into().unwrap())
+    }
+
+    fn known() -> Certificates {
+        let named = |text: &str, app| (CertificateName::parse(text).unwrap(), AppIndex(app), KeyIndex(app + 10));
+        Certificates::new([
+            named("spiffe://corp.example/claims", 0),
+            named("dns:Search.corp.example", 1),
+            named("spiffe://corp.example/search", 1),
+        ])
+    }
+
+    const CLAIMS: Identified = Identified { app: AppIndex(0), key: KeyIndex(10) };
+    const SEARCH: Identified = Identified { app: AppIndex(1), key: KeyIndex(11) };
+
+    #[test]
+    fn an_app_is_found_by_the_uri_or_the_host_name_of_its_certificate() {
+        let known = known();
+
+        let by_uri = known.identify(&certificate(&[uri("spiffe://corp.example/claims")]));
+        let by_host = known.identify(&certificate(&[dns("SEARCH.corp.example")]));
+
+        assert_eq!((by_uri, by_host), (Ok(Some(CLAIMS)), Ok(Some(SEARCH))));
+    }
+
+    #[test]
+    fn a_name_is_compared_whole() {
+        for name in [
+            uri("spiffe://corp.example/claims/"),
+            uri("spiffe://corp.example/Claims"),
+            uri("spiffe://corp.example/claim"),
+            dns("corp.example"),
+            dns("a.search.corp.example"),
+        ] {
+            assert_eq!(known().identify(&certificate(std::slice::from_ref(&name))), Ok(None), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_in_a_certificate_is_no_name_of_an_app() {
+        assert_eq!(known().identify(&certificate(&[dns("*.corp.example")])), Ok(None));
+    }
+
+    #[test]
+    fn a_certificate_of_two_apps_is_refused() {
+        let both = certificate(&[uri("spiffe://corp.example/claims"), dns("search.corp.example")]);
+
+        assert_eq!(known().identify(&both), Err(AuthError::Conflicting));
+    }
+
+    #[test]
+    fn what_is_no_certificate_names_nobody() {
+        assert_eq!(known().identify(b"no certificate"), Ok(None));
+    }
+
+    #[test]
+    fn only_a_uri_or_a_host_name_is_a_name() {
+        for text in ["", "claims", "dns:", "dns:*.corp.example", "dns:a b", "://claims", "1a://x", "spiffe://", "cn=a"]
+        {
+            assert_eq!(CertificateName::parse(text), None, "{text}");
+        }
+    }
+}

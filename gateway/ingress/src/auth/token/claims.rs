@@ -1,0 +1,158 @@
+//! Which app a token belongs to, by its audience and its claims.
+
+use serde_json::{Map, Value};
+
+use super::super::{AppIndex, AuthError, Identified, KeyIndex};
+
+/// The tokens of one issuer that stand for one app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRule {
+    /// The claim `iss`.
+    pub issuer: Box<str>,
+    /// One of the claim `aud`.
+    pub audience: Box<str>,
+    /// Claims that must have these values, by name. A claim that is a list must hold the value; `scope` and `scp` are lists
+    /// of words (RFC 8693, section 4.2). A name that is no claim, but has dots, is a way into nested claims: `realm_access.roles`.
+    pub claims: Box<[(Box<str>, Box<str>)]>,
+    /// The app.
+    pub app: AppIndex,
+    /// The entry that limits and records go by.
+    pub key: KeyIndex,
+}
+
+impl TokenRule {
+    fn matches(&self, claims: &Map<String, Value>) -> bool {
+        let is_for_us = claims.get("aud").is_some_and(|aud| holds(aud, &self.audience, false));
+        is_for_us && self.claims.iter().all(|(name, value)| has(claims, name, value))
+    }
+}
+
+/// The one app that the claims belong to.
+///
+/// # Errors
+///
+/// [`AuthError::NoApp`] when they belong to none, [`AuthError::GroupsOverage`] when a rule asks for groups that the token
+/// had no room for, [`AuthError::Conflicting`] when they belong to two apps.
+pub(super) fn owner(rules: &[TokenRule], claims: &Map<String, Value>) -> Result<Identified, AuthError> {
+    let mut found: Option<Identified> = None;
+    for rule in rules.iter().filter(|rule| rule.matches(claims)) {
+        let identified = Identified { app: rule.app, key: rule.key };
+        if found.is_some_and(|earlier| earlier.app != identified.app) {
+            return Err(AuthError::Conflicting);
+        }
+        found.get_or_insert(identified);
+    }
+    found.ok_or_else(|| if groups_left_out(rules, claims) { AuthError::GroupsOverage } else { AuthError::NoApp })
+}
+
+fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
+    let is_words = matches!(name, "scope" | "scp");
+    if let Some(claim) = claims.get(name) {
+        return holds(claim, value, is_words);
+    }
+    let Some((outer, inner)) = name.split_once('.') else { return false };
+    matches!(claims.get(outer), Some(Value::Object(nested)) if has(nested, inner, value))
+}
+
+fn holds(claim: &Value, value: &str, is_words: bool) -> bool {
+    match claim {
+        Value::String(text) if is_words => text.split(' ').any(|word| word == value),
+        Value::String(text) => text == value,
+        Value::Array(items) => items.iter().any(|item| item.as_str() == Some(value)),
+        Value::Bool(flag) => value == if *flag { "true" } else { "false" },
+        Value::Number(number) => number.to_string() == value,
+        Value::Null | Value::Object(_) => false,
+    }
+}
+
+/// Entra ID leaves groups out of a token when there are more than 200, and says so in `_claim_names`.
+fn groups_left_out(rules: &[TokenRule], claims: &Map<String, Value>) -> bool {
+    let asked = rules.iter().any(|rule| rule.claims.iter().any(|(name, _)| &**name == "groups"));
+    let is_left_out = matches!(claims.get("_claim_names"), Some(Value::Object(names)) if names.contains_key("groups"));
+    asked && (is_left_out || claims.contains_key("hasgroups"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rule(app: u32, claims: &[(&str, &str)]) -> TokenRule {
+        let claims = claims.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        TokenRule { issuer: "i".into(), audience: "causeway".into(), claims, app: AppIndex(app), key: KeyIndex(app) }
+    }
+
+    fn owner_of(rules: &[TokenRule], claims: Value) -> Result<u32, AuthError> {
+        let Value::Object(claims) = claims else { panic!("claims are an object") };
+        owner(rules, &claims).map(|identified| identified.app.0)
+    }
+
+    #[test]
+    fn an_audience_is_one_of_a_list_or_the_only_one_and_compared_whole() {
+        let rules = [rule(1, &[])];
+
+        assert_eq!(owner_of(&rules, json!({ "aud": "causeway" })), Ok(1));
+        assert_eq!(owner_of(&rules, json!({ "aud": ["other", "causeway"] })), Ok(1));
+        for aud in [
+            json!("causeway2"),
+            json!("Causeway"),
+            json!("other causeway"),
+            json!([]),
+            json!({"causeway": 1}),
+            json!(null),
+        ] {
+            assert_eq!(owner_of(&rules, json!({ "aud": aud })), Err(AuthError::NoApp), "{aud}");
+        }
+        assert_eq!(owner_of(&rules, json!({})), Err(AuthError::NoApp));
+    }
+
+    #[test]
+    fn a_claim_is_a_value_or_in_a_list_and_every_claim_of_the_rule_must_hold() {
+        let rules = [rule(1, &[("azp", "claims-ui"), ("roles", "Prompt.Send")])];
+        let with =
+            |azp: Value, roles: Value| owner_of(&rules, json!({ "aud": "causeway", "azp": azp, "roles": roles }));
+
+        assert_eq!(with(json!("claims-ui"), json!(["Other", "Prompt.Send"])), Ok(1));
+        assert_eq!(with(json!("claims-ui"), json!("Prompt.Send")), Ok(1));
+        assert_eq!(with(json!("claims-ui"), json!(["Prompt.Sendx"])), Err(AuthError::NoApp));
+        assert_eq!(with(json!("other"), json!(["Prompt.Send"])), Err(AuthError::NoApp));
+    }
+
+    #[test]
+    fn scopes_are_words_and_other_claims_are_not() {
+        let scoped = [rule(1, &[("scp", "prompt.send")])];
+        let named = [rule(1, &[("name", "prompt.send")])];
+
+        assert_eq!(owner_of(&scoped, json!({ "aud": "causeway", "scp": "openid prompt.send" })), Ok(1));
+        assert_eq!(owner_of(&scoped, json!({ "aud": "causeway", "scp": "prompt.sender" })), Err(AuthError::NoApp));
+        assert_eq!(owner_of(&named, json!({ "aud": "causeway", "name": "a prompt.send" })), Err(AuthError::NoApp));
+    }
+
+    #[test]
+    fn a_nested_claim_is_named_by_its_way_and_a_claim_with_dots_by_itself() {
+        let keycloak = [rule(1, &[("realm_access.roles", "prompt")])];
+        let kubernetes = [rule(1, &[("kubernetes.io.namespace", "claims")])];
+
+        assert_eq!(owner_of(&keycloak, json!({ "aud": "causeway", "realm_access": { "roles": ["prompt"] } })), Ok(1));
+        assert_eq!(owner_of(&kubernetes, json!({ "aud": "causeway", "kubernetes.io.namespace": "claims" })), Ok(1));
+    }
+
+    #[test]
+    fn a_token_of_two_apps_belongs_to_neither() {
+        let rules = [rule(1, &[]), rule(2, &[("roles", "a")])];
+
+        assert_eq!(owner_of(&rules, json!({ "aud": "causeway", "roles": ["b"] })), Ok(1));
+        assert_eq!(owner_of(&rules, json!({ "aud": "causeway", "roles": ["a"] })), Err(AuthError::Conflicting));
+    }
+
+    #[test]
+    fn groups_that_the_token_had_no_room_for_are_told_apart_from_groups_that_are_not_there() {
+        let rules = [rule(1, &[("groups", "g-1")])];
+
+        let left_out = owner_of(&rules, json!({ "aud": "causeway", "_claim_names": { "groups": "src1" } }));
+
+        assert_eq!(left_out, Err(AuthError::GroupsOverage));
+        assert_eq!(owner_of(&rules, json!({ "aud": "causeway", "groups": ["g-2"] })), Err(AuthError::NoApp));
+    }
+}

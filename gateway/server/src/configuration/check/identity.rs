@@ -1,0 +1,153 @@
+//! How apps prove who they are other than by keys: `[issuer.NAME]`, `app.NAME.jwt` and `app.NAME.certificate`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ingress::auth::{Algorithm, CertificateName, KeySet};
+
+use super::super::compile::{CertificateConfig, IssuerConfig, TokenConfig};
+use super::super::document::{Document, Issuer, IssuerKeys, Jwt, TokenAlgorithm};
+use super::super::mistakes::{MistakeKind, remedy_for};
+use super::super::report::quote;
+use super::Check;
+
+/// Seconds that an issuer's clock may be off where the document says nothing.
+const DEFAULT_SKEW_S: u64 = 60;
+
+impl Check<'_> {
+    pub(super) fn issuers(&mut self, document: &Document) -> Vec<IssuerConfig> {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut issuers = Vec::new();
+        for (name, issuer) in &document.issuer {
+            let mark = self.place("issuer", name).at("issuer").mark();
+            if issuer.issuer.is_empty() {
+                let remedy = "write what the claim `iss` of its tokens says";
+                self.wrong(mark, format!("`issuer.{name}.issuer` is empty"), remedy);
+            }
+            if let Some(earlier) = seen.insert(&issuer.issuer, name) {
+                let message = format!("`issuer.{name}.issuer` is also that of `[issuer.{earlier}]`");
+                self.report.mend(
+                    MistakeKind::Duplicate,
+                    mark,
+                    message,
+                    "an issuer stands once, with all its algorithms",
+                );
+            }
+            issuers.extend(self.issuer(name, issuer));
+        }
+        issuers
+    }
+
+    fn issuer(&mut self, name: &str, issuer: &Issuer) -> Option<IssuerConfig> {
+        let at = self.place("issuer", name);
+        let IssuerKeys::File(file) = &issuer.keys;
+        let keys_at = at.at("keys").at("file");
+        let setting = format!("issuer.{name}.keys.file");
+        let read = self.read_file((keys_at, &setting, file));
+        let keys = read.and_then(|(path, text)| match KeySet::read(&text) {
+            Ok(_) => Some(path),
+            Err(error) => {
+                let message = format!("`{setting}`: {} cannot be used: {error}", quote(file));
+                self.report.mistake(MistakeKind::Material, keys_at.mark(), message);
+                None
+            }
+        });
+        let written = issuer.algorithms.as_deref();
+        if let Some(written) = written {
+            let setting = format!("issuer.{name}.algorithms");
+            self.is_empty_list(at.at("algorithms"), &setting, written.len(), "leave it out for `RS256`");
+            self.no_repeats(at.at("algorithms"), &setting, written, |algorithm| algorithm_of(*algorithm).to_string());
+        }
+        let algorithms = written.unwrap_or(&[TokenAlgorithm::RS256]).iter().copied().map(algorithm_of).collect();
+        let skew = Duration::from_secs(issuer.clock_skew_s.unwrap_or(DEFAULT_SKEW_S));
+        Some(IssuerConfig { name: name.to_owned(), issuer: issuer.issuer.clone(), keys: keys?, algorithms, skew })
+    }
+
+    pub(super) fn tokens(&mut self, document: &Document) -> Vec<TokenConfig> {
+        let mut tokens: Vec<TokenConfig> = Vec::new();
+        for (name, app) in &document.app {
+            let (Some(jwt), Some(index)) = (&app.jwt, self.index_of("app", name)) else { continue };
+            self.token(name, jwt, document);
+            let claims = jwt.claims.iter().flatten().map(|(claim, value)| (claim.clone(), value.clone())).collect();
+            let token = TokenConfig {
+                name: format!("{name}.jwt"),
+                app: index,
+                issuer: jwt.issuer.clone(),
+                audience: jwt.audience.clone(),
+                claims,
+            };
+            let same = |other: &&TokenConfig| {
+                (&other.issuer, &other.audience, &other.claims) == (&token.issuer, &token.audience, &token.claims)
+            };
+            if let Some(other) = tokens.iter().find(same) {
+                let message = format!("the tokens of app `{name}` are also those of `{}`", other.name);
+                let remedy = "a token must belong to one app: name a claim in which they differ";
+                self.report.mend(MistakeKind::Duplicate, self.place("app", name).at("jwt").mark(), message, remedy);
+            }
+            tokens.push(token);
+        }
+        tokens
+    }
+
+    fn token(&mut self, name: &str, jwt: &Jwt, document: &Document) {
+        let at = self.place("app", name).at("jwt");
+        let known = || document.issuer.values().map(|issuer| issuer.issuer.as_str());
+        if !known().any(|issuer| issuer == jwt.issuer) && self.walked.is_whole("issuer", "") {
+            let remedy = remedy_for(&jwt.issuer, known(), "define an `[issuer.NAME]` with it".to_owned());
+            let message = format!("app `{name}` names issuer {}, which no `[issuer.NAME]` has", quote(&jwt.issuer));
+            self.report.mend(MistakeKind::Reference, at.at("issuer").mark(), message, remedy);
+        }
+        if jwt.audience.is_empty() {
+            let remedy = "write the gateway's own name at the issuer: a token for somebody else must not be good here";
+            self.wrong(at.at("audience").mark(), format!("`app.{name}.jwt.audience` is empty"), remedy);
+        }
+        for (claim, value) in jwt.claims.iter().flatten() {
+            if claim.is_empty() || value.is_empty() {
+                let message = format!("`app.{name}.jwt.claims` has a claim without a name or value");
+                self.wrong(at.at("claims").mark(), message, "write it as `azp = \"claims-ui\"`");
+            }
+        }
+    }
+
+    pub(super) fn certificate_names(&mut self, document: &Document) -> Vec<CertificateConfig> {
+        let asks_for_one =
+            document.listen.as_ref().and_then(|listen| listen.tls.as_ref()).is_some_and(|tls| tls.client_ca.is_some());
+        let mut found: Vec<CertificateConfig> = Vec::new();
+        for (name, app) in &document.app {
+            let Some(written) = &app.certificate else { continue };
+            let mark = self.place("app", name).at("certificate").mark();
+            if !asks_for_one && self.walked.is_whole("listen", "") {
+                let message = format!("`app.{name}.certificate`: the listener asks nobody for a certificate");
+                self.wrong(mark, message, "add `client_ca` to `listen.tls`");
+            }
+            let Some(certificate) = CertificateName::parse(written) else {
+                let message =
+                    format!("`app.{name}.certificate` is {}, which is no name in a certificate", quote(written));
+                self.wrong(mark, message, "write it as `spiffe://corp.example/claims` or `dns:claims.corp.example`");
+                continue;
+            };
+            if let Some(other) = found.iter().find(|other| other.certificate == certificate) {
+                let message = format!("`app.{name}.certificate` is also `{}`", other.name);
+                self.report.mend(MistakeKind::Duplicate, mark, message, "a certificate stands for one app");
+                continue;
+            }
+            let Some(app) = self.index_of("app", name) else { continue };
+            found.push(CertificateConfig { name: format!("{name}.certificate"), app, certificate });
+        }
+        found
+    }
+}
+
+fn algorithm_of(written: TokenAlgorithm) -> Algorithm {
+    match written {
+        TokenAlgorithm::RS256 => Algorithm::Rs256,
+        TokenAlgorithm::RS384 => Algorithm::Rs384,
+        TokenAlgorithm::RS512 => Algorithm::Rs512,
+        TokenAlgorithm::PS256 => Algorithm::Ps256,
+        TokenAlgorithm::PS384 => Algorithm::Ps384,
+        TokenAlgorithm::PS512 => Algorithm::Ps512,
+        TokenAlgorithm::ES256 => Algorithm::Es256,
+        TokenAlgorithm::ES384 => Algorithm::Es384,
+        TokenAlgorithm::EdDSA => Algorithm::EdDsa,
+    }
+}

@@ -1,0 +1,70 @@
+//! Who may ask, in the words of `ingress`.
+
+use std::sync::Arc;
+
+use accounting::Limits;
+use ingress::auth::{AppIndex, Callers, Certificates, Issuer, KeyEntry, KeyIndex, KeySet, Keys, TokenRule, Tokens};
+use ingress::limits::LimitIndex;
+
+use super::build::{book, kept_book, model_index, read};
+use super::{KeyFacts, Snapshot, SnapshotError};
+use crate::configuration::{Compiled, IssuerConfig};
+
+/// The callers, and what each credential stands for. Keys come first, so that a key has the index that its digest gives;
+/// the tokens and certificates of apps follow, one entry for each.
+pub(super) fn build(
+    compiled: &Compiled,
+    before: Option<&Snapshot>,
+) -> Result<(Callers, Vec<Arc<KeyFacts>>), SnapshotError> {
+    let (keys, mut facts) = keys(compiled, before)?;
+    let issuers = compiled.issuers.iter().map(issuer).collect::<Result<Vec<_>, _>>()?;
+    let rules = compiled.tokens.iter().map(|token| TokenRule {
+        issuer: token.issuer.as_str().into(),
+        audience: token.audience.as_str().into(),
+        claims: token.claims.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
+        app: app(token.app),
+        key: stand_in(&mut facts, compiled, &token.name, token.app),
+    });
+    let tokens = Tokens::new(issuers, rules.collect());
+    let names = compiled.certificates.iter().map(|named| {
+        (named.certificate.clone(), app(named.app), stand_in(&mut facts, compiled, &named.name, named.app))
+    });
+    let certificates = Certificates::new(names.collect::<Vec<_>>());
+    Ok((Callers::new(keys, tokens, certificates), facts))
+}
+
+fn app(index: usize) -> AppIndex {
+    AppIndex(model_index(index).0)
+}
+
+/// An entry for a credential that is no key: it may use the models of its app, and has no limit of its own.
+fn stand_in(facts: &mut Vec<Arc<KeyFacts>>, compiled: &Compiled, name: &str, app: usize) -> KeyIndex {
+    let index = KeyIndex(model_index(facts.len()).0);
+    let models = compiled.apps[app].models.iter().map(|model| model_index(*model)).collect();
+    facts.push(Arc::new(KeyFacts { name: name.into(), models, limit: None, book: None }));
+    index
+}
+
+fn issuer(issuer: &IssuerConfig) -> Result<Arc<Issuer>, SnapshotError> {
+    let keys = KeySet::read(&read(&issuer.keys)?)
+        .map_err(|source| SnapshotError::IssuerKeys { issuer: issuer.name.clone(), source })?;
+    let algorithms = issuer.algorithms.iter().copied().collect();
+    Ok(Arc::new(Issuer::new(issuer.name.as_str().into(), &issuer.issuer, algorithms, issuer.skew, keys)))
+}
+
+fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
+    let mut entries = Vec::with_capacity(compiled.keys.len());
+    let mut facts = Vec::with_capacity(compiled.keys.len());
+    for (index, key) in compiled.keys.iter().enumerate() {
+        let models = key.models.as_ref().unwrap_or(&compiled.apps[key.app].models);
+        let limit = key.requests_per_minute.map(|_| LimitIndex(model_index(compiled.apps.len() + index).0));
+        entries.push(KeyEntry { digest: key.digest, app: app(key.app), expires: key.expires, models: None, limit });
+        facts.push(Arc::new(KeyFacts {
+            name: key.name.as_str().into(),
+            models: models.iter().map(|model| model_index(*model)).collect(),
+            limit,
+            book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),
+        }));
+    }
+    Ok((Keys::new(entries)?, facts))
+}

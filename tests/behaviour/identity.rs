@@ -1,0 +1,156 @@
+//! Who asks: tokens of an issuer and client certificates, beside keys.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::testkit::{
+    Authority, Client, Config, Gateway, Issued, Request, TokenSigner, Upstream, chat, client_trusting,
+    make_example_certificates, until,
+};
+
+const PATH: &str = "/v1/chat/completions";
+const ISSUER: &str = "https://login.corp.example/realms/apps";
+
+fn claims() -> Value {
+    let end = SystemTime::now() + Duration::from_secs(600);
+    let seconds = end.duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();
+    json!({ "iss": ISSUER, "aud": ["causeway"], "azp": "claims-ui", "exp": seconds })
+}
+
+fn of(azp: &str) -> Value {
+    let mut claims = claims();
+    claims["azp"] = azp.into();
+    claims
+}
+
+fn identity(config: Config, keys: &Value) -> Config {
+    let app = |name: &str| {
+        format!(
+            "[app.{name}]\nteam = \"testers\"\nmodels = [\"assistant\"]\n\
+             jwt = {{ issuer = \"{ISSUER}\", audience = \"causeway\", claims = {{ azp = \"{name}-ui\" }} }}\n\n\
+             [data.{name}]\nlabels = []\n"
+        )
+    };
+    config
+        .file("issuer.json", &keys.to_string())
+        .section(&format!(
+            "[issuer.corp]\nissuer = \"{ISSUER}\"\nkeys = {{ file = \"issuer.json\" }}\nalgorithms = [\"ES256\"]\n"
+        ))
+        .section(&app("claims"))
+        .section(&app("search"))
+}
+
+fn showing(token: &str) -> Request {
+    Request::post(PATH, &chat("assistant")).key(token)
+}
+
+#[tokio::test]
+async fn a_token_of_the_issuer_is_as_good_as_a_key_and_the_record_names_the_app() {
+    let signer = TokenSigner::new("k-1");
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&identity(Config::serving(&upstream), &signer.key_set())).await;
+
+    let of_claims = gateway.send(showing(&signer.token(&of("claims-ui")))).await;
+    let of_search = gateway
+        .send(Request::post(PATH, &chat("assistant")).anonymous().header("api-key", &signer.token(&of("search-ui"))))
+        .await;
+    let by_key = gateway.send(Request::post(PATH, &chat("assistant"))).await;
+
+    assert_eq!((of_claims.status, of_search.status, by_key.status), (200, 200, 200));
+    let mut apps = Vec::new();
+    for answer in [&of_claims, &of_search, &by_key] {
+        let decision = answer.headers["x-causeway-decision"].to_str().expect("a decision is plain text");
+        apps.push(gateway.audit().record(decision).await.intent["app"].clone());
+    }
+    assert_eq!(apps, ["claims", "search", "tests"]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_good_sends_nothing_and_tells_the_caller_nothing() {
+    let (signer, stranger) = (TokenSigner::new("k-1"), TokenSigner::new("k-1"));
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&identity(Config::serving(&upstream), &signer.key_set())).await;
+    let mut expired = claims();
+    expired["exp"] = 1_600_000_000.into();
+    let mut for_others = claims();
+    for_others["aud"] = "somebody".into();
+
+    for (what, token) in [
+        ("of a stranger", stranger.token(&claims())),
+        ("expired", signer.token(&expired)),
+        ("for others", signer.token(&for_others)),
+        ("of no app", signer.token(&of("unknown-ui"))),
+        ("unsigned", signer.unsigned(&claims())),
+        ("too long", "a".repeat(16_385)),
+    ] {
+        let answer = gateway.send(showing(&token)).await;
+
+        assert_eq!(answer.status, 401, "{what}");
+        assert_eq!(answer.json().await["error"]["code"], "invalid_api_key", "{what}");
+    }
+    assert!(upstream.requests().is_empty());
+    assert!(!gateway.log().contains(&signer.token(&expired)[..40]), "no part of a token is in the log");
+}
+
+#[tokio::test]
+async fn two_credentials_of_two_callers_are_nobody() {
+    let signer = TokenSigner::new("k-1");
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&identity(Config::serving(&upstream), &signer.key_set())).await;
+
+    let both = Request::post(PATH, &chat("assistant")).header("api-key", &signer.token(&claims()));
+
+    assert_eq!(gateway.send(both).await.status, 401);
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_took_back_is_refused_once_its_file_changed() {
+    let (before, after) = (TokenSigner::new("k-1"), TokenSigner::new("k-2"));
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&identity(Config::serving(&upstream), &before.key_set())).await;
+    let old = before.token(&claims());
+    assert_eq!(gateway.send(showing(&old)).await.status, 200);
+
+    gateway.replace_file("issuer.json", &after.key_set().to_string());
+    gateway.signal("HUP");
+
+    let new = after.token(&claims());
+    until("the new key", async || (gateway.send(showing(&new)).await.status == 200).then_some(())).await;
+    assert_eq!(gateway.send(showing(&old)).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_certificate_with_the_name_of_an_app_needs_no_key_and_agrees_with_the_one_shown() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    make_example_certificates(folder.path());
+    let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("make-certs made it");
+    let upstream = Upstream::start("only").await;
+    let server = Issued::example(folder.path(), "server");
+    let config = Config::serving(&upstream)
+        .tls_asking(&server, &file("app-ca.pem"), Some(&file("app-ca-crl.pem")))
+        .app("claims", "cw_of_claims", &["assistant"], "certificate = \"spiffe://example.org/app/claims\"");
+    let gateway = Gateway::start(&config).await;
+    let tls =
+        client_trusting(&folder.path().join("server-ca.pem"), Some(&Issued::example(folder.path(), "client-claims")));
+    let client = Client { tls: Some(tls), ..gateway.client() };
+    let ask = async |request: Request| client.send(request).await.status;
+    let request = Request::post(PATH, &chat("assistant"));
+
+    assert_eq!(ask(request.clone().anonymous()).await, 200);
+    assert_eq!(ask(request.clone().key("certificate")).await, 200);
+    assert_eq!(ask(request.clone().key("cw_of_claims")).await, 200);
+    assert_eq!(ask(request.clone()).await, 401, "the key of another app");
+    assert_eq!(ask(request.key("cw_unknown")).await, 401);
+}
+
+#[tokio::test]
+async fn the_word_certificate_is_no_key_where_no_certificate_names_an_app() {
+    let authority = Authority::new();
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&Config::serving(&upstream).tls(&authority.issue())).await;
+    let client = Client { tls: Some(authority.client(&[])), ..gateway.client() };
+
+    assert_eq!(client.send(Request::post(PATH, &chat("assistant")).key("certificate")).await.status, 401);
+}
