@@ -5,6 +5,7 @@ mod cost;
 mod demo;
 mod discover;
 mod keys;
+mod netplan;
 mod prices;
 mod schema;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     /// Make API keys and digests.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Print what the network team has to set up: forwarders, private zones, firewall rules.
+    Netplan(netplan::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Arguments),
 }
@@ -80,6 +83,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Cost(command) => cost::run(&command),
         Command::Prices(command) => prices::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Netplan(arguments) => netplan::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     }
 }

@@ -1,0 +1,285 @@
+//! The plan itself: who must be able to reach what, read out of a checked configuration.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use server::configuration::{
+    Compiled, EndpointConfig, Host, Network, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme,
+};
+
+/// What the configuration cannot know, from the command line.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    /// Where callers come from; anywhere if empty.
+    pub(super) callers: Vec<IpNet>,
+    /// The machine's time servers.
+    pub(super) time_servers: Vec<IpAddr>,
+    /// From where the machine is managed.
+    pub(super) managers: Vec<IpNet>,
+    /// The only user whose packets are restricted; everybody's if absent.
+    pub(super) user: Option<String>,
+}
+
+/// What a network team has to set up. Every list is sorted.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Which servers answer for which zones.
+    pub(super) forwarders: Vec<Forwarder>,
+    /// What may leave the gateway; nothing else needs to.
+    pub(super) flows: Vec<Flow>,
+    /// Where the gateway listens for others than itself.
+    pub(super) doors: Vec<Door>,
+    /// What the configuration cannot know.
+    pub(super) surroundings: Surroundings,
+}
+
+/// A zone and the server that answers for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Forwarder {
+    pub(super) zone: String,
+    pub(super) server: SocketAddr,
+    /// The name of the `[resolver]`.
+    pub(super) resolver: String,
+}
+
+/// Why a flow is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// Names are asked for.
+    Resolver,
+    /// Requests go there, and probes.
+    Endpoint,
+    /// The machine's clock: certificates and tokens depend on it.
+    Time,
+}
+
+impl Purpose {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolver => "resolver",
+            Self::Endpoint => "endpoint",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// The transport of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// In lower case, as nftables and Terraform's rules have it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// In capitals, as Kubernetes and Azure have it.
+    pub(super) fn as_capitals(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+/// Where a flow goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Destination {
+    /// To one of these networks.
+    Networks(Vec<IpNet>),
+    /// To a name on the internet, whose addresses nobody can list.
+    Internet(String),
+    /// To the operating system's own name servers.
+    System,
+}
+
+/// Packets that must be let through.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Flow {
+    pub(super) purpose: Purpose,
+    /// The name of the resolver or endpoint.
+    pub(super) name: String,
+    pub(super) destination: Destination,
+    pub(super) protocol: Protocol,
+    pub(super) port: u16,
+    /// The host of an endpoint; empty for every other purpose.
+    pub(super) host: String,
+    /// Whether TLS is spoken to an endpoint.
+    pub(super) is_tls: bool,
+}
+
+impl Flow {
+    /// The networks that it goes to beyond this machine; none where they are not known.
+    pub(super) fn networks(&self) -> impl Iterator<Item = IpNet> {
+        let networks = match &self.destination {
+            Destination::Networks(networks) => networks.as_slice(),
+            Destination::Internet(_) | Destination::System => &[],
+        };
+        networks.iter().copied().filter(|network| !is_loopback(*network))
+    }
+
+    /// Whether it never leaves this machine.
+    pub(super) fn stays_here(&self) -> bool {
+        matches!(&self.destination, Destination::Networks(networks) if networks.iter().copied().all(is_loopback))
+    }
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Door {
+    /// `callers`, `probes` or `operators`.
+    pub(super) who: &'static str,
+    pub(super) port: u16,
+}
+
+impl Plan {
+    /// Reads a plan out of a configuration.
+    pub(super) fn of(compiled: &Compiled, surroundings: Surroundings) -> Self {
+        let mut flows: BTreeSet<Flow> = compiled.resolvers.iter().flat_map(resolver_flows).collect();
+        flows.extend(compiled.endpoints.iter().map(endpoint_flow));
+        flows.extend(compiled.endpoints.iter().filter_map(|endpoint| signals_flow(compiled, endpoint)));
+        flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
+        let mut forwarders: Vec<Forwarder> = compiled.resolvers.iter().flat_map(forwarders).collect();
+        forwarders.sort();
+        Self { forwarders, flows: flows.into_iter().collect(), doors: doors(compiled), surroundings }
+    }
+
+    /// What the plan cannot say in addresses, for the person who prints it.
+    pub(super) fn warnings(&self, callers_needed: bool) -> Vec<String> {
+        let unknown = self.flows.iter().filter_map(|flow| match &flow.destination {
+            Destination::Internet(host) => Some(format!(
+                "endpoint `{}` is public: `{host}` has no addresses that a plan could list, so no rule for addresses lets it through",
+                flow.name
+            )),
+            Destination::System => Some(format!(
+                "resolver `{}` is the operating system's: its servers stand in /etc/resolv.conf and not in this plan",
+                flow.name
+            )),
+            Destination::Networks(_) => None,
+        });
+        let mut warnings: Vec<String> = unknown.collect::<BTreeSet<_>>().into_iter().collect();
+        if callers_needed && self.surroundings.callers.is_empty() && !self.doors.is_empty() {
+            warnings.push(
+                "systemd filters both directions and no `--callers` are named: nobody beyond this machine will reach the gateway"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+}
+
+pub(super) fn is_loopback(network: IpNet) -> bool {
+    network.network().is_loopback()
+}
+
+/// One address as a network.
+pub(super) fn single(address: IpAddr) -> IpNet {
+    IpNet::from(address.to_canonical())
+}
+
+fn networks(within: &[Network]) -> Vec<IpNet> {
+    let net = |network: &Network| IpNet::new(network.address, network.prefix);
+    let mut nets: Vec<IpNet> = within.iter().filter_map(|network| net(network).ok()).collect();
+    nets.sort();
+    nets.dedup();
+    nets
+}
+
+fn resolver_flows(resolver: &ResolverConfig) -> Vec<Flow> {
+    let flow = |destination, protocol, port| Flow {
+        purpose: Purpose::Resolver,
+        name: resolver.name.clone(),
+        destination,
+        protocol,
+        port,
+        host: String::new(),
+        is_tls: false,
+    };
+    match &resolver.servers {
+        ResolverServers::System => {
+            [Protocol::Udp, Protocol::Tcp].map(|protocol| flow(Destination::System, protocol, 53)).to_vec()
+        }
+        ResolverServers::Addresses { servers, transport } => {
+            let protocols: &[Protocol] = match transport {
+                ResolverTransport::UdpTcp => &[Protocol::Udp, Protocol::Tcp],
+                ResolverTransport::Tls(_) | ResolverTransport::Https(_) => &[Protocol::Tcp],
+            };
+            let to = |server: &SocketAddr| Destination::Networks(vec![single(server.ip())]);
+            let each = |server| protocols.iter().map(move |protocol| (server, *protocol));
+            servers.iter().flat_map(each).map(|(server, protocol)| flow(to(server), protocol, server.port())).collect()
+        }
+    }
+}
+
+fn forwarders(resolver: &ResolverConfig) -> Vec<Forwarder> {
+    let ResolverServers::Addresses { servers, .. } = &resolver.servers else { return Vec::new() };
+    let each = |zone: &String| {
+        let zone = zone.clone();
+        servers.iter().map(move |server| Forwarder {
+            zone: zone.clone(),
+            server: *server,
+            resolver: resolver.name.clone(),
+        })
+    };
+    resolver.zones.iter().flat_map(each).collect()
+}
+
+fn endpoint_flow(endpoint: &EndpointConfig) -> Flow {
+    Flow {
+        purpose: Purpose::Endpoint,
+        name: endpoint.name.clone(),
+        destination: destination(endpoint),
+        protocol: Protocol::Tcp,
+        port: endpoint.port,
+        host: endpoint.host.to_string(),
+        is_tls: endpoint.scheme == Scheme::Https,
+    }
+}
+
+/// An address in the URL is narrower than any range; a name may be any address of its ranges.
+fn destination(endpoint: &EndpointConfig) -> Destination {
+    match (&endpoint.host, &endpoint.reach) {
+        (Host::Address(address), _) => Destination::Networks(vec![single(*address)]),
+        (Host::Name(_), ReachConfig::Local { within } | ReachConfig::PrivateLink { within, .. }) => {
+            Destination::Networks(networks(within))
+        }
+        (Host::Name(host), ReachConfig::Public) => Destination::Internet(host.clone()),
+    }
+}
+
+/// Where an endpoint says how busy it is may be another port of it.
+fn signals_flow(compiled: &Compiled, endpoint: &EndpointConfig) -> Option<Flow> {
+    let signals = compiled.document.endpoint.get(&endpoint.name)?.signals.as_ref()?;
+    let (scheme, rest) = signals.metrics.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(usual);
+    (port != endpoint.port).then(|| Flow { port, ..endpoint_flow(endpoint) })
+}
+
+fn time_flow(server: IpAddr) -> Flow {
+    Flow {
+        purpose: Purpose::Time,
+        name: "ntp".to_owned(),
+        destination: Destination::Networks(vec![single(server)]),
+        protocol: Protocol::Udp,
+        port: 123,
+        host: String::new(),
+        is_tls: false,
+    }
+}
+
+fn doors(compiled: &Compiled) -> Vec<Door> {
+    let all = [("callers", Some(compiled.listen.address)), ("operators", compiled.admin), ("probes", compiled.health)];
+    let open = all.into_iter().filter_map(|(who, address)| Some((who, address?)));
+    open.filter(|(_, address)| !address.ip().is_loopback())
+        .map(|(who, address)| Door { who, port: address.port() })
+        .collect()
+}

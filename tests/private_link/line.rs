@@ -1,0 +1,69 @@
+//! Bad weather on the line: slow, lossy, narrow, cut. What it does to requests, and what it never does.
+
+use std::time::Duration;
+
+use crate::lab;
+use crate::lab::gateway::Call;
+use crate::lab::link::Condition;
+use crate::lab::{Settings, until};
+
+#[test]
+fn a_slow_lossy_narrow_line_carries_answers_all_the_same() {
+    let Some(lab) = crate::build() else { return };
+    let timeouts = "health = { path = \"/\", interval_ms = 600000 }";
+    let _gateway = lab.gateway(&Settings { lines: timeouts.to_owned(), ..Settings::default() });
+    let usual = Condition::default();
+    let weather = [
+        Condition { delay: Duration::from_millis(80), jitter: Duration::from_millis(30), ..usual.clone() },
+        Condition { rate: Some(60_000), ..usual.clone() },
+        Condition { hole: Some(700), told: true, ..usual },
+    ];
+
+    for condition in weather {
+        let shown = format!("{condition:?}");
+        lab.link.set(condition);
+
+        let answer = lab.chat("private");
+
+        assert_eq!(answer.status, 200, "{shown}: {answer:?}");
+    }
+    assert_eq!(lab.strayed(), (0, 0));
+}
+
+#[test]
+fn a_stream_that_the_line_cuts_ends_with_an_error_and_goes_nowhere_else() {
+    let Some(lab) = crate::build() else { return };
+    let _gateway = lab.gateway(&Settings::default());
+    lab.service.behave(lab::front::Manner::Pauses);
+    let (trust, body) = (lab.trust(), lab::chat("either", true));
+    let (call, came) = lab.desk.block_on(async move {
+        let mut call = Call::post(trust, body).await;
+        let came = call.came("\"one\"").await;
+        (call, came)
+    });
+    assert!(came, "the first event comes through");
+
+    lab.link.set(Condition { cut: true, ..Condition::default() });
+    let answer = lab.desk.block_on(call.answer());
+
+    assert!(answer.body.contains("\"error\""), "{answer:?}");
+    assert!(!answer.body.contains("[DONE]") && !answer.body.contains("\"two\""), "{answer:?}");
+    assert_eq!(lab.gpu.posts(), 0, "after the first byte nothing is tried elsewhere");
+    assert_eq!(lab.strayed(), (0, 0));
+    lab.service.go_on();
+}
+
+#[test]
+fn a_line_that_comes_back_is_used_again_without_a_restart() {
+    let Some(lab) = crate::build() else { return };
+    let _gateway = lab.gateway(&Settings::default());
+    assert_eq!(lab.chat("private").status, 200);
+
+    lab.link.set(Condition { cut: true, ..Condition::default() });
+    let meanwhile = lab.chat("either");
+    lab.link.set(Condition::default());
+
+    assert_eq!(meanwhile.header("x-causeway-endpoint"), Some("gpu"), "{meanwhile:?}");
+    until("the private endpoint to be used again", || (lab.chat("private").status == 200).then_some(()));
+    assert_eq!(lab.strayed(), (0, 0));
+}
