@@ -1,5 +1,6 @@
 //! One file a verb.
 
+mod audit;
 mod check;
 mod cost;
 mod demo;
@@ -33,6 +34,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Read and check a configuration offline; exit 1 with every mistake.
     Check(check::Arguments),
+    /// Verify, show and export the audit log, offline.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// What things cost: own hardware against the cloud, and what was spent.
     #[command(subcommand)]
     Cost(cost::Command),
@@ -80,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::Cost(command) => cost::run(&command),
         Command::Prices(command) => prices::run(&command),
         Command::Keys(command) => keys::run(&command),

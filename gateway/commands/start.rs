@@ -1,6 +1,6 @@
 //! From a configuration to a gateway that can serve: what `serve` and `demo` have in common.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,6 +23,9 @@ pub(super) enum StartError {
     /// The audit log cannot be opened, and nothing is served without it.
     #[error("{}", with_source(.0))]
     Audit(#[from] AuditError),
+    /// The key that signs the audit log cannot be used.
+    #[error(transparent)]
+    AuditKey(#[from] telemetry::audit::KeyFileError),
     /// A listener's certificate cannot be used.
     #[error(transparent)]
     Door(#[from] server::run::DoorError),
@@ -66,9 +69,9 @@ pub(super) async fn gateway(path: &Path) -> Result<Arc<Gateway>, StartError> {
 pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gateway>, StartError> {
     let metrics = Metrics::new();
     let snapshot = Snapshot::build(compiled, None, &metrics)?;
-    let folder: PathBuf = compiled.state_folder.join("audit");
-    std::fs::create_dir_all(&folder)?;
-    let audit = AuditLog::open(&folder, &origin(), SystemTime::now())?;
+    let settings = server::run::audit_settings(compiled)?;
+    tracing::info!(origin = settings.origin, key = %settings.key.public(), "the audit log is signed; auditors need this public key");
+    let audit = AuditLog::open(settings, SystemTime::now())?;
     let gateway = Gateway::new(snapshot, audit, metrics);
     let snapshot = gateway.snapshot();
     let event = AdminEvent {
@@ -81,18 +84,4 @@ pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gatew
     };
     gateway.audit.admin(&event).await?;
     Ok(gateway)
-}
-
-/// The audit log's origin: this host's name, in the characters that an origin may have.
-fn origin() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let kept: String = name
-        .trim()
-        .to_ascii_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' })
-        .take(64)
-        .collect();
-    let kept = kept.trim_start_matches(['-', '.']);
-    if kept.is_empty() { "gateway".to_owned() } else { kept.to_owned() }
 }

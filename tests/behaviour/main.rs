@@ -18,6 +18,7 @@ mod deadlines;
 mod endings;
 mod error_table;
 mod errors;
+mod evidence;
 mod failover;
 mod failover_table;
 mod features;

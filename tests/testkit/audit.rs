@@ -42,26 +42,26 @@ impl Audit {
         Self { folder: state.join("audit") }
     }
 
-    /// The files of all epochs, oldest first.
+    /// The folders of all epochs, oldest first.
     pub(crate) fn epochs(&self) -> Vec<PathBuf> {
-        let children = |folder: &Path| -> Vec<PathBuf> {
-            let mut found: Vec<PathBuf> =
-                std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-            found.sort();
-            found
-        };
-        let epochs = children(&self.folder).into_iter().flat_map(|origin| children(&origin));
-        epochs.map(|epoch| epoch.join("records.jsonl")).filter(|file| file.exists()).collect()
+        children(&self.folder).into_iter().flat_map(|origin| children(&origin)).collect()
     }
 
-    /// Every whole line of every epoch; a line that is still being written is not there yet.
+    /// Every file of the log.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        fn below(folder: &Path, files: &mut Vec<PathBuf>) {
+            for path in children(folder) {
+                if path.is_dir() { below(&path, files) } else { files.push(path) }
+            }
+        }
+        let mut files = Vec::new();
+        below(&self.folder, &mut files);
+        files
+    }
+
+    /// Every whole entry of every epoch; one that is still being written is not there yet.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        let texts = self.epochs().into_iter().filter_map(|file| std::fs::read_to_string(file).ok());
-        texts
-            .flat_map(|text| {
-                text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(read_line).collect::<Vec<_>>()
-            })
-            .collect()
+        self.epochs().iter().flat_map(|epoch| lines_of(epoch)).collect()
     }
 
     /// The lines of one kind: `open`, `intent`, `outcome`, `refused`, `admin`, `seal`.
@@ -93,6 +93,32 @@ impl Audit {
     }
 }
 
-fn read_line(line: &str) -> Value {
-    serde_json::from_str(line).expect("every whole line of the audit log is JSON")
+/// The entries of an epoch: bundles of 256, each entry behind its length in two bytes.
+fn lines_of(epoch: &Path) -> Vec<Value> {
+    let mut bundles = Vec::new();
+    let mut folders = vec![epoch.join("tile/entries")];
+    while let Some(folder) = folders.pop() {
+        for path in children(&folder) {
+            if path.is_dir() { folders.push(path) } else { bundles.push(path) }
+        }
+    }
+    // `000`, `001.p/17`: the folder of a partial bundle stands for its number.
+    bundles.sort_by_key(|path| path.to_string_lossy().replace(".p/", "/"));
+    let mut lines = Vec::new();
+    for bytes in bundles.iter().filter_map(|path| std::fs::read(path).ok()) {
+        let mut rest = &bytes[..];
+        while let Some((length, after)) = rest.split_first_chunk::<2>() {
+            let Some((entry, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))) else { break };
+            lines.push(serde_json::from_slice(entry).expect("every whole entry of the audit log is JSON"));
+            rest = after;
+        }
+    }
+    lines
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found
 }

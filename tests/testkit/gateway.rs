@@ -135,6 +135,11 @@ impl Gateway {
         Audit::at(&self.state())
     }
 
+    /// The folder that the process runs in, where its configuration lies.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }

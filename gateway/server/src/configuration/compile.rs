@@ -108,6 +108,8 @@ pub struct Compiled {
     pub health: Option<SocketAddr>,
     /// Absolute path of the state folder.
     pub state_folder: PathBuf,
+    /// How the audit log is kept.
+    pub audit: AuditConfig,
     /// DNS servers with their zones, by name.
     pub resolvers: Vec<ResolverConfig>,
     /// Endpoints by name, including those that no model names.
@@ -182,6 +184,21 @@ pub struct ListenTlsConfig {
     pub client_ca: Option<PathBuf>,
     /// Revocation lists of those issuers.
     pub crl: Option<PathBuf>,
+}
+
+/// How the audit log is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Whether an intent must be on the disk before its request leaves.
+    pub on_disk: bool,
+    /// Absolute path of the second place for checkpoints.
+    pub witness: Option<PathBuf>,
+    /// Name of this gateway's log; the machine's name where absent.
+    pub origin: Option<String>,
+    /// Names of all logs; empty where there is no fleet.
+    pub origins: Vec<String>,
+    /// Absolute path of the key that signs checkpoints; below the state folder where absent.
+    pub signing_key: Option<PathBuf>,
 }
 
 /// DNS servers with their zones.

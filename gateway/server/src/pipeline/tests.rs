@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Response;
 use ingress::listen::{self, Door, Handler, Incoming, ListenSettings};
-use telemetry::audit::AuditLog;
+use telemetry::audit::{AuditLog, read};
 use telemetry::metrics::Metrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -112,7 +112,7 @@ labels = []
         let compiled = crate::configuration::load_text([("causeway.toml".into(), text)], &options).unwrap();
         let metrics = Metrics::new();
         let snapshot = Snapshot::build(&compiled, None, &metrics).unwrap().speaking(dialect);
-        let audit = AuditLog::open(folder.path(), "test", SystemTime::now()).unwrap();
+        let audit = AuditLog::open(crate::run::audit_settings(&compiled).unwrap(), SystemTime::now()).unwrap();
         Self { gateway: Gateway::new(snapshot, audit, metrics), upstream, _folder: folder }
     }
 
@@ -150,8 +150,13 @@ labels = []
             tokio::task::yield_now().await;
         }
         self.gateway.audit.flush().unwrap();
-        let lines = std::fs::read_to_string(self.gateway.audit.file()).unwrap();
-        let mut last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        let mut last = serde_json::Value::Null;
+        let logs = self.gateway.audit.folder().ancestors().nth(2).unwrap();
+        read::scan(logs, |_| true, |_, entry| {
+            last = serde_json::from_slice(entry).unwrap();
+            Ok(())
+        })
+        .unwrap();
         last["outcome"].take()
     }
 }

@@ -5,6 +5,7 @@
 
 mod doors;
 mod drain;
+mod evidence;
 mod notify;
 mod pingora;
 mod plain;
@@ -21,6 +22,7 @@ use crate::pipeline;
 
 pub use doors::{DoorError, Doors, Listener, doors};
 pub use drain::InFlight;
+pub use evidence::{audit_folder, audit_origin, audit_settings, signing_key};
 pub use pingora::{LifecycleError, Pingora};
 pub use plain::{Plain, PlainHandle};
 pub use reload::{LastReload, ReloadError, Reloader, persist};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use telemetry::audit::AdminEvent;
 
-use super::{DoorError, Doors};
-use crate::configuration::{self, Compiled, ListenConfig, Mistakes, Sources};
+use super::{DoorError, Doors, evidence};
+use crate::configuration::{self, AuditConfig, Compiled, ListenConfig, Mistakes, Sources};
 use crate::gateway::Gateway;
 use crate::load;
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -30,6 +30,7 @@ struct Begun {
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
     state_folder: PathBuf,
+    audit: AuditConfig,
 }
 
 /// What the files looked like.
@@ -83,6 +84,7 @@ impl Reloader {
             admin: compiled.admin,
             health: compiled.health,
             state_folder: compiled.state_folder.clone(),
+            audit: log_of(compiled),
         };
         Self { path, doors, begun, seen: Mutex::new(Seen { taken, pending: None }), last: Mutex::new(last) }
     }
@@ -152,6 +154,11 @@ impl Reloader {
         if let Err(error) = gateway.audit.admin(&event).await {
             tracing::error!(%error, "the reload could not be recorded");
         }
+        if let Ok(compiled) = &outcome
+            && let Err(error) = evidence::renew_key(gateway, compiled, actor).await
+        {
+            tracing::error!(%error, "the audit log goes on with the key it had");
+        }
         *self.last.lock() = LastReload { at, refused, from_last_good: false };
         outcome.map(drop)
     }
@@ -162,10 +169,10 @@ impl Reloader {
         let same = fixed(&begun.listen) == fixed(&compiled.listen)
             && begun.listen.tls.is_some() == compiled.listen.tls.is_some()
             && (begun.admin, begun.health) == (compiled.admin, compiled.health)
-            && begun.state_folder == compiled.state_folder;
+            && (&begun.state_folder, &begun.audit) == (&compiled.state_folder, &log_of(compiled));
         if !same {
             tracing::warn!(
-                "`[listen]` address, time limits or connections, `[admin]`, `[health]` or `[state]` changed; \
+                "`[listen]` address, time limits or connections, `[admin]`, `[health]`, `[state]` or `[audit]` changed; \
                  that takes effect at a restart or with `serve --upgrade`, the rest of the configuration now"
             );
         }
@@ -182,6 +189,11 @@ impl Reloader {
         persist(&compiled, &sources);
         Ok(compiled)
     }
+}
+
+/// What of the audit log cannot change while it is open: its key can.
+fn log_of(compiled: &Compiled) -> AuditConfig {
+    AuditConfig { signing_key: None, origins: Vec::new(), ..compiled.audit.clone() }
 }
 
 /// What of the listener's section can change while it is open: the rest is told apart by leaving this out.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{json, stamp};
 
@@ -218,8 +218,18 @@ pub struct AdminEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configuration: Option<&'a str>,
     /// More in words: names and places, no values.
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty", serialize_with = "clipped")]
     pub detail: &'a str,
+}
+
+/// Most bytes of a detail: a configuration may have more mistakes than an entry can hold.
+const MOST_DETAIL: usize = 8 * 1024;
+
+fn clipped<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match text.get(..text.floor_char_boundary(MOST_DETAIL)) {
+        Some(start) if start.len() < text.len() => serializer.serialize_str(&format!("{start}…")),
+        _ => serializer.serialize_str(text),
+    }
 }
 
 /// What stands on a line behind its kind.

@@ -1,53 +1,105 @@
 //! The audit log: what was decided, written before the first byte leaves, and how it ended.
 //!
-//! Each process writes its own *epoch*, `<folder>/<origin>/<epoch>/records.jsonl`, one JSON object per line. Two
-//! processes that overlap during an upgrade therefore never share a file. The first line (`kind: "open"`) names
-//! the epoch before it and says in what state that one was found; the last (`kind: "seal"`) counts the lines. A
-//! file without a seal belongs to a process that still runs, or that died.
+//! Each process writes its own *epoch*, `<folder>/<origin>/<epoch>/`, a Merkle tree of RFC 6962 over its entries in the
+//! tiles of C2SP tlog-tiles. Two processes that overlap during an upgrade therefore never share a file. The first entry
+//! (`kind: "open"`) names the epoch before it, the state it was found in and the root over it; the last (`kind: "seal"`)
+//! counts the entries. An epoch without a seal belongs to a process that still runs, or that died.
 //!
-//! **Durability.** An intent has been handed to the operating system (`write(2)` returned) before
-//! [`AuditLog::intent`] returns: it survives the death of the process, not the loss of power. An outcome is kept
-//! in memory until the next write, which is the next intent, [`AuditLog::flush`] (called every 50 ms) or
-//! 64 KiB of waiting lines, whichever comes first. So SIGKILL loses at most the last 50 ms of *outcomes*; the intent of each
-//! is there and shows that the request may have been sent.
+//! **Evidence.** Every [`CHECKPOINT_EVERY`] while entries come, the tree is signed (`checkpoint`, an Ed25519 note) and the
+//! checkpoint is copied to a second place, if there is one. [`read`] finds any change up to the last checkpoint that is
+//! held where the gateway's operator cannot write.
 //!
-//! **Why inline.** The write runs on the calling thread under a mutex. A write to the page cache takes a few
-//! microseconds, which is less than handing the line to another thread and waiting for its answer.
+//! **Durability.** With [`Durability::Os`] an intent has been handed to the operating system (`write(2)` returned) before
+//! [`AuditLog::intent`] returns: it survives the death of the process, not the loss of power. With [`Durability::Disk`]
+//! the disk has it; intents that come meanwhile share one wait. An outcome is kept in memory until the next write, which
+//! is the next intent, [`AuditLog::flush`] (called every 50 ms) or 64 KiB of waiting entries, whichever comes first. So
+//! SIGKILL loses at most the last 50 ms of *outcomes*; the intent of each is there and shows that the request may have
+//! been sent.
+//!
+//! **Why inline.** With `Os` the write runs on the calling thread, and whoever comes meanwhile finds its entry in the
+//! write of the next. A write to the page cache takes a few microseconds, which is less than handing the entry to another
+//! thread and waiting for its answer. A disk that hangs holds up that one thread; everybody else is refused after
+//! [`PATIENCE`].
 
+mod bundle;
+mod checkpoint;
 mod entry;
 mod epoch;
+mod figures;
+mod files;
 mod json;
-mod lines;
+mod keeper;
+mod keys;
+mod log;
+mod note;
+mod pen;
+mod queue;
+pub mod read;
 mod record;
+mod shared;
 mod stamp;
+mod tree;
+mod witness;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use parking_lot::Mutex;
-
+pub use bundle::MAX_ENTRY;
 pub use entry::{
     AdminEvent, AttemptNote, CandidateNote, End, EstimateNote, FeatureNote, Intent, Outcome, Refused, UsageNote,
 };
-pub use epoch::FORMAT_VERSION;
+pub use epoch::{FORMAT_VERSION, is_origin};
+pub use keeper::CHECKPOINT_EVERY;
+pub use keys::{KeyFileError, load_or_make};
+pub use log::AuditLog;
+pub use note::{KeyError, SigningKey, VerifierKey};
 pub use record::OpenRecord;
 
-use entry::{Entry, Seldom};
-use lines::Lines;
-
-/// Waiting lines are written at once when they pass this many bytes.
+/// Waiting entries are written at once when they pass this many bytes.
 pub const FLUSH_BYTES: usize = 64 * 1024;
 
-/// Most bytes of lines that wait for a disk that does not take them: 64 MiB.
+/// Most bytes of entries that wait for a disk that does not take them: 64 MiB.
 ///
 /// While the disk fails no new request is admitted, so only outcomes of requests that were already running wait
 /// here; at about 1 KiB each this is room for some 60,000. Beyond it an outcome is counted instead of kept, and an
-/// entry `kind: "lost"` with the count is written as soon as the disk takes lines again.
+/// entry `kind: "lost"` with the count is written as soon as the disk takes entries again.
 pub const BACKLOG_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a request waits for a disk that is slow, with [`Durability::Os`]; then it is refused.
+pub const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The same with [`Durability::Disk`], where each write waits for the medium.
+pub const DISK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an entry survives before the request that it is about may leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process.
+    #[default]
+    Os,
+    /// The loss of power.
+    Disk,
+}
+
+/// Where a log lies and how it is kept.
+#[derive(Debug)]
+pub struct Settings {
+    /// The folder of all logs, the `audit` folder of `state.folder`.
+    pub folder: PathBuf,
+    /// A folder on the same disk and outside the log, where files are made whole before they are put in their place.
+    pub scratch: PathBuf,
+    /// Names this gateway among those of a fleet.
+    pub origin: String,
+    /// What an entry survives.
+    pub durability: Durability,
+    /// Signs the checkpoints; its name is the origin.
+    pub key: SigningKey,
+    /// A second place for checkpoints, where the gateway's operator cannot change what stands there.
+    pub witness: Option<PathBuf>,
+}
 
 /// Why an entry could not be written.
 ///
@@ -67,15 +119,25 @@ pub enum AuditError {
         #[source]
         source: std::io::Error,
     },
-    /// A line could not be written; nothing of it is left in the file.
+    /// An entry could not be written; nothing of it is left in the file.
     #[error("audit log `{}` takes no record", path.display())]
     Write {
-        /// The file that failed.
+        /// The folder of the epoch that failed.
         path: PathBuf,
         /// What the operating system said.
         #[source]
         source: std::io::Error,
     },
+    /// The disk took too long. Where an intent may be in the file all the same, an outcome behind it says that it was
+    /// not sent.
+    #[error("audit log `{}` takes records too slowly", path.display())]
+    Slow {
+        /// The folder of the epoch.
+        path: PathBuf,
+    },
+    /// An entry is longer than [`MAX_ENTRY`] bytes.
+    #[error("an audit record is longer than {MAX_ENTRY} bytes")]
+    TooLong,
     /// The log was sealed: this process is leaving.
     #[error("the audit log is sealed because this process is leaving")]
     Sealed,
@@ -84,9 +146,9 @@ pub enum AuditError {
 /// How the log stands, for metrics and the status page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditStatus {
-    /// Lines of this epoch so far, waiting ones included.
+    /// Entries of this epoch so far, waiting ones included.
     pub entries: u64,
-    /// Bytes of lines that wait for the next write.
+    /// Bytes of entries that wait for the next write.
     pub waiting_bytes: usize,
     /// Intents whose outcome has not come.
     pub open: u64,
@@ -96,163 +158,12 @@ pub struct AuditStatus {
     pub lost: u64,
     /// Whether the latest write failed, which means that requests are being refused.
     pub failing: bool,
-}
-
-/// The audit log of this process. Cloning is cheap and gives the same log.
-#[derive(Clone, Debug)]
-pub struct AuditLog {
-    shared: Arc<Shared>,
-}
-
-/// What all clones and all open records share.
-#[derive(Debug)]
-struct Shared {
-    lines: Mutex<Lines>,
-    file: PathBuf,
-    epoch: String,
-}
-
-impl AuditLog {
-    /// Opens a new epoch below `folder` (the `audit` folder of `state.folder`) and writes its opening entry.
-    ///
-    /// `origin` names this gateway among those of a fleet. A torn last line of the epoch before is not touched; the
-    /// opening entry reports it. The files are readable by this user only: evidence is personal data.
-    ///
-    /// # Errors
-    /// [`AuditError::Origin`], [`AuditError::Folder`], or [`AuditError::Write`] when the opening cannot be written.
-    pub fn open(folder: &Path, origin: &str, now: SystemTime) -> Result<Self, AuditError> {
-        let opened = epoch::create(folder, origin)?;
-        let lines = Lines::new(Box::new(opened.file));
-        let log = Self::over(lines, opened.path, opened.epoch);
-        let opening = epoch::Opening {
-            format_version: FORMAT_VERSION,
-            origin,
-            epoch: &log.shared.epoch,
-            predecessor: opened.predecessor.as_ref(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION"),
-            at: now,
-        };
-
-        log.shared.append_now("open", &Seldom(&opening))?;
-
-        Ok(log)
-    }
-
-    fn over(lines: Lines, file: PathBuf, epoch: String) -> Self {
-        Self { shared: Arc::new(Shared { lines: Mutex::new(lines), file, epoch }) }
-    }
-
-    /// Writes the decision on a request, before anything of it is sent.
-    ///
-    /// The line is in the file when this returns `Ok`. Outcomes that wait go out in the same write.
-    ///
-    /// # Errors
-    /// [`AuditError::Write`] or [`AuditError::Sealed`]: the request must be refused. The next call tries again.
-    // Async although nothing is awaited yet: a durability that waits for the disk joins writers into one commit here.
-    pub async fn intent(&self, intent: &Intent<'_>) -> Result<OpenRecord, AuditError> {
-        self.shared.append_now("intent", intent)?;
-
-        Ok(OpenRecord::new(Arc::clone(&self.shared), intent.decision, intent.at))
-    }
-
-    /// Notes a request that was refused after its caller was known.
-    ///
-    /// Nothing was sent, so the line may wait up to 50 ms for the next write.
-    ///
-    /// # Errors
-    /// [`AuditError::Write`] while the disk takes no lines: then it is written at once or not at all, so that refused
-    /// requests cannot fill the room that running ones need.
-    pub async fn refused(&self, refused: &Refused<'_>) -> Result<(), AuditError> {
-        self.shared.append_soon("refused", refused)
-    }
-
-    /// Writes an administrative action: a start, a reload, a change of keys.
-    ///
-    /// # Errors
-    /// [`AuditError::Write`] or [`AuditError::Sealed`].
-    pub async fn admin(&self, event: &AdminEvent<'_>) -> Result<(), AuditError> {
-        self.shared.append_now("admin", &Seldom(event))
-    }
-
-    /// Writes the lines that wait. The server calls this every 50 ms; it costs one lock when nothing waits.
-    ///
-    /// # Errors
-    /// [`AuditError::Write`]; the lines keep waiting.
-    pub fn flush(&self) -> Result<(), AuditError> {
-        self.shared.lines.lock().write().map_err(|source| self.shared.write_error(source))
-    }
-
-    /// Writes what waits and the closing entry, then asks the operating system to put all of it on the disk.
-    ///
-    /// Call it when the last request has ended. Records that are still open are counted in the closing entry; their
-    /// outcomes come too late for the file and go to the log instead.
-    ///
-    /// # Errors
-    /// [`AuditError::Write`]; the log is then left unsealed, and a later call may try again. Sealing twice is fine.
-    pub async fn seal(&self, reason: &str, now: SystemTime) -> Result<(), AuditError> {
-        self.shared.lines.lock().seal(reason, now).map_err(|source| self.shared.write_error(source))
-    }
-
-    /// How the log stands now.
-    pub fn status(&self) -> AuditStatus {
-        self.shared.lines.lock().status()
-    }
-
-    /// The name of this process's epoch.
-    pub fn epoch(&self) -> &str {
-        &self.shared.epoch
-    }
-
-    /// The file that this process writes.
-    pub fn file(&self) -> &Path {
-        &self.shared.file
-    }
-}
-
-impl Shared {
-    /// Appends one line and returns when it is in the file; on failure nothing of it is left.
-    fn append_now<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
-        let mut lines = self.lines.lock();
-        if lines.is_sealed() {
-            return Err(AuditError::Sealed);
-        }
-
-        lines.append_now(kind, body).map_err(|source| self.write_error(source))
-    }
-
-    /// Appends one line that the next write takes along; while the disk fails, the same as [`Self::append_now`].
-    fn append_soon<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
-        let mut lines = self.lines.lock();
-        if lines.is_sealed() {
-            return Err(AuditError::Sealed);
-        }
-
-        lines.append_soon(kind, body).map_err(|source| self.write_error(source))
-    }
-
-    /// Appends an outcome; it is kept, or counted where the backlog is full. Returns false after the seal.
-    fn append_outcome(&self, body: &entry::OutcomeLine<'_>) -> bool {
-        let mut lines = self.lines.lock();
-        if lines.is_sealed() {
-            return false;
-        }
-        lines.record_closed();
-        lines.append_outcome(body);
-
-        true
-    }
-
-    fn write_error(&self, source: std::io::Error) -> AuditError {
-        AuditError::Write { path: self.file.clone(), source }
-    }
-}
-
-impl Drop for Shared {
-    /// A log that nobody sealed still writes what waits; the missing seal shows how the process left.
-    fn drop(&mut self) {
-        if let Err(error) = self.lines.get_mut().write() {
-            tracing::error!(file = %self.file.display(), %error, "the last outcomes could not be written to the audit log");
-        }
-    }
+    /// Entries that the latest checkpoint covers.
+    pub signed: u64,
+    /// Whether the latest checkpoint could not be made.
+    pub checkpoint_failing: bool,
+    /// Entries that the latest copy in the second place covers; none where there is no second place.
+    pub witnessed: Option<u64>,
+    /// Whether the latest copy failed.
+    pub witness_failing: bool,
 }

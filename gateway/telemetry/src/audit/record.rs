@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::entry::OutcomeLine;
-use super::{AttemptNote, End, Outcome, Shared};
+use super::shared::Shared;
+use super::{AttemptNote, End, Outcome};
 
 /// The open half of a record. Whatever happens to it, an outcome is written: by [`Self::close`], or on drop.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The log against a working disk, a failing disk and the death of its process.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,32 +9,62 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::epoch::{Tail, predecessor};
-use super::lines::Sink;
+use super::bundle::Entries;
+use super::epoch::read_bundle;
+use super::pen::Sink;
 use super::*;
+
+mod commit;
+mod epochs;
 
 /// A disk that takes so many bytes and no more, and whose cut can fail.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<DiskState>>);
 
 struct DiskState {
+    /// The bundles before the one that is written.
+    before: Vec<u8>,
     bytes: Vec<u8>,
     /// Bytes that still fit.
     room: usize,
     /// Most bytes that one write takes.
     piece: usize,
     cut_fails: bool,
+    begin_fails: bool,
+    sync_fails: bool,
     interrupted: bool,
     writes: usize,
+    syncs: usize,
 }
 
 impl Default for DiskState {
     fn default() -> Self {
-        Self { bytes: Vec::new(), room: usize::MAX, piece: usize::MAX, cut_fails: false, interrupted: false, writes: 0 }
+        Self {
+            before: Vec::new(),
+            bytes: Vec::new(),
+            room: usize::MAX,
+            piece: usize::MAX,
+            cut_fails: false,
+            begin_fails: false,
+            sync_fails: false,
+            interrupted: false,
+            writes: 0,
+            syncs: 0,
+        }
     }
 }
 
 impl Sink for Disk {
+    fn begin(&mut self, _bundle: u64) -> io::Result<()> {
+        let mut disk = self.0.lock();
+        if disk.begin_fails {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let full = std::mem::take(&mut disk.bytes);
+        disk.before.extend(full);
+        Ok(())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.0.lock();
         disk.writes += 1;
@@ -59,18 +90,19 @@ impl Sink for Disk {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        Ok(())
+        let mut disk = self.0.lock();
+        disk.syncs += 1;
+        if disk.sync_fails { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     }
 }
 
 impl Disk {
     fn log(&self) -> AuditLog {
-        self.log_with_backlog(BACKLOG_BYTES)
+        AuditLog::over(Box::new(self.clone()), Durability::Os, None, (Path::new("epoch"), "0000000001"))
     }
 
     fn log_with_backlog(&self, backlog: usize) -> AuditLog {
-        let lines = Lines::with_backlog(Box::new(self.clone()), backlog);
-        AuditLog::over(lines, PathBuf::from("records.jsonl"), "0000000001".to_owned())
+        self.log().with_backlog(backlog)
     }
 
     fn room(&self, bytes: usize) {
@@ -78,18 +110,41 @@ impl Disk {
     }
 
     fn lines(&self) -> Vec<Value> {
-        entries(&self.0.lock().bytes)
+        let disk = self.0.lock();
+        let mut lines = entries(&disk.before);
+        lines.extend(entries(&disk.bytes));
+        lines
     }
 }
 
-/// Every line of a file, each of which must be an entry.
+/// Every entry of a bundle, none of which may be torn.
 fn entries(bytes: &[u8]) -> Vec<Value> {
-    assert!(bytes.is_empty() || bytes.ends_with(b"\n"), "the file ends in the middle of a line");
-    bytes.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect()
+    Entries::new(bytes).map(|entry| serde_json::from_slice(entry.expect("no entry is torn")).unwrap()).collect()
 }
 
 fn file_entries(log: &AuditLog) -> Vec<Value> {
-    entries(&std::fs::read(log.file()).unwrap())
+    let mut lines = Vec::new();
+    for number in 0.. {
+        let Some(bytes) = read_bundle(log.folder(), number).unwrap() else { break };
+        lines.extend(entries(&bytes));
+    }
+    lines
+}
+
+/// Opens a log in a state folder as the gateway does.
+fn open(state: &Path) -> AuditLog {
+    AuditLog::open(settings(state, "gw-1"), now()).unwrap()
+}
+
+fn settings(state: &Path, origin: &str) -> Settings {
+    Settings {
+        folder: state.join("audit"),
+        scratch: state.join("audit-scratch"),
+        origin: origin.to_owned(),
+        durability: Durability::Os,
+        key: SigningKey::new("gw-1", &[1; 32]).unwrap(),
+        witness: None,
+    }
 }
 
 fn kinds(lines: &[Value]) -> Vec<&str> {
@@ -177,7 +232,7 @@ fn attempt() -> AttemptNote {
 #[tokio::test]
 async fn the_intent_is_in_the_file_before_the_call_returns() {
     let folder = tempfile::tempdir().unwrap();
-    let log = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
+    let log = open(folder.path());
 
     let record = log.intent(&intent("d-1")).await.unwrap();
 
@@ -192,7 +247,7 @@ async fn the_intent_is_in_the_file_before_the_call_returns() {
 #[tokio::test]
 async fn an_outcome_is_in_the_file_after_a_flush_with_its_attempts() {
     let folder = tempfile::tempdir().unwrap();
-    let log = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
+    let log = open(folder.path());
     let mut record = log.intent(&intent("d-1")).await.unwrap();
     record.attempt(attempt());
 
@@ -267,7 +322,7 @@ async fn the_log_is_dropped_with_nothing_left_waiting() {
 #[tokio::test]
 async fn the_seal_counts_every_line_and_what_is_still_open_and_nothing_follows_it() {
     let folder = tempfile::tempdir().unwrap();
-    let log = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
+    let log = open(folder.path());
     log.intent(&intent("d-1")).await.unwrap().close(outcome());
     let late = log.intent(&intent("d-2")).await.unwrap();
     log.admin(&AdminEvent { at: now(), action: "drain", actor: "signal", done: true, configuration: None, detail: "" })
@@ -284,104 +339,6 @@ async fn the_seal_counts_every_line_and_what_is_still_open_and_nothing_follows_i
     assert_eq!(lines[5]["count"], 6);
     assert_eq!(lines[5]["open"], 1);
     assert!(matches!(log.intent(&intent("d-3")).await, Err(AuditError::Sealed)));
-}
-
-#[tokio::test]
-async fn two_logs_at_once_get_different_epochs_and_each_names_the_one_before() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
-    let second = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
-    first.seal("upgrade", now()).await.unwrap();
-    second.seal("sigterm", now()).await.unwrap();
-
-    let third = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
-
-    assert_eq!([first.epoch(), second.epoch(), third.epoch()], ["0000000001", "0000000002", "0000000003"]);
-    assert_eq!(file_entries(&first)[0]["predecessor"], Value::Null);
-    assert_eq!(file_entries(&second)[0]["predecessor"]["epoch"], "0000000001");
-    assert_eq!(file_entries(&second)[0]["predecessor"]["end"], "open");
-    assert_eq!(file_entries(&third)[0]["predecessor"]["end"], "sealed");
-}
-
-#[test]
-fn sixteen_processes_that_start_together_get_sixteen_epochs() {
-    let folder = tempfile::tempdir().unwrap();
-
-    let mut epochs: Vec<String> = std::thread::scope(|scope| {
-        let open = || AuditLog::open(folder.path(), "gw-1", now()).unwrap().epoch().to_owned();
-        let threads: Vec<_> = (0..16).map(|_| scope.spawn(open)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-
-    epochs.sort();
-    epochs.dedup();
-    assert_eq!(epochs.len(), 16);
-}
-
-#[tokio::test]
-async fn a_crash_at_any_byte_leaves_a_log_whose_torn_tail_the_next_opening_reports() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
-    log.intent(&intent("d-1")).await.unwrap().close(outcome());
-    log.seal("sigterm", now()).await.unwrap();
-    let whole = std::fs::read(log.file()).unwrap();
-
-    for length in 0..=whole.len() {
-        let bytes = &whole[..length];
-        let found = predecessor("0000000001".to_owned(), length as u64, bytes);
-
-        let torn = length - bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        assert_eq!(found.torn_bytes, torn as u64, "cut at {length}");
-        let expected = match (length, torn) {
-            (0, _) => Tail::Empty,
-            (_, 1..) => Tail::Torn,
-            _ if length == whole.len() => Tail::Sealed,
-            _ => Tail::Open,
-        };
-        assert_eq!(found.end, expected, "cut at {length}");
-    }
-
-    std::fs::write(log.file(), &whole[..whole.len() - 5]).unwrap();
-    let next = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
-    let opening = &file_entries(&next)[0];
-    assert_eq!(opening["predecessor"]["end"], "torn");
-    assert!(opening["predecessor"]["torn_bytes"].as_u64().unwrap() > 0);
-    assert_eq!(std::fs::read(log.file()).unwrap().len(), whole.len() - 5, "the evidence of the crash is left as it is");
-}
-
-#[test]
-fn a_last_line_that_is_no_entry_and_an_epoch_without_a_file_are_told_apart() {
-    assert_eq!(predecessor(String::new(), 4, b"???\n").end, Tail::Unreadable);
-
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(folder.path().join("gw-1/0000000041")).unwrap();
-    std::fs::create_dir_all(folder.path().join("gw-1/lost+found")).unwrap();
-    let log = AuditLog::open(folder.path(), "gw-1", now()).unwrap();
-
-    assert_eq!(log.epoch(), "0000000042");
-    assert_eq!(file_entries(&log)[0]["predecessor"]["end"], "empty");
-}
-
-#[test]
-fn an_origin_that_could_leave_the_folder_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-
-    for origin in ["", "..", ".hidden", "a/b", "Ä", "UPPER", &"a".repeat(65)] {
-        assert!(matches!(AuditLog::open(folder.path(), origin, now()), Err(AuditError::Origin(_))), "{origin}");
-    }
-    assert!(AuditLog::open(folder.path(), &"a".repeat(64), now()).is_ok());
-}
-
-#[test]
-fn only_the_gateways_own_user_can_read_the_log() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
-
-    let log = AuditLog::open(&folder.path().join("audit"), "gw-1", now()).unwrap();
-
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(log.file()), 0o600);
-    assert_eq!(mode(log.file().parent().unwrap()), 0o700);
 }
 
 #[tokio::test]

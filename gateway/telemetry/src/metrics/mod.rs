@@ -87,6 +87,11 @@ struct Audit {
     lost: Counter,
     waiting: Gauge,
     open: Gauge,
+    signed: Gauge,
+    checkpoint_failing: Gauge,
+    witness: Gauge,
+    witnessed: Gauge,
+    witness_failing: Gauge,
     failing: Gauge,
 }
 
@@ -162,6 +167,11 @@ impl Metrics {
         audit.waiting.set(i64::try_from(status.waiting_bytes).unwrap_or(i64::MAX));
         audit.open.set(i64::try_from(status.open).unwrap_or(i64::MAX));
         audit.failing.set(i64::from(status.failing));
+        audit.signed.set(i64::try_from(status.signed).unwrap_or(i64::MAX));
+        audit.checkpoint_failing.set(i64::from(status.checkpoint_failing));
+        audit.witness.set(i64::from(status.witnessed.is_some()));
+        audit.witnessed.set(i64::try_from(status.witnessed.unwrap_or(0)).unwrap_or(i64::MAX));
+        audit.witness_failing.set(i64::from(status.witness_failing));
     }
 
     /// All figures as text; the content type is [`CONTENT_TYPE`].
@@ -290,6 +300,31 @@ impl Audit {
                 Gauge::default(),
             ),
             open: add(to, "audit_open_records", "Intents whose outcome has not come", Gauge::default()),
+            signed: add(to, "audit_signed_entries", "Entries that the latest checkpoint covers", Gauge::default()),
+            checkpoint_failing: add(
+                to,
+                "audit_checkpoint_failing",
+                "1 while no checkpoint can be made, so that what comes is not signed",
+                Gauge::default(),
+            ),
+            witness: add(
+                to,
+                "audit_witness",
+                "1 if there is a second place for checkpoints; without one nothing shows a log that was written anew",
+                Gauge::default(),
+            ),
+            witnessed: add(
+                to,
+                "audit_witnessed_entries",
+                "Entries that the latest copy in the second place covers",
+                Gauge::default(),
+            ),
+            witness_failing: add(
+                to,
+                "audit_witness_failing",
+                "1 while checkpoints cannot be copied to the second place",
+                Gauge::default(),
+            ),
             failing: add(
                 to,
                 "audit_failing",

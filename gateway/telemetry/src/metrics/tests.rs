@@ -122,7 +122,15 @@ fn only_the_configuration_in_force_is_shown() {
 fn the_state_of_the_audit_log_is_taken_over() {
     let metrics = Metrics::new();
 
-    metrics.set_audit(&AuditStatus { entries: 9, waiting_bytes: 300, open: 2, errors: 4, lost: 1, failing: true });
+    metrics.set_audit(&AuditStatus {
+        entries: 9,
+        waiting_bytes: 300,
+        open: 2,
+        errors: 4,
+        lost: 1,
+        failing: true,
+        ..AuditStatus::default()
+    });
 
     let text = metrics.render();
     assert_eq!(value(&text, "causeway_audit_errors_total").as_deref(), Some("4"));

@@ -4,6 +4,7 @@
 //! out; the document is then refused, so the rest is only looked at to report it in the same run.
 
 mod apps;
+mod audit;
 mod endpoints;
 mod identity;
 mod keys;
@@ -49,6 +50,7 @@ pub(super) fn check(
     let apps = check.apps(document);
     check.data(document);
     let keys = check.keys(document);
+    let audit = check.audit(document);
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
     let certificates = check.certificate_names(document);
@@ -60,6 +62,7 @@ pub(super) fn check(
         admin: listeners.admin,
         health: listeners.health,
         state_folder: listeners.state_folder,
+        audit: audit?,
         resolvers: zones.resolvers,
         endpoints,
         targets,

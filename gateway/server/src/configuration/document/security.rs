@@ -72,8 +72,17 @@ pub enum Class {
 pub struct Audit {
     /// What a record survives before its request leaves; default `"os"`.
     pub durability: Option<Durability>,
-    /// A second place for checkpoints, where the gateway's operator cannot write. Absent: the log is not witnessed.
+    /// A second place for checkpoints, where the gateway's operator cannot change what stands there. Absent: the log is not
+    /// witnessed, and its operator could write it anew whole without anybody seeing it.
     pub witness: Option<Witness>,
+    /// Name of this gateway's log, for ever; 1 to 64 of `a-z`, `0-9`, `-`, `_` and `.`. Absent: the name of the machine.
+    pub origin: Option<String>,
+    /// Names of the logs of all gateways, this one's included. `causeway audit verify --fleet` reports one that is missing.
+    /// Absent: there is no fleet.
+    pub origins: Option<Vec<String>>,
+    /// Path of the private key that signs checkpoints; it is made where there is none. Absent: `audit-keys/` and the origin
+    /// in `state.folder`. The public key lies beside it, with the ending `.pub`.
+    pub signing_key: Option<String>,
     /// How long records are kept. Absent: for ever.
     pub retention: Option<Retention>,
 }

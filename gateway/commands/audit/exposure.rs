@@ -1,0 +1,85 @@
+//! `causeway audit exposure`.
+
+#![expect(clippy::print_stdout, reason = "a command's answer goes to the terminal")]
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use telemetry::audit::read::{self, Exposure, Question};
+
+use super::{AuditCommandError, Where, times};
+
+/// What is asked.
+#[derive(clap::Args)]
+pub(in crate::commands) struct Arguments {
+    #[command(flatten)]
+    at: Where,
+    /// Requests from this time on, `2026-11-26` or `2026-11-26T08:00:00Z`.
+    #[arg(long, value_name = "TIME")]
+    since: String,
+    /// Requests before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Those that may have reached this endpoint.
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<String>,
+    /// Those that were asked with this key, by its name in the configuration.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, AuditCommandError> {
+    let log = arguments.at.log()?;
+    let span = times::Span::parse(Some(&arguments.since), arguments.until.as_deref())?;
+    let question = Question {
+        since: span.since,
+        until: span.until,
+        endpoint: arguments.endpoint.clone(),
+        key: arguments.key.clone(),
+    };
+    let exposure = read::exposure(&log.folder, &question)
+        .map_err(|source| AuditCommandError::Read { path: log.folder.clone(), source })?;
+    if arguments.json {
+        print_json(&exposure);
+    } else {
+        print(&exposure);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(exposure: &Exposure) {
+    println!("{} requests of {} apps, from {} entries", exposure.requests(), exposure.apps.len(), exposure.entries);
+    for (app, touched) in &exposure.apps {
+        println!();
+        println!("{app} (team {})", touched.team);
+        println!("  requests  {}, from {} to {}", touched.requests, touched.first, touched.last);
+        if touched.unknown > 0 {
+            println!("  of these  {} have no outcome and may have been sent", touched.unknown);
+        }
+        let list = |items: Vec<String>| if items.is_empty() { "none recorded".to_owned() } else { items.join(", ") };
+        println!("  keys      {}", list(touched.keys.iter().cloned().collect()));
+        let counted = |(name, count): (&String, &u64)| format!("{name} ({count})");
+        println!("  labels    {}", list(touched.labels.iter().map(counted).collect()));
+        println!("  users     {}", list(touched.users.iter().map(counted).collect()));
+    }
+    println!();
+    println!("This is what the log says; `causeway audit verify` says whether the log is whole.");
+}
+
+fn print_json(exposure: &Exposure) {
+    let apps: serde_json::Map<_, _> = exposure
+        .apps
+        .iter()
+        .map(|(app, touched)| {
+            let value = json!({
+                "team": touched.team, "requests": touched.requests, "unknown": touched.unknown, "keys": touched.keys,
+                "labels": touched.labels, "users": touched.users, "first": touched.first, "last": touched.last,
+            });
+            (app.clone(), value)
+        })
+        .collect();
+    println!("{}", json!({ "requests": exposure.requests(), "entries": exposure.entries, "apps": apps }));
+}

@@ -1,0 +1,81 @@
+//! `[audit]`: how the audit log is kept.
+
+use std::path::PathBuf;
+
+use telemetry::audit::is_origin;
+
+use super::super::compile::AuditConfig;
+use super::super::document::{Audit, Document, Durability, Witness};
+use super::super::report::quote;
+use super::super::tree::{Cursor, Mark};
+use super::Check;
+
+const ORIGIN: &str = "it has 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and begins with a letter or a digit";
+
+impl Check<'_> {
+    pub(super) fn audit(&mut self, document: &Document) -> Option<AuditConfig> {
+        let at = self.root.at("audit");
+        let none = Audit::default();
+        let audit = document.audit.as_ref().unwrap_or(&none);
+        let witness = match &audit.witness {
+            Some(Witness::Folder(folder)) => {
+                self.folder(at.at("witness").at("folder"), "audit.witness.folder", folder).map(Some)
+            }
+            Some(Witness::Url(_)) => Some(None),
+            None => {
+                self.warn_of_no_witness();
+                Some(None)
+            }
+        };
+        let signing_key = match &audit.signing_key {
+            Some(path) => self.folder(at.at("signing_key"), "audit.signing_key", path).map(Some),
+            None => Some(None),
+        };
+        if let Some(origin) = &audit.origin {
+            self.origin(at.at("origin").mark(), "audit.origin", origin);
+        }
+        self.origins(at.at("origins"), audit);
+        Some(AuditConfig {
+            on_disk: audit.durability == Some(Durability::Disk),
+            witness: witness?,
+            origin: audit.origin.clone(),
+            origins: audit.origins.clone().unwrap_or_default(),
+            signing_key: signing_key?,
+        })
+    }
+
+    fn warn_of_no_witness(&mut self) {
+        let at = [self.root.at("audit"), self.root.at("state")].into_iter().find(|at| at.exists());
+        let Some(at) = at else { return };
+        let message = "the audit log has no second place for its checkpoints: whoever operates the gateway could write it anew \
+                       whole, and nothing would show it";
+        self.warn(at.key(), message, "name a folder that others keep in `[audit] witness = { folder = \"…\" }`");
+    }
+
+    fn folder(&mut self, at: Cursor<'_>, setting: &str, text: &str) -> Option<PathBuf> {
+        if text.is_empty() {
+            self.wrong(at.mark(), format!("`{setting}` is empty"), "name a path, or leave it out");
+            return None;
+        }
+        Some(self.path(at.mark(), text))
+    }
+
+    fn origin(&mut self, mark: Mark, setting: &str, origin: &str) {
+        if !is_origin(origin) {
+            self.wrong(mark, format!("`{setting}`: {} is no name for a log", quote(origin)), ORIGIN);
+        }
+    }
+
+    fn origins(&mut self, at: Cursor<'_>, audit: &Audit) {
+        let Some(origins) = &audit.origins else { return };
+        self.is_empty_list(at, "audit.origins", origins.len(), "name every log of the fleet, or leave it out");
+        self.no_repeats(at, "audit.origins", origins, |origin| quote(origin));
+        for (index, origin) in origins.iter().enumerate() {
+            self.origin(at.item(index).mark(), "audit.origins", origin);
+        }
+        if let Some(own) = audit.origin.as_ref().filter(|own| !origins.contains(own)) {
+            let message = format!("`audit.origins` does not name this gateway's own log, {}", quote(own));
+            self.wrong(at.mark(), message, "add it");
+        }
+    }
+}

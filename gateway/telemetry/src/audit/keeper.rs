@@ -1,0 +1,172 @@
+//! What follows the entries: tiles of hashes, and the checkpoints that are signed over them.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::bundle::{CHECKPOINT, bundle_of, entries_path, partial, tile_path};
+use super::checkpoint::Checkpoint;
+use super::files;
+use super::note::SigningKey;
+use super::tree::{Hash, TILE, Tile};
+use super::witness::Witness;
+
+/// How often a checkpoint is made while entries come. A host that dies loses at most twice this time's signatures.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// Most full tiles that wait for a disk that does not take them: 8 MiB, a quarter of a million entries.
+pub(super) const MOST_TILES_BEHIND: usize = 1024;
+
+/// How long leaving waits for the last copy in the second place.
+const LAST_COPY: Duration = Duration::from_secs(5);
+
+/// Makes the checkpoints of one epoch.
+pub(super) struct Keeper {
+    epoch: PathBuf,
+    scratch: PathBuf,
+    /// The log's name in checkpoints.
+    log: String,
+    /// Whether bundles are on the disk already when their entries count.
+    synced: bool,
+    witness: Option<Arc<Witness>>,
+    state: Mutex<State>,
+    /// Entries that the latest checkpoint covers.
+    signed: AtomicU64,
+    /// Full tiles that are not on the disk.
+    behind: AtomicUsize,
+}
+
+struct State {
+    keys: Vec<SigningKey>,
+    behind: VecDeque<Tile>,
+}
+
+/// The tree as it stands, and its full tiles since the last time.
+pub(super) struct Stand {
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    pub(super) full: Vec<Tile>,
+}
+
+/// Where an epoch lies, and what it is called.
+pub(super) struct Place<'a> {
+    pub(super) epoch: &'a Path,
+    pub(super) scratch: PathBuf,
+    pub(super) log: String,
+    pub(super) synced: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(place: Place<'_>, key: SigningKey, witness: Option<Arc<Witness>>) -> Self {
+        let Place { epoch, scratch, log, synced } = place;
+        let state = Mutex::new(State { keys: vec![key], behind: VecDeque::new() });
+        let (signed, behind) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { epoch: epoch.to_owned(), scratch, log, synced, witness, state, signed, behind }
+    }
+
+    /// Signs what is there, unless it is signed already. `stand` is asked for once, when nothing else runs here.
+    ///
+    /// First the bundles are put on the disk, then the tiles, then the checkpoint: it never promises what is not there.
+    pub(super) fn checkpoint(&self, stand: impl FnOnce() -> Stand) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let Stand { size, root, full } = stand();
+        state.behind.extend(full);
+        self.behind.store(state.behind.len(), Ordering::Relaxed);
+        let signed = self.signed();
+        if size > signed {
+            if !self.synced {
+                self.sync_bundles(signed, size)?;
+            }
+            while let Some(tile) = state.behind.front() {
+                files::put(&self.scratch, &tile_path(&self.epoch, tile.level, tile.index), &tile.bytes())?;
+                state.behind.pop_front();
+                self.behind.store(state.behind.len(), Ordering::Relaxed);
+            }
+            self.sign(&state, size, root)?;
+        }
+        Ok(())
+    }
+
+    fn sync_bundles(&self, signed: u64, size: u64) -> io::Result<()> {
+        let mut folder = None;
+        for bundle in bundle_of(signed)..=bundle_of(size - 1) {
+            let path = entries_path(&self.epoch, bundle);
+            fs::File::open(&path)?.sync_data()?;
+            let above = path.parent().map(Path::to_owned);
+            if above != folder {
+                if let Some(above) = &above {
+                    files::sync_up_to(above, &self.epoch)?;
+                }
+                folder = above;
+            }
+        }
+        Ok(())
+    }
+
+    fn sign(&self, state: &State, size: u64, root: Hash) -> io::Result<()> {
+        let note = Checkpoint { log: self.log.clone(), size, root }.sign(&state.keys);
+        files::put(&self.scratch, &self.epoch.join(CHECKPOINT), note.as_bytes())?;
+        self.signed.store(size, Ordering::Relaxed);
+        if let Some(witness) = &self.witness {
+            witness.hand(size, &note);
+        }
+        Ok(())
+    }
+
+    /// Gives the last bundle and the last tiles the names of partial ones: nothing grows any more.
+    pub(super) fn finish(&self, size: u64, levels: &[Vec<Hash>]) -> io::Result<()> {
+        let _one_at_a_time = self.state.lock();
+        for (level, hashes) in levels.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
+            let level = level as u8;
+            let index = size / TILE.pow(u32::from(level) + 1);
+            let path = partial(&tile_path(&self.epoch, level, index), hashes.len() as u64);
+            files::put(&self.scratch, &path, &hashes.concat())?;
+        }
+        if !size.is_multiple_of(TILE) {
+            let path = entries_path(&self.epoch, bundle_of(size));
+            files::rename(&path, &partial(&path, size % TILE))?;
+        }
+        if let Some(witness) = &self.witness {
+            witness.settle(LAST_COPY);
+        }
+        Ok(())
+    }
+
+    /// From now on checkpoints bear the signature of `key` as well.
+    pub(super) fn rotate(&self, key: SigningKey) {
+        self.state.lock().keys.push(key);
+    }
+
+    /// Whether `key` signs.
+    pub(super) fn signs_with(&self, key: &SigningKey) -> bool {
+        self.state.lock().keys.iter().any(|known| known.public() == key.public())
+    }
+
+    /// How many entries are signed.
+    pub(super) fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Relaxed)
+    }
+
+    /// How many full tiles the disk has not taken.
+    pub(super) fn behind(&self) -> usize {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn witness(&self) -> Option<&Witness> {
+        self.witness.as_deref()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(witness) = &self.witness {
+            witness.end();
+        }
+    }
+}

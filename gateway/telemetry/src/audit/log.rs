@@ -1,0 +1,210 @@
+//! The log as the rest of the gateway sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::checkpoint::Checkpoint;
+use super::entry::{OutcomeLine, Seldom};
+use super::keeper::{Keeper, Place};
+use super::note::SigningKey;
+use super::pen::{BundleFiles, Pen, Sink};
+use super::shared::{MaybeThere, Shared};
+use super::witness::Witness;
+use super::{
+    AdminEvent, AuditError, AuditStatus, Durability, End, Intent, OpenRecord, Outcome, Refused, Settings, epoch, files,
+    stamp,
+};
+
+/// The audit log of this process. Cloning is cheap and gives the same log.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl AuditLog {
+    /// Opens a new epoch, writes its opening entry and signs it.
+    ///
+    /// A torn last entry of the epoch before is not touched; the opening entry reports it. The files are readable by this
+    /// user only: evidence is personal data.
+    ///
+    /// # Errors
+    /// [`AuditError::Origin`], [`AuditError::Folder`], or [`AuditError::Write`] when the opening cannot be written.
+    pub fn open(settings: Settings, now: SystemTime) -> Result<Self, AuditError> {
+        let opened = epoch::create(&settings.folder, &settings.origin)?;
+        let folder = |source| AuditError::Folder { path: opened.folder.clone(), source };
+        let synced = settings.durability == Durability::Disk;
+        files::make_folder(&settings.scratch).map_err(folder)?;
+        let witness = settings.witness.as_deref();
+        let witness = witness.map(|second| Witness::start(second, &settings.origin, &opened.epoch));
+        let place = Place {
+            epoch: &opened.folder,
+            scratch: settings.scratch.join(format!("{}-{}", settings.origin, opened.epoch)),
+            log: Checkpoint::log_name(&settings.origin, &opened.epoch),
+            synced,
+        };
+        let public = settings.key.public().to_string();
+        let keeper = Keeper::new(place, settings.key, witness.transpose().map_err(folder)?);
+        let sink = Box::new(BundleFiles::new(&opened.folder, synced));
+        let log = Self::over(sink, settings.durability, Some(keeper), (&opened.folder, &opened.epoch));
+        let opening = epoch::Opening {
+            format_version: epoch::FORMAT_VERSION,
+            origin: &settings.origin,
+            epoch: &opened.epoch,
+            predecessor: opened.predecessor.as_ref(),
+            key: &public,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            at: now,
+        };
+        log.shared.append_here("open", &Seldom(&opening))?;
+        log.checkpoint()?;
+        log.shared.start_threads().map_err(folder)?;
+        Ok(log)
+    }
+
+    /// A log over any disk.
+    pub(super) fn over(
+        sink: Box<dyn Sink>,
+        durability: Durability,
+        keeper: Option<Keeper>,
+        (folder, epoch): (&Path, &str),
+    ) -> Self {
+        let pen = Pen::new(sink, durability == Durability::Disk);
+        let shared = Shared::new(pen, durability, keeper, (folder, epoch));
+        Self { shared: Arc::new(shared) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_backlog(mut self, backlog: usize) -> Self {
+        Arc::get_mut(&mut self.shared).expect("nobody else has it yet").backlog = backlog;
+        self
+    }
+
+    /// Writes the decision on a request, before anything of it is sent.
+    ///
+    /// The entry is in the file, and with [`Durability::Disk`] on the disk, when this returns `Ok`. Outcomes that wait go
+    /// out in the same write.
+    ///
+    /// # Errors
+    /// [`AuditError`]: the request must be refused. The next call tries again.
+    pub async fn intent(&self, intent: &Intent<'_>) -> Result<OpenRecord, AuditError> {
+        match self.shared.append("intent", intent).await {
+            Ok(()) => Ok(OpenRecord::new(Arc::clone(&self.shared), intent.decision, intent.at)),
+            Err((error, MaybeThere(false))) => Err(error),
+            Err((error, MaybeThere(true))) => {
+                self.shared.append_outcome(&not_sent(intent));
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes a request that was refused after its caller was known.
+    ///
+    /// Nothing was sent, so the entry may wait up to 50 ms for the next write.
+    ///
+    /// # Errors
+    /// [`AuditError::Write`] while the disk takes no entries: then it is written at once or not at all, so that refused
+    /// requests cannot fill the room that running ones need.
+    pub async fn refused(&self, refused: &Refused<'_>) -> Result<(), AuditError> {
+        self.shared.append_soon("refused", refused).await
+    }
+
+    /// Writes an administrative action: a start, a reload, a change of keys.
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub async fn admin(&self, event: &AdminEvent<'_>) -> Result<(), AuditError> {
+        self.shared.append("admin", &Seldom(event)).await.map_err(|(error, _)| error)
+    }
+
+    /// Writes the entries that wait. The server calls this every 50 ms; it costs one lock when nothing waits. While
+    /// another thread writes, that one takes them along.
+    ///
+    /// # Errors
+    /// [`AuditError::Write`]; the entries keep waiting.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        self.shared.flush()
+    }
+
+    /// Signs what has been written since the last checkpoint. The log does this itself every [`CHECKPOINT_EVERY`].
+    ///
+    /// # Errors
+    /// [`AuditError::Write`]: the next call tries again.
+    pub fn checkpoint(&self) -> Result<(), AuditError> {
+        self.shared.checkpoint()
+    }
+
+    /// Has checkpoints signed by `key` as well, from the next on; the new key becomes part of the log first, so that
+    /// whoever trusts the old one learns of it there.
+    ///
+    /// # Errors
+    /// [`AuditError`]; the keys are then as before.
+    pub async fn rotate(&self, key: SigningKey, actor: &str, now: SystemTime) -> Result<(), AuditError> {
+        let public = key.public().to_string();
+        let entry = NewKey { at: now, actor, key: &public };
+        self.shared.append("key", &Seldom(&entry)).await.map_err(|(error, _)| error)?;
+        if let Some(keeper) = &self.shared.keeper {
+            keeper.rotate(key);
+        }
+        Ok(())
+    }
+
+    /// Writes what waits and the closing entry, puts all of it on the disk, signs it, and copies the signature.
+    ///
+    /// Call it when the last request has ended. Records that are still open are counted in the closing entry; their
+    /// outcomes come too late for the file and go to the log instead.
+    ///
+    /// # Errors
+    /// [`AuditError::Write`]; the log is then left unsealed, and a later call may try again. Sealing twice is fine.
+    pub async fn seal(&self, reason: &str, now: SystemTime) -> Result<(), AuditError> {
+        self.shared.seal(reason, now)
+    }
+
+    /// How the log stands now.
+    pub fn status(&self) -> AuditStatus {
+        self.shared.status()
+    }
+
+    /// Whether checkpoints bear the signature of `key`.
+    pub fn signs_with(&self, key: &SigningKey) -> bool {
+        self.shared.keeper.as_ref().is_some_and(|keeper| keeper.signs_with(key))
+    }
+
+    /// The name of this process's epoch.
+    pub fn epoch(&self) -> &str {
+        &self.shared.epoch
+    }
+
+    /// The folder that this process writes.
+    pub fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+}
+
+/// The outcome behind an intent that may be in the file although its request was refused.
+fn not_sent<'a>(intent: &Intent<'a>) -> OutcomeLine<'a> {
+    let outcome = Outcome {
+        at: intent.at,
+        status: Some(503),
+        code: Some("audit_unavailable"),
+        usage: None,
+        settled_by: "not_sent",
+        lost_tokens: 0,
+        to_first_byte: None,
+        total: Duration::ZERO,
+        end: End::Error,
+    };
+    OutcomeLine { decision: intent.decision, attempts: &[], outcome }
+}
+
+/// A key that signs as well from now on.
+#[derive(Serialize)]
+struct NewKey<'a> {
+    #[serde(serialize_with = "stamp::serialize")]
+    at: SystemTime,
+    actor: &'a str,
+    key: &'a str,
+}

@@ -1,0 +1,257 @@
+//! Entries on their way to the file, and who waits for them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::bundle::MAX_ENTRY;
+use super::entry::Entry;
+
+/// Whole entries that wait, oldest first. Its lock is never held while anything is written.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    batch: Batch,
+    /// Outcomes that found the backlog full and are not told in the log yet.
+    pub(super) unreported: u64,
+    /// Nothing more is taken: the closing entry comes next.
+    pub(super) sealed: bool,
+}
+
+/// Entries as they stand in a bundle, with one item for each.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    /// Bytes at the front that are written.
+    done: usize,
+    items: VecDeque<Item>,
+}
+
+/// One entry of a batch.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// Its bytes, the length before it included.
+    pub(super) length: usize,
+    /// Whether it is an intent, whose outcome is still to come.
+    pub(super) opens: bool,
+    wait: Wait,
+}
+
+/// Who waits for an entry, and so takes it back when it cannot be written.
+#[derive(Debug)]
+pub(super) enum Wait {
+    /// Nobody: it is kept until the disk takes it.
+    Nobody,
+    /// A thread that writes it itself, or finds that another has.
+    Thread(Arc<Slot>),
+    /// A task that the writer's thread tells.
+    Task(oneshot::Sender<io::Result<()>>),
+}
+
+/// Where a waiting thread finds what became of its entry.
+#[derive(Debug, Default)]
+pub(super) struct Slot(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Waiting,
+    /// Its writer gave up before anybody took it.
+    Withdrawn,
+    Taken,
+    Settled(io::Result<()>),
+}
+
+impl Slot {
+    /// What became of the entry; `None` while it waits.
+    pub(super) fn settled(&self) -> Option<io::Result<()>> {
+        match &*self.0.lock() {
+            State::Settled(Ok(())) => Some(Ok(())),
+            State::Settled(Err(error)) => Some(Err(again(error))),
+            _ => None,
+        }
+    }
+
+    /// Takes the entry back; false where it is too late for that.
+    pub(super) fn withdraw(&self) -> bool {
+        let mut state = self.0.lock();
+        let waits = matches!(*state, State::Waiting);
+        if waits {
+            *state = State::Withdrawn;
+        }
+        waits
+    }
+
+    fn take(&self) -> bool {
+        let mut state = self.0.lock();
+        let waits = matches!(*state, State::Waiting);
+        if waits {
+            *state = State::Taken;
+        }
+        waits
+    }
+}
+
+impl Wait {
+    /// Claims the entry for a write; false where nobody wants it any more.
+    fn take(&self) -> bool {
+        match self {
+            Self::Nobody => true,
+            Self::Thread(slot) => slot.take(),
+            Self::Task(sender) => !sender.is_closed(),
+        }
+    }
+
+    fn settle(self, result: io::Result<()>) {
+        match self {
+            Self::Nobody => {}
+            Self::Thread(slot) => *slot.0.lock() = State::Settled(result),
+            // A task that left does not want to know.
+            Self::Task(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+/// An entry is longer than a bundle can hold.
+#[derive(Debug)]
+pub(super) struct TooLong;
+
+impl Queue {
+    pub(super) fn push<T: Entry>(&mut self, kind: &str, body: &T, wait: Wait) -> Result<(), TooLong> {
+        self.batch.push(kind, body, wait)
+    }
+
+    /// Takes the newest entry back, unless somebody waits for it; false where it stays.
+    pub(super) fn pop_unawaited(&mut self) -> bool {
+        let item = self.batch.items.pop_back_if(|item| matches!(item.wait, Wait::Nobody));
+        if let Some(item) = &item {
+            let length = self.batch.bytes.len().saturating_sub(item.length);
+            self.batch.bytes.truncate(length);
+        }
+        item.is_some()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.batch.bytes.len()
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        self.batch.items.len()
+    }
+
+    /// Everything that waits and is still wanted; `spare` is an empty batch whose memory is used again.
+    pub(super) fn take(&mut self, spare: Batch) -> Batch {
+        let mut batch = std::mem::replace(&mut self.batch, spare);
+        let wanted: Vec<bool> = batch.items.iter().map(|item| item.wait.take()).collect();
+        if wanted.contains(&false) {
+            let mut wanted = wanted.into_iter();
+            batch.retain(|_| wanted.next().unwrap_or(true));
+        }
+        batch
+    }
+
+    /// Puts what could not be written back before what has come since.
+    pub(super) fn put_back(&mut self, mut batch: Batch) {
+        batch.bytes.drain(..batch.done);
+        batch.done = 0;
+        batch.bytes.extend_from_slice(&self.batch.bytes);
+        batch.items.append(&mut self.batch.items);
+        self.batch = batch;
+    }
+}
+
+impl Batch {
+    /// Adds `{"kind":…,<body>}` and a line feed, behind their length.
+    pub(super) fn push<T: Entry>(&mut self, kind: &str, body: &T, wait: Wait) -> Result<(), TooLong> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(b"\0\0{\"kind\":\"");
+        self.bytes.extend_from_slice(kind.as_bytes());
+        self.bytes.push(b'"');
+        body.write(&mut self.bytes);
+        self.bytes.extend_from_slice(b"}\n");
+        let length = self.bytes.len() - start;
+        let Ok(entry) = u16::try_from(length - 2) else {
+            debug_assert!(length - 2 > MAX_ENTRY);
+            self.bytes.truncate(start);
+            return Err(TooLong);
+        };
+        self.bytes[start..start + 2].copy_from_slice(&entry.to_be_bytes());
+        self.items.push_back(Item { length, opens: kind == "intent", wait });
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The first entries, at most `most` of them.
+    pub(super) fn head(&self, most: u64) -> &[u8] {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let length: usize = self.items.iter().take(most).map(|item| item.length).sum();
+        self.bytes.get(self.done..self.done + length).unwrap_or_default()
+    }
+
+    /// The first entry without its length, and the item that stands for it.
+    pub(super) fn first(&self) -> Option<(&[u8], &Item)> {
+        let item = self.items.front()?;
+        Some((self.bytes.get(self.done + 2..self.done + item.length)?, item))
+    }
+
+    /// The first entry is in the file.
+    pub(super) fn written(&mut self) {
+        if let Some(item) = self.items.pop_front() {
+            self.done += item.length;
+            item.wait.settle(Ok(()));
+        }
+    }
+
+    /// The rest could not be written: who waits is told, what nobody waits for stays.
+    pub(super) fn fail(&mut self, error: &io::Error) {
+        let items = std::mem::take(&mut self.items);
+        let mut kept = Vec::new();
+        let mut at = self.done;
+        for item in items {
+            let end = at + item.length;
+            if matches!(item.wait, Wait::Nobody) {
+                kept.extend_from_slice(self.bytes.get(at..end).unwrap_or_default());
+                self.items.push_back(item);
+            } else {
+                item.wait.settle(Err(again(error)));
+            }
+            at = end;
+        }
+        (self.bytes, self.done) = (kept, 0);
+    }
+
+    /// Empties it and gives back what a rare backlog needed.
+    pub(super) fn cleared(mut self, most_bytes: usize) -> Self {
+        self.bytes.clear();
+        self.bytes.shrink_to(most_bytes);
+        self.items.clear();
+        self.items.shrink_to(most_bytes / 256);
+        self.done = 0;
+        self
+    }
+
+    fn retain(&mut self, mut wanted: impl FnMut(&Item) -> bool) {
+        let items = std::mem::take(&mut self.items);
+        let mut kept = Vec::with_capacity(self.bytes.len());
+        let mut at = self.done;
+        for item in items {
+            let end = at + item.length;
+            if wanted(&item) {
+                kept.extend_from_slice(self.bytes.get(at..end).unwrap_or_default());
+                self.items.push_back(item);
+            }
+            at = end;
+        }
+        (self.bytes, self.done) = (kept, 0);
+    }
+}
+
+/// The same error once more, for each who waits.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}

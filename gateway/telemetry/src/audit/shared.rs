@@ -1,0 +1,391 @@
+//! Who writes when, and what waits for what.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::entry::{Entry, OutcomeLine, Seldom};
+use super::figures::{Bell, Figures};
+use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
+use super::pen::Pen;
+use super::queue::{Batch, Queue, Slot, Wait};
+use super::witness::Witness;
+use super::{AuditError, AuditStatus, DISK_PATIENCE, Durability, FLUSH_BYTES, PATIENCE, stamp};
+
+/// How long leaving waits for the pen.
+const SEAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all clones, all open records and the log's own threads share.
+pub(super) struct Shared {
+    /// Held for a moment only, never across a write.
+    queue: Mutex<Queue>,
+    /// Held while something is written. Whoever holds it writes what the others have put into the queue as well.
+    pen: Mutex<Pen>,
+    durability: Durability,
+    pub(super) backlog: usize,
+    pub(super) folder: PathBuf,
+    pub(super) epoch: String,
+    pub(super) keeper: Option<Keeper>,
+    /// Wakes the writer's thread; with [`Durability::Disk`] only.
+    bell: Arc<Bell>,
+    figures: Figures,
+}
+
+/// Whether an entry may be in the file although it was reported as not written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MaybeThere(pub(super) bool);
+
+pub(super) type Refusal = (AuditError, MaybeThere);
+
+impl Shared {
+    pub(super) fn new(
+        pen: Pen,
+        durability: Durability,
+        keeper: Option<Keeper>,
+        (folder, epoch): (&Path, &str),
+    ) -> Self {
+        Self {
+            queue: Mutex::default(),
+            pen: Mutex::new(pen),
+            durability,
+            backlog: super::BACKLOG_BYTES,
+            folder: folder.to_owned(),
+            epoch: epoch.to_owned(),
+            keeper,
+            bell: Arc::default(),
+            figures: Figures::new(),
+        }
+    }
+
+    /// Appends an entry and returns when it counts; on failure it is taken back where that is possible.
+    pub(super) async fn append<T: Entry>(&self, kind: &str, body: &T) -> Result<(), Refusal> {
+        let nothing_there = |error| (error, MaybeThere(false));
+        if self.is_stuck() {
+            return Err((self.slow(), MaybeThere(false)));
+        }
+        if self.durability == Durability::Os {
+            return self.append_inline(kind, body);
+        }
+        let (sender, told) = oneshot::channel();
+        self.push(kind, body, Wait::Task(sender)).map_err(nothing_there)?;
+        self.bell.ring();
+        match tokio::time::timeout(DISK_PATIENCE, told).await {
+            Ok(Ok(result)) => result.map_err(|source| nothing_there(self.write_error(source))),
+            Ok(Err(_)) => Err(nothing_there(AuditError::Sealed)),
+            Err(_) => Err((self.slow(), MaybeThere(true))),
+        }
+    }
+
+    /// Whoever gets the pen writes for all that wait.
+    fn append_inline<T: Entry>(&self, kind: &str, body: &T) -> Result<(), Refusal> {
+        let slot = Arc::new(Slot::default());
+        self.push(kind, body, Wait::Thread(Arc::clone(&slot))).map_err(|error| (error, MaybeThere(false)))?;
+        let Some(mut pen) = self.pen.try_lock_for(PATIENCE) else {
+            let maybe_there = MaybeThere(!slot.withdraw());
+            return Err((self.slow(), maybe_there));
+        };
+        let settled = slot.settled().unwrap_or_else(|| {
+            let _ = self.write_queue(&mut pen);
+            // The queue was written whole or failed whole, and this entry was in it.
+            slot.settled().unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
+        });
+        settled.map_err(|source| (self.write_error(source), MaybeThere(false)))
+    }
+
+    /// Appends an entry from a thread that may wait, whatever the durability.
+    pub(super) fn append_here<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+        self.append_inline(kind, body).map_err(|(error, _)| error)
+    }
+
+    /// Appends an entry that the next write takes along; while the disk fails, now or not at all.
+    pub(super) async fn append_soon<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+        if self.figures.failing.load(Ordering::Relaxed) || self.is_stuck() {
+            return self.append(kind, body).await.map_err(|(error, _)| error);
+        }
+        self.push(kind, body, Wait::Nobody)?;
+        self.write_if_much();
+        Ok(())
+    }
+
+    /// Appends an outcome; it is kept, or counted where the backlog is full. Returns false after the seal.
+    pub(super) fn append_outcome(&self, body: &OutcomeLine<'_>) -> bool {
+        if self.push("outcome", body, Wait::Nobody).is_err() {
+            return false;
+        }
+        self.figures.outcomes.fetch_add(1, Ordering::Relaxed);
+        self.write_if_much();
+        if self.queue.lock().bytes() > self.backlog {
+            self.make_room(body);
+        }
+        true
+    }
+
+    /// The backlog is full: it is written, or else the newest outcome is only counted.
+    fn make_room(&self, body: &OutcomeLine<'_>) {
+        let _ = self.flush();
+        let takes_entries = !self.figures.failing.load(Ordering::Relaxed) && !self.is_stuck();
+        let mut queue = self.queue.lock();
+        if takes_entries || queue.bytes() <= self.backlog || !queue.pop_unawaited() {
+            return;
+        }
+        queue.unreported += 1;
+        drop(queue);
+        self.figures.lost.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(decision = body.decision, end = ?body.outcome.end, "the audit backlog is full; an outcome is only counted");
+    }
+
+    fn push<T: Entry>(&self, kind: &str, body: &T, wait: Wait) -> Result<(), AuditError> {
+        let mut queue = self.queue.lock();
+        if queue.sealed {
+            return Err(AuditError::Sealed);
+        }
+        queue.push(kind, body, wait).map_err(|_| AuditError::TooLong)
+    }
+
+    fn write_if_much(&self) {
+        if !self.figures.failing.load(Ordering::Relaxed) && self.queue.lock().bytes() >= FLUSH_BYTES {
+            // A failure is counted and announced by the write itself; the entries keep waiting.
+            let _ = self.flush();
+        }
+    }
+
+    pub(super) fn flush(&self) -> Result<(), AuditError> {
+        let nothing_waits = {
+            let queue = self.queue.lock();
+            queue.entries() == 0 && queue.unreported == 0
+        };
+        if nothing_waits && !self.figures.failing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.durability == Durability::Disk && self.keeper.is_some() {
+            self.bell.ring();
+            return Ok(());
+        }
+        let Some(mut pen) = self.pen.try_lock() else { return Ok(()) };
+        self.write_queue(&mut pen).map_err(|source| self.write_error(source))
+    }
+
+    /// Writes all that waits, and how many outcomes were lost before.
+    fn write_queue(&self, pen: &mut Pen) -> io::Result<()> {
+        self.write_once(pen)?;
+        let unreported = {
+            let mut queue = self.queue.lock();
+            let count = std::mem::take(&mut queue.unreported);
+            if count > 0 && queue.push("lost", &Seldom(&Lost { count }), Wait::Nobody).is_err() {
+                queue.unreported = count;
+            }
+            count
+        };
+        if unreported > 0 { self.write_once(pen) } else { Ok(()) }
+    }
+
+    fn write_once(&self, pen: &mut Pen) -> io::Result<()> {
+        let spare = std::mem::take(&mut pen.spare);
+        let mut batch = self.queue.lock().take(spare);
+        self.figures.writing(true);
+        let result = self.tiles_are_kept().and_then(|()| pen.write(&mut batch));
+        self.figures.writing(false);
+        self.figures.committed.store(pen.growth.size(), Ordering::Relaxed);
+        self.figures.intents.store(pen.intents, Ordering::Relaxed);
+        match &result {
+            Ok(()) => {
+                pen.spare = batch.cleared(2 * FLUSH_BYTES);
+                self.recovered();
+            }
+            Err(error) => {
+                batch.fail(error);
+                self.queue.lock().put_back(batch);
+                self.failed(error);
+            }
+        }
+        result
+    }
+
+    /// Hashes that a disk does not take are kept within a bound; past it nothing more is taken.
+    fn tiles_are_kept(&self) -> io::Result<()> {
+        let behind = self.keeper.as_ref().map_or(0, Keeper::behind);
+        if behind < MOST_TILES_BEHIND { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<(), AuditError> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let stand = || {
+            let mut pen = self.pen.lock();
+            Stand { size: pen.growth.size(), root: pen.growth.root(), full: pen.growth.take_full() }
+        };
+        let result = keeper.checkpoint(stand);
+        let before = self.figures.checkpoint_failing.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if !before {
+                    tracing::error!(%error, "ALARM audit_checkpoint: no checkpoint can be made; what comes now is not signed");
+                }
+                Err(self.write_error(error))
+            }
+        }
+    }
+
+    pub(super) fn seal(&self, reason: &str, at: SystemTime) -> Result<(), AuditError> {
+        let Some(mut pen) = self.pen.try_lock_for(SEAL_PATIENCE) else { return Err(self.slow()) };
+        if std::mem::replace(&mut self.queue.lock().sealed, true) {
+            return Ok(());
+        }
+        let sealed = self.write_queue(&mut pen).and_then(|()| self.close(&mut pen, reason, at));
+        if let Err(source) = sealed {
+            self.queue.lock().sealed = false;
+            return Err(self.write_error(source));
+        }
+        let (size, partial) = (pen.growth.size(), pen.growth.partial().to_vec());
+        drop(pen);
+        self.checkpoint()?;
+        let finished = self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.finish(size, &partial));
+        finished.map_err(|source| self.write_error(source))
+    }
+
+    /// Writes the closing entry; its count includes the opening and the closing itself.
+    fn close(&self, pen: &mut Pen, reason: &str, at: SystemTime) -> io::Result<()> {
+        let status = self.status();
+        let seal = Seal { at, reason, count: pen.growth.size() + 1, open: status.open, lost: status.lost };
+        let mut batch = Batch::default();
+        if batch.push("seal", &Seldom(&seal), Wait::Nobody).is_err() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        pen.write(&mut batch)?;
+        self.figures.committed.store(pen.growth.size(), Ordering::Relaxed);
+        pen.sync()
+    }
+
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        let witness = self.keeper.as_ref().and_then(Keeper::witness);
+        witness.expect("there is a second place").settle(Duration::from_secs(30));
+    }
+
+    pub(super) fn status(&self) -> AuditStatus {
+        let (waiting, waiting_bytes) = {
+            let queue = self.queue.lock();
+            (queue.entries() as u64, queue.bytes())
+        };
+        let figures = &self.figures;
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let witness = self.keeper.as_ref().and_then(Keeper::witness).map(Witness::status);
+        AuditStatus {
+            entries: read(&figures.committed) + waiting,
+            waiting_bytes,
+            open: read(&figures.intents).saturating_sub(read(&figures.outcomes)),
+            errors: read(&figures.errors),
+            lost: read(&figures.lost),
+            failing: figures.failing.load(Ordering::Relaxed) || self.is_stuck(),
+            signed: self.keeper.as_ref().map_or(0, Keeper::signed),
+            checkpoint_failing: figures.checkpoint_failing.load(Ordering::Relaxed),
+            witnessed: witness.map(|(copied, _)| copied),
+            witness_failing: witness.is_some_and(|(_, failing)| failing),
+        }
+    }
+
+    /// Whether the write that runs now takes longer than anybody would wait.
+    fn is_stuck(&self) -> bool {
+        let patience = if self.durability == Durability::Os { PATIENCE } else { DISK_PATIENCE };
+        self.figures.writing_for().is_some_and(|time| time > patience)
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.figures.errors.fetch_add(1, Ordering::Relaxed);
+        if !self.figures.failing.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the audit log takes no entries; requests are refused until it does");
+        }
+    }
+
+    fn recovered(&self) {
+        if self.figures.failing.load(Ordering::Relaxed) && self.figures.failing.swap(false, Ordering::Relaxed) {
+            tracing::warn!("the audit log takes entries again");
+        }
+    }
+
+    fn slow(&self) -> AuditError {
+        AuditError::Slow { path: self.folder.clone() }
+    }
+
+    fn write_error(&self, source: io::Error) -> AuditError {
+        AuditError::Write { path: self.folder.clone(), source }
+    }
+
+    /// Begins the threads that write (with `Disk`) and that sign.
+    pub(super) fn start_threads(self: &Arc<Self>) -> io::Result<()> {
+        let thread = |name: &str, run: fn(&Weak<Self>, &Bell)| {
+            let (shared, bell) = (Arc::downgrade(self), Arc::clone(&self.bell));
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared, &bell)).map(drop)
+        };
+        if self.durability == Durability::Disk {
+            thread("audit-writer", write_when_rung)?;
+        }
+        thread("audit-keeper", sign_in_time)
+    }
+}
+
+/// The one writer of a log that waits for the disk: what has come while it waited goes out in its next write.
+fn write_when_rung(shared: &Weak<Shared>, bell: &Bell) {
+    loop {
+        bell.wait(CHECKPOINT_EVERY);
+        let Some(shared) = shared.upgrade() else { return };
+        let mut pen = shared.pen.lock();
+        // A failure is told to those who wait, and announced by the write itself.
+        let _ = shared.write_queue(&mut pen);
+    }
+}
+
+fn sign_in_time(shared: &Weak<Shared>, _bell: &Bell) {
+    let own = Bell::default();
+    loop {
+        own.wait(CHECKPOINT_EVERY);
+        let Some(shared) = shared.upgrade() else { return };
+        // A failure is announced by the checkpoint itself, and the next try comes in time.
+        let _ = shared.checkpoint();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("folder", &self.folder).field("figures", &self.figures).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    /// A log that nobody sealed still writes what waits; the missing seal shows how the process left.
+    fn drop(&mut self) {
+        self.bell.ring();
+        let queue = std::mem::take(self.queue.get_mut());
+        if queue.sealed || queue.entries() == 0 {
+            return;
+        }
+        *self.queue.get_mut() = queue;
+        let mut pen = self.pen.lock();
+        if let Err(error) = self.write_queue(&mut pen) {
+            tracing::error!(folder = %self.folder.display(), %error, "the last outcomes could not be written to the audit log");
+        }
+    }
+}
+
+/// Stands for outcomes that found the backlog full.
+#[derive(Serialize)]
+struct Lost {
+    count: u64,
+}
+
+/// The closing entry of an epoch.
+#[derive(Serialize)]
+struct Seal<'a> {
+    #[serde(serialize_with = "stamp::serialize")]
+    at: SystemTime,
+    reason: &'a str,
+    count: u64,
+    open: u64,
+    lost: u64,
+}

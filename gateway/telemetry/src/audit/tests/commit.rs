@@ -1,0 +1,178 @@
+//! Who writes for whom, what counts as written, and what happens when the disk is slow.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::thread;
+
+use super::super::entry::Seldom;
+use super::super::pen::Pen;
+use super::super::queue::{Batch, Wait};
+use super::*;
+
+/// A disk whose next write waits until it is told to go on.
+struct Hanging {
+    disk: Disk,
+    begun: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Sink for Hanging {
+    fn begin(&mut self, bundle: u64) -> io::Result<()> {
+        self.disk.begin(bundle)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.begun.send(());
+        let _ = self.go_on.recv();
+        self.disk.write(bytes)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.disk.truncate(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+fn ask(log: &AuditLog, decision: &str) -> Result<OpenRecord, AuditError> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(log.intent(&intent(decision)))
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_one_thread_and_everybody_else_is_refused() {
+    let disk = Disk::default();
+    let (begun, has_begun) = mpsc::channel();
+    let (tell, go_on) = mpsc::channel();
+    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
+    let log = AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001"));
+
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
+        has_begun.recv().unwrap();
+        let waited = ask(&log, "d-2").unwrap_err();
+        let status = log.status();
+        let at_once = ask(&log, "d-3").unwrap_err();
+        log.flush().unwrap();
+        drop(tell);
+        first.join().unwrap().unwrap();
+
+        assert!(matches!(waited, AuditError::Slow { .. }), "{waited}");
+        assert!(matches!(at_once, AuditError::Slow { .. }), "{at_once}");
+        assert!(status.failing);
+    });
+    drop(ask(&log, "d-4").unwrap());
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    let decisions: Vec<&str> = lines.iter().map(|line| line["decision"].as_str().unwrap()).collect();
+    assert_eq!(decisions, ["d-1", "d-1", "d-4", "d-4"], "what was refused is not in the file");
+    assert!(!log.status().failing);
+}
+
+#[test]
+fn every_intent_of_many_threads_is_written_once_whoever_writes_it() {
+    let disk = Disk::default();
+    let log = disk.log();
+
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let log = &log;
+            scope.spawn(move || {
+                (0..100).for_each(|number| ask(log, &format!("d-{thread}-{number}")).unwrap().close(outcome()));
+            });
+        }
+    });
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    let intents: BTreeSet<&str> =
+        lines.iter().filter(|line| line["kind"] == "intent").map(|line| line["decision"].as_str().unwrap()).collect();
+    assert_eq!((intents.len(), lines.len()), (800, 1600));
+    assert_eq!(log.status().open, 0);
+}
+
+#[tokio::test]
+async fn a_bundle_that_cannot_be_begun_refuses_the_request_and_is_begun_by_the_next() {
+    let disk = Disk::default();
+    let log = disk.log();
+    for number in 0..128 {
+        log.intent(&intent(&format!("d-{number}"))).await.unwrap().close(outcome());
+    }
+    log.flush().unwrap();
+    disk.0.lock().begin_fails = true;
+
+    assert!(matches!(log.intent(&intent("refused")).await, Err(AuditError::Write { .. })));
+    assert!(log.status().failing);
+    disk.0.lock().begin_fails = false;
+    drop(log.intent(&intent("taken")).await.unwrap());
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    assert_eq!(lines.len(), 258);
+    assert_eq!(entries(&disk.0.lock().bytes).len(), 2, "256 entries fill a bundle");
+    assert_eq!(lines[256]["decision"], "taken");
+}
+
+#[test]
+fn what_the_disk_did_not_keep_does_not_count_and_the_bundle_ends_where_it_did_before() {
+    let disk = Disk::default();
+    let mut pen = Pen::new(Box::new(disk.clone()), true);
+    let batch = |decision: &'static str| {
+        let mut batch = Batch::default();
+        batch.push("refused", &refused(decision), Wait::Nobody).unwrap();
+        batch
+    };
+    pen.write(&mut batch("d-1")).unwrap();
+    disk.0.lock().sync_fails = true;
+
+    let mut lost = batch("d-2");
+    assert!(pen.write(&mut lost).is_err());
+    assert!(!lost.is_empty(), "it is still to be written");
+    assert_eq!((pen.growth.size(), disk.lines().len()), (1, 1));
+    disk.0.lock().sync_fails = false;
+    pen.write(&mut lost).unwrap();
+
+    assert_eq!((pen.growth.size(), disk.lines().len()), (2, 2));
+    assert_eq!(disk.lines()[1]["decision"], "d-2");
+    assert_eq!(disk.0.lock().syncs, 3, "each write waited for the disk");
+}
+
+#[tokio::test]
+async fn with_disk_durability_many_requests_share_a_wait_and_all_are_on_the_disk() {
+    let state = tempfile::tempdir().unwrap();
+    let log =
+        AuditLog::open(Settings { durability: Durability::Disk, ..settings(state.path(), "gw-1") }, now()).unwrap();
+
+    let asking: Vec<_> = (0..300)
+        .map(|number| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                log.intent(&intent(&format!("d-{number}"))).await.map(|record| record.close(outcome()))
+            })
+        })
+        .collect();
+    for asked in asking {
+        asked.await.unwrap().unwrap();
+    }
+    log.seal("drained", now()).await.unwrap();
+
+    let lines = file_entries(&log);
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "intent").count(), 300);
+    assert_eq!(lines.last().unwrap()["kind"], "seal");
+}
+
+#[test]
+fn an_entry_that_no_bundle_can_hold_is_refused_whole() {
+    let mut batch = Batch::default();
+    let long = "x".repeat(MAX_ENTRY);
+    let event = AdminEvent { at: now(), action: &long, actor: "", done: true, configuration: None, detail: "" };
+
+    assert!(batch.push("admin", &Seldom(&event), Wait::Nobody).is_err());
+    assert!(batch.is_empty());
+
+    let event = AdminEvent { action: "reload_refused", detail: &long, ..event };
+    batch.push("admin", &Seldom(&event), Wait::Nobody).unwrap();
+    assert!(batch.first().unwrap().0.len() < 10_000, "a long detail is cut");
+}
