@@ -139,6 +139,43 @@ fn the_tree_holds_one_crypto_provider_and_one_tls_stack() {
     report(&faults);
 }
 
+// ---- the book
+
+#[test]
+fn every_error_code_and_every_alarm_has_a_runbook_that_says_what_to_check_what_to_do_and_who_does_it() {
+    let codes = read(&root().join("docs/src/reference/errors.md"));
+    let codes =
+        codes.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(code, _)| code.to_owned());
+    let mut pages: BTreeSet<String> = codes.collect();
+    assert!(pages.len() >= 17, "the table of codes is not where it was: {pages:?}");
+    for source in serving(None) {
+        let text = read(&source);
+        let alarms = text.split("\"ALARM ").skip(1).filter_map(|rest| rest.split_once(':'));
+        pages.extend(alarms.map(|(name, _)| format!("alarm_{name}")));
+    }
+    assert!(pages.contains("alarm_config_degraded"), "the alarms are not where they were: {pages:?}");
+    let index = read(&root().join("docs/src/runbooks/index.md"));
+
+    let mut faults = Vec::new();
+    for name in pages {
+        let page = root().join("docs/src/runbooks").join(format!("{name}.md"));
+        let text = fs::read_to_string(&page).unwrap_or_default();
+        for part in ["\n## Check\n", "\n## Do\n", "\n## Who\n"] {
+            if !text.contains(part) {
+                faults.push(format!(
+                    "{} lacks `{}`; write what helps at three in the morning",
+                    shown(&page),
+                    part.trim()
+                ));
+            }
+        }
+        if !index.contains(&format!("({name}.md)")) {
+            faults.push(format!("docs/src/runbooks/index.md does not name {name}.md; add it"));
+        }
+    }
+    report(&faults);
+}
+
 // ---- the code
 
 #[test]

@@ -152,10 +152,14 @@ labels = []
         self.gateway.audit.flush().unwrap();
         let mut last = serde_json::Value::Null;
         let logs = self.gateway.audit.folder().ancestors().nth(2).unwrap();
-        read::scan(logs, |_| true, |_, entry| {
-            last = serde_json::from_slice(entry).unwrap();
-            Ok(())
-        })
+        read::scan(
+            logs,
+            |_| true,
+            |_, entry| {
+                last = serde_json::from_slice(entry).unwrap();
+                Ok(())
+            },
+        )
         .unwrap();
         last["outcome"].take()
     }

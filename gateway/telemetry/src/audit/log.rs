@@ -193,6 +193,8 @@ fn not_sent<'a>(intent: &Intent<'a>) -> OutcomeLine<'a> {
         usage: None,
         settled_by: "not_sent",
         lost_tokens: 0,
+        charged: 0,
+        priced: true,
         to_first_byte: None,
         total: Duration::ZERO,
         end: End::Error,

@@ -61,6 +61,8 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             candidates: &[CandidateNote { target: "gpu-01/llama", verdict: "in", why: "" }],
             plan: &["gpu-01/llama"],
             estimate: EstimateNote { input: 100, output: 1024 },
+            money: 1_500,
+            prices: "2026-11-26 sha256:00",
             features: &[],
         };
         runtime.block_on(log.intent(&intent)).unwrap().close(Outcome {
@@ -70,6 +72,8 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             usage: None,
             settled_by: "reported",
             lost_tokens: 0,
+            charged: 700,
+            priced: true,
             to_first_byte: None,
             total: Duration::from_millis(80),
             end: super::super::End::Complete,
