@@ -91,7 +91,7 @@ async fn callers_mistakes(met: &mut Met) {
     met.answer(gateway.send(Request::get("/v1/chat/completions")).await).await;
     met.answer(gateway.send(Request::bytes("/v1/chat/completions", "{\"model\": 1}")).await).await;
     met.answer(gateway.send(ask().header("content-encoding", "compress")).await).await;
-    met.answer(gateway.send(ask().header("x-causeway-labels", "health")).await).await;
+    met.answer(gateway.send(ask().header("x-causeway-labels", "no_label")).await).await;
     let large = "x".repeat(4096);
     met.answer(gateway.post("/v1/completions", &json!({"model": "assistant", "prompt": large})).await).await;
     met.slow_body(&gateway).await;

@@ -226,10 +226,10 @@ async fn an_endpoint_without_a_trusted_certificate_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_label_that_nothing_enforces_yet_is_refused_and_not_ignored() {
+async fn a_label_that_nobody_defined_is_refused_and_not_ignored() {
     let (upstream, gateway) = gateway().await;
 
-    let request = Request::post("/v1/chat/completions", &chat("assistant")).header("x-causeway-labels", "eu_personal");
+    let request = Request::post("/v1/chat/completions", &chat("assistant")).header("x-causeway-labels", "EU_personal");
     let answer = gateway.send(request).await;
 
     assert_eq!(answer.status, 400);

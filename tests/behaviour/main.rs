@@ -29,6 +29,7 @@ mod listeners;
 mod models;
 mod passthrough;
 mod reload;
+mod residency;
 mod responses;
 mod streaming;
 mod tls;

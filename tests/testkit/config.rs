@@ -21,6 +21,7 @@ pub(crate) struct Endpoint {
     provider: &'static str,
     url: String,
     within: &'static str,
+    place: Option<&'static str>,
     lines: String,
 }
 
@@ -45,13 +46,19 @@ impl Endpoint {
     }
 
     fn with_url(url: String) -> Self {
-        Self { provider: "openai", url, within: LOOPBACK, lines: String::new() }
+        Self { provider: "openai", url, within: LOOPBACK, place: Some("{ site = \"lab\" }"), lines: String::new() }
     }
 
     /// Another dialect; Azure's and Anthropic's URLs have no path.
     pub(crate) fn provider(mut self, provider: &'static str) -> Self {
         self.provider = provider;
         self.url = self.url.trim_end_matches("/v1").to_owned();
+        self
+    }
+
+    /// Another place than the site `lab`, or none.
+    pub(crate) fn place(mut self, place: Option<&'static str>) -> Self {
+        self.place = place;
         self
     }
 
@@ -75,11 +82,12 @@ impl Config {
 
     /// Adds an endpoint on the site `lab`, with the upstream's credential.
     pub(crate) fn endpoint(mut self, name: &str, endpoint: Endpoint) -> Self {
-        let Endpoint { provider, url, within, lines } = endpoint;
+        let Endpoint { provider, url, within, place, lines } = endpoint;
+        let place = place.map(|place| format!("place = {place}\n")).unwrap_or_default();
         write!(
             self.sections,
             "[endpoint.{name}]\nprovider = \"{provider}\"\nurl = \"{url}\"\n\
-             reach = {{ local = {{ within = [\"{within}\"] }} }}\nplace = {{ site = \"lab\" }}\n\
+             reach = {{ local = {{ within = [\"{within}\"] }} }}\n{place}\
              auth = {{ key = {{ file = \"upstream.key\" }} }}\n{lines}\n"
         )
         .expect("writing to a string does not fail");
@@ -97,6 +105,17 @@ impl Config {
     /// Adds an app of its own, with its `[data]`.
     pub(crate) fn app(mut self, name: &str, key: &str, models: &[&str], lines: &str) -> Self {
         self.apps.push_str(&app(name, key, &format!("{models:?}"), lines));
+        self
+    }
+
+    /// Adds an app whose data is this: the lines of its `[data]`.
+    pub(crate) fn app_with_data(mut self, name: &str, key: &str, models: &[&str], data: &str) -> Self {
+        let digest = digest_of(key);
+        write!(
+            self.apps,
+            "[app.{name}]\nteam = \"testers\"\nkeys = [\"{digest}\"]\nmodels = {models:?}\n\n[data.{name}]\n{data}\n\n"
+        )
+        .expect("writing to a string does not fail");
         self
     }
 

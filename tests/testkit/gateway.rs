@@ -209,6 +209,8 @@ fn write_private(path: &Path, content: &str) {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
 
+    std::fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+        .expect("a temporary folder can be written");
     let unfinished = path.with_extension("unfinished");
     let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
     let written = file.and_then(|mut file| file.write_all(content.as_bytes()));

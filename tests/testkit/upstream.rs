@@ -112,6 +112,11 @@ impl Upstream {
         self.shared.script.lock().expect("no test panics while it holds the script").extend(acts);
     }
 
+    /// Forgets the acts that were not played.
+    pub(crate) fn forget_script(&self) {
+        self.shared.script.lock().expect("no test panics while it holds the script").clear();
+    }
+
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Arc<Seen>> {
         self.shared.seen.borrow().clone()

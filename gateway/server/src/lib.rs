@@ -14,6 +14,7 @@ pub mod admin;
 pub mod configuration;
 pub mod gateway;
 pub mod load;
+pub mod outlook;
 pub mod pipeline;
 pub mod run;
 pub mod snapshot;

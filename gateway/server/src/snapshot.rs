@@ -3,7 +3,7 @@
 //! Built whole from [`Compiled`] and swapped whole. What must outlive a reload (an app's book and limits, a target's
 //! health, an endpoint's pool) is taken over by name from the snapshot before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
 use ingress::body::BodyLimits;
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
-use policy::{Candidate, Judge, TargetId, WorldError};
+use policy::{Candidate, Class, Judge, TargetId, WorldError};
 use routing::{Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use wire::{Api, Dialect, Outcome};
@@ -61,6 +61,8 @@ pub struct Snapshot {
     targets: Vec<Arc<Target>>,
     /// Decides where requests may go; what it remembers ends with this snapshot.
     pub(crate) judge: Judge,
+    /// Every label there is; a request that names another is refused.
+    pub(crate) labels: BTreeSet<Arc<str>>,
 }
 
 /// A model's place in its snapshot.
@@ -85,6 +87,12 @@ pub struct App {
     pub name: Arc<str>,
     /// The team it belongs to.
     pub team: Arc<str>,
+    /// Labels of its data, sorted; a request can only add to them.
+    pub labels: Arc<[Arc<str>]>,
+    /// How confidential its data is.
+    pub class: Class,
+    /// Purposes of which a request must name one; none binds nothing.
+    pub purposes: Box<[Arc<str>]>,
     /// Its tokens; kept over a reload.
     pub book: Arc<Book>,
     /// How many of its refusals are written; kept over a reload.

@@ -353,7 +353,11 @@ impl Pack {
     }
 
     /// Countries and groups by name, as one set.
-    pub(super) fn countries_of(&self, names: &[String]) -> Result<Countries, UnknownCountry> {
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownCountry`] for the first name that is neither.
+    pub fn countries_of(&self, names: &[String]) -> Result<Countries, UnknownCountry> {
         let mut all = Countries::default();
         for name in names {
             match self.groups.get(name) {

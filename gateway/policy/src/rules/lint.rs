@@ -108,7 +108,7 @@ impl Report {
     pub(super) fn nothing_is_permitted(&mut self, files: &[PolicyFile<'_>]) {
         let place = Place::start(files.first().map_or("policies", |file| file.name));
         let message = "no policy permits anything, so every request would be denied".to_owned();
-        self.fault(place, message, "write a permit, or begin with the shipped policies: `causeway policy export`");
+        self.fault(place, message, "write a permit, or begin with the shipped policies");
     }
 
     pub(super) fn has_faults(&self) -> bool {

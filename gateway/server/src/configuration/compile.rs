@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use accounting::{Limits, Pricing};
+use policy::{Adjustments, Facts, Rules};
 
 use super::check;
 pub use super::check::prices::PriceList;
@@ -120,6 +122,8 @@ pub struct Compiled {
     pub models: Vec<ModelConfig>,
     /// Apps by name.
     pub apps: Vec<AppConfig>,
+    /// What decides where data may go.
+    pub policy: PolicyConfig,
     /// Keys of all apps. No digest stands twice.
     pub keys: Vec<KeyConfig>,
     /// The prices by the token that endpoints were priced with.
@@ -283,6 +287,10 @@ pub struct EndpointConfig {
     pub apis: Vec<Api>,
     /// Value of `api-version`.
     pub api_version: Option<String>,
+    /// It stands on a site of one's own and is reached locally.
+    pub own_site: bool,
+    /// It is not generally available yet.
+    pub preview: bool,
     /// Whether callers' content may be sent there: `local`, or approved by the security team.
     pub approved: bool,
     /// What callers may make it do beyond answering.
@@ -402,6 +410,19 @@ pub struct TargetConfig {
     pub endpoint: usize,
     /// The model's name there.
     pub upstream_model: String,
+    /// Where it processes, keeps and shows data.
+    pub facts: Arc<Facts>,
+}
+
+/// What decides where data may go.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// The policies.
+    pub rules: Arc<Rules>,
+    /// Every label there is, shipped and defined.
+    pub labels: BTreeSet<Arc<str>>,
+    /// Changes to rows of the data pack.
+    pub adjustments: Adjustments,
 }
 
 /// A model that callers ask for.
@@ -426,10 +447,12 @@ pub struct AppConfig {
     pub requests_per_minute: Option<u32>,
     /// Tokens and money; no bound where absent.
     pub limits: Limits,
-    /// Labels of its data. Empty for as long as no policy engine enforces them.
+    /// Labels of its data.
     pub labels: Vec<String>,
     /// How confidential its data is.
     pub class: Class,
+    /// Purposes that are registered for it; none binds nothing.
+    pub purposes: Vec<String>,
 }
 
 /// A key of an app.
@@ -506,6 +529,9 @@ pub fn load_sources(sources: &Sources, options: &LoadOptions<'_>) -> Result<Comp
         authors::check(sources, &tree, &walked, &mut report);
         enforcement::check(&tree, &options.known, &mut report);
         compiled = check::check(sources, &tree, &walked, options, &mut report);
+    }
+    if let Some(compiled) = compiled.as_ref().filter(|_| report.mistakes.is_empty()) {
+        check::look_ahead(compiled, &tree, options, &mut report);
     }
     report.notes.sort_by(|a, b| (&a.at, a.kind, &a.message).cmp(&(&b.at, b.kind, &b.message)));
     report.mistakes.sort();

@@ -27,7 +27,6 @@ pub(super) enum Standing {
 
 use Standing::{Enforced, Noted, Refused};
 
-const NO_POLICY: &str = "no policy engine is there to hold it";
 const NO_ROUTER: &str = "targets are tried in the order of their list";
 const NO_PRIVATE_CHAIN: &str = "only the addresses of a private endpoint are verified yet";
 
@@ -45,7 +44,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("resolver.*.transport=https", Refused("servers are asked over UDP and TCP only")),
     ("resolver.*.server_name", Refused("servers are asked over UDP and TCP only")),
     ("resolver.*.ca", Refused("servers are asked over UDP and TCP only")),
-    ("site", Noted(NO_POLICY)),
+    ("site", Enforced),
     ("endpoint.*.provider", Enforced),
     ("endpoint.*.url", Enforced),
     ("endpoint.*.reach.local", Enforced),
@@ -54,7 +53,8 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.reach.private-link.resolver", Enforced),
     ("endpoint.*.reach.private-link.service", Noted(NO_PRIVATE_CHAIN)),
     ("endpoint.*.reach.private-link.expect", Refused(NO_PRIVATE_CHAIN)),
-    ("endpoint.*.place", Noted(NO_POLICY)),
+    ("endpoint.*.place", Enforced),
+    ("endpoint.*.preview", Enforced),
     ("endpoint.*.capacity", Enforced),
     ("endpoint.*.cost", Enforced),
     ("endpoint.*.signals", Noted(NO_ROUTER)),
@@ -91,16 +91,10 @@ const TABLE: &[(&str, Standing)] = &[
     ("key.*.limits.requests_per_minute", Enforced),
     ("key.*.limits.tokens_per_minute", Enforced),
     ("key.*.limits.usd_per_month", Enforced),
-    ("policy.folder", Refused(NO_POLICY)),
-    ("policy.approve", Enforced),
-    ("policy.allow", Enforced),
-    ("label.*", Refused(NO_POLICY)),
-    ("data.*.labels", Refused(NO_POLICY)),
-    ("data.*.class=public", Enforced),
-    ("data.*.class=internal", Enforced),
-    ("data.*.class=confidential", Refused(NO_POLICY)),
-    ("data.*.class=secret", Refused(NO_POLICY)),
-    ("data.*.purposes", Refused(NO_POLICY)),
+    ("policy", Enforced),
+    ("fact", Enforced),
+    ("label", Enforced),
+    ("data", Enforced),
     ("prices", Enforced),
     ("audit.durability=os", Enforced),
     ("audit.durability=disk", Enforced),

@@ -37,11 +37,13 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
+pub use check::pack;
 pub use compile::{
     AppConfig, AuditConfig, CertificateConfig, ClientCertificate, Compiled, CostConfig, EndpointConfig,
     EndpointTlsConfig, GrantsConfig, IssuerConfig, KeyConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions,
-    ModelConfig, PoolConfig, PriceList, ProbeConfig, Provider, ReachConfig, ResolverConfig, ResolverServers,
-    ResolverTls, ResolverTransport, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenConfig, load_sources,
+    ModelConfig, PolicyConfig, PoolConfig, PriceList, ProbeConfig, Provider, ReachConfig, ResolverConfig,
+    ResolverServers, ResolverTls, ResolverTransport, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenConfig,
+    load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};

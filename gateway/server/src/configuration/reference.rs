@@ -125,7 +125,7 @@ mod tests {
         assert!(line("| `max_body_bytes`").contains("33_554_432") && line("| `max_body_bytes`").ends_with("| yes |"));
         assert!(line("| `first_token.p95_ms`").ends_with("| not yet |"));
         assert!(line("| `auth.managed-identity`").ends_with("| refused |"));
-        assert!(line("| `class`").ends_with("| some values |"));
+        assert!(line("| `class`").ends_with("| yes |"));
         assert_eq!(page, reference());
     }
 

@@ -44,6 +44,11 @@ impl Report {
         self.mistakes.push(Mistake { at, kind, message: message.into(), remedy: Some(remedy.into()) });
     }
 
+    /// A mistake in a file that the document names.
+    pub(super) fn elsewhere(&mut self, at: Position, message: String, remedy: Option<String>) {
+        self.mistakes.push(Mistake { at, kind: MistakeKind::Material, message, remedy });
+    }
+
     /// Something worth knowing, and what can be done about it.
     pub(super) fn note(&mut self, kind: NoteKind, mark: Mark, message: impl Into<String>, remedy: Option<String>) {
         let at = self.position(mark);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
 use ingress::auth::AppIndex;
 use ingress::limits::{self, Admitted as AdmittedGuard};
 use ingress::listen::{Incoming, Peer};
@@ -14,12 +14,11 @@ use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
 
 use super::authorize::kind_of;
+use super::data::DataFacts;
 use super::guard::Fault;
 use super::refusal::{Considered, Refusal, Refused};
 use crate::gateway::Gateway;
 use crate::snapshot::{App, KeyFacts, ModelIndex, Snapshot};
-
-const LABELS: HeaderName = HeaderName::from_static("x-causeway-labels");
 
 /// Names one decision: milliseconds since 1970 and 80 random bits, 32 hex digits behind `cwd_`, so that ids sort by
 /// time and cannot be guessed.
@@ -82,6 +81,8 @@ pub(super) struct Exchange {
     pub(super) api: Option<Api>,
     pub(super) model: Option<String>,
     pub(super) model_index: Option<ModelIndex>,
+    /// Set by `authorize`: what the data is.
+    pub(super) data: Option<DataFacts>,
     pub(super) stream: bool,
     /// Whether one of its stages panicked.
     pub(super) fault: Fault,
@@ -167,6 +168,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         api: None,
         model: None,
         model_index: None,
+        data: None,
         stream: false,
         fault: Fault::default(),
     });
@@ -235,18 +237,13 @@ pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
     }
 }
 
-/// The API that the path names. A label can only add to what is denied, and here none is defined, so it cannot be kept.
+/// The API that the path names.
 fn route_of(exchange: &Exchange) -> Result<Route, Refusal> {
     let path = exchange.head.uri.path();
-    let route = wire::route(&exchange.head.method, path).map_err(|error| match error {
+    wire::route(&exchange.head.method, path).map_err(|error| match error {
         wire::RouteError::NotFound => Refusal::UnknownPath { path: path.to_owned() },
         wire::RouteError::MethodNotAllowed { allow } => Refusal::MethodNotAllowed { allow },
-    })?;
-    if exchange.head.headers.contains_key(&LABELS) {
-        let message = "the header `x-causeway-labels` names a label, and no label is defined here; leave it out";
-        return Err(Refusal::InvalidRequest { message: message.to_owned(), param: Some(LABELS.to_string()) });
-    }
-    Ok(route)
+    })
 }
 
 fn refusal_of(early: limits::Refusal) -> Refusal {

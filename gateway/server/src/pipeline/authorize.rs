@@ -9,6 +9,7 @@ use policy::{Cause, Denial, Operation, Permit, Question};
 use wire::{Api, Call, FeatureKind};
 
 use super::arrive::{Caller, Exchange};
+use super::data;
 use super::decode::Decoded;
 use super::refusal::{Refusal, Refused};
 
@@ -49,7 +50,11 @@ pub(super) struct Authorized {
 
 pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>> {
     let Inspected { decoded, findings } = inspected;
-    let Decoded { exchange, caller, guard, call, model, held } = decoded;
+    let Decoded { mut exchange, caller, guard, call, model, held } = decoded;
+    let data = match data::read(&caller.app, &exchange.snapshot.labels, &exchange.head.headers, &call) {
+        Ok(data) => exchange.data.insert(data).clone(),
+        Err(refusal) => return Err(exchange.refuse(refusal)),
+    };
     let known = exchange.snapshot.model(model);
     let Some(candidates) = known.candidates_for(call.api()) else {
         let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
@@ -57,6 +62,7 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
     };
     let question = Question {
         operation: operation_of(call.api()),
+        data: data.asked(),
         findings: &findings,
         now: exchange.at,
         ..Question::about(&caller.app.name, call.model(), candidates)

@@ -57,6 +57,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         money: 0,
         prices: &exchange.snapshot.prices,
         features: &[],
+        data: None,
     };
     let open = exchange.gateway.audit.intent(&intent).await?;
     open.close(Outcome {

@@ -17,6 +17,7 @@ mod arrive;
 mod attempt;
 mod authorize;
 mod books;
+mod data;
 mod decode;
 mod examine;
 mod guard;

@@ -12,6 +12,7 @@ use wire::Call;
 use super::arrive::{Caller, Exchange};
 use super::authorize::{Authorized, kind_of};
 use super::books::Books;
+use super::data::DataFacts;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Reserved;
 
@@ -69,6 +70,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             money: charge.held().0,
             prices: &exchange.snapshot.prices,
             features: &borrowed(&features),
+            data: exchange.data.as_ref().map(DataFacts::note),
         };
         exchange.gateway.audit.intent(&intent).await
     };
@@ -86,16 +88,12 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
     }
 }
 
-/// The reasons as text; most candidates are in, and need none.
+/// The reasons as text: the policies by which each candidate is in or out.
 pub(super) struct Whys(Vec<String>);
 
 impl Whys {
     pub(super) fn of(verdicts: &[Verdict]) -> Self {
-        let text = |verdict: &Verdict| match &verdict.ruling {
-            ruling if ruling.is_in() => String::new(),
-            out => out.to_string(),
-        };
-        Self(verdicts.iter().map(text).collect())
+        Self(verdicts.iter().map(|verdict| verdict.ruling.to_string()).collect())
     }
 
     pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict]) -> Vec<CandidateNote<'a>> {

@@ -10,6 +10,7 @@ use telemetry::audit::FeatureNote;
 use wire::{ApiError, Code, ErrorShape};
 
 use super::arrive::Exchange;
+use super::data::DataFacts;
 use super::headers;
 use super::record::Whys;
 use super::respond::ReplyBody;
@@ -290,6 +291,7 @@ impl Refused {
             code: code.as_str(),
             candidates: &whys.notes(&self.considered.verdicts),
             features: &features,
+            data: exchange.data.as_ref().map(DataFacts::note),
         };
         if let Err(error) = exchange.gateway.audit.refused(&refused).await {
             tracing::error!(%error, decision = %exchange.decision, "a refusal could not be recorded");

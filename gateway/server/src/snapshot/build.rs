@@ -11,12 +11,13 @@ use accounting::{Book, Limits};
 use egress::Fleet;
 use http::HeaderValue;
 use ingress::limits::{Admission, Limit};
-use policy::{Candidate, Grants, Judge, TargetId};
+use policy::{Candidate, TargetId};
 use telemetry::metrics::Metrics;
 use wire::Api;
 
 use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Target, callers, upstream};
 use crate::configuration::{self, Compiled, EndpointConfig};
+use crate::outlook;
 
 impl Snapshot {
     /// Builds a snapshot. What must outlive a reload is taken over by name from `before`. It must be called on a tokio
@@ -37,7 +38,7 @@ impl Snapshot {
         let resolvers = compiled.resolvers.iter().map(upstream::resolver).collect::<Result<Vec<_>, _>>()?;
         let fleet = Fleet::build(specs, resolvers, &ids, before.map(|before| &before.fleet))?;
         let models = models(compiled, metrics);
-        let judge = Judge::of_grants(&all_candidates(compiled));
+        let judge = outlook::judge(compiled)?;
         let apps = apps(compiled, before, metrics);
         let (callers, key_facts) = callers::build(compiled, before)?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
@@ -71,6 +72,7 @@ impl Snapshot {
             models,
             targets,
             judge,
+            labels: compiled.policy.labels.clone(),
         })
     }
 }
@@ -136,24 +138,9 @@ fn candidates(compiled: &Compiled, model: &configuration::ModelConfig, api: Api)
         let endpoint = endpoint_of(compiled, &compiled.targets[**index]);
         endpoint.apis.iter().any(|spoken| spoken.name() == api.config_name())
     };
-    let found: Vec<Candidate> = model.targets.iter().filter(speaks).map(|index| candidate(compiled, *index)).collect();
+    let found: Vec<Candidate> =
+        model.targets.iter().filter(speaks).map(|index| outlook::candidate(compiled, *index)).collect();
     (!found.is_empty()).then_some((api, found))
-}
-
-fn all_candidates(compiled: &Compiled) -> Vec<Candidate> {
-    (0..compiled.targets.len()).map(|index| candidate(compiled, index)).collect()
-}
-
-/// A target as policies see it.
-fn candidate(compiled: &Compiled, index: usize) -> Candidate {
-    let target = &compiled.targets[index];
-    let endpoint = endpoint_of(compiled, target);
-    let grants = Grants {
-        keep_state: endpoint.grants.keep_state,
-        fetch_remote: endpoint.grants.fetch_remote,
-        use_hosted_tool: endpoint.grants.use_hosted_tool,
-    };
-    Candidate { approved: endpoint.approved, grants, ..Candidate::new(id(index), target.name.as_str()) }
 }
 
 fn by_name(models: &[Model]) -> HashMap<Arc<str>, ModelIndex> {
@@ -166,6 +153,9 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
         Arc::new(App {
             name: app.name.as_str().into(),
             team: app.team.as_str().into(),
+            labels: outlook::labels(&app.labels),
+            class: outlook::class(app.class),
+            purposes: app.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
             book: book(kept.map(|kept| &kept.book), app.limits),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             metrics: metrics.app(&app.name),
@@ -199,14 +189,19 @@ fn limits(compiled: &Compiled) -> Vec<Limit> {
         .collect()
 }
 
-/// What decides where data may go, today: which endpoints are approved and what they are granted.
+/// Everything that decides where data may go: policies, facts, approvals, grants, and what each app's data is.
 fn policy_hash(compiled: &Compiled) -> String {
-    let mut text = String::from("causeway policy 1\n");
-    for endpoint in &compiled.endpoints {
-        text.push_str(&format!("{} {} {:?}\n", endpoint.name, endpoint.approved, endpoint.grants));
+    let mut text = String::from("causeway policy 2\n");
+    text.push_str(compiled.policy.rules.canonical());
+    text.push_str(&format!("data pack {}\n", configuration::pack().version));
+    for (index, target) in compiled.targets.iter().enumerate() {
+        text.push_str(&format!("{} {:?}\n", target.name, outlook::candidate(compiled, index)));
     }
     for model in &compiled.models {
         text.push_str(&format!("{} {:?}\n", model.name, model.targets));
+    }
+    for app in &compiled.apps {
+        text.push_str(&format!("{} {} {:?} {:?} {:?}\n", app.name, app.team, app.labels, app.class, app.purposes));
     }
     ingress::auth::hex_of(&ingress::auth::digest_of(&text))
 }

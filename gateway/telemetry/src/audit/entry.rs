@@ -48,6 +48,19 @@ pub struct Intent<'a> {
     pub prices: &'a str,
     /// What in the request asks for more than an answer.
     pub features: &'a [FeatureNote<'a>],
+    /// What the data is.
+    pub data: Option<DataNote<'a>>,
+}
+
+/// What the data of a request is: names that the configuration defines, never a value.
+#[derive(Clone, Copy, Debug)]
+pub struct DataNote<'a> {
+    /// Labels, the app's own and those that the request added.
+    pub labels: &'a [Arc<str>],
+    /// How confidential it is.
+    pub class: &'a str,
+    /// The purpose that the request chose.
+    pub purpose: Option<&'a str>,
 }
 
 /// One target that was considered.
@@ -200,6 +213,8 @@ pub struct Refused<'a> {
     pub candidates: &'a [CandidateNote<'a>],
     /// What in the request asked for more than an answer.
     pub features: &'a [FeatureNote<'a>],
+    /// What the data is, as far as it came to that.
+    pub data: Option<DataNote<'a>>,
 }
 
 /// An administrative action.
@@ -280,6 +295,7 @@ impl Entry for Intent<'_> {
         line.push(b'}');
         json::named(line, ",\"prices\":", self.prices);
         write_features(line, self.features);
+        write_data(line, self.data);
     }
 }
 
@@ -303,6 +319,7 @@ impl Entry for Refused<'_> {
             write_candidates(line, self.candidates);
         }
         write_features(line, self.features);
+        write_data(line, self.data);
     }
 }
 
@@ -402,6 +419,15 @@ fn write_candidates(line: &mut Vec<u8>, candidates: &[CandidateNote<'_>]) {
         json::named_if(line, ",\"why\":", Some(candidate.why).filter(|why| !why.is_empty()));
         line.push(b'}');
     });
+}
+
+fn write_data(line: &mut Vec<u8>, data: Option<DataNote<'_>>) {
+    let Some(data) = data else { return };
+    line.extend_from_slice(b",\"data\":{\"labels\":");
+    json::list(line, data.labels, |line, label| json::text(line, label));
+    json::named(line, ",\"class\":", data.class);
+    json::named_if(line, ",\"purpose\":", data.purpose);
+    line.push(b'}');
 }
 
 fn write_features(line: &mut Vec<u8>, features: &[FeatureNote<'_>]) {

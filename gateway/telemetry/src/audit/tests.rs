@@ -177,6 +177,7 @@ fn intent(decision: &str) -> Intent<'_> {
         money: 1_500,
         prices: "2026-11-26 sha256:00",
         features: &[],
+        data: None,
     }
 }
 
@@ -212,6 +213,7 @@ fn refused(decision: &str) -> Refused<'_> {
         code: "feature_denied",
         candidates: &[],
         features: &[FeatureNote { kind: "remote_url", path: "$.messages[0].content[1].image_url.url" }],
+        data: None,
     }
 }
 

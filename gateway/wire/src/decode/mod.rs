@@ -147,6 +147,12 @@ impl Call {
         self.api
     }
 
+    /// The JSON of the member `metadata`, where it is an object: the caller's own, of which the gateway reads one name.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&[u8]> {
+        self.body.get(self.read.controls.metadata.clone()?)
+    }
+
     /// The model that the caller asks for.
     #[must_use]
     pub fn model(&self) -> &str {

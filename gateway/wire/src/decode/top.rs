@@ -29,6 +29,8 @@ pub(crate) struct Controls {
     pub(super) max_output: Option<u64>,
     pub(super) choices: Option<u64>,
     pub(super) service_tier: ServiceTier,
+    /// The value of `metadata`, where it is an object.
+    pub(crate) metadata: Option<Range<usize>>,
 }
 
 /// `service_tier`: how soon the answer is wanted, which providers charge for.
@@ -102,6 +104,10 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         b"input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
         b"input" | b"prompt" => walker.value(Zone::Tokens).map(drop),
         b"tools" => walker.value(Zone::Tools).map(drop),
+        b"metadata" if walker.scan.peek() == Some(b'{') => {
+            controls.metadata = Some(walker.spanned(Zone::Opaque)?.1);
+            Ok(())
+        }
         name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),
         _ => other(walker, &folded),
     }

@@ -1,11 +1,12 @@
 //! `[app.NAME]` and `[data.NAME]`: who calls, and what data they bring.
 
+use policy::SHIPPED_LABELS;
+
 use super::super::compile::AppConfig;
 use super::super::document::{App, Document};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::Check;
-use super::policy::SHIPPED_LABELS;
 
 impl Check<'_> {
     pub(super) fn apps(&mut self, document: &Document) -> Vec<AppConfig> {
@@ -26,6 +27,7 @@ impl Check<'_> {
                 limits: self.limits("app", name, app.limits.as_ref()),
                 labels: data.map(|data| data.labels.clone()).unwrap_or_default(),
                 class: data.and_then(|data| data.class).unwrap_or_default(),
+                purposes: data.and_then(|data| data.purposes.clone()).unwrap_or_default(),
             });
         }
         apps
@@ -65,7 +67,7 @@ impl Check<'_> {
         models
     }
 
-    /// Labels and apps of `[data.NAME]`. What cannot be enforced yet is refused in `enforcement`.
+    /// Labels, purposes and apps of `[data.NAME]`.
     pub(super) fn data(&mut self, document: &Document) {
         for name in self.defined("data") {
             if !self.is_defined("app", name) && self.walked.is_whole("app", "") {
@@ -90,6 +92,15 @@ impl Check<'_> {
                 let setting = format!("data.{name}.purposes");
                 let remedy = "no request could name one; leave it out where the app needs none";
                 self.is_empty_list(at.at("purposes"), &setting, purposes.len(), remedy);
+                self.no_repeats(at.at("purposes"), &setting, purposes, |purpose| quote(purpose));
+                for (index, purpose) in purposes.iter().enumerate() {
+                    if purpose.is_empty() || purpose.len() > 64 || !purpose.bytes().all(|byte| byte.is_ascii_graphic())
+                    {
+                        let message = format!("`{setting}`: {} is no purpose", quote(purpose));
+                        let remedy = "a purpose has at most 64 visible ASCII characters, because it stands in a header";
+                        self.wrong(at.at("purposes").item(index).mark(), message, remedy);
+                    }
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::compile::{
     ClientCertificate, CostConfig, EndpointConfig, EndpointTlsConfig, PoolConfig, ProbeConfig, TimeoutsConfig,
 };
-use super::super::document::{Api, Document, Endpoint, EndpointTls, Pool, Probe};
+use super::super::document::{Api, Document, Endpoint, EndpointTls, Place, Pool, Probe, Reach};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::sources::unhex;
@@ -72,6 +72,8 @@ impl Check<'_> {
             health,
             apis,
             api_version: endpoint.api_version.clone(),
+            own_site: matches!(endpoint.place, Some(Place::Site(_))) && matches!(endpoint.reach, Reach::Local { .. }),
+            preview: endpoint.preview.unwrap_or_default(),
             approved: permissions.covers(name, &endpoint.reach),
             grants: permissions.grants(name),
             cost: CostConfig::default(),
@@ -258,7 +260,7 @@ impl Check<'_> {
             let mark = at.at("signals").at("metrics").mark();
             self.report.mistake(MistakeKind::Value, mark, format!("`endpoint.{name}.signals.metrics` {fault}"));
         }
-        let is_own = matches!(endpoint.reach, super::super::document::Reach::Local { .. });
+        let is_own = matches!(endpoint.reach, Reach::Local { .. });
         if endpoint.auth.is_none() && !is_own && self.walked.is_whole("endpoint", name) {
             let message = format!("endpoint `{name}` has no `auth`, so it is called without a credential");
             self.warn(at.key(), message, "add `auth = { key = { env = \"…\" } }`");

@@ -21,7 +21,7 @@ use super::Check;
 /// SHA-256 of nothing: the digest of an empty key, which a script makes when its variable is not set.
 const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// How far ahead the end of a key is announced.
-const ANNOUNCED: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub(super) const ANNOUNCED: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Where each digest stands first.
 type Seen = BTreeMap<[u8; 32], Mark>;
@@ -175,7 +175,7 @@ impl Check<'_> {
 }
 
 /// A date means its first instant in UTC: what ends, ends rather too early than too late.
-fn parse_moment(text: &str) -> Option<SystemTime> {
+pub(super) fn parse_moment(text: &str) -> Option<SystemTime> {
     let moment = match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(moment) => moment,
         Err(_) => Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?.midnight().assume_utc(),

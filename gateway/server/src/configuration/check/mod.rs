@@ -6,15 +6,18 @@
 mod apps;
 mod audit;
 mod endpoints;
+mod facts;
 mod identity;
 mod keys;
 mod listeners;
 mod material;
 mod models;
+mod outlook;
 mod policy;
 pub(super) mod prices;
 mod reach;
 mod resolvers;
+mod rules;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -44,9 +47,11 @@ pub(super) fn check(
     let zones = check.resolvers(document);
     let permissions = check.policy(document);
     let prices = check.prices(document);
+    let adjustments = check.facts(document);
     let mut endpoints = check.endpoints(document, &zones, &permissions);
     check.costs(document, &prices, &mut endpoints);
-    let (targets, models) = check.models(document, &permissions);
+    let (mut targets, models) = check.models(document, &permissions);
+    check.target_facts(document, &adjustments, &permissions, &mut targets);
     let apps = check.apps(document);
     check.data(document);
     let keys = check.keys(document);
@@ -54,8 +59,9 @@ pub(super) fn check(
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
     let certificates = check.certificate_names(document);
+    let policy = check.rules(document, &targets, adjustments);
     let Check { material, .. } = check;
-    let listeners = listeners?;
+    let (listeners, policy) = (listeners?, policy?);
     let file = |file: &super::sources::Source| (file.path.clone(), file.hash());
     Some(Compiled {
         listen: listeners.listen,
@@ -68,6 +74,7 @@ pub(super) fn check(
         targets,
         models,
         apps,
+        policy,
         keys,
         prices,
         issuers,
@@ -80,6 +87,9 @@ pub(super) fn check(
         document: document.clone(),
     })
 }
+
+pub use facts::pack;
+pub(super) use outlook::look_ahead;
 
 /// What the checks look at and report to.
 struct Check<'a> {
@@ -141,7 +151,7 @@ impl<'a> Check<'a> {
 
     /// Names stand in headers, in metrics and in paths, so they are plain.
     fn names(&mut self) {
-        for section in ["resolver", "site", "endpoint", "issuer", "app", "key", "label"] {
+        for section in ["resolver", "site", "endpoint", "issuer", "app", "key", "label", "fact"] {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             for name in self.defined(section) {
                 let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());

@@ -1,5 +1,9 @@
 //! `[model.NAME]`: what callers ask for, and where it is served.
 
+use std::sync::Arc;
+
+use policy::Facts;
+
 use super::super::compile::{ModelConfig, TargetConfig};
 use super::super::document::{Document, Model};
 use super::super::report::quote;
@@ -61,7 +65,8 @@ impl Check<'_> {
             return None;
         }
         let index = self.index_of("endpoint", endpoint)?;
-        Some(TargetConfig { name: text.to_owned(), endpoint: index, upstream_model: upstream.to_owned() })
+        let facts = Arc::new(Facts::unknown());
+        Some(TargetConfig { name: text.to_owned(), endpoint: index, upstream_model: upstream.to_owned(), facts })
     }
 
     /// A target whose endpoint is not approved is never used; a model with no other could never be answered.

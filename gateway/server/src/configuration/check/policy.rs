@@ -3,20 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::compile::GrantsConfig;
+use policy::SHIPPED_LABELS;
+
 use super::super::document::{Document, Grant, Policy, Reach};
 use super::super::mistakes::MistakeKind;
 use super::super::report::quote;
 use super::Check;
-
-/// The labels that come with the gateway.
-pub(super) const SHIPPED_LABELS: [&str; 6] =
-    ["eu_personal", "special_category", "health", "payment", "ch_bank", "source_code"];
 
 /// What the security team permits, by endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Permissions {
     approved: BTreeSet<String>,
     grants: BTreeMap<String, GrantsConfig>,
+    certified: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Permissions {
@@ -29,6 +28,11 @@ impl Permissions {
     pub(super) fn grants(&self, endpoint: &str) -> GrantsConfig {
         self.grants.get(endpoint).copied().unwrap_or_default()
     }
+
+    /// Certificates and contracts that hold for `endpoint`.
+    pub(super) fn certified(&self, endpoint: &str) -> BTreeSet<String> {
+        self.certified.get(endpoint).cloned().unwrap_or_default()
+    }
 }
 
 impl Check<'_> {
@@ -38,6 +42,7 @@ impl Check<'_> {
         if let Some(policy) = &document.policy {
             self.approve(document, policy, &mut permissions);
             self.allow(document, policy, &mut permissions);
+            self.certified(policy, &mut permissions);
         }
         permissions
     }
@@ -65,6 +70,19 @@ impl Check<'_> {
                 self.warn(mark, format!("endpoint `{name}` is `local` and needs no approval"), "leave it out");
             }
             permissions.approved.insert(name.clone());
+        }
+    }
+
+    fn certified(&mut self, policy: &Policy, permissions: &mut Permissions) {
+        for (name, certificates) in policy.certified.iter().flatten() {
+            let at = self.root.at("policy").at("certified").at(name);
+            let setting = format!("policy.certified.{name}");
+            if !self.is_defined("endpoint", name) {
+                self.dangling(at.key(), "`policy.certified`", "endpoint", name);
+            }
+            self.is_empty_list(at, &setting, certificates.len(), "name what holds, or leave it out");
+            self.no_repeats(at, &setting, certificates, |certificate| quote(certificate));
+            permissions.certified.insert(name.clone(), certificates.iter().cloned().collect());
         }
     }
 

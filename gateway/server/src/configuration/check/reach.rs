@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use policy::Country;
+
 use super::super::compile::ReachConfig;
 use super::super::document::{DeclaredPlace, Endpoint, Place, Reach, Site};
 use super::super::network::Network;
@@ -217,14 +219,14 @@ impl Check<'_> {
     }
 
     fn country(&mut self, at: Cursor<'_>, setting: &str, country: &str) {
-        if country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        if country.parse::<Country>().is_ok() {
             return;
         }
         let upper = country.to_ascii_uppercase();
-        let remedy = if upper.len() == 2 && upper.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        let remedy = if upper != country && upper.parse::<Country>().is_ok() {
             format!("write `{upper}`")
         } else {
-            "write two capital letters, such as `DE`".to_owned()
+            "write two capital letters of ISO 3166-1, such as `DE`".to_owned()
         };
         self.wrong(at.mark(), format!("`{setting}`: {} is no country code", quote(country)), remedy);
     }

@@ -20,7 +20,7 @@ pub use network::{
     EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
     Place, Pool, Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
-pub use security::{Audit, Class, Data, Durability, Evidence, Grant, Label, Policy, Retention, Witness};
+pub use security::{Audit, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Retention, Witness};
 
 /// The whole configuration of a gateway.
 ///
@@ -62,6 +62,9 @@ pub struct Document {
     pub key: BTreeMap<String, Key>,
     /// What the security team permits. Absent: only endpoints with `reach = { local = … }` are used.
     pub policy: Option<Policy>,
+    /// Changes to rows of the data pack, by the row's id.
+    #[serde(default)]
+    pub fact: BTreeMap<String, Fact>,
     /// Data classes in addition to the shipped ones.
     #[serde(default)]
     pub label: BTreeMap<String, Label>,

@@ -188,6 +188,8 @@ pub struct Endpoint {
     pub http2: Option<Http2>,
     /// An active probe. Absent: its health is judged by its answers alone.
     pub health: Option<Probe>,
+    /// Whether it is not generally available yet; default false. The shipped policies allow it public data only.
+    pub preview: Option<bool>,
 }
 
 /// How an endpoint is reached.

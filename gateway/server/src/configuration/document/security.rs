@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Moment;
+
 /// What the security team permits. Nothing beyond one's own sites is permitted by default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +17,34 @@ pub struct Policy {
     pub approve: Option<Vec<String>>,
     /// By endpoint, what callers may make it do beyond answering; default nothing.
     pub allow: Option<BTreeMap<String, Vec<Grant>>>,
+    /// By endpoint, certificates and contracts that hold for it, such as `"HDS"`, `"HIPAA_BAA"` or `"C5"`; default none.
+    pub certified: Option<BTreeMap<String, Vec<String>>>,
+    /// Policies that are switched off, by id, each with the reason in at least ten characters; default none.
+    ///
+    /// What a policy forbids is permitted without it. `causeway check` and every record's policy hash show it.
+    pub off: Option<BTreeMap<String, String>>,
+}
+
+/// A change to a row of the data pack, by the row's id. It shows wherever the row is used.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fact {
+    /// Countries, or groups of them, where prompts may be processed. Absent: as the row says.
+    pub processing: Option<Vec<String>>,
+    /// Countries, or groups of them, where prompts may be kept. Absent: as the row says.
+    pub at_rest: Option<Vec<String>>,
+    /// Countries, or groups of them, from which people may read prompts. Absent: as the row says.
+    pub access_from: Option<Vec<String>>,
+    /// Days for which prompts are kept. Absent: as the row says.
+    pub retention_days: Option<u32>,
+    /// Whether prompts may train models. Absent: as the row says.
+    pub training: Option<bool>,
+    /// The day from which the row counts as unknown, instead of its own. Needs `by`.
+    pub extended_until: Option<Moment>,
+    /// Who answers for the extension. Only with `extended_until`.
+    pub by: Option<String>,
+    /// Why, in at least ten characters. Required.
+    pub because: String,
 }
 
 /// What a caller may make an endpoint do beyond answering.

@@ -92,8 +92,6 @@ fn what_is_not_enforced_yet_is_listed_once_for_each_setting() {
     assert_eq!(
         unenforced,
         [
-            "`site` (frankfurt) is not enforced yet: no policy engine is there to hold it",
-            "`endpoint.*.place` (aoai-sweden, claude, gpu-01) is not enforced yet: no policy engine is there to hold it",
             "`endpoint.*.reach.private-link.service` (aoai-sweden) is not enforced yet: only the addresses of a private \
              endpoint are verified yet",
             "`endpoint.*.quota` (aoai-sweden) is not enforced yet: targets are tried in the order of their list",
@@ -119,9 +117,7 @@ fn the_document_of_the_design_is_refused_only_for_what_this_version_cannot_keep(
         [
             "40:33 NotEnforced", // managed-identity
             "52:11 Value",       // the digest is an ellipsis
-            "57:11 NotEnforced", // policy.folder
-            "61:10 NotEnforced", // data.claims.labels
-            "62:10 NotEnforced", // data.claims.class
+            "57:11 Material",    // policy.folder is not there
         ],
         "{mistakes}"
     );
@@ -134,9 +130,7 @@ fn the_document_of_the_design_is_accepted_without_what_cannot_be_kept() {
     let text = include_str!("design.toml")
         .replace("{ managed-identity = {} }", "{ key = { env = \"CLOUD_KEY\" } }")
         .replace("sha256:…", &format!("sha256:{}", "ab".repeat(32)))
-        .replace("folder  = \"policies\"", "")
-        .replace("[\"eu_personal\"]", "[]")
-        .replace("class  = \"confidential\"", "");
+        .replace("folder  = \"policies\"", "");
 
     let compiled = load_in(folder.path(), &text).unwrap_or_else(|all| panic!("{all}"));
 
@@ -271,4 +265,68 @@ fn money_is_exact() {
 
     let limits = compiled.document.app["claims"].limits.as_ref().unwrap();
     assert_eq!(limits.usd_per_month.as_ref().unwrap().billionths(), 100_000_000);
+}
+
+#[test]
+fn policies_of_ones_own_are_read_whole_and_every_fault_has_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = GOOD.replace("[policy]", "[policy]\nfolder = \"policies\"");
+    let grant = "@id(\"grant\") @owner(\"me\") @basis(\"a rule\") @grant(\"base\")\n\
+                 permit (principal, action, resource) when { resource.approved };\n";
+    write(folder.path(), "policies/10-mine.cedar", grant);
+    write(folder.path(), "policies/.20-half.cedar", "forbid (");
+    let faults = |text: &str| {
+        let said = load_in(folder.path(), text).unwrap_err().to_string();
+        said.replace(&format!("{}/", folder.path().display()), "")
+    };
+
+    let compiled = load_in(folder.path(), &text).unwrap();
+    assert_eq!(compiled.policy.rules.policies().map(|about| &*about.id).collect::<Vec<_>>(), ["grant"]);
+    assert!(compiled.material.contains(&folder.path().join("policies")));
+
+    write(folder.path(), "policies/20-half.cedar", "forbid (principal, act");
+    write(
+        folder.path(),
+        "policies/30-wrong.cedar",
+        "@id(\"a\") @owner(\"me\") @basis(\"b\")\nforbid (principal, action, resource is Target)\nwhen { resource.plaice.isEmpty() || context.labels.contains(\"helth\") };",
+    );
+    let said = faults(&text);
+
+    assert!(said.contains("policies/20-half.cedar:1:"), "{said}");
+    write(folder.path(), "policies/20-half.cedar", "// whole again, and empty");
+    let said = faults(&text);
+    assert!(said.contains("policies/30-wrong.cedar:3:8: policy `a`, attribute `plaice`"), "{said}");
+    assert!(said.contains("policies/30-wrong.cedar:1:1: policy `a` names `helth`, which is not a label"), "{said}");
+}
+
+#[test]
+fn a_target_that_an_apps_labels_always_keep_out_is_a_warning() {
+    let text = GOOD.replace("labels = []", "labels = [\"eu_personal\"]");
+
+    let notes = noted_of(&text);
+
+    let cloud = notes.iter().find(|note| note.contains("can never reach `cloud/")).unwrap();
+    assert!(cloud.contains("forbidden by `no-long-retention`"), "{cloud}");
+}
+
+#[test]
+fn what_runs_out_is_announced() {
+    let text = GOOD.replace(
+        "reach = { local",
+        "place = { azure = { region = \"swedencentral\", sku = \"Standard\" } }\nreach = { local",
+    );
+    let at = |day: &str| {
+        let now = policy::day_of(day).unwrap();
+        let compiled = load_text([(PathBuf::from("gateway.toml"), text.clone())], &LoadOptions { now, ..options() });
+        let compiled = compiled.unwrap_or_else(|all| panic!("{all}"));
+        let notes = compiled.notes.into_iter().filter(|note| note.kind == NoteKind::RunsOut);
+        notes.map(|note| note.message).filter(|message| message.contains("azure-standard")).collect::<Vec<_>>()
+    };
+    let row = "row `azure-standard` of the data pack";
+
+    assert_eq!(at("2027-04-01"), [""; 0]);
+    assert_eq!(at("2027-04-09"), [format!("{row} runs out in 29 days, and counts as unknown from then on")]);
+    assert_eq!(at("2027-04-24"), [format!("{row} runs out in 14 days, soon, and counts as unknown from then on")]);
+    assert_eq!(at("2027-05-06"), [format!("{row} runs out in 2 days, very soon, and counts as unknown from then on")]);
+    assert_eq!(at("2027-05-08"), [format!("{row} has run out and counts as unknown")]);
 }

@@ -123,6 +123,7 @@ proptest! {
             money: input,
             prices: policy,
             features: &features,
+            data: None,
         };
 
         let expected = json!({
@@ -157,6 +158,7 @@ proptest! {
             configuration: policy,
             candidates: &candidates,
             features: &features,
+            data: None,
         };
 
         let expected = json!({

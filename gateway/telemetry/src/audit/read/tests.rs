@@ -64,6 +64,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             money: 1_500,
             prices: "2026-11-26 sha256:00",
             features: &[],
+            data: None,
         };
         runtime.block_on(log.intent(&intent)).unwrap().close(Outcome {
             at: now(),

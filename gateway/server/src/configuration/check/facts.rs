@@ -1,0 +1,242 @@
+//! `place`, `[site.NAME]` and `[fact.ROW]`: where targets process, keep and show data.
+
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use policy::{
+    Adjustment, Adjustments, Countries, Country, Declared, Extension, Pack, PackFiles, PlaceError, Site, UnknownCountry,
+};
+
+use super::super::compile::TargetConfig;
+use super::super::document::{DeclaredPlace, Document, Fact, Place};
+use super::super::mistakes::{MistakeKind, NoteKind, remedy_for};
+use super::super::report::quote;
+use super::Check;
+use super::keys::{ANNOUNCED, parse_moment};
+use super::policy::Permissions;
+
+/// Fewest characters of a reason to change a fact or to switch off a policy: a word is none.
+pub(super) const LEAST_REASON: usize = 10;
+
+/// The data pack of this version, with each file held against the hash that its manifest names.
+#[must_use]
+pub fn pack() -> &'static Pack {
+    /// Constant for the life of the process: what was compiled in.
+    static PACK: LazyLock<Pack> = LazyLock::new(|| {
+        let hash = |text: &str| ingress::auth::hex_of(&ingress::auth::digest_of(text));
+        Pack::read(&PackFiles::SHIPPED, hash).expect("the shipped pack is read by a test")
+    });
+    &PACK
+}
+
+impl Check<'_> {
+    /// Reads `[fact.ROW]`.
+    pub(super) fn facts(&mut self, document: &Document) -> Adjustments {
+        let mut adjustments = Adjustments::new();
+        for (id, fact) in &document.fact {
+            let at = self.place("fact", id);
+            if !pack().rows().iter().any(|row| row.id == *id) {
+                let known = pack().rows().iter().map(|row| row.id.as_str());
+                let remedy = remedy_for(id, known, "the reference of places lists the rows");
+                let message = format!("{} is no row of the data pack", quote(id));
+                self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
+                continue;
+            }
+            self.reason(at.at("because").mark(), &format!("fact.{id}.because"), &fact.because);
+            let extension = self.extension(id, fact);
+            let adjustment = Adjustment {
+                processing: self.countries(id, "processing", fact.processing.as_deref()),
+                at_rest: self.countries(id, "at_rest", fact.at_rest.as_deref()),
+                access: self.countries(id, "access_from", fact.access_from.as_deref()),
+                retention_days: fact.retention_days,
+                training: fact.training,
+                extension,
+                because: fact.because.clone(),
+            };
+            let idle = Adjustment { because: fact.because.clone(), ..Adjustment::default() };
+            if adjustment == idle && fact.extended_until.is_none() {
+                self.wrong(
+                    at.key(),
+                    format!("`[fact.{id}]` changes nothing"),
+                    "say what is otherwise, or leave it out",
+                );
+            }
+            adjustments.insert(id.clone(), adjustment);
+        }
+        adjustments
+    }
+
+    /// A reason that an auditor could do something with.
+    pub(super) fn reason(&mut self, mark: super::Mark, setting: &str, because: &str) {
+        if because.trim().chars().count() < LEAST_REASON {
+            let message = format!("`{setting}` is {}, which is no reason", quote(because));
+            self.wrong(mark, message, "say what it rests on: a contract, a document, a measurement, and who read it");
+        }
+    }
+
+    fn countries(&mut self, id: &str, key: &str, names: Option<&[String]>) -> Option<Countries> {
+        let names = names?;
+        let list = self.place("fact", id).at(key);
+        let setting = format!("fact.{id}.{key}");
+        self.is_empty_list(list, &setting, names.len(), "an empty set is unknown, never harmless");
+        for (index, name) in names.iter().enumerate() {
+            if let Err(UnknownCountry(_)) = pack().countries_of(std::slice::from_ref(name)) {
+                let groups: Vec<String> = pack().groups().keys().map(|group| format!("`{group}`")).collect();
+                let message = format!("`{setting}`: {} is neither a country nor a group of them", quote(name));
+                self.wrong(list.item(index).mark(), message, format!("the groups are {}", groups.join(", ")));
+            }
+        }
+        pack().countries_of(names).ok()
+    }
+
+    fn extension(&mut self, id: &str, fact: &Fact) -> Option<Extension> {
+        let at = self.place("fact", id);
+        let by = fact.by.as_deref().filter(|by| !by.trim().is_empty());
+        let Some(until) = &fact.extended_until else {
+            if fact.by.is_some() {
+                let message = format!("`fact.{id}.by` has no effect without `extended_until`");
+                self.wrong(at.at("by").mark(), message, "leave it out");
+            }
+            return None;
+        };
+        let mark = at.at("extended_until").mark();
+        let Some(end) = parse_moment(until.as_str()) else {
+            let message = format!("`fact.{id}.extended_until` is {}, which is no date", quote(until.as_str()));
+            self.wrong(mark, message, "write it as 2027-01-31");
+            return None;
+        };
+        let Some(by) = by else {
+            let message = format!("`fact.{id}.extended_until` needs `by`");
+            self.wrong(mark, message, "name the person who answers for the row until then");
+            return None;
+        };
+        Some(Extension { until: end, written: until.as_str().to_owned(), by: by.to_owned() })
+    }
+
+    /// Looks up the place of every target, and says what runs out.
+    pub(super) fn target_facts(
+        &mut self,
+        document: &Document,
+        adjustments: &Adjustments,
+        permissions: &Permissions,
+        targets: &mut [TargetConfig],
+    ) {
+        for (name, endpoint) in &document.endpoint {
+            let Some(place) = endpoint.place.as_ref().and_then(|place| self.stated(document, place)) else { continue };
+            if let Err(error) = pack().facts(&place, "", adjustments) {
+                self.place_fault(name, &error);
+                continue;
+            }
+            for target in targets.iter_mut().filter(|target| endpoint_of(target) == name) {
+                if let Ok(mut facts) = pack().facts(&place, &target.upstream_model, adjustments) {
+                    facts.certifications.extend(permissions.certified(name));
+                    target.facts = Arc::new(facts);
+                }
+            }
+        }
+        self.rows_run_out(targets);
+        for id in adjustments.keys() {
+            if !targets.iter().any(|target| target.facts.provenance.rows.contains(id)) {
+                let mark = self.place("fact", id).key();
+                self.warn(mark, format!("`[fact.{id}]` is used by no target"), "leave it out");
+            }
+        }
+    }
+
+    fn place_fault(&mut self, name: &str, error: &PlaceError) {
+        let mark = self.place("endpoint", name).at("place").mark();
+        let (found, known) = match error {
+            PlaceError::Region { found, known, .. } | PlaceError::Offer { found, known, .. } => (found.as_str(), known),
+            PlaceError::Country(_) => ("", &Vec::new()),
+        };
+        let remedy = remedy_for(found, known.iter().map(String::as_str), "the reference of places lists what is known");
+        self.report.mend(MistakeKind::Reference, mark, format!("endpoint `{name}`: {error}"), remedy);
+    }
+
+    /// Announced while there is time to read the sources again.
+    fn rows_run_out(&mut self, targets: &[TargetConfig]) {
+        let now = self.options.now;
+        let mut said = std::collections::BTreeSet::new();
+        for target in targets {
+            let Some(end) = target.facts.provenance.valid_until.filter(|end| *end <= now + ANNOUNCED) else { continue };
+            for row in &target.facts.provenance.rows {
+                if said.insert(row.clone()) {
+                    let mark = self.place("endpoint", endpoint_of(target)).at("place").mark();
+                    let message = format!("row `{row}` of the data pack {}", runs_out(end, now));
+                    let remedy = format!("install a newer pack, or extend it in `[fact.{row}]`");
+                    self.report.note(NoteKind::RunsOut, mark, message, Some(remedy));
+                }
+            }
+        }
+    }
+
+    /// What was written, as policy understands it; nothing where a mistake in it has been reported.
+    fn stated(&self, document: &Document, place: &Place) -> Option<policy::Place> {
+        Some(match place {
+            Place::Site(name) => {
+                let site = document.site.get(name)?;
+                let country: Country = site.country.parse().ok()?;
+                let operator = match &site.operator {
+                    Some(operator) => operator.parse().ok()?,
+                    None => country,
+                };
+                policy::Place::Site(Site { name: name.clone(), country, operator })
+            }
+            Place::Azure(azure) => policy::Place::Azure { region: azure.region.clone(), sku: azure.sku.clone() },
+            Place::Bedrock(bedrock) => {
+                policy::Place::Bedrock { region: bedrock.region.clone(), profile: bedrock.profile.clone() }
+            }
+            Place::Vertex(vertex) => {
+                policy::Place::Vertex { location: vertex.location.clone(), model: vertex.model.clone() }
+            }
+            Place::Openai(openai) => policy::Place::OpenAi { project_region: openai.project_region.clone() },
+            Place::Anthropic(anthropic) => policy::Place::Anthropic { inference_geo: anthropic.inference_geo.clone() },
+            Place::Mistral(mistral) => policy::Place::Mistral { region: mistral.region.clone() },
+            Place::Declared(declared) => policy::Place::Declared(as_declared(declared)?),
+        })
+    }
+}
+
+fn as_declared(declared: &DeclaredPlace) -> Option<Declared> {
+    let set = |codes: &[String]| codes.iter().map(|code| code.parse().ok()).collect::<Option<Countries>>();
+    let operator: Country = declared.operator.parse().ok()?;
+    let processing = set(&declared.processing)?;
+    Some(Declared {
+        at_rest: set(&declared.at_rest)?,
+        access: match &declared.access_from {
+            Some(codes) => set(codes)?,
+            None => processing.clone(),
+        },
+        processing,
+        operator,
+        operator_parent: match &declared.operator_parent {
+            Some(parent) => parent.parse().ok()?,
+            None => operator,
+        },
+        retention_days: declared.retention_days.unwrap_or_default(),
+        training: declared.training.unwrap_or_default(),
+        because: declared.because.clone(),
+    })
+}
+
+fn endpoint_of(target: &TargetConfig) -> &str {
+    target.name.split_once('/').map_or(&target.name, |(endpoint, _)| endpoint)
+}
+
+/// `has run out …` or `runs out in N days …`.
+pub(super) fn runs_out(end: SystemTime, now: SystemTime) -> String {
+    match end.duration_since(now) {
+        Ok(left) if !left.is_zero() => {
+            let days = left.as_secs().div_ceil(86_400);
+            let urgency = if days <= 3 {
+                ", very soon"
+            } else if days <= 14 {
+                ", soon"
+            } else {
+                ""
+            };
+            format!("runs out in {days} days{urgency}, and counts as unknown from then on")
+        }
+        _ => "has run out and counts as unknown".to_owned(),
+    }
+}

@@ -1,0 +1,163 @@
+//! `[policy] folder` and `off`: the policies themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use policy::{Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness};
+
+use super::super::compile::{PolicyConfig, TargetConfig};
+use super::super::document::Document;
+use super::super::mistakes::{MistakeKind, NoteKind, Position};
+use super::super::report::quote;
+use super::Check;
+use super::facts::{pack, runs_out};
+use super::keys::ANNOUNCED;
+
+/// Most files of policies in a folder.
+const MOST_FILES: usize = 1_000;
+
+/// Largest file of policies, in bytes.
+const LARGEST_FILE: u64 = 4 << 20;
+
+impl Check<'_> {
+    /// Reads the policies, shipped or of one's own; `None` where they cannot be used.
+    pub(super) fn rules(
+        &mut self,
+        document: &Document,
+        targets: &[TargetConfig],
+        adjustments: Adjustments,
+    ) -> Option<PolicyConfig> {
+        let names = self.names_of(document, targets);
+        let labels = names.labels.iter().flatten().map(|label| Arc::from(label.as_str())).collect();
+        let off = self.off(document);
+        let options = ReadOptions { strictness: Strictness::Enforce, off: &off, names: &names };
+        let folder = document.policy.as_ref().and_then(|policy| policy.folder.as_deref());
+        let read = match folder {
+            None => Rules::read(SHIPPED, &options),
+            Some(folder) => {
+                let files = self.policy_files(folder)?;
+                let files: Vec<PolicyFile<'_>> = files.iter().map(|(name, text)| PolicyFile { name, text }).collect();
+                Rules::read(&files, &options)
+            }
+        };
+        match read {
+            Ok((rules, remarks)) => {
+                self.remarks(&rules, &remarks);
+                Some(PolicyConfig { rules: Arc::new(rules), labels, adjustments })
+            }
+            Err(faults) => {
+                self.faults(&faults);
+                None
+            }
+        }
+    }
+
+    fn names_of(&self, document: &Document, targets: &[TargetConfig]) -> Names {
+        let set = |names: &mut dyn Iterator<Item = &str>| Some(names.map(str::to_owned).collect::<BTreeSet<_>>());
+        let labels = SHIPPED_LABELS.into_iter().chain(self.defined("label")).map(str::to_owned).collect();
+        Names {
+            labels: Some(labels),
+            apps: set(&mut document.app.keys().map(String::as_str)),
+            teams: set(&mut document.app.values().map(|app| app.team.as_str())),
+            endpoints: set(&mut document.endpoint.keys().map(String::as_str)),
+            targets: set(&mut targets.iter().map(|target| target.name.as_str())),
+            ..Names::of_pack(pack().groups().keys().cloned())
+        }
+    }
+
+    fn off(&mut self, document: &Document) -> BTreeMap<String, String> {
+        let off = document.policy.as_ref().and_then(|policy| policy.off.clone()).unwrap_or_default();
+        for (id, because) in &off {
+            let at = self.root.at("policy").at("off").at(id);
+            self.reason(at.mark(), &format!("policy.off.{id}"), because);
+            self.warn(at.key(), format!("policy `{id}` is switched off: {because}"), "what it forbids is permitted");
+        }
+        off
+    }
+
+    /// Every `*.cedar` file of the folder by name, read whole; reported and `None` where that fails.
+    fn policy_files(&mut self, written: &str) -> Option<Vec<(String, String)>> {
+        let mark = self.root.at("policy").at("folder").mark();
+        let path = self.path(mark, written);
+        // A file that is added or taken away changes the folder.
+        self.material.insert(path.clone());
+        let mut files = Vec::new();
+        let listed = std::fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let mut entries = match listed {
+            Ok(entries) => entries,
+            Err(error) => {
+                let message = format!("`policy.folder`: {} cannot be read: {error}", quote(written));
+                self.report.mistake(MistakeKind::Material, mark, message);
+                return None;
+            }
+        };
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let file = entry.path();
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if hidden || file.extension().is_none_or(|extension| extension != "cedar") {
+                continue;
+            }
+            self.material.insert(file.clone());
+            match read_bounded(&file) {
+                Ok(text) => files.push((file.display().to_string(), text)),
+                Err(error) => {
+                    let message = format!("`policy.folder`: `{}` cannot be read: {error}", file.display());
+                    self.report.mistake(MistakeKind::Material, mark, message);
+                    return None;
+                }
+            }
+        }
+        if files.is_empty() || files.len() > MOST_FILES {
+            let message = format!("`policy.folder`: {} holds {} files `*.cedar`", quote(written), files.len());
+            let remedy = format!("it takes 1 to {MOST_FILES}; the shipped ones lie in `policies/` of the repository");
+            self.report.mend(MistakeKind::Material, mark, message, remedy);
+            return None;
+        }
+        Some(files)
+    }
+
+    fn faults(&mut self, faults: &[Fault]) {
+        for fault in faults {
+            let file: Arc<Path> = Path::new(&fault.file).into();
+            let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let at = Position { file, line: number(fault.line), column: number(fault.column) };
+            let remedy = Some(fault.remedy.clone()).filter(|remedy| !remedy.is_empty());
+            self.report.elsewhere(at, fault.message.clone(), remedy);
+        }
+    }
+
+    fn remarks(&mut self, rules: &Rules, remarks: &[Fault]) {
+        let mark = self.root.at("policy").mark();
+        for remark in remarks {
+            self.report.note(NoteKind::Warning, mark, remark.to_string(), None);
+        }
+        let now = self.options.now;
+        for about in rules.policies() {
+            let place = format!("{}:{}", about.file, about.line);
+            if let Some(end) = about.expires.filter(|end| *end <= now + ANNOUNCED) {
+                let what = runs_out(end, now).replace("counts as unknown", "permits nothing");
+                let message = format!("{place}: exception `{}` {what}", about.id);
+                self.report.note(NoteKind::RunsOut, mark, message, Some("renew it, or take it out".to_owned()));
+            }
+            if about.review_by.is_some_and(|day| day <= now + ANNOUNCED) {
+                let day = about.review_written.as_deref().unwrap_or_default();
+                let message = format!("{place}: `{}` is to be reviewed by {day}", about.id);
+                self.report.note(
+                    NoteKind::RunsOut,
+                    mark,
+                    message,
+                    Some("it goes on forbidding until then and after".to_owned()),
+                );
+            }
+        }
+    }
+}
+
+fn read_bounded(file: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(file)?.len() > LARGEST_FILE {
+        return Err(std::io::Error::other(format!("it is larger than {LARGEST_FILE} bytes")));
+    }
+    std::fs::read_to_string(file)
+}

@@ -1,0 +1,81 @@
+//! From a compiled configuration to what policies are asked about: used by the snapshot, by `check`, and by the commands
+//! that ask without serving.
+
+use std::sync::Arc;
+
+use policy::{Asker, Candidate, Class, Grants, Judge, Reach, TargetId, WorldError};
+
+use crate::configuration::{self, AppConfig, Compiled, ReachConfig};
+
+/// A judge over everything that the configuration names.
+///
+/// # Errors
+///
+/// [`WorldError`] when the facts do not fit the policies' schema, which is a fault of the gateway.
+pub fn judge(compiled: &Compiled) -> Result<Judge, WorldError> {
+    judge_with(compiled, &compiled.policy.rules)
+}
+
+/// The same over other rules.
+///
+/// # Errors
+///
+/// As [`judge`].
+pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Judge, WorldError> {
+    let apps: Vec<Asker> = compiled.apps.iter().map(asker).collect();
+    let targets: Vec<Candidate> = (0..compiled.targets.len()).map(|index| candidate(compiled, index)).collect();
+    Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets)
+}
+
+fn asker(app: &AppConfig) -> Asker {
+    Asker { name: app.name.as_str().into(), team: app.team.as_str().into(), purposes: app.purposes.clone() }
+}
+
+/// A target as policies see it.
+///
+/// # Panics
+///
+/// When there is no target of this index.
+#[must_use]
+pub fn candidate(compiled: &Compiled, index: usize) -> Candidate {
+    let target = &compiled.targets[index];
+    let endpoint = &compiled.endpoints[target.endpoint];
+    Candidate {
+        target: TargetId(u32::try_from(index).expect("the file size bounds keep targets far below 2^32")),
+        name: target.name.as_str().into(),
+        approved: endpoint.approved,
+        grants: Grants {
+            keep_state: endpoint.grants.keep_state,
+            fetch_remote: endpoint.grants.fetch_remote,
+            use_hosted_tool: endpoint.grants.use_hosted_tool,
+        },
+        reach: match endpoint.reach {
+            ReachConfig::Local { .. } => Reach::Local,
+            ReachConfig::PrivateLink { .. } => Reach::PrivateLink,
+            ReachConfig::Public => Reach::Public,
+        },
+        own_site: endpoint.own_site,
+        preview: endpoint.preview,
+        facts: Arc::clone(&target.facts),
+    }
+}
+
+/// A class in the words of policy.
+#[must_use]
+pub const fn class(class: configuration::Class) -> Class {
+    match class {
+        configuration::Class::Public => Class::Public,
+        configuration::Class::Internal => Class::Internal,
+        configuration::Class::Confidential => Class::Confidential,
+        configuration::Class::Secret => Class::Secret,
+    }
+}
+
+/// Labels as a question takes them: sorted, each once.
+#[must_use]
+pub fn labels<T: AsRef<str>>(labels: &[T]) -> Arc<[Arc<str>]> {
+    let mut sorted: Vec<Arc<str>> = labels.iter().map(|label| Arc::from(label.as_ref())).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.into()
+}

@@ -1,0 +1,212 @@
+//! The ways around: labels by header and metadata, stateful features, addresses, hosted tools, duplicate keys, a stream that
+//! fails, a reload in the middle.
+
+use serde_json::{Value, json};
+
+use super::{PLACES, Tally, World, ask, key};
+use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, until};
+
+/// Where an app without labels may go once the request says that it holds personal data.
+const PERSONAL: &[&str] = &["site", "aoai-standard", "eusc"];
+
+fn with(extra: Value) -> Value {
+    let mut body = chat("everywhere");
+    body.as_object_mut().expect("a chat is an object").extend(extra.as_object().expect("an object").clone());
+    body
+}
+
+/// A request can add labels in three ways, and can take none away.
+#[tokio::test]
+async fn labels_of_a_request_narrow_where_it_may_go_and_never_widen() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let header = |labels: &str| ask("plain", &chat("everywhere")).header("x-causeway-labels", labels);
+    let rows: Vec<(&str, Request, &[&str])> = vec![
+        ("one label", header("eu_personal"), PERSONAL),
+        ("spaces and a repetition", header(" eu_personal ,eu_personal"), PERSONAL),
+        ("two labels", header("eu_personal, special_category"), &["site"]),
+        ("labels that exclude one another", header("eu_personal, ch_bank"), &[]),
+        ("two headers", header("eu_personal").header("x-causeway-labels", "special_category"), &["site"]),
+        ("metadata", ask("plain", &with(json!({"metadata": {"x-causeway-labels": "eu_personal"}}))), PERSONAL),
+        (
+            "metadata in other letters",
+            ask("plain", &with(json!({"metadata": {"X-Causeway-Labels": "special_category"}}))),
+            &["site"],
+        ),
+        (
+            "header and metadata",
+            ask("plain", &with(json!({"metadata": {"x-causeway-labels": "special_category"}})))
+                .header("x-causeway-labels", "eu_personal"),
+            &["site"],
+        ),
+        ("no labels take none away", ask("personal", &chat("everywhere")).header("x-causeway-labels", ""), PERSONAL),
+        ("a wrong case", header("EU_PERSONAL"), &[]),
+        ("an unknown label", header("eu_personal, nonsense"), &[]),
+        ("an unknown label in metadata", ask("plain", &with(json!({"metadata": {"x-causeway-labels": "x"}}))), &[]),
+        ("labels that are no text", ask("plain", &with(json!({"metadata": {"x-causeway-labels": ["health"]}}))), &[]),
+        ("very many labels", header(&["health"; 1_000].join(",")), &[]),
+        ("no purpose", Request::post("/v1/chat/completions", &chat("everywhere")).key(&key("purposeful")), &[]),
+        (
+            "an unregistered purpose",
+            Request::post("/v1/chat/completions", &chat("everywhere"))
+                .key(&key("purposeful"))
+                .header("x-causeway-purpose", "marketing"),
+            &[],
+        ),
+    ];
+
+    for (what, request, allowed) in rows {
+        world.row(&mut tally, what, request, allowed).await;
+    }
+
+    tally.conclude("labels by header and metadata", PLACES.len());
+}
+
+#[tokio::test]
+async fn ten_thousand_labels_are_answered_and_reach_nobody() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let many = (0..10_000).map(|label| format!("label-{label}")).collect::<Vec<_>>().join(",");
+
+    let in_metadata = ask("plain", &with(json!({"metadata": {"x-causeway-labels": many}})));
+    let status = world.row(&mut tally, "10,000 labels", in_metadata, &[]).await;
+
+    assert_eq!(status, 400);
+    tally.conclude("10,000 labels", PLACES.len());
+}
+
+/// Nobody is granted anything here, so each of these reaches nobody, own site or cloud.
+#[tokio::test]
+async fn state_addresses_and_hosted_tools_reach_nobody_without_a_grant() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let part = |part: Value| json!({"messages": [{"role": "user", "content": [part]}]});
+    let features = [
+        ("stored", json!({"store": true})),
+        ("remote image", part(json!({"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}))),
+        ("remote file", part(json!({"type": "input_file", "file_url": "https://example.org/a.pdf"}))),
+        ("file id", part(json!({"type": "file", "file": {"file_id": "file-1"}}))),
+        ("web search", json!({"web_search_options": {}})),
+        ("hosted tool", json!({"tools": [{"type": "web_search"}]})),
+        ("remote MCP", json!({"tools": [{"type": "mcp", "server_url": "https://example.org/mcp"}]})),
+        ("unknown tool", json!({"tools": [{"type": "something_new"}]})),
+    ];
+
+    for (what, feature) in features {
+        for app in ["plain", "personal"] {
+            world.row(&mut tally, &format!("{what} of {app}"), ask(app, &with(feature.clone())), &[]).await;
+        }
+    }
+    let all: Vec<&str> = PLACES.iter().map(|(name, _)| *name).collect();
+    world.undialled(&mut tally, &all);
+
+    tally.conclude("features", PLACES.len());
+}
+
+/// Two readers of a document with a key twice can see two documents.
+#[tokio::test]
+async fn keys_that_stand_twice_reach_nobody() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let bodies = [
+        r#"{"model":"at-site","model":"at-aoai-global","messages":[{"role":"user","content":"x"}]}"#,
+        r#"{"model":"at-site","messages":[{"role":"user","content":"x"}],"messages":[]}"#,
+        r#"{"model":"everywhere","metadata":{"x-causeway-labels":"health","x-causeway-labels":""},"messages":[]}"#,
+        r#"{"model":"everywhere","metadata":{"x-causeway-labels":"health"},"metadata":{},"messages":[]}"#,
+    ];
+
+    for body in bodies {
+        let request = Request::bytes("/v1/chat/completions", body).key(&key("personal"));
+        world.row(&mut tally, body, request, &[]).await;
+    }
+
+    tally.conclude("duplicate keys", PLACES.len());
+}
+
+/// The stream of the only permitted place breaks, first before and then after its first byte.
+#[tokio::test]
+async fn a_stream_that_fails_is_tried_at_no_place_that_is_not_permitted() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let before = world.seen();
+
+    let broken_at_once = Act::steps([Step::Close]);
+    let broken_later = Act::steps([Step::Send(chunk("half").into()), Step::Close]);
+    for act in [broken_at_once, broken_later] {
+        world.upstreams["site"].script([act]);
+        let answer = world.gateway.send(ask("special", &chat_stream("everywhere"))).await;
+        let _ = answer.try_bytes().await;
+        tally.rows += 1;
+    }
+
+    for (name, requests) in world.seen() {
+        if name != "site" && before[name] != requests {
+            tally.faults.push(format!("a request reached `{name}`"));
+        }
+    }
+    tally.conclude("streams that fail", PLACES.len());
+}
+
+/// A reload makes the policy stricter while a request is under way and others come.
+#[tokio::test]
+async fn a_reload_narrows_the_next_request_and_leaves_the_running_one_its_permit() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let gate = Gate::closed();
+    world.upstreams["aoai-standard"].script([Act::steps([Step::Send(chunk("one").into())]).after(&gate)]);
+    let client = world.gateway.client();
+    let running =
+        tokio::spawn(async move { client.send(ask("personal", &chat_stream("at-aoai-standard"))).await.status });
+    world.upstreams["aoai-standard"].request(0).await;
+
+    // From now on the data of `personal` is of a special category, which only the own site may see.
+    let text = world.gateway.configuration_text();
+    let stricter =
+        text.replace("[data.personal]\nlabels = [\"eu_personal\"]", "[data.personal]\nlabels = [\"special_category\"]");
+    assert_ne!(stricter, text);
+    world.gateway.configure_text(&stricter);
+    world.gateway.signal("HUP");
+    until("the stricter policy", async || {
+        let answer = world.gateway.send(ask("personal", &chat("at-aoai-standard"))).await;
+        (answer.status == 403).then_some(())
+    })
+    .await;
+    for place in ["aoai-standard", "eusc", "aoai-zone"] {
+        world
+            .row(
+                &mut tally,
+                &format!("after the reload at {place}"),
+                ask("personal", &chat(&format!("at-{place}"))),
+                &[],
+            )
+            .await;
+    }
+    gate.open();
+
+    assert_eq!(running.await.expect("the client does not panic"), 200, "what was permitted when it was asked goes on");
+    tally.conclude("a reload in the middle", PLACES.len());
+}
+
+/// A folder of policies that is broken or half written changes nothing, and a whole one takes effect.
+#[tokio::test]
+async fn a_broken_folder_of_policies_keeps_the_old_ones_in_force() {
+    let world = World::start().await;
+    let strict = "@id(\"only-the-site\") @owner(\"me\") @basis(\"a test\") @grant(\"base\")\n\
+                  permit (principal, action, resource) when { resource.own_site };\n";
+    let text = world.gateway.configuration_text().replace("[policy]\n", "[policy]\nfolder = \"policies\"\n");
+    let hash = |answer: crate::testkit::Answer| answer.header("x-causeway-policy").map(str::to_owned);
+    let ask_plain = || world.gateway.send(ask("plain", &chat("at-nowhere")));
+    let shipped = hash(ask_plain().await);
+
+    world.gateway.replace_file("policies/10-mine.cedar", "permit (principal, act");
+    world.gateway.configure_text(&text);
+    world.gateway.signal("HUP");
+    until("the fault in the log", async || world.gateway.log().contains("10-mine.cedar:1:").then_some(())).await;
+    assert_eq!(hash(ask_plain().await), shipped, "the old policies are in force");
+
+    world.gateway.replace_file("policies/10-mine.cedar", strict);
+    world.gateway.signal("HUP");
+    until("the new policies", async || (ask_plain().await.status == 403).then_some(())).await;
+    assert_eq!(world.gateway.send(ask("plain", &chat("at-site"))).await.status, 200);
+    let _ = &world.config;
+}
