@@ -4,7 +4,7 @@
 //! misses are within budget: online conformal calibration. It only ever tightens. Letting it loosen beyond the target
 //! that was set cost 20 to 30 % more in the simulation, and would promise what nobody asked for.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How far one answer moves the scalar.
 const STEP: f64 = 0.02;
@@ -12,9 +12,14 @@ const STEP: f64 = 0.02;
 /// The tightest: a twentieth of the target.
 const TIGHTEST: f64 = 0.05;
 
-/// Without this a burst of misses would keep requests away from own servers, and nothing served there could ever show
-/// that they are fast again.
-const RELAXES_OVER: Duration = Duration::from_secs(300);
+/// While answers come, they say themselves whether the targets may be looser again, and this is only a slow drift.
+const DRIFT: f64 = 3_000.0;
+
+/// Seconds without an answer after which what was learned counts as old, and over which it is then forgotten. Without
+/// this a burst of misses could keep requests away from own servers, and nothing served there could ever show that they
+/// are fast again.
+const OLD: f64 = 30.0;
+const FORGOTTEN_OVER: f64 = 300.0;
 
 /// How much of its targets a model may use up.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,12 +55,12 @@ impl Calibration {
         Self::default()
     }
 
-    /// The tightness at `now`: what misses tightened relaxes over five minutes.
+    /// The tightness at `now`: what misses tightened is forgotten within some minutes in which own capacity answers nothing.
     #[must_use]
     pub fn at(&self, now: Instant) -> Tightness {
         let Some(at) = self.at else { return Tightness::NONE };
         let age = now.saturating_duration_since(at).as_secs_f64();
-        let left = (-age / RELAXES_OVER.as_secs_f64()).exp();
+        let left = (-age.min(OLD) / DRIFT - (age - OLD).max(0.0) / FORGOTTEN_OVER).exp();
         let relax = |scalar: f64| 1.0 - (1.0 - scalar) * left;
         Tightness { first_token: relax(self.tightness.first_token), per_token: relax(self.tightness.per_token) }
     }
@@ -82,6 +87,8 @@ fn stepped(scalar: f64, missed: bool, miss_budget: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -118,6 +125,6 @@ mod tests {
         }
 
         assert!((calibration.at(now).first_token - TIGHTEST).abs() < 1e-9);
-        assert!(calibration.at(now + RELAXES_OVER * 3).first_token > 0.9);
+        assert!(calibration.at(now + Duration::from_secs(930)).first_token > 0.9);
     }
 }

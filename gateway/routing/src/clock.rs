@@ -50,10 +50,32 @@ pub(crate) struct Clock {
     unanswered: u32,
     outstanding: f64,
     mean_prompt: f64,
-    /// Tokens that others sent here, and when that was reported.
-    others: f64,
-    others_at: f64,
+    others: Others,
 }
+
+/// What is known of requests that did not come through this gateway.
+///
+/// A report is a moment; between two of them others go on sending. They are taken to send what this gateway sends, each,
+/// and what was sent here meanwhile is counted exactly.
+#[derive(Clone, Debug)]
+struct Others {
+    /// Gateways beside this one.
+    gateways: f64,
+    /// Prompt tokens of others that were waiting at the last report, and all that were, ours included.
+    waiting: f64,
+    all: f64,
+    at: f64,
+    /// Tokens sent from here since then.
+    ours_since: f64,
+    /// Tokens a second sent from here, fading over [`SENDING`].
+    sending: f64,
+    sent_at: f64,
+    /// Prompt tokens that the server has read in its life, when that was said, and how many waited then.
+    read: Option<(f64, f64, f64)>,
+}
+
+/// Seconds over which the rate of sending fades.
+const SENDING: f64 = 1.5;
 
 /// One prompt on its way, with what was foretold for it.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +100,16 @@ impl Clock {
             unanswered: 0,
             outstanding: 0.0,
             mean_prompt: 1_000.0,
-            others: 0.0,
-            others_at: f64::NEG_INFINITY,
+            others: Others {
+                gateways: 0.0,
+                waiting: 0.0,
+                all: 0.0,
+                at: f64::NEG_INFINITY,
+                ours_since: 0.0,
+                sending: 0.0,
+                sent_at: 0.0,
+                read: None,
+            },
         }
     }
 
@@ -97,9 +127,11 @@ impl Clock {
             self.finish = now;
         }
         let rate = self.rate(now);
-        let found_idle = self.unanswered == 0 && self.queue_of_others(rate, now) == 0.0;
-        self.finish = self.finish.max(now) + tokens / rate;
+        let others = self.queue_of_others(rate, now);
+        let found_idle = self.unanswered == 0 && others == 0.0;
+        self.finish = self.finish.max(now + others) + tokens / rate;
         self.unanswered += 1;
+        self.others.on_send(tokens, now);
         self.outstanding += tokens;
         self.mean_prompt += 0.02 * (tokens - self.mean_prompt);
         Dispatch { at: now, tokens, foretold: self.finish + self.base(now), offset: self.offset, found_idle }
@@ -112,12 +144,12 @@ impl Clock {
         self.finish += CORRECTION * error;
         let last = self.last_first.replace(now);
         match last {
-            // Something was read between the last first byte and this one, so the server was busy all the while.
-            Some(last) if sent.at < last => {
-                let kept = (-sent.tokens / MEMORY).exp();
-                self.read = self.read * kept + sent.tokens;
-                self.reading = self.reading * kept + (now - last).max(0.0);
+            // Something was read between the last first byte and this one, so the server was busy all the while. Where it
+            // says itself what it reads, that counts, for it reads others' prompts as well.
+            Some(last) if sent.at < last && (!self.others.counts(now) || self.others.waiting == 0.0) => {
+                self.learn(sent.tokens, (now - last).max(0.0));
             }
+            Some(last) if sent.at < last => {}
             _ if sent.found_idle => {
                 let beyond = now - sent.at - sent.tokens / self.rate(now);
                 self.base = (self.base + 0.05 * (beyond - self.base)).max(0.0);
@@ -132,16 +164,48 @@ impl Clock {
         self.finish = (self.finish - sent.tokens / self.rate(now)).max(now);
     }
 
+    /// So many gateways send to the server beside this one.
+    pub(crate) fn set_others(&mut self, gateways: u32) {
+        self.others.gateways = f64::from(gateways);
+    }
+
     /// The server was reported to hold `waiting` prompts that it has not begun; what is not ours is others'.
     pub(crate) fn on_waiting(&mut self, waiting: f64, now: f64) {
         let ours = f64::from(self.unanswered(now));
-        self.on_others((waiting - ours).max(0.0) * self.mean_prompt, now);
+        // While some wait, another one is being read, half of it on the average.
+        let all = if waiting > 0.0 { waiting + 0.5 } else { 0.0 };
+        self.on_others((all - ours).max(0.0) * self.mean_prompt, now);
     }
 
     /// Others were reported to have `tokens` of prompts unanswered there.
     pub(crate) fn on_others(&mut self, tokens: f64, now: f64) {
-        self.others = tokens.max(0.0);
-        self.others_at = now;
+        let ours = self.outstanding(now);
+        self.others.waiting = tokens.max(0.0);
+        (self.others.all, self.others.at, self.others.ours_since) = (self.others.waiting + ours, now, 0.0);
+    }
+
+    /// The server was reported to have read `total` prompt tokens in its life. Told after what is waiting there.
+    pub(crate) fn on_read(&mut self, total: f64, now: f64) {
+        let waiting = self.others.all;
+        if let Some((before, at, waited)) = self.others.read.replace((total, now, waiting))
+            && waiting > 0.0
+            && waited >= self.rate(now) * (now - at)
+        {
+            // Enough was waiting for the whole interval, and something still is: the server was busy all the while. An
+            // interval in which nothing was read whole counts as well; left out, the rate would seem too high.
+            self.learn((total - before).max(0.0), now - at);
+        }
+    }
+
+    fn learn(&mut self, tokens: f64, seconds: f64) {
+        let kept = (-tokens / MEMORY).exp();
+        self.read = self.read * kept + tokens;
+        self.reading = self.reading * kept + seconds;
+    }
+
+    /// Seconds that others may have added to the queue since the last report: what nobody here can know.
+    pub(crate) fn doubt(&self, now: f64) -> f64 {
+        self.others.unseen(now) / self.rate(now)
     }
 
     /// Prompt tokens sent and unanswered, for other gateways to know.
@@ -179,14 +243,41 @@ impl Clock {
     }
 
     fn queue_of_others(&self, rate: f64, now: f64) -> f64 {
-        let age = now - self.others_at;
-        if age > REPORT_AGE { 0.0 } else { (self.others / rate - age).max(0.0) }
+        let others = &self.others;
+        let age = now - others.at;
+        if age > REPORT_AGE || (others.waiting == 0.0 && others.gateways == 0.0) {
+            return 0.0;
+        }
+        ((others.all + others.ours_since + others.unseen(now)) / rate - age).max(0.0)
     }
 
     fn answered(&mut self, sent: &Dispatch, now: f64) {
         self.unanswered = self.unanswered.saturating_sub(1);
         self.outstanding = if self.unanswered == 0 { 0.0 } else { (self.outstanding - sent.tokens).max(0.0) };
         self.silent_since = now;
+    }
+}
+
+impl Others {
+    fn on_send(&mut self, tokens: f64, now: f64) {
+        self.ours_since += tokens;
+        self.sending = self.sending_at(now) + tokens / SENDING;
+        self.sent_at = now;
+    }
+
+    fn sending_at(&self, now: f64) -> f64 {
+        self.sending * (-(now - self.sent_at).max(0.0) / SENDING).exp()
+    }
+
+    /// Tokens that the other gateways are taken to have sent since the last report.
+    fn unseen(&self, now: f64) -> f64 {
+        let age = now - self.at;
+        if age > REPORT_AGE { 0.0 } else { self.gateways * self.sending_at(now) * age }
+    }
+
+    /// Whether the server says itself what it reads.
+    fn counts(&self, now: f64) -> bool {
+        self.read.is_some_and(|(_, at, _)| now - at <= REPORT_AGE)
     }
 }
 
@@ -292,6 +383,39 @@ mod tests {
         let stale = clock.predict(100.0, 20.0);
 
         assert!(fresh > 2.0 && later > 1.0 && later < fresh && stale < 0.2, "{fresh} {later} {stale}");
+    }
+
+    #[test]
+    fn other_gateways_are_taken_to_send_what_this_one_does_until_they_are_heard_of_again() {
+        let mut alone = Clock::new();
+        let mut among_eight = Clock::new();
+        among_eight.set_others(7);
+        for clock in [&mut alone, &mut among_eight] {
+            clock.on_others(0.0, 10.0);
+            clock.on_send(1_000.0, 10.0);
+        }
+
+        assert!(alone.doubt(10.2) == 0.0 && among_eight.doubt(10.2) > 0.05);
+        assert!(among_eight.predict(100.0, 10.2) > alone.predict(100.0, 10.2));
+        among_eight.on_others(0.0, 10.2);
+        assert!(among_eight.doubt(10.2) == 0.0);
+    }
+
+    #[test]
+    fn where_others_send_as_well_the_rate_is_what_the_server_says_it_reads() {
+        let mut clock = Clock::new();
+        clock.set_others(7);
+        let mut now = 0.0;
+        for step in 0..600 {
+            now = 0.2 * f64::from(step);
+            let sent = clock.on_send(200.0, now);
+            clock.on_others(10_000.0, now);
+            clock.on_read(800.0 * f64::from(step), now);
+            clock.on_first_byte(&sent, now + 0.1);
+        }
+
+        let rate = clock.rate(now);
+        assert!((3_500.0..4_500.0).contains(&rate), "{rate}, where 4000 are read and 1000 of them are ours");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Outlook {
     pub first_token: Option<Duration>,
     /// The first token's median.
     pub typical: Option<Duration>,
+    /// How much later the first token may be for what other gateways sent since they were last heard of.
+    pub doubt: Duration,
     /// Time that its streams take for a token now.
     pub per_token: Option<Duration>,
     /// What the request would cost in dollars; sunk capacity has no price.
@@ -69,6 +71,7 @@ impl Outlook {
             tier: Tier::Sunk,
             first_token: None,
             typical: None,
+            doubt: Duration::ZERO,
             per_token: None,
             price: None,
             quota: Left::Unknown,

@@ -216,6 +216,7 @@ impl Signals {
                 let first = seconds(self.clock.predict(ask.expected.prompt.0 as f64 - cached, at));
                 outlook.first_token = Some(first);
                 outlook.typical = Some(first);
+                outlook.doubt = seconds(self.clock.doubt(at));
             }
             Tier::Provisioned | Tier::PerToken(_) | Tier::Unpriced => {
                 let quantiles = self.latency.at(at);
@@ -329,6 +330,22 @@ impl Signals {
     pub fn on_peers(&mut self, tokens: Tokens, now: Instant) {
         let at = self.seconds(now);
         self.clock.on_others(tokens.0 as f64, at);
+    }
+
+    /// The server's own page, or all gateways together, said how many prompt tokens it has read in its life. Tell it after
+    /// what is waiting there: the rate is learned from it while prompts wait.
+    ///
+    /// Without it, the rate is learned from this gateway's own requests, which are not all where others send as well.
+    pub fn on_read_total(&mut self, total: Tokens, now: Instant) {
+        let at = self.seconds(now);
+        self.clock.on_read(total.0 as f64, at);
+    }
+
+    /// So many gateways send to the target, this one included; at first one.
+    ///
+    /// Between two reports of what is waiting there, each of the others is taken to send as much as this one.
+    pub fn set_gateways(&mut self, gateways: u32) {
+        self.clock.set_others(gateways.saturating_sub(1));
     }
 
     /// Prompt tokens that this gateway has unanswered there, to be told to the others.
