@@ -1,15 +1,4 @@
-//! The same decisions again, on a recorded trace and in virtual time.
-//!
-//! **For.** [`replan`] puts recorded questions to the code that serves requests (`policy::decide`, `routing::plan`,
-//! `accounting::estimate`) against a fleet that may be another than the recorded one, and says for each question which
-//! targets it would have been allowed, in which order, and what it would have reserved.
-//!
-//! **Promises.** The decisions are those of the gateway, not a copy of its rules. The result depends on the arguments
-//! alone: time is the trace's own, counted from a start that the caller gives.
-//!
-//! **Does not do.** It sends nothing and predicts nothing: what a target met is taken from the trace, and a target that
-//! the trace never met stays healthy. Prices, queues, and reading traces from files are not here yet; of the
-//! policies it asks the base grants alone, because a trace does not yet say what its data was.
+//! Recorded questions put to the deciding code again, with what their attempts met taken from the record.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
