@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use egress::{EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec, UpstreamRequest};
+use egress::{
+    EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec, TransportSpec, UpstreamRequest,
+};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use ipnet::IpNet;
@@ -221,5 +223,6 @@ fn spec(usual: &Usual) -> EndpointSpec {
         pool: PoolSpec::default(),
         http2: Http2::Off,
         probe: None,
+        transport: TransportSpec::default(),
     }
 }

@@ -31,7 +31,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::error::PathFault;
 use crate::spec::Reach;
 
 macro_rules! proof {
@@ -89,35 +88,44 @@ impl Verified {
     }
 }
 
-/// Why an answer was refused, and for which of its addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) fault: PathFault,
-    pub(crate) addresses: Vec<IpAddr>,
+/// What is wrong with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressFault {
+    /// It lies outside the declared ranges.
+    Outside,
+    /// It belongs to a cloud's metadata service.
+    Metadata,
+    /// A loopback or link-local address that no range names.
+    NotNamed,
+    /// An unspecified, multicast or broadcast address.
+    Unusable,
+    /// A special address for an endpoint that is said to be public.
+    NotPublic,
 }
 
-/// Judges a whole answer: every address must pass, or none may be dialled.
-///
-/// Dropping the bad ones would hide that somebody else's answer, or a public one, is among them.
-pub(crate) fn judge(reach: &Reach, answer: &[IpAddr], port: u16) -> Result<Vec<Verified>, Refused> {
-    if answer.is_empty() {
-        return Err(Refused { fault: PathFault::NoAddress, addresses: Vec::new() });
+impl AddressFault {
+    /// Whether no answer in good faith holds such an address.
+    pub(crate) fn is_special(self) -> bool {
+        matches!(self, Self::Metadata | Self::NotNamed | Self::Unusable)
     }
-    // A v4-mapped address reaches the v4 network, so it counts as the v4 address that it carries.
-    let answer = answer.iter().map(IpAddr::to_canonical);
-    let mut verified = Vec::new();
-    let mut refused: Option<Refused> = None;
+}
+
+/// The proofs of the good addresses, and the bad addresses with their faults.
+pub(crate) type Judged = (Vec<Verified>, Vec<(IpAddr, AddressFault)>);
+
+/// Judges each address of an answer. Whoever asks dials none of them unless all are good: dropping the bad ones would
+/// hide that somebody else's answer, or a public one, is among them.
+pub(crate) fn judge(reach: &Reach, answer: &[IpAddr], port: u16) -> Judged {
+    let (mut verified, mut refused) = (Vec::new(), Vec::new());
     for address in answer {
+        // A v4-mapped address reaches the v4 network, so it counts as the v4 address that it carries.
+        let address = address.to_canonical();
         match fault_of(reach, address) {
             None => verified.push(prove(reach, SocketAddr::new(address, port))),
-            Some(fault) => match &mut refused {
-                Some(refused) if refused.fault == fault => refused.addresses.push(address),
-                Some(_) => {}
-                None => refused = Some(Refused { fault, addresses: vec![address] }),
-            },
+            Some(fault) => refused.push((address, fault)),
         }
     }
-    refused.map_or(Ok(verified), Err)
+    (verified, refused)
 }
 
 fn prove(reach: &Reach, socket: SocketAddr) -> Verified {
@@ -128,26 +136,28 @@ fn prove(reach: &Reach, socket: SocketAddr) -> Verified {
     }
 }
 
-fn fault_of(reach: &Reach, address: IpAddr) -> Option<PathFault> {
+fn fault_of(reach: &Reach, address: IpAddr) -> Option<AddressFault> {
     let carried = carried(address);
     if METADATA.contains(&address) || carried.is_some_and(|v4| METADATA.contains(&IpAddr::V4(v4))) {
-        return Some(PathFault::Metadata);
+        return Some(AddressFault::Metadata);
     }
     if is_unusable(address) {
-        return Some(PathFault::Unusable);
+        return Some(AddressFault::Unusable);
     }
     match reach {
         Reach::Public => {
             let public = is_public(address) && carried.is_none_or(|v4| is_public(IpAddr::V4(v4)));
-            (!public).then_some(PathFault::NotPublic)
+            (!public).then_some(AddressFault::NotPublic)
         }
         Reach::Local { within } | Reach::PrivateLink { within, .. } => {
-            if !within.iter().any(|net| net.contains(&address)) {
-                return Some(PathFault::Outside);
+            // What a translator is given for it is where it goes.
+            let meant = carried.map_or(address, IpAddr::V4);
+            if !within.iter().any(|net| net.contains(&meant)) {
+                return Some(AddressFault::Outside);
             }
             let special = special_net(address).or_else(|| carried.and_then(|v4| special_net(IpAddr::V4(v4))));
             let named = |special: IpNet| within.iter().any(|net| special.contains(net) && net.contains(&address));
-            special.is_some_and(|special| !named(special)).then_some(PathFault::NotNamed)
+            special.is_some_and(|special| !named(special)).then_some(AddressFault::NotNamed)
         }
     }
 }
@@ -237,37 +247,45 @@ mod tests {
         text.iter().map(|address| address.parse().unwrap()).collect()
     }
 
-    fn verdict(reach: &Reach, answer: &[&str]) -> Option<PathFault> {
-        judge(reach, &addresses(answer), 443).err().map(|refused| refused.fault)
+    fn verdict(reach: &Reach, answer: &[&str]) -> Option<AddressFault> {
+        judge(reach, &addresses(answer), 443).1.first().map(|(_, fault)| *fault)
     }
 
     #[test]
     fn an_address_inside_the_ranges_is_proved_with_the_port() {
-        let verified = judge(&local(&["10.0.0.0/8"]), &addresses(&["10.1.2.3"]), 8000).unwrap();
+        let (verified, refused) = judge(&local(&["10.0.0.0/8"]), &addresses(&["10.1.2.3"]), 8000);
 
+        assert!(refused.is_empty());
         assert_eq!(verified.len(), 1);
         assert_eq!(verified[0].socket(), "10.1.2.3:8000".parse().unwrap());
         assert!(matches!(verified[0], Verified::Local(_)));
     }
 
     #[test]
-    fn one_address_outside_refuses_the_whole_answer() {
-        let refused = judge(&local(&["10.0.0.0/8"]), &addresses(&["10.1.2.3", "203.0.113.9"]), 443).unwrap_err();
+    fn an_address_outside_is_told_with_its_fault() {
+        let (verified, refused) = judge(&local(&["10.0.0.0/8"]), &addresses(&["10.1.2.3", "203.0.113.9"]), 443);
 
-        assert_eq!(refused, Refused { fault: PathFault::Outside, addresses: addresses(&["203.0.113.9"]) });
+        assert_eq!(verified.len(), 1);
+        assert_eq!(refused, [("203.0.113.9".parse().unwrap(), AddressFault::Outside)]);
     }
 
     #[test]
-    fn an_empty_answer_and_an_empty_range_prove_nothing() {
-        assert_eq!(verdict(&local(&["10.0.0.0/8"]), &[]), Some(PathFault::NoAddress));
-        assert_eq!(verdict(&local(&[]), &["10.0.0.1"]), Some(PathFault::Outside));
+    fn an_empty_range_proves_nothing() {
+        assert_eq!(verdict(&local(&[]), &["10.0.0.1"]), Some(AddressFault::Outside));
+    }
+
+    #[test]
+    fn a_translated_address_counts_as_what_it_carries() {
+        assert_eq!(verdict(&local(&["10.0.0.0/8"]), &["64:ff9b::10.0.0.1"]), None);
+        assert_eq!(verdict(&local(&["64:ff9b::/96"]), &["64:ff9b::203.0.113.9"]), Some(AddressFault::Outside));
+        assert_eq!(verdict(&local(&["10.0.0.0/8"]), &["2002:cb00:7109::1"]), Some(AddressFault::Outside));
     }
 
     #[test]
     fn a_mapped_address_counts_as_the_address_that_it_carries() {
         assert_eq!(verdict(&local(&["10.0.0.0/8"]), &["::ffff:10.0.0.1"]), None);
-        assert_eq!(verdict(&local(&["::/0"]), &["::ffff:10.0.0.1"]), Some(PathFault::Outside));
-        assert_eq!(verdict(&Reach::Public, &["::ffff:10.0.0.1"]), Some(PathFault::NotPublic));
+        assert_eq!(verdict(&local(&["::/0"]), &["::ffff:10.0.0.1"]), Some(AddressFault::Outside));
+        assert_eq!(verdict(&Reach::Public, &["::ffff:10.0.0.1"]), Some(AddressFault::NotPublic));
     }
 
     #[test]
@@ -277,8 +295,8 @@ mod tests {
         for address in
             ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]
         {
-            assert_eq!(verdict(&everything, &[address]), Some(PathFault::Metadata), "{address}");
-            assert_eq!(verdict(&Reach::Public, &[address]), Some(PathFault::Metadata), "{address}");
+            assert_eq!(verdict(&everything, &[address]), Some(AddressFault::Metadata), "{address}");
+            assert_eq!(verdict(&Reach::Public, &[address]), Some(AddressFault::Metadata), "{address}");
         }
     }
 
@@ -287,17 +305,17 @@ mod tests {
         let everything = local(&["0.0.0.0/0", "::/0"]);
 
         for address in ["127.0.0.1", "169.254.7.7", "::1", "fe80::1"] {
-            assert_eq!(verdict(&everything, &[address]), Some(PathFault::NotNamed), "{address}");
+            assert_eq!(verdict(&everything, &[address]), Some(AddressFault::NotNamed), "{address}");
         }
         assert_eq!(verdict(&local(&["127.0.0.0/8", "::1/128"]), &["127.0.0.1", "::1"]), None);
         assert_eq!(verdict(&local(&["0.0.0.0/0", "127.0.0.1/32"]), &["127.0.0.1"]), None);
-        assert_eq!(verdict(&local(&["0.0.0.0/0", "127.0.0.2/32"]), &["127.0.0.1"]), Some(PathFault::NotNamed));
+        assert_eq!(verdict(&local(&["0.0.0.0/0", "127.0.0.2/32"]), &["127.0.0.1"]), Some(AddressFault::NotNamed));
     }
 
     #[test]
     fn addresses_that_lead_nowhere_are_refused() {
         for address in ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::", "ff02::1"] {
-            assert_eq!(verdict(&local(&["0.0.0.0/0", "::/0"]), &[address]), Some(PathFault::Unusable), "{address}");
+            assert_eq!(verdict(&local(&["0.0.0.0/0", "::/0"]), &[address]), Some(AddressFault::Unusable), "{address}");
         }
     }
 
@@ -322,7 +340,7 @@ mod tests {
             "3fff::1",
             "::10.0.0.1",
         ] {
-            assert_eq!(verdict(&Reach::Public, &[address]), Some(PathFault::NotPublic), "{address}");
+            assert_eq!(verdict(&Reach::Public, &[address]), Some(AddressFault::NotPublic), "{address}");
         }
         for address in ["20.50.1.1", "100.128.0.1", "2606:4700::1", "64:ff9b::1432:101", "2620:1ec::1"] {
             assert_eq!(verdict(&Reach::Public, &[address]), None, "{address}");

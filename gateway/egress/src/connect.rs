@@ -1,7 +1,7 @@
 //! TCP and TLS to a verified address: the one place in the gateway that dials.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,26 +9,23 @@ use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::address::Verified;
-use crate::error::{NoPath, PathFault, Phase, SendError, TlsFault};
+use crate::error::{Listed, Phase, SendError, TlsFault};
+use crate::fault::{Code, Verdict};
 use crate::issuer;
-use crate::spec::{EndpointSpec, Http2};
+use crate::resolve::Resolution;
+use crate::spec::{EndpointSpec, Http2, TransportSpec};
 use crate::tls;
 
-/// Firewalls and load balancers forget silent flows, some after four minutes and without a word. A probe each half
-/// minute keeps them, and finds out within a minute when one was forgotten.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
-
 /// What is known of a connection, for the record of every request that it carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ConnectionProof {
     /// The endpoint.
     pub endpoint: Arc<str>,
@@ -40,6 +37,10 @@ pub struct ConnectionProof {
     pub source: SocketAddr,
     /// Who gave the address: the name of a resolver, `literal` or `localhost`.
     pub resolved_by: Arc<str>,
+    /// The chain of names that led to the address, with the servers that gave it.
+    pub resolution: Arc<Resolution>,
+    /// Whether the resolution had outlived its lifetime, because no server answered.
+    pub stale: bool,
     /// How much is shown about the path.
     pub level: Level,
     /// What TLS agreed on; `None` without TLS.
@@ -53,6 +54,8 @@ pub struct ConnectionProof {
 pub enum Level {
     /// The address was given by the declared resolver and lies in the declared ranges.
     Address,
+    /// And the connection left by the declared interface, or from a declared source address.
+    Route,
 }
 
 impl Level {
@@ -61,6 +64,7 @@ impl Level {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Address => "address",
+            Self::Route => "route",
         }
     }
 }
@@ -146,16 +150,30 @@ impl AsyncWrite for Stream {
 /// Dials one endpoint.
 pub(crate) struct Connector {
     endpoint: Arc<str>,
-    host: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     http2: Http2,
     limit: Duration,
+    transport: TransportSpec,
+}
+
+/// The addresses that may be dialled, and what they rest on.
+#[derive(Clone, Debug)]
+pub(crate) struct Vouched {
+    pub(crate) addresses: Vec<Verified>,
+    pub(crate) resolution: Arc<Resolution>,
+    /// It has outlived its lifetime, because no server answered.
+    pub(crate) stale: bool,
 }
 
 impl Connector {
     pub(crate) fn new(spec: &EndpointSpec, tls: Option<(TlsConnector, ServerName<'static>)>) -> Self {
-        let (endpoint, host) = (Arc::clone(&spec.name), spec.host.to_string());
-        Self { endpoint, host, tls, http2: spec.http2, limit: spec.timeouts.connect }
+        Self {
+            endpoint: Arc::clone(&spec.name),
+            tls,
+            http2: spec.http2,
+            limit: spec.timeouts.connect,
+            transport: spec.transport.clone(),
+        }
     }
 
     /// Whether a connection may turn out to speak HTTP/2, so that it is worth waiting for one to share.
@@ -170,32 +188,53 @@ impl Connector {
     /// Tries the addresses in order until one accepts, then does the TLS handshake with that one.
     pub(crate) async fn connect(
         &self,
-        addresses: &[Verified],
-        resolved_by: Arc<str>,
+        vouched: &Vouched,
         deadline: Instant,
     ) -> Result<(Stream, ConnectionProof), SendError> {
-        let (tcp, address) = self.tcp(addresses, deadline).await?;
-        let broken = |source: io::Error| SendError::Connect {
-            endpoint: Arc::clone(&self.endpoint),
-            address,
-            refused: false,
-            source,
-        };
+        let (tcp, proof) = self.connect_tcp(vouched, deadline).await?;
+        self.handshake(tcp, proof, deadline).await
+    }
+
+    /// The first half: a TCP connection whose peer is the address that was verified.
+    pub(crate) async fn connect_tcp(
+        &self,
+        vouched: &Vouched,
+        deadline: Instant,
+    ) -> Result<(TcpStream, ConnectionProof), SendError> {
+        let (tcp, address) = self.tcp(&vouched.addresses, deadline).await?;
+        let broken = |source: io::Error| self.not_connected(address, source);
         let peer = tcp.peer_addr().map_err(broken)?;
         // INVARIANT: nothing is sent before the kernel has named the peer that was verified.
         if (peer.ip().to_canonical(), peer.port()) != (address.ip().to_canonical(), address.port()) {
-            return Err(self.other_peer(address, peer, resolved_by));
+            return Err(self.denied(Code::Peer01, format!("the connection to {address} is connected to {peer}")));
         }
-        let mut proof = ConnectionProof {
+        let source = tcp.local_addr().map_err(broken)?;
+        // The route may have changed since it was asked for.
+        self.leaves_as_declared(source.ip(), address)?;
+        let checked = self.transport.device.is_some() || !self.transport.leaves_from.is_empty();
+        let proof = ConnectionProof {
             endpoint: Arc::clone(&self.endpoint),
             address,
             peer,
-            source: tcp.local_addr().map_err(broken)?,
-            resolved_by,
-            level: Level::Address,
+            source,
+            resolved_by: Arc::clone(&vouched.resolution.by),
+            resolution: Arc::clone(&vouched.resolution),
+            stale: vouched.stale,
+            level: if checked { Level::Route } else { Level::Address },
             tls: None,
             protocol: if self.http2 == Http2::PriorKnowledge { Protocol::Http2 } else { Protocol::Http1 },
         };
+        Ok((tcp, proof))
+    }
+
+    /// The second half: TLS with the name of the URL, where it is spoken.
+    pub(crate) async fn handshake(
+        &self,
+        tcp: TcpStream,
+        mut proof: ConnectionProof,
+        deadline: Instant,
+    ) -> Result<(Stream, ConnectionProof), SendError> {
+        let address = proof.address;
         let Some((connector, name)) = &self.tls else {
             return Ok((Stream::Plain(tcp), proof));
         };
@@ -219,17 +258,44 @@ impl Connector {
         let mut failed = None;
         for (index, verified) in addresses.iter().enumerate() {
             let address = verified.socket();
+            if let Some(source) = self.source_towards(*verified) {
+                self.leaves_as_declared(source, address)?;
+            }
             let now = Instant::now();
             // Each address gets its share of what is left, so that a silent first one does not use it all up.
             let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(now) / left;
-            match timeout_at(now + share, dial(*verified)).await {
+            match timeout_at(now + share, dial(*verified, &self.transport)).await {
                 Ok(Ok(stream)) => return Ok((stream, address)),
                 Ok(Err(source)) => failed = Some(self.not_connected(address, source)),
                 Err(_) => failed = Some(self.too_slow(Phase::Tcp, Some(address))),
             }
         }
         Err(failed.expect("the judgement proves at least one address or refuses the answer"))
+    }
+
+    /// The source address that the system would choose, where it matters. Nothing is sent: a datagram socket that is
+    /// connected only asks for the route.
+    fn source_towards(&self, verified: Verified) -> Option<IpAddr> {
+        if self.transport.leaves_from.is_empty() {
+            return None;
+        }
+        let asked = route_towards(verified, &self.transport);
+        asked.inspect_err(|error| tracing::debug!(%error, "the route could not be asked for")).ok()
+    }
+
+    fn leaves_as_declared(&self, source: IpAddr, address: SocketAddr) -> Result<(), SendError> {
+        let declared = &self.transport.leaves_from;
+        if declared.is_empty() || declared.iter().any(|net| net.contains(&source.to_canonical())) {
+            return Ok(());
+        }
+        let seen =
+            format!("the route to {} leaves from {source}, which is in none of {}", address.ip(), Listed(declared));
+        Err(self.denied(Code::Net11, seen))
+    }
+
+    fn denied(&self, code: Code, seen: String) -> SendError {
+        SendError::NoPrivatePath(Box::new(Verdict { endpoint: Arc::clone(&self.endpoint), code, seen }))
     }
 
     fn not_connected(&self, address: SocketAddr, source: io::Error) -> SendError {
@@ -244,26 +310,44 @@ impl Connector {
     pub(crate) fn too_slow(&self, phase: Phase, address: Option<SocketAddr>) -> SendError {
         SendError::ConnectTimeout { endpoint: Arc::clone(&self.endpoint), phase, address, after: self.limit }
     }
+}
 
-    fn other_peer(&self, address: SocketAddr, peer: SocketAddr, resolved_by: Arc<str>) -> SendError {
-        SendError::NoPrivatePath(Box::new(NoPath {
-            endpoint: Arc::clone(&self.endpoint),
-            host: self.host.clone(),
-            fault: PathFault::OtherPeer,
-            addresses: vec![address.ip()],
-            ranges: Vec::new(),
-            resolved_by,
-            detail: peer.to_string(),
-        }))
+/// A socket that leaves as the endpoint's transport says.
+fn socket_for(address: SocketAddr, kind: socket2::Type, transport: &TransportSpec) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    socket.set_nonblocking(true)?;
+    if let Some(device) = &transport.device {
+        socket.bind_device(Some(device.as_bytes()))?;
     }
+    if let Some(source) = transport.source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    Ok(socket)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that dials; it takes a verified address and nothing else")]
-async fn dial(address: Verified) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address.socket()).await?;
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
-    Ok(stream)
+async fn dial(address: Verified, transport: &TransportSpec) -> io::Result<TcpStream> {
+    let socket = socket_for(address.socket(), socket2::Type::STREAM, transport)?;
+    socket.set_tcp_nodelay(true)?;
+    // Firewalls and load balancers forget silent flows, some after four minutes and without a word. Probes keep them,
+    // and find out within a minute when one was forgotten.
+    let keepalive = TcpKeepalive::new()
+        .with_time(transport.keepalive_idle)
+        .with_interval(transport.keepalive_interval)
+        .with_retries(transport.keepalive_count);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(transport.user_timeout)?;
+    if let Some(mss) = transport.mss {
+        socket.set_tcp_mss(mss)?;
+    }
+    TcpSocket::from_std_stream(socket.into()).connect(address.socket()).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "asks the kernel for a route; a datagram socket sends nothing by it")]
+fn route_towards(address: Verified, transport: &TransportSpec) -> io::Result<IpAddr> {
+    let socket: std::net::UdpSocket = socket_for(address.socket(), socket2::Type::DGRAM, transport)?.into();
+    socket.connect(address.socket())?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn tls_proof(session: &rustls::ClientConnection) -> TlsProof {

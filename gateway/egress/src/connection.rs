@@ -305,6 +305,8 @@ mod tests {
             peer: address,
             source: address,
             resolved_by: "literal".into(),
+            resolution: Arc::new(crate::resolve::Resolution::fixed("127.0.0.1", "literal", Vec::new())),
+            stale: false,
             level: crate::connect::Level::Address,
             tls: None,
             protocol: Protocol::Http1,

@@ -1,9 +1,9 @@
 //! One endpoint at work: a request in, a connection found or made, the head of the reply out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -13,17 +13,18 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::address::{self, Verified};
 use crate::body::{Held, Limits, ReplyBody, UpstreamBody};
 use crate::connect::{ConnectionProof, Connector, Protocol};
 use crate::connection::{self, Facts, Lease};
 use crate::credentials;
-use crate::error::{BodyError, Bound, BuildProblem, NoPath, PathFault, Phase, SendError};
+use crate::dns::Freshness;
+use crate::error::{BodyError, Bound, BuildProblem, Phase, SendError};
 use crate::pool::Pool;
-use crate::resolve::{Resolvers, Source, Unresolved};
-use crate::spec::{EndpointSpec, Reach, Scheme};
-use crate::status::{Counters, EndpointStatus, Last, ResolutionReport, count};
+use crate::resolve::{Resolvers, Source};
+use crate::spec::{EndpointSpec, Reach, Scheme, TlsSpec};
+use crate::status::{Counters, EndpointStatus, Last, count};
 use crate::tls::{self, SystemRoots};
+use crate::verify::Verification;
 
 /// Time that a kept connection has to get ready before another one is tried.
 const READY_LIMIT: Duration = Duration::from_millis(500);
@@ -74,6 +75,7 @@ pub struct Endpoint {
     in_flight: AtomicUsize,
     counters: Counters,
     last: Last,
+    verification: Verification,
     started: AtomicBool,
 }
 
@@ -121,7 +123,7 @@ impl Endpoint {
             Scheme::Http => None,
             Scheme::Https => {
                 let settings = |reason| BuildProblem::Tls { endpoint: name(), reason };
-                let config = tls::client_config(&spec.tls, spec.http2, roots).map_err(settings)?;
+                let config = tls::client_config(&tls_of(&spec), spec.http2, roots).map_err(settings)?;
                 Some((TlsConnector::from(config), tls::server_name(&spec).map_err(settings)?))
             }
         };
@@ -144,6 +146,7 @@ impl Endpoint {
             in_flight: AtomicUsize::new(0),
             counters: Counters::default(),
             last: Last::default(),
+            verification: Verification::default(),
             started: AtomicBool::new(false),
             spec,
         })
@@ -170,29 +173,15 @@ impl Endpoint {
             connections: self.pool.connections(),
             in_flight: self.in_flight.load(Ordering::Acquire),
             counts: self.counters.read(),
+            verdict: self.last.verdict.lock().clone(),
+            stale_since: self.verification.silent_since(),
+            last_connection: self.last.connection.lock().clone(),
             last_resolution: self.last.resolution.lock().clone(),
             last_error: self.last.error.lock().clone(),
             last_probe: self.last.probe.lock().clone(),
         }
     }
 
-    /// Asks the resolver again, whatever it has kept, and drops the connections whose address is no longer verified.
-    ///
-    /// Nothing needs to call this: each new connection resolves, and so does the first request after the answer's
-    /// lifetime. It is for those who know that a record changed. What was found stands in the status.
-    pub async fn look_again(&self) {
-        self.source.forget();
-        self.verify_in_background().await;
-    }
-
-    async fn verify_in_background(&self) {
-        let deadline = Instant::now() + self.spec.timeouts.connect;
-        if let Err(error) = self.verify(deadline).await {
-            tracing::warn!(endpoint = %self.spec.name, %error, "the endpoint's addresses are in doubt");
-        }
-    }
-
-    /// Sends a request and waits for the head of its reply.
     /// Sends a request whose `total` time runs from `arrived`: the whole call, with the attempts before this one.
     pub(crate) async fn send(self: &Arc<Self>, request: UpstreamRequest, arrived: Instant) -> Result<Reply, SendError> {
         self.send_below(&self.spec.base_path, request, arrived).await
@@ -270,7 +259,7 @@ impl Endpoint {
     }
 
     /// Puts the request into HTTP, with the endpoint's credential and none of the caller's.
-    fn prepare(&self, base: &str, request: UpstreamRequest) -> Result<Request<UpstreamBody>, SendError> {
+    pub(crate) fn prepare(&self, base: &str, request: UpstreamRequest) -> Result<Request<UpstreamBody>, SendError> {
         let body = UpstreamBody::new(request.body);
         if http_body::Body::size_hint(&body).exact() != Some(request.body_len) {
             return Err(self.unsendable("the parts of the body are not as long as was said"));
@@ -297,7 +286,7 @@ impl Endpoint {
     }
 
     /// Gives the request the form of a protocol: `Host` and a path, or an absolute URL.
-    fn fit(&self, request: &mut Request<UpstreamBody>, protocol: Protocol) {
+    pub(crate) fn fit(&self, request: &mut Request<UpstreamBody>, protocol: Protocol) {
         match protocol {
             Protocol::Http1 => {
                 *request.version_mut() = Version::HTTP_11;
@@ -395,23 +384,18 @@ impl Endpoint {
         self.connector.may_share() && self.spoken.load(Ordering::Acquire) != 1
     }
 
-    /// Looks at the addresses again without holding a request up. A connection whose address is no longer verified is
-    /// dropped when the answer is here.
-    fn refresh(self: &Arc<Self>) {
-        let endpoint = Arc::clone(self);
-        tokio::spawn(async move { endpoint.verify_in_background().await });
-    }
-
     /// Opens a connection: resolve, judge, connect, speak.
     pub(crate) async fn dial(self: &Arc<Self>, deadline: Instant) -> Result<Lease, SendError> {
         let slot = self
             .pool
             .reserve(Instant::now())
             .ok_or_else(|| self.saturated(Bound::Connections, self.pool.bounds().max_connections))?;
-        let addresses = self.verify(deadline).await?;
-        let (stream, proof) = self.connector.connect(&addresses, self.source.name(), deadline).await?;
+        let vouched = self.vouch(deadline, Freshness::Kept).await?;
+        let (stream, proof) = self.connector.connect(&vouched, deadline).await?;
         let address = proof.address;
-        let facts = Facts { proof: Arc::new(proof), expires: self.pool.expiry(Instant::now()), _slot: slot };
+        let proof = Arc::new(proof);
+        *self.last.connection.lock() = Some(Arc::clone(&proof));
+        let facts = Facts { proof, expires: self.pool.expiry(Instant::now()), _slot: slot };
         let established = timeout_at(deadline, connection::establish(stream, facts, self.pool.idle_time())).await;
         let lease = established
             .map_err(|_| self.connector.too_slow(Phase::Tls, Some(address)))?
@@ -424,36 +408,6 @@ impl Endpoint {
             }
         }
         Ok(lease)
-    }
-
-    /// Resolves and judges, and lets the pool know.
-    async fn verify(&self, deadline: Instant) -> Result<Vec<Verified>, SendError> {
-        let by = self.source.name();
-        let now = Instant::now();
-        let answer =
-            timeout_at(deadline, self.source.ask()).await.map_err(|_| self.connector.too_slow(Phase::Resolve, None))?;
-        let judged = match &answer {
-            Ok(answer) => address::judge(&self.spec.reach, &answer.addresses, self.spec.port)
-                .map_err(|refused| self.no_path(refused.fault, refused.addresses, String::new())),
-            Err(Unresolved::NoAddress) => Err(self.no_path(PathFault::NoAddress, Vec::new(), String::new())),
-            Err(Unresolved::Failed(reason)) => Err(self.no_path(PathFault::Resolver, Vec::new(), reason.clone())),
-        };
-        let valid_until = answer.ok().and_then(|answer| answer.valid_until);
-        let addresses: Vec<SocketAddr> = judged.iter().flatten().map(Verified::socket).collect();
-        let failed = matches!(&judged, Err(path) if path.fault == PathFault::Resolver);
-        // Public names are often answered with another few of many addresses each time, and their connections end
-        // with their lifetime. A resolver that fails says nothing about connections that it vouched for before.
-        if self.spec.reach != Reach::Public && !failed {
-            self.pool.verified(addresses.clone(), valid_until, now);
-        }
-        *self.last.resolution.lock() = Some(ResolutionReport {
-            at: SystemTime::now(),
-            by,
-            addresses: addresses.iter().map(SocketAddr::ip).collect(),
-            valid_for: valid_until.map(|until| until.saturating_duration_since(now)),
-            refused: judged.as_ref().err().map(ToString::to_string),
-        });
-        judged.map_err(|path| SendError::NoPrivatePath(Box::new(path)))
     }
 
     /// Takes the connection of a reply that ended cleanly.
@@ -472,6 +426,18 @@ impl Endpoint {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    pub(crate) fn verification(&self) -> &Verification {
+        &self.verification
     }
 
     pub(crate) fn last(&self) -> &Last {
@@ -508,18 +474,18 @@ impl Endpoint {
         let source = std::io::Error::other(source);
         SendError::Connect { endpoint: Arc::clone(&self.spec.name), address, refused: false, source }
     }
+}
 
-    fn no_path(&self, fault: PathFault, addresses: Vec<IpAddr>, detail: String) -> NoPath {
-        NoPath {
-            endpoint: Arc::clone(&self.spec.name),
-            host: self.spec.host.to_string(),
-            fault,
-            addresses,
-            ranges: self.spec.reach.within().to_vec(),
-            resolved_by: self.source.name(),
-            detail,
-        }
+/// The TLS settings with the issuers of the service, where the configuration names neither issuers nor roots.
+fn tls_of(spec: &EndpointSpec) -> TlsSpec {
+    let mut tls = spec.tls.clone();
+    if let Reach::PrivateLink { service, .. } = &spec.reach
+        && tls.issuers.is_empty()
+        && tls.ca.is_none()
+    {
+        tls.issuers.clone_from(&service.issuers);
     }
+    tls
 }
 
 /// What a connection did with a request.

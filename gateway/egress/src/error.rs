@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use policy::TargetId;
 
 use crate::credentials::InvalidCredential;
+use crate::fault::{Code, Verdict};
 
 /// Why a request got no reply.
 ///
@@ -33,9 +33,9 @@ pub enum SendError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The endpoint has no address that it may be dialled at.
+    /// The endpoint has no address that it may be dialled at, or not over a path that it may be reached by.
     #[error(transparent)]
-    NoPrivatePath(#[from] Box<NoPath>),
+    NoPrivatePath(#[from] Box<Verdict>),
     /// A bound of the endpoint is reached; nothing was sent.
     #[error("endpoint `{endpoint}`: all {limit} {bound} are in use")]
     Saturated {
@@ -143,6 +143,53 @@ impl SendError {
     }
 }
 
+impl SendError {
+    /// The code of the failure catalogue, where the path to the endpoint is to blame.
+    ///
+    /// A handshake that hangs may be a lost large packet or a dropped first message; they look alike, and the entry of
+    /// the first names both.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::NoPrivatePath(verdict) => Some(verdict.code),
+            Self::Connect { refused: true, .. } => Some(Code::Net02),
+            Self::Connect { source, .. } => Some(match source.kind() {
+                // After the seconds in which nobody says whose address it is; a device that refuses answers at once, and
+                // both are told to us by the same error.
+                io::ErrorKind::HostUnreachable => Code::Dns06,
+                io::ErrorKind::AddrNotAvailable => Code::Net09,
+                io::ErrorKind::TimedOut => Code::Net01,
+                _ => Code::Net02,
+            }),
+            Self::ConnectTimeout { phase, .. } => match phase {
+                Phase::Waiting => None,
+                Phase::Resolve => Some(Code::Dns07),
+                Phase::Tcp => Some(Code::Net01),
+                Phase::Tls => Some(Code::Net04),
+            },
+            Self::Tls { fault, .. } => Some(match fault {
+                TlsFault::UnknownIssuer | TlsFault::OtherIssuer => Code::Net06,
+                TlsFault::WrongName => Code::Dns06,
+                TlsFault::PinMismatch => Code::Tls01,
+                TlsFault::NotValidNow | TlsFault::Revoked => Code::Tls02,
+                TlsFault::BadCertificate
+                | TlsFault::Alert
+                | TlsFault::NoCommonProtocol
+                | TlsFault::Closed
+                | TlsFault::Protocol => Code::Tls03,
+            }),
+            Self::WrongWarrant(_)
+            | Self::UnknownTarget { .. }
+            | Self::Unsendable { .. }
+            | Self::Saturated { .. }
+            | Self::NotSent { .. }
+            | Self::FirstByteTimeout { .. }
+            | Self::TotalTimeout { .. }
+            | Self::BrokenHead { .. } => None,
+        }
+    }
+}
+
 fn not_connected(refused: bool, address: SocketAddr) -> String {
     if refused { format!("{address} refused the connection") } else { format!("could not connect to {address}") }
 }
@@ -198,6 +245,8 @@ impl fmt::Display for Phase {
 pub enum TlsFault {
     /// The certificate comes from nobody who is trusted here; TLS inspection looks like this.
     UnknownIssuer,
+    /// The certificate is trusted, but its issuer is none of those that were declared.
+    OtherIssuer,
     /// The certificate is for another name.
     WrongName,
     /// The certificate has run out, or is not valid yet.
@@ -224,6 +273,7 @@ impl TlsFault {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownIssuer => "unknown_issuer",
+            Self::OtherIssuer => "other_issuer",
             Self::WrongName => "wrong_name",
             Self::NotValidNow => "not_valid_now",
             Self::Revoked => "revoked",
@@ -241,6 +291,7 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownIssuer => "its certificate comes from an issuer that is not trusted",
+            Self::OtherIssuer => "the issuer of its certificate is none of those that it may have",
             Self::WrongName => "its certificate is for another name",
             Self::NotValidNow => "its certificate is not valid at this time",
             Self::Revoked => "its certificate was revoked",
@@ -254,97 +305,8 @@ impl fmt::Display for TlsFault {
     }
 }
 
-/// Why an endpoint may not be dialled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoPath {
-    /// The endpoint.
-    pub endpoint: Arc<str>,
-    /// The host of its URL.
-    pub host: String,
-    /// What is wrong.
-    pub fault: PathFault,
-    /// The addresses that are to blame.
-    pub addresses: Vec<IpAddr>,
-    /// The ranges that were declared for it.
-    pub ranges: Vec<IpNet>,
-    /// The resolver that was asked.
-    pub resolved_by: Arc<str>,
-    /// What the resolver said, where it is to blame.
-    pub detail: String,
-}
-
-/// What is wrong with an endpoint's addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathFault {
-    /// An address lies outside the declared ranges.
-    Outside,
-    /// An address belongs to a cloud's metadata service.
-    Metadata,
-    /// A loopback or link-local address that no range names.
-    NotNamed,
-    /// An unspecified, multicast or broadcast address.
-    Unusable,
-    /// A special address for an endpoint that is said to be public.
-    NotPublic,
-    /// The name does not exist, or has no address.
-    NoAddress,
-    /// The resolver did not answer, or with an error.
-    Resolver,
-    /// The connection turned out to go to another address than the one that was dialled.
-    OtherPeer,
-}
-
-impl PathFault {
-    /// A stable name for records and metrics.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Outside => "address_outside",
-            Self::Metadata => "address_metadata",
-            Self::NotNamed => "address_not_named",
-            Self::Unusable => "address_unusable",
-            Self::NotPublic => "address_not_public",
-            Self::NoAddress => "no_address",
-            Self::Resolver => "resolver_failed",
-            Self::OtherPeer => "other_peer",
-        }
-    }
-}
-
-impl std::error::Error for NoPath {}
-
-impl fmt::Display for NoPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, host, addresses, ranges, resolved_by, detail, .. } = self;
-        write!(f, "endpoint `{endpoint}`: ")?;
-        let addresses = Listed(addresses);
-        match self.fault {
-            PathFault::Outside => {
-                write!(f, "`{host}` resolved to {addresses}, which is outside the declared ranges {}", Listed(ranges))
-            }
-            PathFault::Metadata => {
-                write!(f, "`{host}` resolved to {addresses}, a cloud metadata address, which is never dialled")
-            }
-            PathFault::NotNamed => write!(
-                f,
-                "`{host}` resolved to {addresses}, a loopback or link-local address that none of the ranges {} names",
-                Listed(ranges)
-            ),
-            PathFault::Unusable => {
-                write!(f, "`{host}` resolved to {addresses}, an address that nothing can be reached at")
-            }
-            PathFault::NotPublic => {
-                write!(f, "`{host}` resolved to {addresses}, which is not public although its reach says so")
-            }
-            PathFault::NoAddress => write!(f, "resolver `{resolved_by}` knows no address of `{host}`"),
-            PathFault::Resolver => write!(f, "resolver `{resolved_by}` could not resolve `{host}`: {detail}"),
-            PathFault::OtherPeer => write!(f, "the connection to {addresses} is connected to {detail}"),
-        }
-    }
-}
-
 /// Items with commas between.
-struct Listed<'a, T>(&'a [T]);
+pub(crate) struct Listed<'a, T>(pub(crate) &'a [T]);
 
 impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -488,29 +450,5 @@ impl fmt::Display for Problems<'_> {
             problem.fmt(f)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_path_says_what_was_seen_and_what_was_declared() {
-        let path = NoPath {
-            endpoint: "gpu-3".into(),
-            host: "gpu-3.internal".to_owned(),
-            fault: PathFault::Outside,
-            addresses: vec!["203.0.113.9".parse().unwrap()],
-            ranges: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
-            resolved_by: "corp".into(),
-            detail: String::new(),
-        };
-
-        assert_eq!(
-            path.to_string(),
-            "endpoint `gpu-3`: `gpu-3.internal` resolved to 203.0.113.9, which is outside the declared ranges \
-             10.0.0.0/8, fd00::/8"
-        );
     }
 }

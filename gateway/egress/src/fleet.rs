@@ -44,14 +44,14 @@ impl Fleet {
         previous: Option<&Self>,
     ) -> Result<Self, BuildError> {
         let same = previous.filter(|previous| previous.resolvers.specs() == resolvers);
+        let roots = SystemRoots::default();
         let resolvers = match same {
             Some(previous) => Arc::clone(&previous.resolvers),
-            None => Arc::new(Resolvers::build(resolvers).map_err(BuildError)?),
+            None => Arc::new(Resolvers::build(resolvers, &roots).map_err(BuildError)?),
         };
         let mut problems = Vec::new();
         let mut names = HashSet::new();
         let mut endpoints = Vec::with_capacity(specs.len());
-        let roots = SystemRoots::default();
         let count = specs.len();
         for spec in specs {
             if !names.insert(Arc::clone(&spec.name)) {

@@ -2,9 +2,21 @@
 //!
 //! Seeing `CN=Zscaler Root` where `O=Microsoft Corporation` was expected is how TLS inspection is found.
 
+/// Whether one of `wanted` is the issuer's common name, its organisation, or the whole name as [`readable`] writes it.
+pub(crate) fn is_one_of(name: &[u8], wanted: &[String]) -> bool {
+    let whole = readable(name);
+    let mut parts = attributes(name).into_iter().filter(|(key, _)| matches!(*key, "CN" | "O")).map(|(_, value)| value);
+    wanted.contains(&whole) || parts.any(|part| wanted.contains(&part))
+}
+
 /// Renders a DER-encoded `Name` (RFC 5280 section 4.1.2.4, without the outer tag) as `CN=…, O=…`; attributes other than
 /// the usual ones are left out, and text that is not UTF-8 is replaced.
 pub(crate) fn readable(name: &[u8]) -> String {
+    let parts: Vec<String> = attributes(name).iter().map(|(key, value)| format!("{key}={value}")).collect();
+    parts.join(", ")
+}
+
+fn attributes(name: &[u8]) -> Vec<(&'static str, String)> {
     let mut parts = Vec::new();
     let mut sets = Reader(name);
     while let Some((SET, set)) = sets.next_element() {
@@ -17,11 +29,11 @@ pub(crate) fn readable(name: &[u8]) -> String {
             if let Some(key) = key(id) {
                 let value = String::from_utf8_lossy(value);
                 let printable: String = value.chars().filter(|character| !character.is_control()).take(128).collect();
-                parts.push(format!("{key}={printable}"));
+                parts.push((key, printable));
             }
         }
     }
-    parts.join(", ")
+    parts
 }
 
 const SEQUENCE: u8 = 0x30;
@@ -71,6 +83,14 @@ mod tests {
     #[test]
     fn an_issuer_reads_as_a_line() {
         assert_eq!(readable(NAME), "CN=Corp CA, O=Example");
+    }
+
+    #[test]
+    fn an_issuer_is_known_by_its_common_name_its_organisation_or_its_whole_name() {
+        let one_of = |wanted: &str| is_one_of(NAME, &[wanted.to_owned()]);
+
+        assert!(one_of("Corp CA") && one_of("Example") && one_of("CN=Corp CA, O=Example"));
+        assert!(!one_of("Corp") && !one_of("example") && !one_of("CN=Corp CA") && !one_of(""));
     }
 
     #[test]

@@ -16,8 +16,9 @@
 //!   endpoint answers [`SendError::Saturated`] so that the caller can go elsewhere.
 //! - Environment variables that name proxies, the hosts file and search domains are not read.
 //!
-//! **Does not do.** It does not follow CNAME chains or check routes yet: the evidence level of a connection is always
-//! [`Level::Address`]. It does not retry elsewhere, classify statuses or read bodies. It signs nothing yet.
+//! - What an endpoint fails by has one [`Code`] with one set of words, in logs, metrics, records and `causeway doctor`.
+//!
+//! **Does not do.** It does not retry elsewhere or classify statuses. It signs nothing yet.
 //!
 //! **Tasks.** An HTTP/1.1 connection is driven by whoever waits for its reply (`drive.rs`); nobody drives an idle one. An
 //! HTTP/2 connection, which requests share, is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it;
@@ -26,30 +27,43 @@
 
 mod address;
 mod body;
+mod catalogue;
 mod connect;
 mod connection;
 mod credentials;
+mod dns;
 mod drive;
 mod endpoint;
 mod error;
+mod fault;
 mod fleet;
+mod front;
+mod inspect;
 mod issuer;
+mod judge;
 mod pool;
 mod resolve;
 mod spec;
 mod status;
 mod tls;
 mod upkeep;
+mod verify;
 
 pub use address::{LocalAddr, PrivateAddr, PublicAddr, Verified};
 pub use body::ReplyBody;
+pub use catalogue::{ChainKind, HostFault, Service, WrongHost, service, services};
 pub use connect::{ConnectionProof, Level, Protocol, TlsProof};
 pub use credentials::{Credential, InvalidCredential, Secret};
+pub use dns::{Failure, Hop, Trouble};
 pub use endpoint::{Endpoint, Reply, UpstreamRequest};
-pub use error::{BodyError, Bound, BuildError, BuildProblem, NoPath, PathFault, Phase, SendError, TlsFault};
+pub use error::{BodyError, Bound, BuildError, BuildProblem, Phase, SendError, TlsFault};
+pub use fault::{Act, Code, Entry, Evidence, Verdict, Who};
 pub use fleet::Fleet;
+pub use front::{FRONT_BYTES, front_of};
+pub use inspect::{Answer, Inspect, Inspection, Step, StepKind};
+pub use resolve::Resolution;
 pub use spec::{
-    ClientCertificate, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme, Servers, Timeouts,
-    TlsSpec,
+    ClientCertificate, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, STALE_GRACE, Scheme,
+    Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
 pub use status::{Connections, Counts, EndpointStatus, LastError, ProbeReport, ResolutionReport};

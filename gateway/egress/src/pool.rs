@@ -33,6 +33,8 @@ struct State {
     /// The addresses that were verified last; `None` while every address will do.
     allowed: Option<Vec<SocketAddr>>,
     valid_until: Option<Instant>,
+    /// When `allowed` holds no longer, whatever anybody says.
+    ends: Option<Instant>,
     /// How often `allowed` changed.
     generation: u64,
     draining: bool,
@@ -59,7 +61,8 @@ pub(crate) struct CheckedOut {
 impl State {
     fn allows(&self, facts: &Facts, now: Instant) -> bool {
         let address = facts.proof.address;
-        facts.expires > now && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&address))
+        let vouched = self.ends.is_none_or(|ends| now < ends);
+        facts.expires > now && vouched && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&address))
     }
 
     fn keeps(&self, idle: &mut Idle, now: Instant) -> bool {
@@ -190,11 +193,17 @@ impl Pool {
         drop(swept);
     }
 
-    /// Takes note of a new verification. Connections to addresses that are not in it are dropped; those in use end with
-    /// their reply.
-    pub(crate) fn verified(&self, addresses: Vec<SocketAddr>, valid_until: Option<Instant>, now: Instant) {
+    /// Takes note of a new verification, which is to be renewed at `valid_until` and holds no longer than to `ends`.
+    /// Connections to addresses that are not in it are dropped; those in use end with their reply.
+    pub(crate) fn verified(
+        &self,
+        addresses: Vec<SocketAddr>,
+        valid_until: Option<Instant>,
+        ends: Option<Instant>,
+        now: Instant,
+    ) {
         let mut state = self.state.lock();
-        state.valid_until = valid_until;
+        (state.valid_until, state.ends) = (valid_until, ends);
         if state.allowed.as_ref().is_some_and(|allowed| same_set(allowed, &addresses)) {
             return;
         }
@@ -205,6 +214,16 @@ impl Pool {
         let swept = state.sweep(self.bounds.idle_time, now);
         drop(state);
         drop(swept);
+    }
+
+    /// Drops every connection; those in use end with their reply.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state.lock();
+        state.allowed = Some(Vec::new());
+        state.generation += 1;
+        let dropped = (std::mem::take(&mut state.idle), std::mem::take(&mut state.shared));
+        drop(state);
+        drop(dropped);
     }
 
     /// Closes what is idle and past its time.
@@ -282,7 +301,7 @@ mod tests {
     fn an_expired_resolution_is_refreshed_by_one_request() {
         let pool = Pool::new(PoolSpec::default());
         let now = Instant::now();
-        pool.verified(vec!["10.0.0.1:443".parse().unwrap()], Some(now), now);
+        pool.verified(vec!["10.0.0.1:443".parse().unwrap()], Some(now), None, now);
 
         assert!(pool.check_out(now).refresh);
         assert!(!pool.check_out(now).refresh);

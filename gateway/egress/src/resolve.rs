@@ -1,119 +1,246 @@
-//! Names to addresses: one resolver per set of zones, longest suffix first, and nobody else.
+//! Names to chains of names and addresses: one resolver per set of zones, longest suffix first, and nobody else.
 //!
 //! Addresses in a URL need no resolver. `localhost` is loopback without asking anyone (RFC 6761 section 6.3). Every other
 //! name must lie in a zone that the configuration gives to a resolver. There are no search domains and no hosts file: both
 //! would let a machine's own files decide where a caller's data goes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
-};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{Resolver, TokioResolver, system_conf};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::system_conf;
+use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
+use crate::catalogue::lies_in;
+use crate::dns::{Asker, Chain, End, Failure, Freshness, Hop, Route, Server, Via, readable, walk};
 use crate::error::BuildProblem;
-use crate::spec::{EndpointSpec, Host, Reach, ResolverSpec, Servers};
+use crate::spec::{EndpointSpec, Host, Reach, ResolverSpec, Servers, Transport};
+use crate::tls::{self, SystemRoots};
 
-/// Time for one try at one name server. Two tries at two servers fit into the default `connect` timeout.
-const SERVER_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// How long a positive answer counts. Private records often live for 10 s; an hour would hide a moved endpoint.
-const POSITIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// How long a negative answer counts: a name that was just created must not stay dark.
-const NEGATIVE_MOST: Duration = Duration::from_secs(5);
-/// Answers kept per resolver.
-const CACHE_ENTRIES: u64 = 256;
-
-/// What a name resolved to.
+/// What one name resolved to, in both families, with everything that was said on the way.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) addresses: Vec<IpAddr>,
-    /// `None` for an address that stands in the URL.
-    pub(crate) valid_until: Option<Instant>,
+pub struct Resolution {
+    /// The name that was asked for, or the address in the URL.
+    pub name: String,
+    /// Who answers: the name of a resolver, `literal` or `localhost`.
+    pub by: Arc<str>,
+    /// Every record that led on, the chain first, in the order in which it was followed.
+    pub hops: Vec<Hop>,
+    /// Every address that it ends at.
+    pub addresses: Vec<IpAddr>,
+    /// How long it took.
+    pub took: Duration,
+    /// Until when it counts; `None` for an address in the URL.
+    pub(crate) until: Option<Instant>,
+    /// The chain of each family; empty where nobody was asked.
+    pub(crate) chains: Vec<Chain>,
 }
 
-/// Why there is no answer.
-#[derive(Clone, Debug)]
-pub(crate) enum Unresolved {
-    /// The resolver says that there is no such name or address.
-    NoAddress,
-    /// The resolver failed.
-    Failed(String),
+impl Resolution {
+    /// For how much longer it counts; `None` for an address in the URL.
+    #[must_use]
+    pub fn valid_for(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The servers that gave a record, each once.
+    #[must_use]
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        let mut servers: Vec<SocketAddr> = Vec::new();
+        for hop in &self.hops {
+            if !servers.contains(&hop.server) {
+                servers.push(hop.server);
+            }
+        }
+        servers
+    }
+
+    /// The failures of servers, where some name could not be resolved for them.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Failure> {
+        let failures = self.chains.iter().filter_map(|chain| match &chain.end {
+            End::Unanswered { failures, .. } => Some(failures),
+            _ => None,
+        });
+        failures.flat_map(|failures| failures.iter().cloned()).collect()
+    }
+
+    /// The chain as one line: `a -> b -> 10.20.1.5`.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut names = vec![self.name.clone()];
+        names.extend(self.hops.iter().filter(|hop| hop.kind == "CNAME").map(|hop| hop.data.clone()));
+        names.dedup();
+        if !self.addresses.is_empty() {
+            let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+            names.push(addresses.join(", "));
+        }
+        names.join(" -> ")
+    }
+
+    pub(crate) fn fixed(name: &str, by: &str, addresses: Vec<IpAddr>) -> Self {
+        let (name, by) = (name.to_owned(), by.into());
+        Self { name, by, hops: Vec::new(), addresses, took: Duration::ZERO, until: None, chains: Vec::new() }
+    }
+
+    fn of(name: &Name, by: Arc<str>, chains: Vec<Chain>, took: Duration) -> Self {
+        let mut hops: Vec<Hop> = Vec::new();
+        // Both families pass the same names; one telling of them is enough.
+        let same = |a: &Hop, b: &Hop| a.owner == b.owner && a.kind == b.kind && a.data == b.data;
+        for hop in chains.iter().flat_map(|chain| &chain.hops) {
+            if !hops.iter().any(|known| same(known, hop)) {
+                hops.push(hop.clone());
+            }
+        }
+        hops.sort_by_key(|hop| hop.kind != "CNAME");
+        let ends = chains.iter().filter_map(|chain| match &chain.end {
+            End::Addresses(addresses) => Some((addresses.as_slice(), chain.until)),
+            _ => None,
+        });
+        let addresses = ends.clone().flat_map(|(addresses, _)| addresses.iter().copied()).collect();
+        // A family without an address says so for a few seconds only; it must not hurry the one that has some.
+        let until = ends.filter_map(|(_, until)| until).min();
+        let until = until.or_else(|| chains.iter().filter_map(|chain| chain.until).min());
+        Self { name: readable(name), by, hops, addresses, took, until, chains }
+    }
 }
 
 /// Where one endpoint's addresses come from.
 #[derive(Clone)]
 pub(crate) enum Source {
     /// They stand in the URL, or in RFC 6761.
-    Fixed(Vec<IpAddr>, &'static str),
-    /// This resolver is asked for this name.
-    Zone(Arc<ZoneResolver>, Name),
+    Fixed { name: String, addresses: Vec<IpAddr>, why: &'static str },
+    /// This resolver is asked for this name, and whoever is next for the names that follow.
+    Zone(Arc<Zone>),
+}
+
+/// A name, and whom to ask for it.
+pub(crate) struct Zone {
+    name: Name,
+    first: Arc<Asker>,
+    router: Router,
+    stale_grace: Duration,
+    /// One look-up at a time: the others wait for its answer and take it.
+    single: tokio::sync::Mutex<()>,
 }
 
 impl Source {
-    /// Who answers, for the record.
-    pub(crate) fn name(&self) -> Arc<str> {
+    /// How long what was verified counts while no server answers.
+    pub(crate) fn stale_grace(&self) -> Duration {
         match self {
-            Self::Fixed(_, why) => (*why).into(),
-            Self::Zone(resolver, _) => Arc::clone(&resolver.name),
+            Self::Fixed { .. } => Duration::MAX,
+            Self::Zone(zone) => zone.stale_grace,
         }
     }
 
-    /// Forgets the kept answer, so that the next question is really asked.
-    pub(crate) fn forget(&self) {
-        if let Self::Zone(resolver, name) = self {
-            for kind in [RecordType::A, RecordType::AAAA] {
-                resolver.inner.clear_lookup_cache(name.clone(), kind);
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self, Self::Zone(_))
+    }
+
+    /// Resolves. The look-up goes on when the caller gives up, so that the next one finds its answer.
+    pub(crate) async fn resolve(&self, freshness: Freshness) -> Resolution {
+        match self {
+            Self::Fixed { name, addresses, why } => Resolution::fixed(name, why, addresses.clone()),
+            Self::Zone(zone) => {
+                let own = Arc::clone(zone);
+                let asked = tokio::spawn(async move { own.resolve(freshness).await });
+                match asked.await {
+                    Ok(resolution) => resolution,
+                    // The runtime is going down, or the walk panicked, which its fuzzing looks for.
+                    Err(_) => Resolution::of(&zone.name, Arc::clone(&zone.first.name), Vec::new(), Duration::ZERO),
+                }
             }
         }
     }
 
-    pub(crate) async fn ask(&self) -> Result<Answer, Unresolved> {
-        match self {
-            Self::Fixed(addresses, _) => Ok(Answer { addresses: addresses.clone(), valid_until: None }),
-            Self::Zone(resolver, name) => resolver.ask(name).await,
+    /// What each server of the name's resolver says when it alone is asked.
+    pub(crate) async fn each_server(&self) -> Vec<(SocketAddr, Resolution)> {
+        let Self::Zone(zone) = self else { return Vec::new() };
+        let mut views = Vec::new();
+        for server in zone.first.servers() {
+            let alone = Arc::new(Asker::alone(Arc::clone(&zone.first.name), Arc::clone(server)));
+            let router = Alone { first: &zone.first, alone: &alone, router: &zone.router };
+            views.push((server.address, both(&router, &zone.name, &alone, Freshness::Asked).await));
         }
+        views
+    }
+}
+
+impl Zone {
+    async fn resolve(&self, freshness: Freshness) -> Resolution {
+        let _single = self.single.lock().await;
+        both(&self.router, &self.name, &self.first, freshness).await
+    }
+}
+
+/// Asks for both families at once. All addresses of both count in the judgement.
+async fn both(route: &impl Route, name: &Name, first: &Arc<Asker>, freshness: Freshness) -> Resolution {
+    let began = Instant::now();
+    let (v4, v6) =
+        tokio::join!(walk(route, name, RecordType::A, freshness), walk(route, name, RecordType::AAAA, freshness));
+    Resolution::of(name, Arc::clone(&first.name), vec![v4, v6], began.elapsed())
+}
+
+/// Who is asked for a name.
+struct Router {
+    zones: Arc<[(Name, Arc<Asker>)]>,
+    /// The resolver that the endpoint names: it is asked wherever it has a zone.
+    wanted: Option<Arc<str>>,
+    /// Names that belong to the endpoint's service: without a zone of their own, they are asked where the name before was.
+    service: Vec<String>,
+}
+
+impl Route for Router {
+    fn to(&self, name: &Name, before: Option<&Arc<Asker>>) -> Option<Arc<Asker>> {
+        let holding = || self.zones.iter().filter(|(zone, _)| zone.zone_of(name)).map(|(_, asker)| asker);
+        let wanted = self.wanted.as_ref().and_then(|wanted| holding().find(|asker| asker.name == *wanted));
+        let found = wanted.or_else(|| holding().next());
+        found.or_else(|| before.filter(|_| lies_in(&self.service, &readable(name)))).cloned()
+    }
+}
+
+/// The same with one server alone in the place of its resolver.
+struct Alone<'a> {
+    first: &'a Arc<Asker>,
+    alone: &'a Arc<Asker>,
+    router: &'a Router,
+}
+
+impl Route for Alone<'_> {
+    fn to(&self, name: &Name, before: Option<&Arc<Asker>>) -> Option<Arc<Asker>> {
+        let found = self.router.to(name, before)?;
+        Some(if Arc::ptr_eq(&found, self.first) { Arc::clone(self.alone) } else { found })
     }
 }
 
 /// The resolvers of a configuration.
 pub(crate) struct Resolvers {
     specs: Vec<ResolverSpec>,
-    zones: Vec<(Name, Arc<ZoneResolver>)>,
-}
-
-/// One resolver, with hickory's cache.
-pub(crate) struct ZoneResolver {
-    name: Arc<str>,
-    system: bool,
-    inner: TokioResolver,
+    /// Longest zone first, so that the first match is the closest one.
+    zones: Arc<[(Name, Arc<Asker>)]>,
 }
 
 impl Resolvers {
     /// Sets the resolvers up; nothing is asked yet.
-    pub(crate) fn build(specs: Vec<ResolverSpec>) -> Result<Self, Vec<BuildProblem>> {
-        let mut zones: Vec<(Name, Arc<ZoneResolver>)> = Vec::new();
+    pub(crate) fn build(specs: Vec<ResolverSpec>, roots: &SystemRoots) -> Result<Self, Vec<BuildProblem>> {
+        let mut zones: Vec<(Name, Arc<Asker>)> = Vec::new();
         let mut problems = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             if specs.iter().take(index).any(|earlier| earlier.name == spec.name) {
                 problems.push(BuildProblem::Duplicate { name: Arc::clone(&spec.name) });
             }
-            match ZoneResolver::build(spec) {
-                Ok((resolver, names)) => {
-                    let resolver = Arc::new(resolver);
-                    zones.extend(names.into_iter().map(|name| (name, Arc::clone(&resolver))));
+            match asker(spec, roots) {
+                Ok((asker, names)) => {
+                    let asker = Arc::new(asker);
+                    zones.extend(names.into_iter().map(|name| (name, Arc::clone(&asker))));
                 }
                 Err(reason) => problems.push(BuildProblem::Resolver { resolver: Arc::clone(&spec.name), reason }),
             }
         }
-        // Longest zone first, so that the first match is the closest one.
         zones.sort_by_key(|(zone, _)| std::cmp::Reverse(zone.num_labels()));
-        if problems.is_empty() { Ok(Self { specs, zones }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { specs, zones: zones.into() }) } else { Err(problems) }
     }
 
     /// What they were built from.
@@ -124,7 +251,9 @@ impl Resolvers {
     /// Says where an endpoint's addresses come from, or what is missing in the configuration.
     pub(crate) fn source(&self, spec: &EndpointSpec) -> Result<Source, BuildProblem> {
         let host = match &spec.host {
-            Host::Address(address) => return Ok(Source::Fixed(vec![*address], "literal")),
+            Host::Address(address) => {
+                return Ok(Source::Fixed { name: address.to_string(), addresses: vec![*address], why: "literal" });
+            }
             Host::Name(name) => name,
         };
         let name = absolute(host).map_err(|_| BuildProblem::Url {
@@ -133,136 +262,77 @@ impl Resolvers {
             value: host.clone(),
         })?;
         if is_localhost(&name) {
-            return Ok(Source::Fixed(loopback(&spec.reach), "localhost"));
+            return Ok(Source::Fixed { name: host.clone(), addresses: loopback(&spec.reach), why: "localhost" });
         }
-        let chosen = match &spec.reach {
-            Reach::PrivateLink { resolver: Some(wanted), .. } => self.named(wanted, &name).ok_or_else(|| {
-                let (endpoint, host, resolver) = (Arc::clone(&spec.name), host.clone(), wanted.clone());
-                BuildProblem::WrongResolver { endpoint, host, resolver }
-            })?,
-            _ => self
-                .closest(&name)
-                .ok_or_else(|| BuildProblem::NoZone { endpoint: Arc::clone(&spec.name), host: host.clone() })?,
+        let wanted = match &spec.reach {
+            Reach::PrivateLink { resolver: Some(wanted), .. } => Some(Arc::from(wanted.as_str())),
+            _ => None,
         };
-        if chosen.system && spec.reach != Reach::Public {
-            let (endpoint, resolver) = (Arc::clone(&spec.name), Arc::clone(&chosen.name));
+        let router = Router { zones: Arc::clone(&self.zones), wanted, service: spec.reach.leads_to() };
+        let first = router.to(&name, None).ok_or_else(|| no_zone(spec, host))?;
+        if router.wanted.as_ref().is_some_and(|wanted| first.name != *wanted) {
+            let (endpoint, host) = (Arc::clone(&spec.name), host.clone());
+            let resolver = router.wanted.as_deref().unwrap_or_default().to_owned();
+            return Err(BuildProblem::WrongResolver { endpoint, host, resolver });
+        }
+        let own = self.specs.iter().find(|own| own.name == first.name);
+        if own.is_some_and(|own| own.servers == Servers::System) && spec.reach != Reach::Public {
+            let (endpoint, resolver) = (Arc::clone(&spec.name), Arc::clone(&first.name));
             return Err(BuildProblem::SystemResolver { endpoint, resolver });
         }
-        Ok(Source::Zone(chosen, name))
-    }
-
-    fn closest(&self, name: &Name) -> Option<Arc<ZoneResolver>> {
-        self.zones.iter().find(|(zone, _)| zone.zone_of(name)).map(|(_, resolver)| Arc::clone(resolver))
-    }
-
-    fn named(&self, wanted: &str, name: &Name) -> Option<Arc<ZoneResolver>> {
-        let found = self.zones.iter().find(|(zone, resolver)| &*resolver.name == wanted && zone.zone_of(name));
-        found.map(|(_, resolver)| Arc::clone(resolver))
+        let stale_grace = own.map_or(Duration::ZERO, |own| own.stale_grace);
+        Ok(Source::Zone(Arc::new(Zone { name, first, router, stale_grace, single: tokio::sync::Mutex::default() })))
     }
 }
 
-impl ZoneResolver {
-    fn build(spec: &ResolverSpec) -> Result<(Self, Vec<Name>), String> {
-        let mut zones = Vec::with_capacity(spec.zones.len());
-        for zone in &spec.zones {
-            zones.push(absolute(zone).map_err(|error| format!("`{zone}` is not a zone: {error}"))?);
-        }
-        let servers = match &spec.servers {
-            Servers::Listed(servers) if servers.is_empty() => return Err("it lists no server".to_owned()),
-            Servers::Listed(servers) => servers.iter().map(|server| udp_and_tcp(*server)).collect(),
-            Servers::System => {
-                let (config, _) = system_conf::read_system_conf()
-                    .map_err(|error| format!("the system's name servers could not be read: {error}"))?;
-                // Only the servers: the search list and the options of the machine do not count here.
-                config.into_parts().2
-            }
-        };
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options();
-        let inner = builder.build().map_err(|error| error.to_string())?;
-        Ok((Self { name: Arc::clone(&spec.name), system: spec.servers == Servers::System, inner }, zones))
-    }
-
-    /// Asks for both families at once. All addresses of both count in the judgement.
-    ///
-    /// A family that fails is left out when the other one answers: a forwarder that drops AAAA questions is common, and
-    /// an address that was never given cannot be dialled.
-    async fn ask(&self, name: &Name) -> Result<Answer, Unresolved> {
-        let (v4, v6) = tokio::join!(self.ask_for(name, RecordType::A), self.ask_for(name, RecordType::AAAA));
-        match (v4, v6) {
-            (Ok(mut v4), Ok(v6)) => {
-                v4.addresses.extend(v6.addresses);
-                v4.valid_until = v4.valid_until.min(v6.valid_until);
-                Ok(v4)
-            }
-            (Ok(only), Err(error)) | (Err(error), Ok(only)) => {
-                if let Unresolved::Failed(reason) = error {
-                    tracing::debug!(resolver = %self.name, %name, reason, "one address family did not resolve");
-                }
-                Ok(only)
-            }
-            (Err(Unresolved::NoAddress), Err(Unresolved::NoAddress)) => Err(Unresolved::NoAddress),
-            (Err(failed @ Unresolved::Failed(_)), Err(_)) | (Err(_), Err(failed)) => Err(failed),
-        }
-    }
-
-    async fn ask_for(&self, name: &Name, kind: RecordType) -> Result<Answer, Unresolved> {
-        let lookup = self.inner.lookup(name.clone(), kind).await.map_err(|error| unresolved(&error))?;
-        let addresses: Vec<IpAddr> = lookup
-            .answers()
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::A(address) => Some(IpAddr::V4(address.0)),
-                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-                _ => None,
-            })
-            .collect();
-        if addresses.is_empty() {
-            return Err(Unresolved::NoAddress);
-        }
-        // hickory counts on the real clock, the rest of this crate on tokio's.
-        let left = lookup.valid_until().saturating_duration_since(std::time::Instant::now());
-        Ok(Answer { addresses, valid_until: Some(Instant::now() + left.clamp(POSITIVE.0, POSITIVE.1)) })
-    }
-}
-
-fn unresolved(error: &NetError) -> Unresolved {
-    use hickory_resolver::net::{DnsError, NoRecords};
-    use hickory_resolver::proto::op::ResponseCode;
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match *response_code {
-            ResponseCode::NXDomain | ResponseCode::NoError => Unresolved::NoAddress,
-            code => Unresolved::Failed(format!("it answered {code}")),
+fn no_zone(spec: &EndpointSpec, host: &str) -> BuildProblem {
+    match &spec.reach {
+        Reach::PrivateLink { resolver: Some(wanted), .. } => BuildProblem::WrongResolver {
+            endpoint: Arc::clone(&spec.name),
+            host: host.to_owned(),
+            resolver: wanted.clone(),
         },
-        other => Unresolved::Failed(other.to_string()),
+        _ => BuildProblem::NoZone { endpoint: Arc::clone(&spec.name), host: host.to_owned() },
     }
 }
 
-fn options() -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    options.ndots = 0;
-    options.timeout = SERVER_TIMEOUT;
-    options.attempts = 1;
-    options.cache_size = CACHE_ENTRIES;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.positive_min_ttl = Some(POSITIVE.0);
-    options.positive_max_ttl = Some(POSITIVE.1);
-    options.negative_max_ttl = Some(NEGATIVE_MOST);
-    // In the order that was written down: racing servers would make the answer depend on the weather.
-    options.num_concurrent_reqs = 1;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    options.try_tcp_on_error = true;
-    options
+fn asker(spec: &ResolverSpec, roots: &SystemRoots) -> Result<(Asker, Vec<Name>), String> {
+    let mut zones = Vec::with_capacity(spec.zones.len());
+    for zone in &spec.zones {
+        zones.push(absolute(zone).map_err(|error| format!("`{zone}` is not a zone: {error}"))?);
+    }
+    let addresses = match &spec.servers {
+        Servers::Listed(servers) if servers.is_empty() => return Err("it lists no server".to_owned()),
+        Servers::Listed(servers) => servers.clone(),
+        Servers::System => system_servers()?,
+    };
+    let via = via(&spec.transport, roots)?;
+    let servers = addresses.into_iter().map(|address| Server::new(address, via.clone())).collect();
+    Ok((Asker::new(Arc::clone(&spec.name), servers), zones))
 }
 
-fn udp_and_tcp(server: std::net::SocketAddr) -> NameServerConfig {
-    let on_port = |mut connection: ConnectionConfig| {
-        connection.port = server.port();
-        connection
+fn via(transport: &Transport, roots: &SystemRoots) -> Result<Via, String> {
+    let name = |text: &str| {
+        ServerName::try_from(text.to_owned()).map_err(|_| format!("`{text}` is not a name for a certificate"))
     };
-    let connections = vec![on_port(ConnectionConfig::udp()), on_port(ConnectionConfig::tcp())];
-    NameServerConfig::new(server.ip(), true, connections)
+    Ok(match transport {
+        Transport::UdpTcp => Via::Datagram,
+        Transport::Tls { server_name, ca } => {
+            Via::Tls(tls::resolver_config(ca.as_deref(), b"dot", roots)?, name(server_name)?)
+        }
+        Transport::Https { server_name, ca } => {
+            Via::Https(tls::resolver_config(ca.as_deref(), b"h2", roots)?, name(server_name)?)
+        }
+    })
+}
+
+/// Only the servers: the search list and the options of the machine do not count here.
+fn system_servers() -> Result<Vec<SocketAddr>, String> {
+    let (config, _) = system_conf::read_system_conf()
+        .map_err(|error| format!("the system's name servers could not be read: {error}"))?;
+    let servers = config.name_servers().iter().map(|server| SocketAddr::new(server.ip, 53));
+    let servers: Vec<SocketAddr> = servers.collect();
+    if servers.is_empty() { Err("the system lists no name server".to_owned()) } else { Ok(servers) }
 }
 
 fn absolute(text: &str) -> Result<Name, String> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::catalogue::Service;
 use crate::credentials::Credential;
 
 /// One place that serves models, and how to reach it.
@@ -42,6 +43,8 @@ pub struct EndpointSpec {
     pub http2: Http2,
     /// The active health probe, if there is one.
     pub probe: Option<ProbeSpec>,
+    /// How its connections are made.
+    pub transport: TransportSpec,
 }
 
 /// Whether TLS is spoken.
@@ -92,12 +95,14 @@ pub enum Reach {
     },
     /// A private endpoint of a cloud service.
     PrivateLink {
-        /// The service, as the configuration names it (`azure-openai`, …). Not used yet.
-        service: String,
+        /// The service, whose rules the chain of names must keep.
+        service: Arc<Service>,
         /// Every address of the answer must lie in one of these.
         within: Vec<IpNet>,
         /// The resolver to ask; without one, the resolver with the longest zone that holds the name.
         resolver: Option<String>,
+        /// Names to which the chain may lead, themselves or below; those of the service where empty.
+        expect: Vec<String>,
     },
     /// On the internet: every address must be a public one.
     Public,
@@ -111,6 +116,15 @@ impl Reach {
             Self::Local { .. } => "local",
             Self::PrivateLink { .. } => "private-link",
             Self::Public => "public",
+        }
+    }
+
+    /// Names to which the chain of its name may lead because its service's do.
+    pub(crate) fn leads_to(&self) -> Vec<String> {
+        match self {
+            Self::PrivateLink { service, expect, .. } if expect.is_empty() => service.zones.clone(),
+            Self::PrivateLink { expect, .. } => expect.clone(),
+            Self::Local { .. } | Self::Public => Vec::new(),
         }
     }
 
@@ -131,6 +145,9 @@ pub struct TlsSpec {
     pub ca: Option<Vec<CertificateDer<'static>>>,
     /// SHA-256 over the `SubjectPublicKeyInfo` of the end-entity certificate; any of them will do, none means no pin.
     pub pin: Vec<[u8; 32]>,
+    /// Organisation, common name or whole name of the issuers that the end-entity certificate may have. None means any;
+    /// for a private link without `ca` it means those of the service.
+    pub issuers: Vec<String>,
     /// The certificate that the gateway shows when it is asked.
     pub client_certificate: Option<ClientCertificate>,
     /// Whether to offer the hybrid post-quantum key exchange; default true.
@@ -141,7 +158,7 @@ pub struct TlsSpec {
 
 impl Default for TlsSpec {
     fn default() -> Self {
-        Self { ca: None, pin: Vec::new(), client_certificate: None, post_quantum: true }
+        Self { ca: None, pin: Vec::new(), issuers: Vec::new(), client_certificate: None, post_quantum: true }
     }
 }
 
@@ -237,8 +254,89 @@ pub struct ResolverSpec {
     pub name: Arc<str>,
     /// The zones it is asked for, and no other; `.` is every name.
     pub zones: Vec<String>,
-    /// Whom to ask, over UDP and over TCP where the answer is truncated.
+    /// Whom to ask.
     pub servers: Servers,
+    /// How to ask them.
+    pub transport: Transport,
+    /// How long what was verified counts after its lifetime while none of the servers answers; default 15 minutes.
+    pub stale_grace: Duration,
+}
+
+impl ResolverSpec {
+    /// Servers that are asked over UDP and TCP, with the default grace.
+    #[must_use]
+    pub fn new(name: &str, zones: &[&str], servers: Vec<SocketAddr>) -> Self {
+        Self {
+            name: name.into(),
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+            servers: Servers::Listed(servers),
+            transport: Transport::UdpTcp,
+            stale_grace: STALE_GRACE,
+        }
+    }
+}
+
+/// The default of [`ResolverSpec::stale_grace`].
+pub const STALE_GRACE: Duration = Duration::from_secs(15 * 60);
+
+/// How DNS servers are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// UDP, and TCP where an answer was cut short or does not come.
+    UdpTcp,
+    /// DNS over TLS.
+    Tls {
+        /// The name in the servers' certificates.
+        server_name: String,
+        /// Their issuers; `None` trusts the system's.
+        ca: Option<Vec<CertificateDer<'static>>>,
+    },
+    /// DNS over HTTPS, at `/dns-query`.
+    Https {
+        /// The name in the servers' certificates.
+        server_name: String,
+        /// Their issuers; `None` trusts the system's.
+        ca: Option<Vec<CertificateDer<'static>>>,
+    },
+}
+
+/// How connections to an endpoint are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportSpec {
+    /// Silence after which a connection is probed; default 30 s.
+    pub keepalive_idle: Duration,
+    /// Time between probes that are not answered; default 10 s.
+    pub keepalive_interval: Duration,
+    /// Unanswered probes after which a connection is given up; default 3.
+    pub keepalive_count: u32,
+    /// Time after which a connection is given up whose bytes are not acknowledged; default 60 s.
+    pub user_timeout: Option<Duration>,
+    /// Largest segment in bytes; the system's own where absent.
+    pub mss: Option<u32>,
+    /// The interface that packets leave by, whatever the routes say.
+    pub device: Option<String>,
+    /// The source address.
+    pub source: Option<IpAddr>,
+    /// Networks, one of which holds the source address that the system chooses; any where empty.
+    pub leaves_from: Vec<IpNet>,
+    /// Whether IPv6 addresses are dialled; they are judged in any case.
+    pub ipv6: bool,
+}
+
+impl Default for TransportSpec {
+    fn default() -> Self {
+        Self {
+            keepalive_idle: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_count: 3,
+            user_timeout: Some(Duration::from_secs(60)),
+            mss: None,
+            device: None,
+            source: None,
+            leaves_from: Vec::new(),
+            ipv6: true,
+        }
+    }
 }
 
 /// Whom a resolver asks.

@@ -7,6 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::connect::ConnectionProof;
+use crate::fault::Verdict;
+use crate::resolve::Resolution;
+
 /// The state of one endpoint at one moment.
 #[derive(Clone, Debug)]
 pub struct EndpointStatus {
@@ -22,6 +26,12 @@ pub struct EndpointStatus {
     pub counts: Counts,
     /// The last time its addresses were looked at.
     pub last_resolution: Option<ResolutionReport>,
+    /// Why it may not be used now; `None` while its last verification passed or none was made.
+    pub verdict: Option<Verdict>,
+    /// Since when verified addresses are used beyond their lifetime, because no server answers.
+    pub stale_since: Option<SystemTime>,
+    /// What is known of the connection that was opened last.
+    pub last_connection: Option<Arc<ConnectionProof>>,
     /// The last error of a request.
     pub last_error: Option<LastError>,
     /// The last active probe.
@@ -72,7 +82,9 @@ pub struct ResolutionReport {
     /// How long it is taken to be true; `None` for an address in the URL.
     pub valid_for: Option<Duration>,
     /// Why it was refused.
-    pub refused: Option<String>,
+    pub refused: Option<Verdict>,
+    /// The chain, with who gave each record of it.
+    pub resolution: Arc<Resolution>,
 }
 
 /// The last error of an endpoint.
@@ -135,6 +147,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// The last of each kind. Written on errors, probes and resolutions only, so one lock will do.
 #[derive(Default)]
 pub(crate) struct Last {
+    pub(crate) verdict: Mutex<Option<Verdict>>,
+    pub(crate) connection: Mutex<Option<Arc<ConnectionProof>>>,
     pub(crate) resolution: Mutex<Option<ResolutionReport>>,
     pub(crate) error: Mutex<Option<LastError>>,
     pub(crate) probe: Mutex<Option<ProbeReport>>,

@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use crate::error::TlsFault;
+use crate::issuer;
 use crate::spec::{EndpointSpec, Host, Http2, TlsSpec};
 
 /// Loads the system's roots at most once per build of a fleet, and only if an endpoint needs them.
@@ -62,12 +63,8 @@ pub(crate) fn client_config(spec: &TlsSpec, http2: Http2, system: &SystemRoots) 
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = if spec.pin.is_empty() {
-        builder.with_webpki_verifier(webpki)
-    } else {
-        let pinned = Arc::new(Pinned { webpki, pins: spec.pin.clone() });
-        builder.dangerous().with_custom_certificate_verifier(pinned)
-    };
+    let narrowed = Arc::new(Narrowed { webpki, pins: spec.pin.clone(), issuers: spec.issuers.clone() });
+    let builder = builder.dangerous().with_custom_certificate_verifier(narrowed);
     let mut config = match &spec.client_certificate {
         Some(own) => builder
             .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
@@ -112,18 +109,50 @@ fn is_post_quantum(group: NamedGroup) -> bool {
     )
 }
 
-/// The usual verification, and then the pin. A pin never replaces the chain, the name or the dates.
+/// The client configuration towards DNS servers.
+pub(crate) fn resolver_config(
+    ca: Option<&[CertificateDer<'static>]>,
+    alpn: &[u8],
+    system: &SystemRoots,
+) -> Result<Arc<ClientConfig>, String> {
+    let spec = TlsSpec { ca: ca.map(<[_]>::to_vec), ..TlsSpec::default() };
+    let mut config = ClientConfig::clone(&*client_config(&spec, Http2::Off, system)?);
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The usual verification, and then issuer and pin. Neither ever replaces the chain, the name or the dates.
 #[derive(Debug)]
-struct Pinned {
+struct Narrowed {
     webpki: Arc<WebPkiServerVerifier>,
     pins: Vec<[u8; 32]>,
+    issuers: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate was issued by `{0}`, which is none of the issuers that it may have")]
+struct OtherIssuer(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate was issued by `{0}`, which is not trusted")]
+struct UnknownIssuer(String);
+
+/// Names the issuer in an error that means somebody else's certificate: who opens TLS on the way is known by it.
+fn named(error: Error, end_entity: &CertificateDer<'_>) -> Error {
+    match (&error, webpki::EndEntityCert::try_from(end_entity)) {
+        (Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature), Ok(parsed)) => {
+            let unknown = UnknownIssuer(issuer::readable(parsed.issuer()));
+            CertificateError::Other(OtherError(Arc::new(unknown))).into()
+        }
+        _ => error,
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the key of the certificate is not one of the pinned keys")]
 struct PinMismatch;
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Narrowed {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -132,7 +161,21 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        let verified = self
+            .webpki
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .map_err(|error| named(error, end_entity))?;
+        if !self.issuers.is_empty() {
+            let parsed = webpki::EndEntityCert::try_from(end_entity)
+                .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+            if !issuer::is_one_of(parsed.issuer(), &self.issuers) {
+                let met = issuer::readable(parsed.issuer());
+                return Err(CertificateError::Other(OtherError(Arc::new(OtherIssuer(met)))).into());
+            }
+        }
+        if self.pins.is_empty() {
+            return Ok(verified);
+        }
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
         let seen = digest(&SHA256, &key);
         if self.pins.iter().any(|pin| pin.as_slice() == seen.as_ref()) {
@@ -193,6 +236,8 @@ fn certificate_fault(reason: &CertificateError) -> TlsFault {
         | CertificateError::NotValidYetContext { .. } => TlsFault::NotValidNow,
         CertificateError::Revoked => TlsFault::Revoked,
         CertificateError::Other(OtherError(inner)) if inner.is::<PinMismatch>() => TlsFault::PinMismatch,
+        CertificateError::Other(OtherError(inner)) if inner.is::<OtherIssuer>() => TlsFault::OtherIssuer,
+        CertificateError::Other(OtherError(inner)) if inner.is::<UnknownIssuer>() => TlsFault::UnknownIssuer,
         _ => TlsFault::BadCertificate,
     }
 }

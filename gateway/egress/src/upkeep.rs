@@ -21,6 +21,9 @@ const PROBE_BODY: usize = 64 * 1024;
 pub(crate) fn start(endpoint: &Arc<Endpoint>) {
     if endpoint.start_once() {
         tokio::spawn(keep_up(Arc::downgrade(endpoint)));
+        if endpoint.source().is_asked() {
+            tokio::spawn(keep_verified(Arc::downgrade(endpoint)));
+        }
     }
 }
 
@@ -42,6 +45,17 @@ async fn keep_up(endpoint: Weak<Endpoint>) {
             }
             next = next.min(probe_at.max(now + LOOK.0.min(spec.interval)));
         }
+        drop(endpoint);
+        sleep_until(next).await;
+    }
+}
+
+/// Looks at the endpoint's addresses before what is known of them runs out, so that a request hardly ever waits for it and
+/// a name that turned public is noticed while nobody asks.
+async fn keep_verified(endpoint: Weak<Endpoint>) {
+    loop {
+        let Some(endpoint) = endpoint.upgrade() else { return };
+        let next = endpoint.look_ahead().await;
         drop(endpoint);
         sleep_until(next).await;
     }

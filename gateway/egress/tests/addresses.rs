@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use egress::{BuildProblem, EndpointSpec, Fleet, PathFault, Reach, ResolverSpec, SendError, Servers};
+use egress::{BuildProblem, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers};
 
 use crate::world::{Dns, TARGET, answering, endpoint, fleet, fleet_with, named, ok, pass, read, send, until};
 
-fn fault(error: &SendError) -> Option<PathFault> {
+fn fault(error: &SendError) -> Option<Code> {
     match error {
-        SendError::NoPrivatePath(path) => Some(path.fault),
+        SendError::NoPrivatePath(verdict) => Some(verdict.code),
         _ => None,
     }
 }
@@ -36,10 +36,10 @@ async fn a_name_that_resolves_to_an_address_outside_the_ranges_is_not_dialled() 
 
     let error = send(&fleet).await.unwrap_err();
 
-    assert_eq!(fault(&error), Some(PathFault::Outside));
+    assert_eq!(fault(&error), Some(Code::Addr01));
     assert_eq!(
         error.to_string(),
-        "endpoint `gpu-1`: `gpu-1.internal` resolved to 127.0.0.1, which is outside the declared ranges 10.0.0.0/8"
+        "endpoint `gpu-1`: `gpu-1.internal` resolved to 127.0.0.1, which is outside the declared ranges 10.0.0.0/8 (ADDR-01)"
     );
     assert_eq!(upstream.accepted(), 0);
     assert!(fleet.status()[0].last_resolution.clone().unwrap().refused.is_some());
@@ -68,7 +68,7 @@ async fn a_literal_address_outside_the_ranges_is_not_dialled() {
     };
     let public = EndpointSpec { reach: Reach::Public, ..endpoint(upstream.address) };
 
-    for (spec, expected) in [(elsewhere, PathFault::Outside), (public, PathFault::NotPublic)] {
+    for (spec, expected) in [(elsewhere, Code::Addr01), (public, Code::Addr02)] {
         let error = send(&fleet(spec)).await.unwrap_err();
         assert_eq!(fault(&error), Some(expected));
     }
@@ -95,8 +95,8 @@ async fn a_name_without_an_address_and_a_resolver_without_an_answer_are_told_apa
     let unknown = send(&fleet_with(named("gpu-1.internal", 80, &["127.0.0.0/8"]), dns.resolver())).await.unwrap_err();
     let unanswered = send(&fleet_with(named("gpu-1.internal", 80, &["127.0.0.0/8"]), dead)).await.unwrap_err();
 
-    assert_eq!(fault(&unknown), Some(PathFault::NoAddress), "{unknown}");
-    assert_eq!(fault(&unanswered), Some(PathFault::Resolver), "{unanswered}");
+    assert_eq!(fault(&unknown), Some(Code::Addr03), "{unknown}");
+    assert_eq!(fault(&unanswered), Some(Code::Dns07), "{unanswered}");
 }
 
 #[tokio::test]
@@ -131,26 +131,64 @@ async fn a_name_that_is_taken_away_takes_its_kept_connections_with_it() {
     fleet.endpoints()[0].look_again().await;
     let error = send(&fleet).await.unwrap_err();
 
-    assert_eq!(fault(&error), Some(PathFault::NoAddress), "{error}");
-    assert_eq!(error.to_string(), "endpoint `gpu-1`: resolver `corp` knows no address of `gpu-1.internal`");
+    assert_eq!(fault(&error), Some(Code::Addr03), "{error}");
+    assert_eq!(error.to_string(), "endpoint `gpu-1`: resolver `corp` knows no address of `gpu-1.internal` (ADDR-03)");
     assert_eq!(fleet.status()[0].connections.open, 0);
 }
 
 #[tokio::test]
-async fn a_resolver_that_fails_leaves_kept_connections_alone_and_opens_no_new_ones() {
+async fn what_was_verified_stands_in_for_a_silent_resolver_and_says_so() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+    let endpoint = &fleet.endpoints()[0];
+    let in_use = send(&fleet).await.unwrap();
+
+    dns.fails_now();
+    pass(Duration::from_secs(11)).await;
+    endpoint.look_again().await;
+    let another = send(&fleet).await.unwrap();
+
+    assert!(!in_use.connection.stale && another.connection.stale);
+    assert!(endpoint.status().stale_since.is_some() && endpoint.status().verdict.is_none());
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[tokio::test]
+async fn the_grace_of_a_silent_resolver_ends_with_its_connections() {
+    for grace in [Duration::ZERO, Duration::from_secs(60)] {
+        let upstream = answering(ok).await;
+        let dns = Dns::start(&["127.0.0.1"]).await;
+        let resolver = ResolverSpec { stale_grace: grace, ..dns.resolver() };
+        let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), resolver);
+        read(send(&fleet).await.unwrap()).await;
+
+        dns.fails_now();
+        fleet.endpoints()[0].look_again().await;
+        pass(Duration::from_secs(10) + grace).await;
+        let error = send(&fleet).await.unwrap_err();
+
+        assert_eq!(fault(&error), Some(Code::Dns07), "{grace:?}: {error}");
+        assert_eq!((upstream.accepted(), fleet.status()[0].connections.open), (1, 0), "{grace:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_contradicts_ends_the_grace_at_once() {
     let upstream = answering(ok).await;
     let dns = Dns::start(&["127.0.0.1"]).await;
     let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
     read(send(&fleet).await.unwrap()).await;
-
     dns.fails_now();
     fleet.endpoints()[0].look_again().await;
-    let kept = send(&fleet).await.unwrap();
+
+    dns.now_answers(&["203.0.113.9"]);
+    fleet.endpoints()[0].look_again().await;
     let error = send(&fleet).await.unwrap_err();
 
-    assert_eq!(read(kept).await, "ok");
-    assert_eq!(fault(&error), Some(PathFault::Resolver), "{error}");
-    assert_eq!(upstream.accepted(), 1);
+    assert_eq!(fault(&error), Some(Code::Addr01), "{error}");
+    assert_eq!(fleet.status()[0].connections.open, 0);
+    assert!(fleet.status()[0].stale_since.is_none());
 }
 
 #[tokio::test]
@@ -186,9 +224,10 @@ async fn a_name_in_no_zone_is_refused_with_the_remedy() {
 async fn the_named_resolver_must_have_the_zone() {
     let dns = Dns::start(&["127.0.0.1"]).await;
     let reach = |resolver: &str| Reach::PrivateLink {
-        service: "azure-openai".to_owned(),
+        service: egress::service("own").unwrap().clone(),
         within: vec!["10.0.0.0/8".parse().unwrap()],
         resolver: Some(resolver.to_owned()),
+        expect: Vec::new(),
     };
 
     for (host, resolver) in [("x.internal", "hub"), ("x.elsewhere", "corp")] {
@@ -200,7 +239,7 @@ async fn the_named_resolver_must_have_the_zone() {
 
 #[tokio::test]
 async fn the_systems_name_servers_do_not_decide_for_private_endpoints() {
-    let system = ResolverSpec { name: "system".into(), zones: vec![".".to_owned()], servers: Servers::System };
+    let system = ResolverSpec { servers: Servers::System, ..ResolverSpec::new("system", &["."], Vec::new()) };
 
     let found = problem(named("gpu-1.internal", 80, &["10.0.0.0/8"]), vec![system]);
 

@@ -8,6 +8,7 @@
 mod addresses;
 mod bodies;
 mod connections;
+mod failure_codes;
 mod failures;
 mod http2;
 mod reload;

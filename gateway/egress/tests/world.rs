@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use egress::{
-    EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Reply, ResolverSpec, Scheme, SendError, Servers, Timeouts,
-    TlsSpec, UpstreamRequest,
+    EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Reply, ResolverSpec, Scheme, SendError, Timeouts, TlsSpec,
+    TransportSpec, UpstreamRequest,
 };
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
@@ -49,6 +49,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> EndpointSpec {
         pool: PoolSpec::default(),
         http2: Http2::Auto,
         probe: None,
+        transport: TransportSpec::default(),
     }
 }
 
@@ -245,6 +246,7 @@ impl Dns {
     }
 
     pub(crate) fn now_answers(&self, answers: &[&str]) {
+        self.failing.store(false, Ordering::SeqCst);
         *self.answers.lock() = answers.iter().map(|address| address.parse().unwrap()).collect();
     }
 
@@ -255,11 +257,7 @@ impl Dns {
 
     /// A resolver that asks this server for `internal`.
     pub(crate) fn resolver(&self) -> ResolverSpec {
-        ResolverSpec {
-            name: "corp".into(),
-            zones: vec!["internal".to_owned()],
-            servers: Servers::Listed(vec![self.address]),
-        }
+        ResolverSpec::new("corp", &["internal"], vec![self.address])
     }
 }
 

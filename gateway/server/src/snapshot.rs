@@ -267,12 +267,6 @@ pub enum SnapshotError {
         /// The endpoint.
         endpoint: String,
     },
-    /// A resolver is to be asked in a way that this version cannot.
-    #[error("resolver `{resolver}`: this version asks over UDP and TCP only; remove `transport`")]
-    Transport {
-        /// The resolver.
-        resolver: String,
-    },
     /// A file was there when the configuration was checked and cannot be read now.
     #[error("{}: {source}", path.display())]
     File {

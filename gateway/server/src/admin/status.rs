@@ -124,7 +124,7 @@ fn endpoint(status: &EndpointStatus) -> Value {
             "by": resolution.by,
             "addresses": resolution.addresses,
             "valid_for_seconds": resolution.valid_for.map(|valid| valid.as_secs()),
-            "refused": resolution.refused,
+            "refused": resolution.refused.as_ref().map(ToString::to_string),
         })),
         "probe": status.last_probe.as_ref().map(|probe| json!({
             "at": stamp(probe.at),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -214,6 +214,8 @@ pub struct ResolverConfig {
     pub zones: Vec<String>,
     /// Who is asked.
     pub servers: ResolverServers,
+    /// How long what was verified outlives its answer while nobody answers.
+    pub stale_grace: Duration,
 }
 
 /// Who is asked.
@@ -281,6 +283,8 @@ pub struct EndpointConfig {
     pub pool: PoolConfig,
     /// Whether HTTP/2 is spoken.
     pub http2: Http2,
+    /// How its connections are made.
+    pub transport: TransportConfig,
     /// Its active probe.
     pub health: Option<ProbeConfig>,
     /// The APIs that it speaks, in the order of [`Api`]; at least one.
@@ -318,13 +322,13 @@ pub enum ReachConfig {
     },
     /// Over a private endpoint.
     PrivateLink {
-        /// The cloud service.
-        service: String,
+        /// The service behind it.
+        service: Arc<egress::Service>,
         /// Every address of the host lies in one of these.
         within: Vec<Network>,
         /// Index of the resolver that must answer; the one whose zone holds the host where absent.
         resolver: Option<usize>,
-        /// Suffixes of the DNS chain.
+        /// Names to which the DNS chain may lead; those of the service where empty.
         expect: Vec<String>,
     },
     /// Over the internet.
@@ -366,6 +370,29 @@ pub struct TimeoutsConfig {
     pub idle: Duration,
     /// The whole call.
     pub total: Duration,
+}
+
+/// How connections to an endpoint are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportConfig {
+    /// Silence before the first probe.
+    pub keepalive_idle: Duration,
+    /// Time between probes.
+    pub keepalive_interval: Duration,
+    /// Unanswered probes before a connection is given up.
+    pub keepalive_count: u32,
+    /// Time after which a connection is given up whose bytes are not acknowledged.
+    pub user_timeout: Duration,
+    /// Largest segment.
+    pub mss: Option<u32>,
+    /// Interface by which packets leave.
+    pub device: Option<String>,
+    /// Source address.
+    pub source: Option<IpAddr>,
+    /// Networks of which one holds the source address; any where empty.
+    pub leaves_from: Vec<Network>,
+    /// Whether IPv6 addresses are dialled.
+    pub ipv6: bool,
 }
 
 /// Bounds on an endpoint's connections.

@@ -28,7 +28,6 @@ pub(super) enum Standing {
 use Standing::{Enforced, Noted, Refused};
 
 const NO_ROUTER: &str = "targets are tried in the order of their list";
-const NO_PRIVATE_CHAIN: &str = "only the addresses of a private endpoint are verified yet";
 
 /// Every setting by its path: `*` is a name, `=x` one value of it. The longest entry that fits decides.
 const TABLE: &[(&str, Standing)] = &[
@@ -39,20 +38,13 @@ const TABLE: &[(&str, Standing)] = &[
     ("replicas=false", Enforced),
     ("replicas=true", Refused("counters are not shared between gateways yet, so each would allow the whole limit")),
     ("resolver", Enforced),
-    ("resolver.*.transport=udp-tcp", Enforced),
-    ("resolver.*.transport=tls", Refused("servers are asked over UDP and TCP only")),
-    ("resolver.*.transport=https", Refused("servers are asked over UDP and TCP only")),
-    ("resolver.*.server_name", Refused("servers are asked over UDP and TCP only")),
-    ("resolver.*.ca", Refused("servers are asked over UDP and TCP only")),
+    ("service", Enforced),
     ("site", Enforced),
     ("endpoint.*.provider", Enforced),
     ("endpoint.*.url", Enforced),
     ("endpoint.*.reach.local", Enforced),
     ("endpoint.*.reach.public", Enforced),
-    ("endpoint.*.reach.private-link.within", Enforced),
-    ("endpoint.*.reach.private-link.resolver", Enforced),
-    ("endpoint.*.reach.private-link.service", Noted(NO_PRIVATE_CHAIN)),
-    ("endpoint.*.reach.private-link.expect", Refused(NO_PRIVATE_CHAIN)),
+    ("endpoint.*.reach.private-link", Enforced),
     ("endpoint.*.place", Enforced),
     ("endpoint.*.preview", Enforced),
     ("endpoint.*.capacity", Enforced),
@@ -60,12 +52,8 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.signals", Noted(NO_ROUTER)),
     ("endpoint.*.auth.key", Enforced),
     ("endpoint.*.auth.managed-identity", Refused("tokens of a cloud identity are not fetched yet")),
-    ("endpoint.*.tls.ca", Enforced),
-    ("endpoint.*.tls.client_certificate", Enforced),
-    ("endpoint.*.tls.client_key", Enforced),
-    ("endpoint.*.tls.post_quantum", Enforced),
-    ("endpoint.*.tls.pin", Refused("certificates are checked for chain and name, not for their key")),
-    ("endpoint.*.tls.issuers", Refused("certificates are checked for chain and name, not for their issuer's name")),
+    ("endpoint.*.tls", Enforced),
+    ("endpoint.*.transport", Enforced),
     ("endpoint.*.quota", Noted(NO_ROUTER)),
     ("endpoint.*.apis", Enforced),
     ("endpoint.*.api_version", Enforced),
@@ -309,9 +297,9 @@ mod tests {
 
     #[test]
     fn a_part_that_exists_elsewhere_lifts_its_refusal() {
-        let known = Known { enforced: &["endpoint.*.tls.pin"], ..Known::default() };
+        let known = Known { enforced: &["replicas=true"], ..Known::default() };
 
-        assert_eq!(standing("endpoint.*.tls.pin", None, &known), Some(Enforced));
-        assert!(matches!(standing("endpoint.*.tls.issuers", None, &known), Some(Refused(_))));
+        assert_eq!(standing("replicas", Some("true"), &known), Some(Enforced));
+        assert!(matches!(standing("policy.folder", None, &known), Some(Refused(_))));
     }
 }

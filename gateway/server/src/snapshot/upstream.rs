@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use egress::{
     ClientCertificate, Credential, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme, Secret,
-    Servers, Timeouts, TlsSpec,
+    Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
 use http::HeaderName;
 use ipnet::IpNet;
@@ -14,7 +14,10 @@ use wire::CredentialForm;
 
 use super::SnapshotError;
 use super::build::read;
-use crate::configuration::{self, EndpointConfig, Network, ReachConfig, ResolverConfig, ResolverServers};
+use crate::configuration::{
+    self, EndpointConfig, Network, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport,
+    TransportConfig,
+};
 
 /// Requests to an endpoint are bounded by its connections as well: there are at most this many idle.
 const MAX_IDLE: usize = 256;
@@ -57,7 +60,22 @@ pub(super) fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) 
             configuration::Http2::PriorKnowledge => Http2::PriorKnowledge,
         },
         probe: endpoint.health.as_ref().map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
+        transport: transport(&endpoint.transport),
     })
+}
+
+fn transport(transport: &TransportConfig) -> TransportSpec {
+    TransportSpec {
+        keepalive_idle: transport.keepalive_idle,
+        keepalive_interval: transport.keepalive_interval,
+        keepalive_count: transport.keepalive_count,
+        user_timeout: Some(transport.user_timeout),
+        mss: transport.mss,
+        device: transport.device.clone(),
+        source: transport.source,
+        leaves_from: nets(&transport.leaves_from),
+        ipv6: transport.ipv6,
+    }
 }
 
 /// `Host` as the upstream reads it: with the port where it is not the scheme's own.
@@ -72,8 +90,9 @@ fn authority(endpoint: &EndpointConfig) -> String {
 fn reach(reach: &ReachConfig, resolvers: &[ResolverConfig]) -> Reach {
     match reach {
         ReachConfig::Local { within } => Reach::Local { within: nets(within) },
-        ReachConfig::PrivateLink { service, within, resolver, .. } => Reach::PrivateLink {
-            service: service.clone(),
+        ReachConfig::PrivateLink { service, within, resolver, expect } => Reach::PrivateLink {
+            service: Arc::clone(service),
+            expect: expect.clone(),
             within: nets(within),
             resolver: resolver.and_then(|index| resolvers.get(index)).map(|resolver| resolver.name.clone()),
         },
@@ -103,7 +122,13 @@ fn tls(endpoint: &EndpointConfig) -> Result<TlsSpec, SnapshotError> {
         }
         None => None,
     };
-    Ok(TlsSpec { ca, pin: tls.pin.into_iter().collect(), client_certificate, post_quantum: tls.post_quantum })
+    Ok(TlsSpec {
+        ca,
+        pin: tls.pin.into_iter().collect(),
+        issuers: tls.issuers.clone(),
+        client_certificate,
+        post_quantum: tls.post_quantum,
+    })
 }
 
 fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, SnapshotError> {
@@ -123,14 +148,33 @@ fn credential(endpoint: &EndpointConfig) -> Result<Option<Credential>, SnapshotE
 }
 
 pub(super) fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {
-    let servers = match &resolver.servers {
-        ResolverServers::System => Servers::System,
-        ResolverServers::Addresses { servers, transport: configuration::ResolverTransport::UdpTcp } => {
-            Servers::Listed(servers.clone())
-        }
-        ResolverServers::Addresses { .. } => {
-            return Err(SnapshotError::Transport { resolver: resolver.name.clone() });
-        }
+    let (servers, transport) = match &resolver.servers {
+        ResolverServers::System => (Servers::System, Transport::UdpTcp),
+        ResolverServers::Addresses { servers, transport } => (Servers::Listed(servers.clone()), asked(transport)?),
     };
-    Ok(ResolverSpec { name: resolver.name.as_str().into(), zones: resolver.zones.clone(), servers })
+    Ok(ResolverSpec {
+        name: resolver.name.as_str().into(),
+        zones: resolver.zones.clone(),
+        servers,
+        transport,
+        stale_grace: resolver.stale_grace,
+    })
+}
+
+fn asked(transport: &ResolverTransport) -> Result<Transport, SnapshotError> {
+    let identity = |tls: &ResolverTls| {
+        let ca = tls.ca.as_deref().map(certificates).transpose()?;
+        Ok::<_, SnapshotError>((tls.server_name.clone(), ca))
+    };
+    Ok(match transport {
+        ResolverTransport::UdpTcp => Transport::UdpTcp,
+        ResolverTransport::Tls(tls) => {
+            let (server_name, ca) = identity(tls)?;
+            Transport::Tls { server_name, ca }
+        }
+        ResolverTransport::Https(tls) => {
+            let (server_name, ca) = identity(tls)?;
+            Transport::Https { server_name, ca }
+        }
+    })
 }

@@ -14,12 +14,13 @@ use super::super::url::{Scheme, Url};
 use super::Check;
 use super::policy::Permissions;
 use super::resolvers::Zones;
+use super::service::Services;
 
 impl Check<'_> {
     pub(super) fn endpoints(
         &mut self,
         document: &Document,
-        zones: &Zones,
+        network: (&Zones, &Services),
         permissions: &Permissions,
     ) -> Vec<EndpointConfig> {
         for (name, site) in &document.site {
@@ -27,7 +28,7 @@ impl Check<'_> {
         }
         let endpoints = document.endpoint.iter();
         let built: Vec<_> =
-            endpoints.filter_map(|(name, endpoint)| self.endpoint(name, endpoint, zones, permissions)).collect();
+            endpoints.filter_map(|(name, endpoint)| self.endpoint(name, endpoint, network, permissions)).collect();
         self.unused(document);
         built
     }
@@ -36,13 +37,13 @@ impl Check<'_> {
         &mut self,
         name: &str,
         endpoint: &Endpoint,
-        zones: &Zones,
+        network: (&Zones, &Services),
         permissions: &Permissions,
     ) -> Option<EndpointConfig> {
         let at = self.place("endpoint", name);
         self.provider(name, endpoint);
         let url = self.url(name, endpoint);
-        let reach = self.reach(name, endpoint, url.as_ref().map(|url| &url.host), zones);
+        let reach = self.reach(name, endpoint, url.as_ref().map(|url| &url.host), network);
         let tls = url.as_ref().map(|url| self.endpoint_tls(name, url, endpoint.tls.as_ref()));
         if let Some(place) = &endpoint.place {
             self.endpoint_place(name, place);
@@ -52,6 +53,7 @@ impl Check<'_> {
         self.steering(name, endpoint);
         let timeouts = self.timeouts(name, endpoint);
         let pool = self.pool(name, endpoint.pool.as_ref());
+        let transport = self.transport(name, endpoint);
         let health = endpoint.health.as_ref().and_then(|probe| self.probe(name, probe));
         let url = url?;
         Some(EndpointConfig {
@@ -69,6 +71,7 @@ impl Check<'_> {
             in_flight: endpoint.capacity.as_ref().map(|capacity| capacity.in_flight),
             pool,
             http2: endpoint.http2.unwrap_or_default(),
+            transport: transport?,
             health,
             apis,
             api_version: endpoint.api_version.clone(),

@@ -18,6 +18,8 @@ pub(super) mod prices;
 mod reach;
 mod resolvers;
 mod rules;
+mod service;
+mod transport;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -45,10 +47,11 @@ pub(super) fn check(
     check.names();
     let listeners = check.listeners(document);
     let zones = check.resolvers(document);
+    let services = check.services(document);
     let permissions = check.policy(document);
     let prices = check.prices(document);
     let adjustments = check.facts(document);
-    let mut endpoints = check.endpoints(document, &zones, &permissions);
+    let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
     let (mut targets, models) = check.models(document, &permissions);
     check.target_facts(document, &adjustments, &permissions, &mut targets);
@@ -151,7 +154,7 @@ impl<'a> Check<'a> {
 
     /// Names stand in headers, in metrics and in paths, so they are plain.
     fn names(&mut self) {
-        for section in ["resolver", "site", "endpoint", "issuer", "app", "key", "label", "fact"] {
+        for section in ["resolver", "service", "site", "endpoint", "issuer", "app", "key", "label", "fact"] {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             for name in self.defined(section) {
                 let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());

@@ -12,6 +12,7 @@ use super::super::tree::Cursor;
 use super::super::url::{Host, Scheme, Url};
 use super::Check;
 use super::resolvers::Zones;
+use super::service::Services;
 
 /// Where clouds answer for the machine itself. Nothing that serves a model lives there.
 const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
@@ -59,7 +60,7 @@ impl Check<'_> {
         name: &str,
         endpoint: &Endpoint,
         host: Option<&Host>,
-        zones: &Zones,
+        (zones, services): (&Zones, &Services),
     ) -> Option<ReachConfig> {
         let at = self.place("endpoint", name).at("reach");
         let config = match &endpoint.reach {
@@ -71,13 +72,7 @@ impl Check<'_> {
             Reach::PrivateLink { service, within, resolver, expect } => {
                 let at = at.at("private-link");
                 let setting = format!("endpoint.{name}.reach.private-link");
-                if service.trim().is_empty() {
-                    self.wrong(
-                        at.at("service").mark(),
-                        format!("`{setting}.service` is empty"),
-                        "name the cloud service",
-                    );
-                }
+                let service = self.named_service(name, service, host, services);
                 let within = self.within(at.at("within"), &format!("{setting}.within"), within);
                 if let Some(expect) = expect {
                     let remedy = "no chain would fit; leave it out for those of the service";
@@ -85,7 +80,7 @@ impl Check<'_> {
                 }
                 let resolver = resolver.as_ref().map(|resolver| self.named_resolver(name, resolver, host, zones));
                 ReachConfig::PrivateLink {
-                    service: service.clone(),
+                    service: service?,
                     within: within?,
                     resolver: resolver.map_or(Some(None), |found| found.map(Some))?,
                     expect: expect.clone().unwrap_or_default(),

@@ -55,8 +55,9 @@ impl Check<'_> {
             let at = self.place("resolver", name);
             let own_zones = self.zones(at.at("zones"), name, &resolver.zones, &mut zones);
             let servers = self.servers(at, name, resolver);
+            let stale_grace = self.stale_grace(at.at("stale_grace"), name, resolver.stale_grace.as_deref());
             if let Some(servers) = servers {
-                zones.resolvers.push(ResolverConfig { name: name.clone(), zones: own_zones, servers });
+                zones.resolvers.push(ResolverConfig { name: name.clone(), zones: own_zones, servers, stale_grace });
             }
         }
         zones
@@ -105,7 +106,7 @@ impl Check<'_> {
         {
             return None;
         }
-        let transport = self.transport(at, name, resolver);
+        let transport = self.resolver_transport(at, name, resolver);
         if resolver.servers.iter().any(|server| server == "system") {
             return self.system(at, name, resolver);
         }
@@ -142,7 +143,7 @@ impl Check<'_> {
         Some(ResolverServers::System)
     }
 
-    fn transport(&mut self, at: Cursor<'_>, name: &str, resolver: &Resolver) -> Option<ResolverTransport> {
+    fn resolver_transport(&mut self, at: Cursor<'_>, name: &str, resolver: &Resolver) -> Option<ResolverTransport> {
         let transport = resolver.transport.unwrap_or(Transport::UdpTcp);
         let ca = resolver.ca.as_ref().map(|ca| self.authorities(at.at("ca"), &format!("resolver.{name}.ca"), ca));
         if transport == Transport::UdpTcp {

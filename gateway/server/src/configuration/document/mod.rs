@@ -7,6 +7,7 @@
 mod applications;
 mod network;
 mod security;
+mod transport;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use network::{
     Place, Pool, Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
 pub use security::{Audit, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Retention, Witness};
+pub use transport::{ChainKind, EndpointTransport, Keepalive, Service};
 
 /// The whole configuration of a gateway.
 ///
@@ -42,6 +44,9 @@ pub struct Document {
     /// DNS servers and the zones they are asked for.
     #[serde(default)]
     pub resolver: BTreeMap<String, Resolver>,
+    /// Services behind private links, beside the shipped ones.
+    #[serde(default)]
+    pub service: BTreeMap<String, Service>,
     /// Places of one's own, for endpoints that stand there.
     #[serde(default)]
     pub site: BTreeMap<String, Site>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Decimal;
+use super::{Decimal, EndpointTransport};
 
 /// Where callers connect, and how much they may ask for at once.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -123,6 +123,11 @@ pub struct Resolver {
     pub server_name: Option<String>,
     /// Path of the CA certificates, PEM, that issue the servers' certificates. Absent: the system's trust roots.
     pub ca: Option<String>,
+    /// How long verified addresses count beyond their lifetime while none of the servers answers, as `"15min"`, `"90s"`,
+    /// `"2h"` or `"0"`; default `"15min"`, at most `"24h"`.
+    ///
+    /// An answer that contradicts them ends it at once. The first use of it is an error in the log.
+    pub stale_grace: Option<String>,
 }
 
 /// How a DNS server is asked.
@@ -186,6 +191,8 @@ pub struct Endpoint {
     pub pool: Option<Pool>,
     /// Whether HTTP/2 is spoken; default `"auto"`.
     pub http2: Option<Http2>,
+    /// How its connections are made.
+    pub transport: Option<EndpointTransport>,
     /// An active probe. Absent: its health is judged by its answers alone.
     pub health: Option<Probe>,
     /// Whether it is not generally available yet; default false. The shipped policies allow it public data only.
@@ -203,13 +210,15 @@ pub enum Reach {
     },
     /// Over a private endpoint in a cloud.
     PrivateLink {
-        /// The cloud service behind the private endpoint, such as `"azure-openai"`. Required.
+        /// The service behind the private endpoint: a shipped one such as `"azure-openai"`, a `[service.NAME]`, or `"own"`. Required.
+        ///
+        /// It says what the host looks like, where the chain of DNS names may lead, and who issues the certificate.
         service: String,
         /// Networks in CIDR form, in which every address of the host must lie. Required, not empty.
         within: Vec<String>,
         /// Name of the `[resolver.NAME]` that must answer. Absent: the one whose zone holds the host.
         resolver: Option<String>,
-        /// Suffixes of the names that the DNS chain may pass through. Absent: those of the service.
+        /// Names to which the DNS chain may lead, themselves or below. Absent: those of the service.
         expect: Option<Vec<String>>,
     },
     /// Over the internet, on purpose.

@@ -92,8 +92,6 @@ fn what_is_not_enforced_yet_is_listed_once_for_each_setting() {
     assert_eq!(
         unenforced,
         [
-            "`endpoint.*.reach.private-link.service` (aoai-sweden) is not enforced yet: only the addresses of a private \
-             endpoint are verified yet",
             "`endpoint.*.quota` (aoai-sweden) is not enforced yet: targets are tried in the order of their list",
         ]
     );
@@ -186,14 +184,51 @@ fn a_key_from_a_file_loses_its_line_end_and_nothing_else() {
 
 #[test]
 fn a_part_that_can_keep_a_promise_lifts_its_refusal() {
-    let pin = format!("sha256:{}", "ab".repeat(32));
-    let text = changed("auth = {", &format!("tls = {{ pin = \"{pin}\" }}\nauth = {{"));
-    let mut with_pins = options();
-    with_pins.known.enforced = &["endpoint.*.tls.pin"];
+    let text = changed("[listen]", "replicas = true\n\n[listen]");
+    let mut with_replicas = options();
+    with_replicas.known.enforced = &["replicas=true"];
 
     assert_eq!(said_of(&text).len(), 1);
-    let compiled = load_text([(PathBuf::from("gateway.toml"), text)], &with_pins).unwrap();
-    assert_eq!(compiled.endpoints[0].tls.as_ref().unwrap().pin, Some([0xab; 32]));
+    let compiled = load_text([(PathBuf::from("gateway.toml"), text)], &with_replicas).unwrap();
+    assert_eq!(compiled.document.replicas, Some(true));
+}
+
+#[test]
+fn what_a_private_link_needs_becomes_plain_values() {
+    let pin = format!("sha256:{}", "ab".repeat(32));
+    let text = changed(
+        "reach = { public = {} }",
+        &format!(
+            "reach = {{ private-link = {{ service = \"azure-openai\", within = [\"10.20.0.0/16\"], resolver = \"corp\", \
+             expect = [\"openai.azure.com\"] }} }}\ntls = {{ pin = \"{pin}\", issuers = [\"Corp CA\"] }}\n\
+             transport = {{ keepalive = {{ idle_ms = 20_000 }}, mss = 1_200, device = \"tun0\", leaves_from = [\"10.0.0.0/8\"] }}"
+        ),
+    );
+    let text = text.replace(
+        "zones = [\"corp.example\"]",
+        "zones = [\"corp.example\", \"openai.azure.com\"]\nstale_grace = \"90s\"\ntransport = \"tls\"\nserver_name = \"dns.corp.example\"",
+    );
+
+    let compiled = load_one(&text).unwrap_or_else(|all| panic!("{all}"));
+
+    let cloud = &compiled.endpoints[0];
+    let ReachConfig::PrivateLink { service, expect, .. } = &cloud.reach else { panic!("{:?}", cloud.reach) };
+    assert_eq!(
+        (service.name.as_str(), expect.as_slice()),
+        ("azure-openai", ["openai.azure.com".to_owned()].as_slice())
+    );
+    let tls = cloud.tls.as_ref().unwrap();
+    assert_eq!((tls.pin, tls.issuers.as_slice()), (Some([0xab; 32]), ["Corp CA".to_owned()].as_slice()));
+    let transport = &cloud.transport;
+    assert_eq!((transport.mss, transport.device.as_deref(), transport.ipv6), (Some(1200), Some("tun0"), false));
+    assert_eq!(
+        (transport.keepalive_idle, transport.keepalive_interval),
+        (Duration::from_secs(20), Duration::from_secs(10))
+    );
+    assert!(compiled.endpoints[1].transport.ipv6);
+    let corp = &compiled.resolvers[0];
+    assert_eq!(corp.stale_grace, Duration::from_secs(90));
+    assert!(matches!(&corp.servers, ResolverServers::Addresses { transport: ResolverTransport::Tls(_), .. }));
 }
 
 #[test]
