@@ -5,6 +5,7 @@ mod check;
 mod cost;
 mod demo;
 mod discover;
+mod doctor;
 mod keys;
 mod netplan;
 mod prices;
@@ -43,6 +44,8 @@ enum Command {
     /// Import and list prices by the token.
     #[command(subcommand)]
     Prices(prices::Command),
+    /// Look at endpoints from their name to their answer; say what is wrong and who mends it.
+    Doctor(doctor::Arguments),
     /// Make API keys and digests.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -87,6 +90,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Audit(command) => audit::run(&command),
         Command::Cost(command) => cost::run(&command),
         Command::Prices(command) => prices::run(&command),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Keys(command) => keys::run(&command),
         Command::Netplan(arguments) => netplan::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -174,6 +174,12 @@ impl Endpoint {
         }
     }
 
+    /// How many servers its resolver has; 0 where nobody is asked.
+    #[must_use]
+    pub fn servers(&self) -> usize {
+        self.source().servers()
+    }
+
     /// What each server of the resolver says when it alone is asked; empty where nobody is.
     pub async fn each_server(&self) -> Vec<(std::net::SocketAddr, Resolution)> {
         self.source().each_server().await

@@ -198,6 +198,8 @@ fn addresses(reach: &Reach, resolution: &Resolution, port: u16) -> Result<Vec<Ve
     if let Some((_, fault)) = bad.first() {
         let code = match reach {
             Reach::Public => Code::Addr02,
+            // Outside of every network, and nobody's private endpoint: somebody turned the name against this machine.
+            Reach::PrivateLink { .. } if bad.iter().any(|(address, _)| is_of_this_machine(*address)) => Code::Dns10,
             _ if bad.iter().all(|(address, _)| address.is_ipv6()) && matches!(reach, Reach::PrivateLink { .. }) => {
                 Code::Dns11
             }
@@ -218,6 +220,14 @@ fn addresses(reach: &Reach, resolution: &Resolution, port: u16) -> Result<Vec<Ve
         return Err(Refused::new(Code::Addr03, format!("`{name}` has no address")));
     }
     Ok(good)
+}
+
+/// Loopback and link-local addresses.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    }
 }
 
 fn sentence(name: &str, fault: AddressFault, addresses: &[IpAddr], reach: &Reach) -> String {

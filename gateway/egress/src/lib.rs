@@ -46,6 +46,7 @@ mod resolve;
 mod spec;
 mod status;
 mod tls;
+mod trace;
 mod upkeep;
 mod verify;
 
@@ -67,3 +68,4 @@ pub use spec::{
     Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
 pub use status::{Connections, Counts, EndpointStatus, LastError, ProbeReport, ResolutionReport};
+pub use trace::{TraceHop, TraceSeen};

@@ -155,6 +155,14 @@ impl Source {
         }
     }
 
+    /// How many servers the name's resolver has.
+    pub(crate) fn servers(&self) -> usize {
+        match self {
+            Self::Fixed { .. } => 0,
+            Self::Zone(zone) => zone.first.servers().count(),
+        }
+    }
+
     /// What each server of the name's resolver says when it alone is asked.
     pub(crate) async fn each_server(&self) -> Vec<(SocketAddr, Resolution)> {
         let Self::Zone(zone) = self else { return Vec::new() };

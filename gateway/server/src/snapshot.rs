@@ -27,6 +27,8 @@ mod build;
 mod callers;
 mod upstream;
 
+pub use upstream::{Specs, specs};
+
 /// The configuration in force for a request.
 pub struct Snapshot {
     /// Hash over all files of the configuration.

@@ -15,7 +15,7 @@ use policy::{Candidate, TargetId};
 use telemetry::metrics::Metrics;
 use wire::Api;
 
-use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Target, callers, upstream};
+use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Specs, Target, callers, upstream};
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::outlook;
 
@@ -30,13 +30,8 @@ impl Snapshot {
         let targets = targets(compiled, before, metrics)?;
         let ids: Vec<(TargetId, usize)> =
             compiled.targets.iter().enumerate().map(|(index, target)| (id(index), target.endpoint)).collect();
-        let specs = compiled
-            .endpoints
-            .iter()
-            .map(|one| upstream::endpoint(one, &compiled.resolvers))
-            .collect::<Result<Vec<_>, _>>()?;
-        let resolvers = compiled.resolvers.iter().map(upstream::resolver).collect::<Result<Vec<_>, _>>()?;
-        let fleet = Fleet::build(specs, resolvers, &ids, before.map(|before| &before.fleet))?;
+        let Specs { endpoints, resolvers } = upstream::specs(compiled)?;
+        let fleet = Fleet::build(endpoints, resolvers, &ids, before.map(|before| &before.fleet))?;
         let models = models(compiled, metrics);
         let judge = outlook::judge(compiled)?;
         let apps = apps(compiled, before, metrics);

@@ -15,14 +15,36 @@ use wire::CredentialForm;
 use super::SnapshotError;
 use super::build::read;
 use crate::configuration::{
-    self, EndpointConfig, Network, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport,
-    TransportConfig,
+    self, Compiled, EndpointConfig, Network, ReachConfig, ResolverConfig, ResolverServers, ResolverTls,
+    ResolverTransport, TransportConfig,
 };
 
 /// Requests to an endpoint are bounded by its connections as well: there are at most this many idle.
 const MAX_IDLE: usize = 256;
 
-pub(super) fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) -> Result<EndpointSpec, SnapshotError> {
+/// The endpoints and resolvers of a configuration as `egress` takes them.
+#[derive(Clone, Debug)]
+pub struct Specs {
+    /// The endpoints, in the order of the configuration.
+    pub endpoints: Vec<EndpointSpec>,
+    /// The resolvers.
+    pub resolvers: Vec<ResolverSpec>,
+}
+
+/// Reads the files that the configuration names, and puts its endpoints and resolvers into the words of `egress`.
+///
+/// # Errors
+///
+/// [`SnapshotError`] when a file cannot be used.
+pub fn specs(compiled: &Compiled) -> Result<Specs, SnapshotError> {
+    let endpoint = |one| endpoint(one, &compiled.resolvers);
+    Ok(Specs {
+        endpoints: compiled.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
+        resolvers: compiled.resolvers.iter().map(resolver).collect::<Result<_, _>>()?,
+    })
+}
+
+fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) -> Result<EndpointSpec, SnapshotError> {
     let scheme = match endpoint.scheme {
         configuration::Scheme::Http => Scheme::Http,
         configuration::Scheme::Https => Scheme::Https,
@@ -147,7 +169,7 @@ fn credential(endpoint: &EndpointConfig) -> Result<Option<Credential>, SnapshotE
     Ok(Some(Credential { header, prefix, secret: Secret::new(secret.expose().to_owned()) }))
 }
 
-pub(super) fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {
+fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {
     let (servers, transport) = match &resolver.servers {
         ResolverServers::System => (Servers::System, Transport::UdpTcp),
         ResolverServers::Addresses { servers, transport } => (Servers::Listed(servers.clone()), asked(transport)?),

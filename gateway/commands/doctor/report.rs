@@ -1,0 +1,131 @@
+//! What was found, for a person and for a program.
+
+use std::fmt::Write as _;
+
+use egress::{Code, Step};
+use serde_json::{Value, json};
+
+use super::examine::{Examination, Finding};
+
+const INTO_STRING: &str = "writing into a String cannot fail";
+
+/// For a person.
+pub(super) fn text(found: &[Examination]) -> String {
+    let mut text = String::new();
+    for one in found {
+        endpoint(&mut text, one).expect(INTO_STRING);
+    }
+    let ill = found.iter().filter(|one| !one.is_well()).count();
+    let all = found.len();
+    match ill {
+        0 => writeln!(text, "fine: {all} of {all} endpoints can be used"),
+        ill => writeln!(text, "wrong: {ill} of {all} endpoints cannot be used"),
+    }
+    .expect(INTO_STRING);
+    text
+}
+
+fn endpoint(text: &mut String, one: &Examination) -> std::fmt::Result {
+    let Examination { name, url, reach, inspection, .. } = one;
+    writeln!(text, "endpoint {name}  {url}  {reach}")?;
+    for Step { kind, took, seen, code } in &inspection.steps {
+        let mark = if code.is_some() { "WRONG" } else { "ok" };
+        writeln!(text, "  {mark:<6}{:<9}{:>6} ms  {seen}", kind.as_str(), took.as_millis())?;
+    }
+    if let Some(finding) = &one.verdict {
+        told(text, finding)?;
+    }
+    for finding in &one.warnings {
+        told(text, finding)?;
+    }
+    for view in &one.servers {
+        let refused = view.refused.as_ref().map_or_else(String::new, |refused| format!("  ({})", refused.code));
+        writeln!(text, "  server {}  {}{refused}", view.server, view.chain)?;
+    }
+    for sibling in &one.siblings {
+        let state = match (&sibling.not_asked, &sibling.wrong) {
+            (Some(why), _) => format!("not asked: {why}"),
+            (None, Some(wrong)) => format!("{}: {}", wrong.code, wrong.seen),
+            (None, None) => "private as well".to_owned(),
+        };
+        writeln!(text, "  also   {}  {state}", sibling.host)?;
+    }
+    for hop in &one.trace {
+        writeln!(text, "  hop {:<4}{hop}", hop.ttl)?;
+    }
+    writeln!(text)
+}
+
+fn told(text: &mut String, Finding { code, seen }: &Finding) -> std::fmt::Result {
+    let entry = code.entry();
+    writeln!(
+        text,
+        "  {code}  {} ({})",
+        entry.title,
+        if entry.act == egress::Act::Deny { "refused" } else { "warning" }
+    )?;
+    writeln!(text, "    seen   {seen}")?;
+    writeln!(text, "    means  {}", entry.means)?;
+    writeln!(text, "    mend   {}: {}", entry.who.as_str(), entry.mend)?;
+    writeln!(text, "    known  {}", entry.evidence.as_str())
+}
+
+/// For a program.
+pub(super) fn json(found: &[Examination]) -> String {
+    let all: Vec<Value> = found.iter().map(endpoint_json).collect();
+    let well = found.iter().all(Examination::is_well);
+    format!("{:#}\n", json!({ "format": 1, "ok": well, "endpoints": all }))
+}
+
+fn endpoint_json(one: &Examination) -> Value {
+    let steps: Vec<Value> = one.inspection.steps.iter().map(step_json).collect();
+    let server = |view: &super::servers::View| {
+        let refused = view.refused.as_ref().map(finding_json);
+        json!({ "server": view.server, "chain": view.chain, "addresses": view.addresses, "refused": refused })
+    };
+    let sibling = |sibling: &super::siblings::Sibling| {
+        let wrong = sibling.wrong.as_ref().map(finding_json);
+        json!({ "host": sibling.host, "wrong": wrong, "not_asked": sibling.not_asked })
+    };
+    let hop = |hop: &egress::TraceHop| json!({ "ttl": hop.ttl, "seen": hop.to_string() });
+    json!({
+        "name": one.name,
+        "url": one.url,
+        "reach": one.reach,
+        "ok": one.is_well(),
+        "verdict": one.verdict.as_ref().map(finding_json),
+        "warnings": one.warnings.iter().map(finding_json).collect::<Vec<_>>(),
+        "steps": steps,
+        "servers": one.servers.iter().map(server).collect::<Vec<_>>(),
+        "names": one.siblings.iter().map(sibling).collect::<Vec<_>>(),
+        "trace": one.trace.iter().map(hop).collect::<Vec<_>>(),
+        "connection": connection_json(one),
+    })
+}
+
+fn connection_json(one: &Examination) -> Value {
+    let Some(proof) = &one.inspection.connection else { return Value::Null };
+    let tls = proof.tls.as_ref().map(|tls| {
+        json!({ "version": tls.version, "group": tls.group, "issuer": tls.issuer, "certificate_sha256": tls.certificate_sha256 })
+    });
+    json!({ "peer": proof.peer, "source": proof.source, "evidence": proof.level.as_str(), "tls": tls })
+}
+
+fn step_json(step: &Step) -> Value {
+    let took = u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX);
+    json!({ "step": step.kind.as_str(), "ms": took, "seen": step.seen, "code": step.code.map(Code::as_str) })
+}
+
+fn finding_json(Finding { code, seen }: &Finding) -> Value {
+    let entry = code.entry();
+    json!({
+        "code": code.as_str(),
+        "title": entry.title,
+        "seen": seen,
+        "means": entry.means,
+        "who": entry.who.as_str(),
+        "mend": entry.mend,
+        "evidence": entry.evidence.as_str(),
+        "act": entry.act.as_str(),
+    })
+}
