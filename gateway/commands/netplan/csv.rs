@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::bypass;
 use super::plan::{Destination, Flow, Plan};
+use super::{azure, bypass};
 
 const HEAD: &str = "kind,name,from,to,protocol,port,host,note\n";
 
@@ -28,6 +28,11 @@ pub(super) fn print(plan: &Plan) -> String {
         let note = "the gateway asks this server itself; a forwarder is for everybody else's clients";
         let (name, host) = (forwarder.resolver.as_str(), forwarder.zone.as_str());
         row(&mut text, &Row { kind: "forwarder", name, to: &server, port, host, note, ..Row::default() });
+    }
+    for zone in azure::zones(plan) {
+        let note = "create it, link it to the resolver's network, and give the private endpoint a zone group in it";
+        let (name, host) = (zone.endpoints.as_str(), zone.private.as_str());
+        row(&mut text, &Row { kind: "private-zone", name, host, note, ..Row::default() });
     }
     for flow in &plan.flows {
         egress(&mut text, flow);

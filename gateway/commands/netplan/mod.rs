@@ -5,12 +5,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
+mod azure;
+mod bicep;
 mod bypass;
 mod csv;
 mod networkpolicy;
 mod nft;
 mod plan;
 mod systemd;
+mod terraform;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -49,8 +52,12 @@ pub(super) struct Arguments {
 /// The form in which a plan is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Every forwarder, flow and TLS-inspection exception, one a line, for tickets and spreadsheets.
+    /// Every forwarder, private zone, flow and TLS-inspection exception, one a line, for tickets and spreadsheets.
     Csv,
+    /// Azure: private zones with their links, the resolver's inbound endpoint, firewall rules.
+    Bicep,
+    /// The same for Terraform's `azurerm` provider.
+    Terraform,
     /// An nftables table for the gateway's machine, with default drop.
     Nft,
     /// A Kubernetes `NetworkPolicy`.
@@ -89,6 +96,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn printed(plan: &Plan, format: Format) -> String {
     match format {
         Format::Csv => csv::print(plan),
+        Format::Bicep => bicep::print(plan),
+        Format::Terraform => terraform::print(plan),
         Format::Nft => nft::print(plan),
         Format::Networkpolicy => networkpolicy::print(plan),
         Format::Systemd => systemd::print(plan),

@@ -26,6 +26,8 @@ pub(super) struct Surroundings {
 pub(super) struct Plan {
     /// Which servers answer for which zones.
     pub(super) forwarders: Vec<Forwarder>,
+    /// The private endpoints of Azure, whose names run through private zones.
+    pub(super) private: Vec<PrivateName>,
     /// What may leave the gateway; nothing else needs to.
     pub(super) flows: Vec<Flow>,
     /// Where the gateway listens for others than itself.
@@ -41,6 +43,16 @@ pub(super) struct Forwarder {
     pub(super) server: SocketAddr,
     /// The name of the `[resolver]`.
     pub(super) resolver: String,
+}
+
+/// The name of a private endpoint of Azure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PrivateName {
+    /// The name of the `[endpoint]`.
+    pub(super) endpoint: String,
+    pub(super) host: String,
+    /// The private zones that its name runs through.
+    pub(super) private_zones: Vec<String>,
 }
 
 /// Why a flow is needed.
@@ -146,9 +158,11 @@ impl Plan {
         flows.extend(compiled.endpoints.iter().map(endpoint_flow));
         flows.extend(compiled.endpoints.iter().filter_map(|endpoint| signals_flow(compiled, endpoint)));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
+        let mut private: Vec<PrivateName> = compiled.endpoints.iter().filter_map(private_name).collect();
+        private.sort();
         let mut forwarders: Vec<Forwarder> = compiled.resolvers.iter().flat_map(forwarders).collect();
         forwarders.sort();
-        Self { forwarders, flows: flows.into_iter().collect(), doors: doors(compiled), surroundings }
+        Self { forwarders, private, flows: flows.into_iter().collect(), doors: doors(compiled), surroundings }
     }
 
     /// What the plan cannot say in addresses, for the person who prints it.
@@ -274,6 +288,25 @@ fn time_flow(server: IpAddr) -> Flow {
         host: String::new(),
         is_tls: false,
     }
+}
+
+/// A chain through a privatelink zone is Azure's way; other services make their names private differently.
+fn private_name(endpoint: &EndpointConfig) -> Option<PrivateName> {
+    let ReachConfig::PrivateLink { service, .. } = &endpoint.reach else { return None };
+    // A `*` in a zone stands for the region, which the host has as its label before the service's own.
+    let region = |zone: &String| match zone.split_once('*') {
+        None => zone.clone(),
+        Some((before, after)) => {
+            let host = endpoint.host.to_string();
+            let label = host.strip_suffix(after).and_then(|rest| rest.rsplit('.').next()).unwrap_or("*").to_owned();
+            format!("{before}{label}{after}")
+        }
+    };
+    (service.kind == egress::ChainKind::AzureCname).then(|| PrivateName {
+        endpoint: endpoint.name.clone(),
+        host: endpoint.host.to_string(),
+        private_zones: service.zones.iter().map(region).collect(),
+    })
 }
 
 fn doors(compiled: &Compiled) -> Vec<Door> {

@@ -174,3 +174,37 @@ fn what_no_rule_for_addresses_can_hold_is_said() {
 fn a_proxy_is_told_each_name_behind_tls_once() {
     assert_eq!(printed(&surrounded(), Format::Bypass), "api.openai.com\ncontoso.openai.azure.com\n");
 }
+
+#[test]
+fn an_azure_hub_gets_each_private_zone_once_the_resolvers_addresses_and_the_rules() {
+    let plan = surrounded();
+
+    for text in [printed(&plan, Format::Bicep), printed(&plan, Format::Terraform)] {
+        for part in [
+            "privatelink.openai.azure.com",
+            "10.10.0.4",
+            "10.10.0.5",
+            "endpoint-aoai-tcp-443",
+            "resolver-hub-udp-53-2",
+            "10.20.0.0/16",
+            "api.openai.com",
+        ] {
+            assert!(text.contains(part), "no {part} in\n{text}");
+        }
+        // A missing record must stay an error.
+        assert!(text.contains("Default") && !text.contains("NxDomainRedirect"), "{text}");
+        assert!(!text.contains("127.0.0.1"), "{text}");
+        assert_eq!(text.matches('{').count(), text.matches('}').count(), "{text}");
+    }
+    let table = printed(&plan, Format::Csv);
+    assert!(table.contains("private-zone,aoai,,,,,privatelink.openai.azure.com,"), "{table}");
+}
+
+#[test]
+fn a_plan_without_azure_has_no_zones_to_make() {
+    let document = DOCUMENT.replace("azure-openai\", within", "own\", within");
+
+    let text = printed(&plan(&document, Surroundings::default()), Format::Bicep);
+
+    assert!(!text.contains("privateDnsZones@") && !text.contains("dnsResolvers@"), "{text}");
+}
