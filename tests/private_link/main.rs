@@ -4,6 +4,7 @@
 //! `tests/run --only private-link` does. Everything lies in network namespaces of its own: nothing of it reaches the
 //! machine's network, and nothing is left when it ends, however it ends.
 
+mod doctor;
 mod faults;
 mod fence;
 mod lab;
@@ -24,6 +25,12 @@ fn not_tested(what: &str) {
         let said = file.and_then(|mut file| writeln!(file, "{what}"));
         said.expect("the list of what was not tested can be written");
     }
+}
+
+/// Says a figure; no test is decided by it.
+#[expect(clippy::print_stderr, reason = "a figure for the person who runs this")]
+fn measured(what: &str) {
+    eprintln!("measured: {what}");
 }
 
 /// Whether the lab is asked for.
@@ -49,7 +56,7 @@ fn a_chat_is_answered_over_the_private_endpoint_and_nothing_goes_elsewhere() {
 
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.contains("answered by the private endpoint"), "{answer:?}");
-    assert_eq!(lab.strayed(), (0, 0));
+    assert_eq!(lab.strayed(None), (0, 0));
 }
 
 #[test]
@@ -73,7 +80,7 @@ fn the_official_openai_client_is_answered_over_the_private_endpoint() {
     let said = lab.desk.must(&python, &["-c", &program], "");
 
     assert_eq!(said, "answered by the private endpoint\nonetwo\n");
-    assert_eq!(lab.strayed(), (0, 0));
+    assert_eq!(lab.strayed(None), (0, 0));
 }
 
 #[test]
@@ -83,8 +90,27 @@ fn the_captures_see_what_goes_astray() {
 
     lab.premises.block_on(async move { lab::gateway::http_get(&address, "/").await });
 
-    let (payload, packets) = lab.strayed();
+    let (payload, packets) = lab.strayed(None);
     assert!(payload > 10 && packets > 2, "{payload} bytes in {packets} packets");
     lab.forget();
-    assert_eq!(lab.strayed(), (0, 0));
+    assert_eq!(lab.strayed(None), (0, 0));
+}
+
+#[test]
+fn proxy_variables_of_the_environment_are_ignored() {
+    let Some(lab) = build() else { return };
+    let proxy = lab.desk.block_on(async { tokio::net::TcpListener::bind("192.168.8.10:3128").await });
+    let proxy = proxy.expect("the port is free");
+    let all = "http://192.168.8.10:3128";
+    let environment = [("HTTPS_PROXY", all), ("https_proxy", all), ("ALL_PROXY", all), ("HTTP_PROXY", all)];
+    let configuration = lab.configure(&Settings::default());
+    let _gateway = lab::gateway::Gateway::start(&lab.premises, configuration, &environment);
+
+    let answer = lab.chat("private");
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let called = lab.desk.block_on(async move {
+        std::future::poll_fn(|context| std::task::Poll::Ready(proxy.poll_accept(context).is_ready())).await
+    });
+    assert!(!called, "the proxy was asked");
 }

@@ -79,3 +79,34 @@ fn kubernetes_schema_takes_the_network_policy_and_says_so_when_it_does_not() {
         "10.10.0.4/32 53\n10.10.0.4/32 53\n10.20.0.0/16 443\n192.168.0.40/32 8000\n10.10.0.123/32 123\n"
     );
 }
+
+#[test]
+fn terraforms_language_takes_the_hub_and_says_so_when_it_does_not() {
+    if !asked_for() {
+        return;
+    }
+    let Some(python) = std::env::var("CAUSEWAY_LAB_PYTHON").ok().filter(|python| !python.is_empty()) else {
+        return not_tested("Terraform's language: CAUSEWAY_LAB_PYTHON names no Python that reads it");
+    };
+    let lab = Lab::build();
+    let hub = printed(&lab, "terraform");
+    let program =
+        "import sys, hcl2\nfor block in hcl2.load(sys.stdin)['resource']: print(*[k.strip('\"') for k in block])\n";
+
+    let kinds = lab.premises.must(&python, &["-c", program], &hub);
+
+    let mut kinds: Vec<&str> = kinds.lines().collect();
+    kinds.sort_unstable();
+    assert_eq!(
+        kinds,
+        [
+            "azurerm_firewall_policy_rule_collection_group",
+            "azurerm_private_dns_resolver",
+            "azurerm_private_dns_resolver_inbound_endpoint",
+            "azurerm_private_dns_zone",
+            "azurerm_private_dns_zone_virtual_network_link",
+        ]
+    );
+    let broken = hub.replacen("{", "(", 1);
+    assert_ne!(lab.premises.feed(&python, &["-c", program], &broken).0, 0, "the check can fail");
+}

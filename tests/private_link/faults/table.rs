@@ -3,11 +3,13 @@
 use std::net::Ipv4Addr;
 
 use crate::lab::certificates::server;
-use crate::lab::front::{Greeting, Manner};
+use crate::lab::front::{Greeting, Manner, REFUSAL};
 use crate::lab::link::Condition;
-use crate::lab::{CORPORATE_DNS, HUB_DNS, Lab, PUBLIC_DNS, SECOND_DNS, Settings, public_views, usual_views};
+use crate::lab::{
+    CORPORATE_DNS, HUB_DNS, Lab, OTHER_RESOURCE, PUBLIC_DNS, SECOND_DNS, Settings, public_views, usual_views,
+};
 
-use super::Outcome::{self, Refused, Works};
+use super::Outcome::{self, Refused, TurnedAway, Works};
 
 /// One fault.
 pub(super) struct Fault {
@@ -21,17 +23,29 @@ pub(super) struct Fault {
     pub(super) settings: fn() -> Settings,
     /// Breaks it.
     pub(super) inject: fn(&mut Lab),
+    /// An address inside the declared networks that the names lead to because of it: handshakes may reach it, and no content.
+    pub(super) named: Option<Ipv4Addr>,
     /// The name servers that say something else because of it.
     pub(super) servers: &'static [Ipv4Addr],
 }
 
 const fn fault(code: &'static str, what: &'static str, servers: &'static [Ipv4Addr], inject: fn(&mut Lab)) -> Fault {
-    Fault { what, code, outcome: Refused, settings: Settings::default, inject, servers }
+    Fault { what, code, outcome: Refused, settings: Settings::default, inject, named: None, servers }
 }
 
 impl Fault {
     const fn works(mut self) -> Self {
         self.outcome = Works;
+        self
+    }
+
+    const fn turned_away(mut self) -> Self {
+        self.outcome = TurnedAway;
+        self
+    }
+
+    const fn named(mut self, address: Ipv4Addr) -> Self {
+        self.named = Some(address);
         self
     }
 
@@ -68,6 +82,10 @@ fn dns_firewall(lab: &mut Lab, rule: &str) {
     ));
 }
 
+fn says(lab: &mut Lab, status: u16, text: &str) {
+    lab.service.behave(Manner::Says(status, text.to_owned()));
+}
+
 fn two_servers() -> Settings {
     Settings::asking(&[HUB_DNS, SECOND_DNS])
 }
@@ -75,7 +93,7 @@ fn two_servers() -> Settings {
 const HUB: &[Ipv4Addr] = &[HUB_DNS];
 const PUBLIC: &[Ipv4Addr] = &[PUBLIC_DNS, HUB_DNS];
 
-pub(super) const DNS: &[Fault] = &[
+pub(super) const NAMES: &[Fault] = &[
     fault("DNS-01", "the corporate server has no forwarder for the public zone", &[CORPORATE_DNS], |lab| {
         lab.say(CORPORATE_DNS, &crate::lab::named::Views::default().otherwise(PUBLIC_DNS));
     })
@@ -95,12 +113,19 @@ pub(super) const DNS: &[Fault] = &[
     fault("DNS-04", "the resource has no private endpoint", PUBLIC, |lab| {
         public_zone(lab, "contoso.openai 60 IN CNAME eastus.prod.vnet.cog.trafficmanager.net.");
     }),
+    fault("DNS-04", "the name has an address of its own, without a private name", PUBLIC, |lab| {
+        public_zone(lab, "contoso.openai 60 IN A 10.20.1.5");
+    }),
     fault("DNS-05", "two servers give different private addresses", &[SECOND_DNS], |lab| {
         let stale = usual_views(SECOND_DNS).zone("privatelink.openai.azure.com", "contoso 10 IN A 10.20.1.6");
         lab.say(SECOND_DNS, &stale);
     })
     .with(two_servers)
     .works(),
+    fault("DNS-06", "the address was given to another resource", HUB, |lab| {
+        private_zone(lab, "contoso 10 IN A 10.20.1.6");
+    })
+    .named(OTHER_RESOURCE),
     fault("DNS-07", "the resolver is down", HUB, |lab| lab.silence(HUB_DNS)),
     fault("DNS-07", "a firewall drops questions and their TCP", &[], |lab| {
         dns_firewall(lab, "meta l4proto { tcp, udp } th dport 53");
@@ -122,13 +147,19 @@ pub(super) const DNS: &[Fault] = &[
         lab.say(HUB_DNS, &usual_views(HUB_DNS).without_zone("privatelink.openai.azure.com"));
     })
     .with(two_servers),
+    fault("DNS-10", "the chain leads to somebody else's name with an address inside the network", PUBLIC, |lab| {
+        public_zone(lab, "contoso.openai 60 IN CNAME gw.attacker.test.");
+    }),
+    fault("DNS-10", "the chain leads to somebody else's name with the endpoint's own address", PUBLIC, |lab| {
+        public_zone(lab, "contoso.openai 60 IN CNAME real.attacker.test.");
+    }),
     fault("DNS-10", "the private record is rebound to loopback", HUB, |lab| {
         private_zone(lab, "contoso 1 IN A 127.0.0.1");
     }),
     fault("DNS-10", "the private record is rebound to the metadata service", HUB, |lab| {
         private_zone(lab, "contoso 1 IN A 169.254.169.254");
     }),
-    fault("DNS-10", "the chain is a loop", PUBLIC, |lab| {
+    fault("DNS-07", "the chain is a loop, for which the server says SERVFAIL", PUBLIC, |lab| {
         public_zone(
             lab,
             "contoso.openai 60 IN CNAME again.openai.azure.com.\nagain.openai 60 IN CNAME contoso.openai.azure.com.",
@@ -146,15 +177,16 @@ pub(super) const DNS: &[Fault] = &[
     .works(),
 ];
 
-pub(super) const NETWORK: &[Fault] = &[
+pub(super) const WAY: &[Fault] = &[
     fault("NET-01", "a firewall in the hub drops the packets", &[], |lab| hub_firewall(lab, "drop")),
     fault("NET-01", "the spoke has no route back", &[], |lab| lab.spoke.ip("route del default")),
     fault("NET-01", "the endpoint takes no packets, as one that is not approved", &[], |lab| {
         lab.spoke.nft("table inet fault {\n chain input {\n type filter hook input priority 0; policy drop;\n }\n}\n");
     }),
-    fault("NET-01", "the record names an address that nobody has any more", HUB, |lab| {
+    fault("DNS-06", "the record names an address that nobody has any more", HUB, |lab| {
         private_zone(lab, "contoso 10 IN A 10.20.1.77");
-    }),
+    })
+    .named(Ipv4Addr::new(10, 20, 1, 77)),
     fault("NET-02", "a firewall rejects the connection with a reset", &[], |lab| {
         hub_firewall(lab, "reject with tcp reset");
     }),
@@ -172,6 +204,13 @@ pub(super) const NETWORK: &[Fault] = &[
         let forged = lab.corporate.issue(&["*.openai.azure.com"]);
         lab.service.greet_with(Greeting::Tls(server(&forged)));
     }),
+    fault("NET-11", "the route to the endpoint leads out by the internet breakout", &[], |lab| {
+        lab.premises.ip("route replace 10.20.0.0/16 via 100.64.1.2");
+    })
+    .with(|| Settings {
+        lines: "transport = { leaves_from = [\"192.168.0.0/24\"] }".to_owned(),
+        ..Settings::default()
+    }),
     fault("DNS-07", "the line to the hub is cut", &[], |lab| {
         lab.link.set(Condition { cut: true, ..Condition::default() });
     }),
@@ -187,6 +226,31 @@ pub(super) const SERVICE: &[Fault] = &[
         lab.service.greet_with(Greeting::Tls(server(&old)));
     }),
     fault("TLS-03", "the address speaks no TLS", &[], |lab| lab.service.greet_with(Greeting::Plain)),
+    fault("HTTP-01", "a translation brings the packets to the public front", &[], |lab| {
+        says(lab, 403, REFUSAL);
+    })
+    .turned_away(),
+    fault("HTTP-02", "the resource's network rules deny", &[], |lab| {
+        says(
+            lab,
+            403,
+            r#"{"error":{"code":"AccessDenied","message":"Access denied due to Virtual Network/Firewall rules."}}"#,
+        );
+    })
+    .turned_away(),
+    fault("HTTP-03", "the resource asks for its own subdomain", &[], |lab| {
+        says(lab, 404, r#"{"error":{"code":"404","message":"Subdomain does not map to a resource."}}"#);
+    })
+    .turned_away(),
+    fault("HTTP-04", "the private endpoint is another resource's", &[], |lab| {
+        says(lab, 403, r#"{"error":{"code":"403","message":"Traffic is not from an approved private endpoint."}}"#);
+    })
+    .turned_away(),
+    fault("HTTP-05", "the policy of the VPC endpoint denies", &[], |lab| {
+        let text = r#"{"message":"User is not authorized because no VPC endpoint policy allows the bedrock:InvokeModel action"}"#;
+        says(lab, 403, text);
+    })
+    .turned_away(),
     fault("ID-01", "the clocks differ by ten minutes", &[], |lab| lab.service.behave(Manner::HasClockAhead(600)))
         .works(),
 ];

@@ -190,6 +190,10 @@ fn whole(status: u16, text: &str, clock_ahead: i64) -> Vec<u8> {
 /// Whether it has a body that a caller may have written, and that body; none at the end of the connection.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin), unread: &mut Vec<u8>) -> Option<(bool, String)> {
     let end = loop {
+        // TLS where none is spoken: a server of plain HTTP has no more to say.
+        if unread.first() == Some(&0x16) {
+            return None;
+        }
         if let Some(at) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
         }

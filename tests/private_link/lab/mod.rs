@@ -187,6 +187,12 @@ impl Lab {
         Gateway::start(&self.premises, self.configure(settings), &[])
     }
 
+    /// The service at another address of the spoke, as after its endpoint was made anew.
+    pub(crate) fn serve_at(&self, address: Ipv4Addr) -> Front {
+        let greeting = Greeting::Tls(certificates::server(&self.authority.issue(&["*.openai.azure.com"])));
+        Front::at(&self.spoke, "the private endpoint", &[SocketAddr::from((address, 443))], greeting)
+    }
+
     /// Asks the gateway for a chat, from the desk.
     pub(crate) fn chat(&self, model: &str) -> Answer {
         let trust = self.corporate.client();
@@ -217,7 +223,9 @@ impl Lab {
 
     /// Bytes that went, since [`Self::forget`], to any address that is neither the private endpoint nor a name server;
     /// and how many packets of TCP did, opening ones too.
-    pub(crate) fn strayed(&self) -> (usize, usize) {
+    ///
+    /// `named` is an address that the test's own record names.
+    pub(crate) fn strayed(&self, named: Option<Ipv4Addr>) -> (usize, usize) {
         if !self.internet_capture.settle(&self.premises, IpAddr::V4(BEACON)) {
             // Rules on the gateway's machine let nothing out, a marker neither; then it comes from the other end.
             assert!(self.internet_capture.settle(&self.internet, IpAddr::V4(BREAKOUT)));
@@ -227,6 +235,7 @@ impl Lab {
         };
         let in_spoke = |to: SocketAddr| {
             to.ip() != IpAddr::V4(ENDPOINT)
+                && Some(to.ip()) != named.map(IpAddr::V4)
                 && matches!(to.ip(), IpAddr::V4(v4) if v4.octets()[..3] == [10, 20, 1] && v4.octets()[3] > 1)
         };
         let (internet, spoke) = (&self.internet_capture, &self.spoke_capture);

@@ -103,7 +103,7 @@ impl Named {
         let mut text = format!(
             "options {{\n directory \"{folder}\"; pid-file none; session-keyfile none; listen-on port 53 {{ {}; }};\n \
              listen-on-v6 {{ none; }}; recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};\n \
-             max-cache-size 16m; dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes;\n {}\n",
+             max-cache-size 16m; dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes; rrset-order {{ order none; }};\n {}\n",
             self.address, views.options
         );
         let say = "writing into a String cannot fail";

@@ -89,6 +89,15 @@ impl Space {
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
+    /// Starts a command inside, whose errors are read while it runs.
+    pub(crate) fn start(&self, program: &str, arguments: &[&str]) -> Started<'_> {
+        let mut command = mortal(program);
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = self.run(move || command.spawn().expect("the program is there"));
+        let lines = tokio::io::BufReader::new(child.stderr.take().expect("piped above"));
+        Started { space: self, child, lines: tokio::io::AsyncBufReadExt::lines(lines) }
+    }
+
     /// Runs a command that must succeed.
     pub(crate) fn must(&self, program: &str, arguments: &[&str], input: &str) -> String {
         let (code, printed, errors) = self.feed(program, arguments, input);
@@ -119,6 +128,40 @@ impl Space {
             space.ip(&format!("addr add {address} dev {interface}"));
             space.ip(&format!("link set {interface} up"));
         }
+    }
+}
+
+/// A command that runs in a space.
+pub(crate) struct Started<'a> {
+    space: &'a Space,
+    child: tokio::process::Child,
+    lines: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStderr>>,
+}
+
+impl Started<'_> {
+    /// Waits until it has said this.
+    pub(crate) fn said(self, text: &'static str) -> Self {
+        let Self { space, child, mut lines } = self;
+        let lines = space.block_on(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains(text) {
+                    return lines;
+                }
+            }
+            unreachable!("it ended before it said `{text}`")
+        });
+        Self { space, child, lines }
+    }
+
+    /// Waits for its end, and gives its exit code.
+    pub(crate) fn ended(self) -> i32 {
+        let Self { space, mut child, lines } = self;
+        let code = space.block_on(async move {
+            // Whoever may not write leaves early.
+            let _open = lines;
+            child.wait().await.ok().and_then(|status| status.code())
+        });
+        code.unwrap_or(-1)
     }
 }
 
