@@ -28,6 +28,7 @@ mod leaving;
 mod listeners;
 mod models;
 mod passthrough;
+mod redaction;
 mod reload;
 mod residency;
 mod responses;

@@ -21,32 +21,56 @@ pub const MAX_LISTED: usize = 96;
 pub struct Findings {
     list: Vec<Finding>,
     counts: Vec<(FindingKind, u64)>,
+    /// Places that are listed, or will be once their paths are known.
+    places: usize,
 }
 
 impl Findings {
     /// No finding at all: what most requests have.
     #[must_use]
     pub const fn none() -> Self {
-        Self { list: Vec::new(), counts: Vec::new() }
+        Self { list: Vec::new(), counts: Vec::new(), places: 0 }
     }
 
     /// Adds a finding behind those already there.
     pub fn push(&mut self, finding: Finding) {
-        if self.counts_place(&finding.kind) {
+        if self.count(&finding.kind) {
             self.list.push(finding);
         }
     }
 
+    /// Adds a finding that [`Self::count`] has counted and said to list.
+    pub(crate) fn list_counted(&mut self, finding: Finding) {
+        self.list.push(finding);
+    }
+
+    /// Whether a further place of this kind would be listed.
+    pub(crate) fn lists(&self, kind: &FindingKind) -> bool {
+        let count = self.counts.iter().find(|(known, _)| known == kind).map_or(0, |(_, count)| *count);
+        count == 0 || (count < MAX_PLACES as u64 && self.places < MAX_LISTED)
+    }
+
     /// Counts a finding of this kind; says whether its place is still to be listed.
-    fn counts_place(&mut self, kind: &FindingKind) -> bool {
+    pub(crate) fn count(&mut self, kind: &FindingKind) -> bool {
+        let lists = self.lists(kind);
+        self.places += usize::from(lists);
         match self.counts.iter_mut().find(|(known, _)| known == kind) {
-            Some((_, count)) => {
-                *count += 1;
-                *count <= MAX_PLACES as u64 && self.list.len() < MAX_LISTED
-            }
-            None => {
-                self.counts.push((kind.clone(), 1));
-                true
+            Some((_, count)) => *count += 1,
+            None => self.counts.push((kind.clone(), 1)),
+        }
+        lists
+    }
+
+    /// Adds the findings of `others`, with their numbers, behind those already there.
+    pub fn extend_with(&mut self, others: Self) {
+        for finding in others.list {
+            self.push(finding);
+        }
+        for (kind, count) in others.counts {
+            match self.counts.iter_mut().find(|(known, _)| *known == kind) {
+                // The listed places were counted one by one; those beyond the list were not.
+                Some((_, known)) => *known = (*known).max(count),
+                None => self.counts.push((kind, count)),
             }
         }
     }

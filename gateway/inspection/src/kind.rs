@@ -60,13 +60,13 @@ pub struct TextKind {
 }
 
 impl TextKind {
-    const fn new(name: &'static str, group: Group) -> Self {
+    pub(crate) const fn new(name: &'static str, group: Group) -> Self {
         Self { name, group }
     }
 
     /// Every kind, in the order of the reference page.
     pub fn all() -> impl Iterator<Item = Self> {
-        KINDS.into_iter()
+        crate::recognisers::LIST.iter().map(|recogniser| recogniser.kind)
     }
 
     /// The kinds that a policy means by `name`: one kind, or all those of a group.
@@ -95,13 +95,6 @@ impl fmt::Display for TextKind {
         f.write_str(self.name)
     }
 }
-
-/// The kinds whose names are settled.
-const KINDS: [TextKind; 3] = [
-    TextKind::new("email", Group::Contact),
-    TextKind::new("iban", Group::Financial),
-    TextKind::new("card", Group::Financial),
-];
 
 /// Kinds that policies often mean together; the group's name may stand wherever a kind's name may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

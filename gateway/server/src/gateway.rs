@@ -60,6 +60,7 @@ impl Gateway {
     /// A gateway in its starting phase.
     #[must_use]
     pub fn new(snapshot: Snapshot, audit: AuditLog, metrics: Metrics) -> Arc<Self> {
+        inspection::prepare();
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
         Arc::new(Self {

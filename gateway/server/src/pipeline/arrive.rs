@@ -9,11 +9,12 @@ use http::request::Parts;
 use ingress::auth::AppIndex;
 use ingress::limits::{self, Admitted as AdmittedGuard};
 use ingress::listen::{Incoming, Peer};
+use inspection::Findings;
 use policy::Denial;
 use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
 
-use super::authorize::kind_of;
+use super::authorize::{finding_counts, kind_of};
 use super::data::DataFacts;
 use super::guard::Fault;
 use super::refusal::{Considered, Refusal, Refused};
@@ -102,9 +103,14 @@ impl Exchange {
     }
 
     /// Ends the request because policy permits no target; the record keeps what was weighed.
-    pub(super) fn deny(self: Box<Self>, refusal: Refusal, denial: &Denial, call: &Call) -> Box<Refused> {
+    pub(super) fn deny(self: Box<Self>, refusal: Refusal, denial: &Denial, read: (&Call, &Findings)) -> Box<Refused> {
+        let (call, findings) = read;
         let features = call.features().iter().map(|feature| (kind_of(&feature.kind).to_string(), feature.path.clone()));
-        let considered = Considered { verdicts: denial.verdicts().to_vec(), features: features.collect() };
+        let considered = Considered {
+            verdicts: denial.verdicts().to_vec(),
+            features: features.collect(),
+            findings: finding_counts(findings),
+        };
         Box::new(Refused { exchange: self, refusal, recorded: false, considered, unread: None })
     }
 

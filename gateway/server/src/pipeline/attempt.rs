@@ -15,6 +15,7 @@ use tower::retry::budget::Budget as _;
 use wire::{Call, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
 
 use super::books::Books;
+use super::clear;
 use super::examine::{self, EventStream};
 use super::record::Recorded;
 use super::refusal::{Refusal, Refused};
@@ -160,6 +161,14 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
         return Tried::Failed(Met { outcome: Outcome::Saturated, said: None, retry_after: None });
     }
     let keep_state = warrant.grants().keep_state;
+    let (redacted, restorer) = match clear::fulfil(&warrant, call).await {
+        Ok(fulfilled) => fulfilled,
+        Err(error) => {
+            tracing::error!(decision = %books.decision(), target = %target.name, %error, "not sent: the target may be used only redacted");
+            return Tried::Failed(Met { outcome: Outcome::Saturated, said: None, retry_after: None });
+        }
+    };
+    let call = &redacted;
     let cleared = books.permit().clear(&warrant, call);
     let head = &books.exchange().head;
     let request = cleared.encode(|call| encode(call, target, keep_state, head));
@@ -172,7 +181,7 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
             if let Tried::Failed(met) = &tried {
                 warn_of_our_fault(books, target, met);
             }
-            tried
+            clear::restore(tried, restorer)
         }
         Err(error) => {
             let outcome = outcome_of(&error);

@@ -19,14 +19,58 @@ pub(super) struct Inspected {
     findings: Findings,
 }
 
-pub(super) fn inspect(decoded: Decoded) -> Inspected {
-    let findings = decoded
+/// Text above this many bytes is read on a thread of its own, so that the streams of this worker do not wait for it.
+const LONG_TEXT: usize = 256 << 10;
+
+pub(super) async fn inspect(decoded: Decoded) -> Inspected {
+    let mut findings: Findings = decoded
         .call
         .features()
         .iter()
         .map(|feature| Finding { kind: kind_of(&feature.kind), path: feature.path.clone() })
         .collect();
+    findings.extend_with(read(&decoded.call).await);
+    let metrics = decoded.exchange.gateway.metrics.process();
+    for (kind, count) in findings.counts() {
+        metrics.findings(name_of_series(kind), count);
+    }
     Inspected { decoded, findings }
+}
+
+async fn read(call: &Call) -> Findings {
+    let body = call.body().clone();
+    if call.input_bytes() <= LONG_TEXT {
+        return inspection::inspect(&body);
+    }
+    match tokio::task::spawn_blocking(move || inspection::inspect(&body)).await {
+        Ok(findings) => findings,
+        // The thread failed or the process is leaving: what was not read is not clean.
+        Err(error) => {
+            tracing::error!(%error, "a body was not inspected");
+            [Finding { kind: FindingKind::Uninspected, path: "$".to_owned() }].into_iter().collect()
+        }
+    }
+}
+
+/// The label of a finding in the metrics; the types of hosted tools are the callers' words and share one.
+fn name_of_series(kind: &FindingKind) -> &'static str {
+    match kind {
+        FindingKind::RemoteUrl => "remote_url",
+        FindingKind::HostedTool(_) => "hosted_tool",
+        FindingKind::StoredState => "stored_state",
+        FindingKind::Text(kind) => kind.name(),
+        FindingKind::UninspectedMedia => "uninspected_media",
+        FindingKind::Uninspected => "uninspected",
+        FindingKind::UserIdentifier => "user_identifier",
+    }
+}
+
+/// Kinds and numbers of what was found in text, for the record; never what or where.
+pub(super) fn finding_counts(findings: &Findings) -> Vec<(String, u64)> {
+    let is_feature = |kind: &FindingKind| {
+        matches!(kind, FindingKind::RemoteUrl | FindingKind::HostedTool(_) | FindingKind::StoredState)
+    };
+    findings.counts().filter(|(kind, _)| !is_feature(kind)).map(|(kind, count)| (kind.to_string(), count)).collect()
 }
 
 /// A feature that `wire` saw, as the finding that policy decides over.
@@ -45,6 +89,7 @@ pub(super) struct Authorized {
     pub(super) guard: AdmittedGuard,
     pub(super) held: BodyPermit,
     pub(super) call: Call,
+    pub(super) findings: Findings,
     pub(super) permit: Arc<Permit>,
 }
 
@@ -68,8 +113,8 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
         ..Question::about(&caller.app.name, call.model(), candidates)
     };
     match policy::decide(&exchange.snapshot.judge, &question) {
-        Ok(permit) => Ok(Authorized { exchange, caller, guard, held, call, permit }),
-        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, &call)),
+        Ok(permit) => Ok(Authorized { exchange, caller, guard, held, call, findings, permit }),
+        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (&call, &findings))),
     }
 }
 

@@ -8,6 +8,7 @@ use egress::{BodyError, ReplyBody};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ingress::body::{BodyBudget, BodyPermit, Exhausted};
+use inspection::StreamRestorer;
 use wire::{Api, Call, Frame, OnDisconnect, Outcome, SseError, SseFramer, TimeoutKind};
 
 use super::attempt::{Met, Reply, Tried};
@@ -45,6 +46,8 @@ pub(super) struct EventStream {
     pub(super) usage_asked: bool,
     /// What becomes of it when the caller leaves.
     pub(super) on_disconnect: OnDisconnect,
+    /// Puts placeholders right, where the request was redacted.
+    pub(super) restorer: Option<StreamRestorer>,
     /// The upstream has ended already.
     pub(super) ended: Option<Result<(), BodyError>>,
 }
@@ -150,6 +153,7 @@ async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &
         api: call.api(),
         usage_asked: call.usage_asked(),
         on_disconnect: target.dialect.on_disconnect(),
+        restorer: None,
         ended,
     };
     Tried::Answered { status, headers, reply: Reply::Stream(Box::new(stream)) }

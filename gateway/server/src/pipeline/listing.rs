@@ -58,6 +58,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         prices: &exchange.snapshot.prices,
         features: &[],
         data: None,
+        findings: &[],
     };
     let open = exchange.gateway.audit.intent(&intent).await?;
     open.close(Outcome {

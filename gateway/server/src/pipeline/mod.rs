@@ -10,13 +10,14 @@
 //! | decode | [`decode`] | `Admitted` | `wire::Call` |
 //! | inspect, authorize | [`authorize`] | `Call` | `policy::Permit` |
 //! | plan, reserve, record | [`record`], [`reserve`] | `Permit` | `routing::Plan`, `accounting::Reservation`, an open audit record |
-//! | clear, resolve, send | [`attempt`] | `policy::Warrant`, `policy::Cleared` | the upstream's reply |
+//! | clear, resolve, send | [`clear`], [`attempt`] | `policy::Warrant`, `policy::Cleared` | the upstream's reply |
 //! | respond, settle, close | [`respond`], [`relay`], [`books`] | the reply | the caller's bytes, closed books |
 
 mod arrive;
 mod attempt;
 mod authorize;
 mod books;
+mod clear;
 mod data;
 mod decode;
 mod examine;
@@ -63,7 +64,7 @@ async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refu
         return listing::answer(admitted).await;
     }
     let decoded = decode::decode(admitted).await?;
-    let inspected = authorize::inspect(decoded);
+    let inspected = authorize::inspect(decoded).await;
     let authorized = authorize::authorize(inspected)?;
     let planned = record::plan(authorized);
     let reserved = reserve::reserve(planned)?;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
+use inspection::Findings;
 use policy::{Permit, Verdict};
 use routing::Plan;
-use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, Intent};
+use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, Intent};
 use wire::Call;
 
 use super::arrive::{Caller, Exchange};
-use super::authorize::{Authorized, kind_of};
+use super::authorize::{Authorized, finding_counts, kind_of};
 use super::books::Books;
 use super::data::DataFacts;
 use super::refusal::{Refusal, Refused};
@@ -23,16 +24,17 @@ pub(super) struct Planned {
     guard: AdmittedGuard,
     held: BodyPermit,
     pub(super) call: Call,
+    findings: Findings,
     permit: Arc<Permit>,
     pub(super) plan: Plan,
 }
 
 pub(super) fn plan(authorized: Authorized) -> Planned {
-    let Authorized { exchange, caller, guard, held, call, permit } = authorized;
+    let Authorized { exchange, caller, guard, held, call, findings, permit } = authorized;
     let now = exchange.started;
     let snapshot = &exchange.snapshot;
     let plan = routing::plan(&permit, |target| snapshot.target(target).standing(now));
-    Planned { exchange, caller, guard, held, call, permit, plan }
+    Planned { exchange, caller, guard, held, call, findings, permit, plan }
 }
 
 /// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
@@ -44,13 +46,14 @@ pub(super) struct Recorded {
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
     let Reserved { planned, charge } = reserved;
-    let Planned { exchange, caller, guard, held, call, permit, plan } = planned;
+    let Planned { exchange, caller, guard, held, call, findings, permit, plan } = planned;
     let written = {
         let whys = Whys::of(permit.verdicts());
         let candidates = whys.notes(permit.verdicts());
         let targets: Vec<&str> =
             plan.explain().iter().map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
         let features = feature_notes(&call);
+        let findings = finding_counts(&findings);
         let estimate = charge.estimate();
         let intent = Intent {
             decision: exchange.decision.as_str(),
@@ -71,6 +74,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             prices: &exchange.snapshot.prices,
             features: &borrowed(&features),
             data: exchange.data.as_ref().map(DataFacts::note),
+            findings: &counted(&findings),
         };
         exchange.gateway.audit.intent(&intent).await
     };
@@ -112,6 +116,11 @@ impl Whys {
 /// Kind and path of what asks for more than an answer, never a value.
 pub(super) fn feature_notes(call: &Call) -> Vec<(String, &str)> {
     call.features().iter().map(|feature| (kind_of(&feature.kind).to_string(), feature.path.as_str())).collect()
+}
+
+/// Kinds and numbers of findings, as the record takes them.
+pub(super) fn counted(findings: &[(String, u64)]) -> Vec<FindingNote<'_>> {
+    findings.iter().map(|(kind, count)| FindingNote { kind, count: *count }).collect()
 }
 
 pub(super) fn borrowed<'a>(features: &'a [(String, &'a str)]) -> Vec<FeatureNote<'a>> {

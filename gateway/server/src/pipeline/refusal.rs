@@ -12,7 +12,7 @@ use wire::{ApiError, Code, ErrorShape};
 use super::arrive::Exchange;
 use super::data::DataFacts;
 use super::headers;
-use super::record::Whys;
+use super::record::{Whys, counted};
 use super::respond::ReplyBody;
 use crate::gateway::Taken;
 
@@ -220,6 +220,8 @@ impl Refusal {
 pub(super) struct Considered {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) features: Vec<(String, String)>,
+    /// What inspection found, by kind and number.
+    pub(super) findings: Vec<(String, u64)>,
 }
 
 /// A refusal together with what was known of the request by then.
@@ -274,6 +276,7 @@ impl Refused {
             Taken::No => return,
         }
         let whys = Whys::of(&self.considered.verdicts);
+        let findings = counted(&self.considered.findings);
         let features: Vec<FeatureNote<'_>> =
             self.considered.features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect();
         let refused = telemetry::audit::Refused {
@@ -292,6 +295,7 @@ impl Refused {
             candidates: &whys.notes(&self.considered.verdicts),
             features: &features,
             data: exchange.data.as_ref().map(DataFacts::note),
+            findings: &findings,
         };
         if let Err(error) = exchange.gateway.audit.refused(&refused).await {
             tracing::error!(%error, decision = %exchange.decision, "a refusal could not be recorded");

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use egress::BodyError;
 use http_body::Body as _;
+use inspection::StreamRestorer;
 use tokio::time::{Instant, Sleep};
-use wire::{Api, OnDisconnect, RelayOptions, Relayed, StreamEnd, StreamRelay, TimeoutKind};
+use wire::{Api, Frame, OnDisconnect, RelayOptions, Relayed, StreamEnd, StreamRelay, TimeoutKind};
 
 use super::books::{Books, End};
 use super::examine::EventStream;
@@ -117,7 +118,7 @@ impl Relay {
                     }
                 },
             };
-            match self.relay.frame(frame) {
+            match self.relayed(frame) {
                 Relayed::Forward(bytes) => {
                     if self.relay.saw_terminal() {
                         self.state = State::Trailing;
@@ -131,6 +132,23 @@ impl Relay {
                     self.end(End::UpstreamError);
                     return Some(error.raw);
                 }
+            }
+        }
+    }
+
+    /// What becomes of a frame, with placeholders put right where the request was redacted.
+    fn relayed(&mut self, frame: Frame) -> Relayed {
+        let Some(restorer) = &mut self.stream.restorer else { return self.relay.frame(frame) };
+        let event = frame.clone();
+        match self.relay.frame(frame) {
+            Relayed::Forward(bytes) if event.is_comment() => Relayed::Forward(bytes),
+            Relayed::Forward(bytes) => Relayed::Forward(restorer.event(&bytes, &event.data()).into()),
+            Relayed::Drop => Relayed::Drop,
+            Relayed::Error(mut error) => {
+                let mut raw = restorer.flush();
+                raw.extend_from_slice(&error.raw);
+                error.raw = raw.into();
+                Relayed::Error(error)
             }
         }
     }
@@ -163,7 +181,7 @@ impl Relay {
         }
         let mut last = Vec::new();
         if let Some(frame) = self.stream.framer.finish() {
-            match self.relay.frame(frame) {
+            match self.relayed(frame) {
                 Relayed::Forward(bytes) => last.extend_from_slice(&bytes),
                 Relayed::Error(error) => last.extend_from_slice(&error.raw),
                 Relayed::Drop => {}
@@ -186,7 +204,12 @@ impl Relay {
 
     /// Ends the stream: complete when its last word has come, else as `failed`, which the last bytes say.
     fn close(&mut self, how: StreamEnd<'_>, failed: End) -> Option<Bytes> {
-        let last = self.relay.finish(how);
+        let waiting = self.stream.restorer.as_mut().map(StreamRestorer::flush).unwrap_or_default();
+        let last = match self.relay.finish(how) {
+            Some(last) if !waiting.is_empty() => Some([&waiting[..], &last].concat().into()),
+            Some(last) => Some(last),
+            None => (!waiting.is_empty()).then(|| waiting.into()),
+        };
         let end = if self.relay.saw_terminal() { End::Complete } else { failed };
         self.end(end);
         last

@@ -50,6 +50,8 @@ pub struct Intent<'a> {
     pub features: &'a [FeatureNote<'a>],
     /// What the data is.
     pub data: Option<DataNote<'a>>,
+    /// What inspection found in the text, by kind.
+    pub findings: &'a [FindingNote<'a>],
 }
 
 /// What the data of a request is: names that the configuration defines, never a value.
@@ -90,6 +92,15 @@ pub struct FeatureNote<'a> {
     pub kind: &'a str,
     /// Where in the request it stands, as a JSON path; a place, never a value.
     pub path: &'a str,
+}
+
+/// How often one kind of thing was found in the text of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct FindingNote<'a> {
+    /// The finding: `iban`, `uninspected_media`, ….
+    pub kind: &'a str,
+    /// How often; never what or where exactly.
+    pub count: u64,
 }
 
 /// One attempt at one target.
@@ -215,6 +226,8 @@ pub struct Refused<'a> {
     pub features: &'a [FeatureNote<'a>],
     /// What the data is, as far as it came to that.
     pub data: Option<DataNote<'a>>,
+    /// What inspection found in the text, by kind.
+    pub findings: &'a [FindingNote<'a>],
 }
 
 /// An administrative action.
@@ -296,6 +309,7 @@ impl Entry for Intent<'_> {
         json::named(line, ",\"prices\":", self.prices);
         write_features(line, self.features);
         write_data(line, self.data);
+        write_findings(line, self.findings);
     }
 }
 
@@ -320,6 +334,7 @@ impl Entry for Refused<'_> {
         }
         write_features(line, self.features);
         write_data(line, self.data);
+        write_findings(line, self.findings);
     }
 }
 
@@ -428,6 +443,19 @@ fn write_data(line: &mut Vec<u8>, data: Option<DataNote<'_>>) {
     json::named(line, ",\"class\":", data.class);
     json::named_if(line, ",\"purpose\":", data.purpose);
     line.push(b'}');
+}
+
+fn write_findings(line: &mut Vec<u8>, findings: &[FindingNote<'_>]) {
+    if findings.is_empty() {
+        return;
+    }
+    line.extend_from_slice(b",\"findings\":");
+    json::list(line, findings, |line, finding| {
+        json::named(line, "{\"kind\":", finding.kind);
+        line.extend_from_slice(b",\"count\":");
+        json::number(line, finding.count);
+        line.push(b'}');
+    });
 }
 
 fn write_features(line: &mut Vec<u8>, features: &[FeatureNote<'_>]) {

@@ -49,7 +49,7 @@ use std::time::Duration;
 
 pub use bundle::MAX_ENTRY;
 pub use entry::{
-    AdminEvent, AttemptNote, CandidateNote, DataNote, End, EstimateNote, FeatureNote, Intent, Outcome, Refused,
+    AdminEvent, AttemptNote, CandidateNote, DataNote, End, EstimateNote, FeatureNote, FindingNote, Intent, Outcome, Refused,
     UsageNote,
 };
 pub use epoch::{FORMAT_VERSION, is_origin};

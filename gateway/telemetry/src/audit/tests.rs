@@ -178,6 +178,7 @@ fn intent(decision: &str) -> Intent<'_> {
         prices: "2026-11-26 sha256:00",
         features: &[],
         data: None,
+        findings: &[],
     }
 }
 
@@ -214,6 +215,7 @@ fn refused(decision: &str) -> Refused<'_> {
         candidates: &[],
         features: &[FeatureNote { kind: "remote_url", path: "$.messages[0].content[1].image_url.url" }],
         data: None,
+        findings: &[FindingNote { kind: "iban", count: 2 }],
     }
 }
 

@@ -204,6 +204,7 @@ pub struct ProcessMetrics {
     retries: Counter,
     retries_denied: Counter,
     panics: Counter,
+    findings: Counters<1>,
 }
 
 impl ProcessMetrics {
@@ -227,7 +228,13 @@ impl ProcessMetrics {
                 Counter::default(),
             ),
             panics: add(to, "panics", "Requests that met a fault of the gateway itself", Counter::default()),
+            findings: add(to, "findings", "What inspection found in requests", Counters::default()),
         }
+    }
+
+    /// Counts what was found in one request; `kind` comes from the fixed list of what can be found.
+    pub fn findings(&self, kind: &'static str, count: u64) {
+        self.findings.get_or_create_owned(&[("kind", kind.to_owned())]).inc_by(count);
     }
 
     /// Callers' connections; use it with [`InFlight::enter`].

@@ -112,6 +112,7 @@ proptest! {
         let candidates: Vec<_> =
             lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
+        let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
         let plan: Vec<&str> = lists.iter().map(|(target, ..)| target.as_str()).collect();
         let intent = Intent {
             decision, app, team, model, api, stream, peer, policy, configuration,
@@ -124,6 +125,7 @@ proptest! {
             prices: policy,
             features: &features,
             data: None,
+            findings: &findings,
         };
 
         let expected = json!({
@@ -133,6 +135,7 @@ proptest! {
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
             "plan": plan, "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
             "features": unless_empty(&features, feature_value),
+            "findings": unless_empty(&findings, finding_value),
         });
         prop_assert_eq!(read(&intent), without_nulls(expected));
     }
@@ -149,6 +152,7 @@ proptest! {
         let candidates: Vec<_> =
             lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
+        let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
         let refused = Refused {
             decision, app, team, peer, policy, status, code,
             at: at(micros),
@@ -159,6 +163,7 @@ proptest! {
             candidates: &candidates,
             features: &features,
             data: None,
+            findings: &findings,
         };
 
         let expected = json!({
@@ -168,6 +173,7 @@ proptest! {
             "status": status, "code": code,
             "candidates": unless_empty(&candidates, candidate_value),
             "features": unless_empty(&features, feature_value),
+            "findings": unless_empty(&findings, finding_value),
         });
         prop_assert_eq!(read(&refused), without_nulls(expected));
     }
@@ -208,6 +214,10 @@ proptest! {
 fn candidate_value(candidate: &CandidateNote<'_>) -> Value {
     let why = if candidate.why.is_empty() { Value::Null } else { candidate.why.into() };
     json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why })
+}
+
+fn finding_value(finding: &FindingNote<'_>) -> Value {
+    json!({ "kind": finding.kind, "count": finding.count })
 }
 
 fn feature_value(feature: &FeatureNote<'_>) -> Value {

@@ -65,6 +65,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             prices: "2026-11-26 sha256:00",
             features: &[],
             data: None,
+            findings: &[],
         };
         runtime.block_on(log.intent(&intent)).unwrap().close(Outcome {
             at: now(),

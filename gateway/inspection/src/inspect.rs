@@ -1,0 +1,100 @@
+//! Findings out of a request's body.
+
+use std::ops::Range;
+
+use crate::engine::{ENGINE, Effort, Hit};
+use crate::findings::{Finding, Findings};
+use crate::kind::{FindingKind, TextKind};
+use crate::reading::paths;
+use crate::reading::reader::{self, Listener, Packed};
+
+/// Reads every string of `body`, known member or not, keys included, and says what is in it.
+///
+/// The cost is linear in the length of the body, and bounded: beyond a million matches that need a closer look the rest is
+/// not read, and `uninspected` is found.
+///
+/// ```
+/// let body = br#"{"messages":[{"role":"user","content":"pay to DE89 3704 0044 0532 0130 00"}]}"#;
+///
+/// let findings = inspection::inspect(body);
+///
+/// let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+/// assert_eq!(found, ["`iban` at `$.messages[0].content`"]);
+/// ```
+#[must_use]
+pub fn inspect(body: &[u8]) -> Findings {
+    let mut collector = Collector::default();
+    reader::read(body, &mut collector);
+    collector.named(body)
+}
+
+/// Makes the compiled recognisers ready, so that the first request does not wait for them.
+pub fn prepare() {
+    ENGINE.search(b"", &mut Effort::new(), |_| {});
+}
+
+#[derive(Default)]
+struct Collector {
+    findings: Findings,
+    /// Findings to be listed, with the offset of each.
+    listed: Vec<(usize, FindingKind)>,
+}
+
+impl Collector {
+    fn add(&mut self, kind: FindingKind, at: usize) {
+        if self.findings.count(&kind) {
+            self.listed.push((at, kind));
+        }
+    }
+
+    /// The findings with their paths.
+    fn named(mut self, body: &[u8]) -> Findings {
+        if self.listed.is_empty() {
+            return self.findings;
+        }
+        self.listed.sort_by_key(|(at, _)| *at);
+        let offsets: Vec<usize> = self.listed.iter().map(|(at, _)| *at).collect();
+        let paths = paths::of(body, &offsets, |name| holds_a_finding(body.get(name.clone()).unwrap_or_default()));
+        for ((_, kind), path) in self.listed.into_iter().zip(paths) {
+            self.findings.list_counted(Finding { kind, path });
+        }
+        self.findings
+    }
+}
+
+fn holds_a_finding(name: &[u8]) -> bool {
+    let mut found = false;
+    ENGINE.search(name, &mut Effort::new(), |_| found = true);
+    found
+}
+
+impl Listener for Collector {
+    fn wants_place(&self, kind: TextKind) -> bool {
+        self.findings.lists(&FindingKind::Text(kind))
+    }
+
+    fn found(&mut self, kind: TextKind, places: Vec<Range<usize>>) {
+        self.add(FindingKind::Text(kind), places.first().map_or(0, |place| place.start));
+    }
+
+    fn found_packed(&mut self, packed: &Packed<'_>, hits: Vec<Hit>) {
+        for hit in hits {
+            self.add(FindingKind::Text(hit.kind), packed.place.start);
+        }
+    }
+
+    fn media(&mut self, place: Range<usize>) {
+        self.add(FindingKind::UninspectedMedia, place.start);
+    }
+
+    fn user(&mut self, place: Range<usize>) {
+        self.add(FindingKind::UserIdentifier, place.start);
+    }
+
+    fn uninspected(&mut self, at: usize) {
+        self.add(FindingKind::Uninspected, at);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! One letter at a time: escapes undone, digits of all scripts made ASCII, what nobody sees left out.
+//!
+//! | written | read as |
+//! |---|---|
+//! | `\u0040`, `\n`, `\"` (JSON) | what it means; a surrogate that stands alone is U+FFFD |
+//! | `\\u0040`, `\\n`, `\\\"` (JSON within a JSON string, as in the arguments of a tool call) | likewise |
+//! | decimal digits of any script, full-width forms, superscript and subscript digits | ASCII |
+//! | spaces of any width, hyphens and minus signs of any length | a space, `-` |
+//! | soft hyphens, zero-width and direction marks, variation selectors | nothing |
+//!
+//! Not folded: letters of other scripts that look like Latin ones (Cyrillic `А`), percent encoding, HTML entities.
+
+/// The bytes that one letter is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Letter {
+    bytes: [u8; 4],
+    count: u8,
+    /// How many bytes it was written with; at least one.
+    pub(crate) written: usize,
+}
+
+impl Letter {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.count)).unwrap_or_default()
+    }
+
+    fn byte(byte: u8, written: usize) -> Self {
+        Self { bytes: [byte, 0, 0, 0], count: 1, written }
+    }
+
+    fn of(letter: char, written: usize) -> Self {
+        let mut bytes = [0; 4];
+        let count = match fold(letter) {
+            Some(folded) => folded.encode_utf8(&mut bytes).len() as u8,
+            None => 0,
+        };
+        Self { bytes, count, written }
+    }
+}
+
+/// Whether a letter that begins with this byte may be read as something else than it is written as.
+///
+/// U+00A0 to U+00BF, U+0340 and beyond, and from U+0660 on; not the letters of Latin, Greek, Cyrillic and Hebrew.
+pub(crate) const fn is_special(byte: u8) -> bool {
+    byte == b'\\' || byte == 0xC2 || byte == 0xCD || byte >= 0xD9
+}
+
+/// Whether some byte of `raw` is special, looked at in blocks.
+pub(crate) fn has_special(raw: &[u8]) -> bool {
+    let (blocks, rest) = raw.as_chunks::<64>();
+    blocks.iter().any(|block| block.iter().fold(false, |found, byte| found | is_special(*byte)))
+        || rest.iter().any(|byte| is_special(*byte))
+}
+
+/// Bytes from `raw`'s beginning that are read as they are written.
+pub(crate) fn plain_run(raw: &[u8]) -> usize {
+    let (blocks, _) = raw.as_chunks::<32>();
+    let clear = blocks.iter().take_while(|block| !block.iter().fold(false, |found, byte| found | is_special(*byte)));
+    let clear = clear.count() * 32;
+    let rest = raw.get(clear..).unwrap_or_default();
+    clear + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
+}
+
+/// The letter at the beginning of `raw`, which is not empty.
+pub(crate) fn letter(raw: &[u8]) -> Letter {
+    match *raw {
+        [b'\\', ..] => escaped(raw),
+        [byte, ..] if byte < 0x80 => Letter::byte(byte, 1),
+        [byte, ..] => match wide(raw) {
+            Some((letter, written)) => Letter::of(letter, written),
+            // No UTF-8, which no body is that `wire` let through: passed on as it is.
+            None => Letter::byte(byte, 1),
+        },
+        [] => Letter { bytes: [0; 4], count: 0, written: 1 },
+    }
+}
+
+fn escaped(raw: &[u8]) -> Letter {
+    // One backslash, or two where the string holds JSON itself.
+    let slashes = if raw.starts_with(b"\\\\") { 2 } else { 1 };
+    match raw.get(slashes) {
+        Some(b'u') if hex4(raw, slashes + 1).is_some() => unicode(raw, slashes),
+        Some(b'n' | b'r' | b't' | b'b' | b'f') => Letter::byte(b'\n', slashes + 1),
+        Some(b'"' | b'/') if slashes == 1 => Letter::byte(raw.get(1).copied().unwrap_or(b' '), 2),
+        Some(b'\\') if raw.get(3) == Some(&b'"') => Letter::byte(b'"', 4),
+        _ => Letter::byte(b'\\', slashes),
+    }
+}
+
+fn unicode(raw: &[u8], slashes: usize) -> Letter {
+    let step = slashes + 5;
+    let first = hex4(raw, slashes + 1).unwrap_or(0xFFFD);
+    if !(0xD800..=0xDBFF).contains(&first) {
+        return Letter::of(char::from_u32(first).unwrap_or('\u{FFFD}'), step);
+    }
+    let continues =
+        raw.get(step..step + slashes + 1).is_some_and(|next| next.ends_with(b"u") && next.starts_with(b"\\"));
+    match hex4(raw, step + slashes + 1).filter(|second| continues && (0xDC00..=0xDFFF).contains(second)) {
+        Some(second) => {
+            let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+            Letter::of(char::from_u32(joined).unwrap_or('\u{FFFD}'), 2 * step)
+        }
+        None => Letter::of('\u{FFFD}', step),
+    }
+}
+
+fn hex4(raw: &[u8], at: usize) -> Option<u32> {
+    let digits = raw.get(at..at + 4)?;
+    digits.iter().try_fold(0, |number, byte| Some(number * 16 + char::from(*byte).to_digit(16)?))
+}
+
+/// The letter of several bytes at the beginning of `raw`, and how many.
+fn wide(raw: &[u8]) -> Option<(char, usize)> {
+    let length = match raw.first()? {
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => return None,
+    };
+    let letter = std::str::from_utf8(raw.get(..length)?).ok()?.chars().next()?;
+    Some((letter, length))
+}
+
+/// What a letter is read as; `None` where nobody sees it.
+fn fold(letter: char) -> Option<char> {
+    let code = u32::from(letter);
+    // Most letters beyond ASCII: Latin with marks, Greek, Cyrillic, Chinese, Korean.
+    if matches!(code, 0xC0..=0x33F | 0x350..=0x65F | 0x3100..=0xA61F | 0xAC00..=0xD7FF) {
+        return Some(letter);
+    }
+    match code {
+        0xAD | 0x34F | 0x180E | 0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x2069 | 0xFE00..=0xFE0F | 0xFEFF => None,
+        0xA0 | 0x1680 | 0x2000..=0x200A | 0x2028..=0x2029 | 0x202F | 0x205F | 0x3000 => Some(' '),
+        0x2010..=0x2015 | 0x2043 | 0x2212 | 0xFE58 | 0xFE63 => Some('-'),
+        0x2024 | 0x3002 | 0xFE52 | 0xFF61 => Some('.'),
+        0xFE6B => Some('@'),
+        0xFF01..=0xFF5E => char::from_u32(code - 0xFEE0),
+        0xB2 | 0xB3 => char::from_u32(code - 0xB2 + u32::from(b'2')),
+        0xB9 => Some('1'),
+        0x2070 | 0x2074..=0x2079 => char::from_u32(code - 0x2070 + u32::from(b'0')),
+        0x2080..=0x2089 => char::from_u32(code - 0x2080 + u32::from(b'0')),
+        0x1D7CE..=0x1D7FF => char::from_u32((code - 0x1D7CE) % 10 + u32::from(b'0')),
+        _ => Some(digit(code).unwrap_or(letter)),
+    }
+}
+
+/// The ASCII digit for a decimal digit of another script.
+fn digit(code: u32) -> Option<char> {
+    let at = ZEROS.partition_point(|zero| *zero <= code).checked_sub(1)?;
+    let value = code - ZEROS.get(at)?;
+    if value < 10 { char::from_u32(value + u32::from(b'0')) } else { None }
+}
+
+/// The zero of every script with decimal digits in a row: Unicode 16, general category Nd.
+const ZEROS: [u32; 66] = [
+    0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50,
+    0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50,
+    0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x10D40, 0x11066, 0x110F0,
+    0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x116D0, 0x116DA, 0x11730, 0x118E0, 0x11950,
+    0x11BF0, 0x11C50, 0x11D50, 0x11DA0, 0x11F50, 0x16130, 0x16A60, 0x16AC0, 0x16B50, 0x16D70, 0x1E140, 0x1E2F0,
+    0x1E4F0,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(raw: &str) -> String {
+        let mut rest = raw.as_bytes();
+        let mut out = Vec::new();
+        while !rest.is_empty() {
+            let letter = letter(rest);
+            out.extend_from_slice(letter.bytes());
+            rest = rest.get(letter.written..).expect("a letter is not longer than the text");
+        }
+        String::from_utf8(out).expect("letters are read as letters")
+    }
+
+    #[test]
+    fn escapes_are_undone_once_and_within_json_strings_twice() {
+        assert_eq!(read(r"a\u0040b"), "a@b");
+        assert_eq!(read(r"a\\u0040b"), "a@b");
+        assert_eq!(read(r"\ud835\udfd8\\ud835\\udfd9"), "01");
+        assert_eq!(read(r#"x\nDE\\nDE\"q\" \\\"r\\\""#), "x\nDE\nDE\"q\" \"r\"");
+        assert_eq!(read(r"C:\\dir\/x"), "C:\\dir/x");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_read_as_a_replacement() {
+        assert_eq!(read(r"\ud800x\udc00"), "\u{FFFD}x\u{FFFD}");
+        assert_eq!(read(r"\ud800\u0041"), "\u{FFFD}A");
+        assert_eq!(read(r"\u12"), r"\u12");
+    }
+
+    #[test]
+    fn digits_of_all_scripts_are_digits() {
+        assert_eq!(read("١٢٣ ۴۵۶ ७८९ ０１２ ²³¹ ₀₉ 𝟘𝟙 𝟿"), "123 456 789 012 231 09 01 9");
+        assert_eq!(read("Ⅷ ½ 十"), "Ⅷ ½ 十", "no decimal digits");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_left_out_and_what_looks_the_same_is_the_same() {
+        assert_eq!(read("DE89\u{a0}3704\u{202f}0044\u{2011}05\u{ad}32\u{200b}0"), "DE89 3704 0044-05320");
+        assert_eq!(read("ａ＠ｂ．ｃｏ"), "a@b.co");
+        assert_eq!(read("größe Ωμέγα имя 漢字 é"), "größe Ωμέγα имя 漢字 é");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_passed_over_one_by_one() {
+        for raw in [&b"\xff"[..], b"\xc3", b"\xe2\x80", b"\xed\xa0\x80", b"\xf8\x88"] {
+            let letter = letter(raw);
+
+            assert_eq!((letter.bytes(), letter.written), (&raw[..1], 1));
+        }
+    }
+
+    #[test]
+    fn every_letter_that_is_read_otherwise_begins_with_a_special_byte() {
+        for letter in (0..=0x10_FFFF).filter_map(char::from_u32).filter(|letter| fold(*letter) != Some(*letter)) {
+            let mut bytes = [0; 4];
+            let first = letter.encode_utf8(&mut bytes).as_bytes()[0];
+            assert!(is_special(first), "U+{:04X}", u32::from(letter));
+        }
+    }
+
+    #[test]
+    fn a_plain_run_ends_at_the_first_special_byte() {
+        for at in [0, 1, 31, 32, 33, 63, 64, 100] {
+            let text = format!("{}\\n{}", "é".repeat(at), "x".repeat(80));
+            assert_eq!(plain_run(text.as_bytes()), at * 2);
+            assert!(has_special(text.as_bytes()));
+        }
+        assert!(!has_special("größe ".repeat(40).as_bytes()));
+    }
+}

@@ -1,0 +1,15 @@
+//! Text as a reader would see it, out of JSON as it was written.
+//!
+//! - [`letters`] undoes escapes and folds what looks the same.
+//! - [`strings`] finds every string of a body, and says where it stands.
+//! - [`sheet`] gathers strings into one text, so that a thousand short ones cost one search.
+//! - [`reader`] brings the three together and searches what they give.
+//! - [`media`] tells what is not text from what is.
+//! - [`paths`] names the places afterwards.
+
+pub(crate) mod letters;
+pub(crate) mod media;
+pub(crate) mod paths;
+pub(crate) mod reader;
+pub(crate) mod sheet;
+pub(crate) mod strings;

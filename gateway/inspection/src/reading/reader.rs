@@ -1,0 +1,246 @@
+//! One pass over a body: every string is read, gathered and searched, and whoever asked is told of each find.
+
+use std::ops::Range;
+
+use super::media::{self, Substance};
+use super::sheet::{Cursor, FULL, Sheet};
+use super::strings::{Role, Strings, Token};
+use crate::engine::{ENGINE, Effort, Hit};
+use crate::kind::TextKind;
+
+/// Whoever wants to know what a body holds.
+pub(crate) trait Listener {
+    /// Whether the place of a find of this kind is wanted; finding it costs something.
+    fn wants_place(&self, kind: TextKind) -> bool;
+
+    /// Something was found in a string. The places are empty where they were not wanted; more than one where it was split
+    /// across strings.
+    fn found(&mut self, kind: TextKind, places: Vec<Range<usize>>);
+
+    /// Something was found in text that was packed as base64 in the string at this place.
+    fn found_packed(&mut self, packed: &Packed<'_>, hits: Vec<Hit>);
+
+    /// The string at this place is media that was not read.
+    fn media(&mut self, place: Range<usize>);
+
+    /// The string at this place is an identifier of the caller's user.
+    fn user(&mut self, place: Range<usize>);
+
+    /// What comes at or behind this place was not read.
+    fn uninspected(&mut self, at: usize);
+}
+
+/// Text that was packed into a string.
+pub(crate) struct Packed<'a> {
+    pub(crate) place: Range<usize>,
+    /// Bytes of the string in front of the base64.
+    pub(crate) head: usize,
+    pub(crate) text: &'a [u8],
+}
+
+/// Longest end of one string that is looked at together with the beginning of the next, in bytes.
+const SEAM: usize = 64;
+
+/// Most names of members, and most strings under one, of which ends are kept within a message.
+const MOST_NAMES: usize = 8;
+
+/// Members of the top level whose lists hold messages; parts of one message are read as one text.
+const MESSAGES: [&[u8]; 4] = [b"messages", b"input", b"system", b"contents"];
+
+/// Names of members that say what a part is; their values belong to nobody's text.
+const NO_TEXT: [&[u8]; 6] = [b"type", b"role", b"id", b"name", b"status", b"call_id"];
+
+/// Reads `body` whole.
+pub(crate) fn read(body: &[u8], listener: &mut impl Listener) {
+    let mut reader = Reader {
+        body,
+        sheet: Sheet::default(),
+        effort: Effort::new(),
+        message: 0,
+        ends: Vec::new(),
+        from: 0,
+        listener,
+    };
+    let mut strings = Strings::new(body);
+    for token in strings.by_ref() {
+        reader.token(&token);
+        if reader.effort.is_spent() {
+            reader.listener.uninspected(token.place.start);
+            return;
+        }
+    }
+    reader.search(None);
+    if strings.is_broken || reader.effort.is_spent() {
+        reader.listener.uninspected(body.len().saturating_sub(1));
+    }
+}
+
+struct Reader<'a, L> {
+    body: &'a [u8],
+    sheet: Sheet,
+    effort: Effort,
+    /// The message that `ends` belong to.
+    message: u32,
+    /// By the name of the member, the last strings of the message that is being read.
+    ends: Vec<(Range<usize>, Vec<Range<usize>>)>,
+    /// Where in the body a sheet begins to report; what is before was reported with the sheet before.
+    from: usize,
+    listener: &'a mut L,
+}
+
+impl<L: Listener> Reader<'_, L> {
+    fn token(&mut self, token: &Token) {
+        let raw = self.body.get(token.place.clone()).unwrap_or_default();
+        if token.role == Role::Value {
+            if self.is_user(token) {
+                self.listener.user(token.place.clone());
+            }
+            match media::judge(raw) {
+                Substance::Text => {}
+                Substance::Media => return self.listener.media(token.place.clone()),
+                Substance::Packed { text, head } => return self.packed(token, &text, head),
+            }
+            self.seam(token);
+        }
+        self.string(token);
+    }
+
+    /// `user`, `safety_identifier`, and in Anthropic's API `metadata.user_id`.
+    fn is_user(&self, token: &Token) -> bool {
+        let name = |place: &Range<usize>| self.body.get(place.clone()).unwrap_or_default();
+        let is_one = match token.depth {
+            1 => matches!(name(&token.key), b"user" | b"safety_identifier"),
+            2 => name(&token.top) == b"metadata" && name(&token.key) == b"user_id",
+            _ => false,
+        };
+        is_one && !token.place.is_empty()
+    }
+
+    /// Puts one string onto the sheet, or onto as many as it takes.
+    fn string(&mut self, token: &Token) {
+        let mut at = self.sheet.add(self.body, token.place.clone(), false);
+        while at < token.place.end {
+            let (begin, report, threshold) = self.sheet.carry(self.body);
+            self.search(Some(threshold));
+            self.from = report;
+            at = self.sheet.add(self.body, begin..token.place.end, false);
+            if self.effort.is_spent() {
+                return;
+            }
+        }
+        self.sheet.end(token.role == Role::Key);
+        // A key stays with its value.
+        if self.sheet.is_full() && token.role != Role::Key {
+            self.search(None);
+        }
+    }
+
+    /// Searches what is on the sheet, up to `until` where the string goes on, and empties it.
+    fn search(&mut self, until: Option<usize>) {
+        let mut cursor = Cursor::default();
+        let until = until.unwrap_or(usize::MAX);
+        let (sheet, body, from) = (&self.sheet, self.body, self.from);
+        let listener = &mut *self.listener;
+        ENGINE.search(&sheet.text, &mut self.effort, |hit| {
+            if hit.place.start >= until || sheet.is_half_of_a_seam(&hit.place) {
+                return;
+            }
+            // Only where a string was carried on can something have been reported before.
+            let places = if from > 0 || listener.wants_place(hit.kind) {
+                sheet.written(body, &hit.place, &mut cursor)
+            } else {
+                Vec::new()
+            };
+            if places.first().is_none_or(|place| place.start >= from || places.len() > 1) {
+                listener.found(hit.kind, places);
+            }
+        });
+        self.sheet.clear();
+        self.from = 0;
+    }
+
+    /// The end of the strings before it and the beginning of this one, as one text of their own.
+    fn seam(&mut self, token: &Token) {
+        let name = |place: &Range<usize>| self.body.get(place.clone()).unwrap_or_default();
+        if token.depth < 2 || token.place.is_empty() || !MESSAGES.contains(&name(&token.top)) {
+            return;
+        }
+        if self.message != token.message {
+            self.message = token.message;
+            self.ends.clear();
+        }
+        let key = name(&token.key);
+        if NO_TEXT.contains(&key) {
+            return;
+        }
+        let known = self.ends.iter().position(|(other, _)| name(other) == key);
+        let Some(known) = known else {
+            if self.ends.len() < MOST_NAMES {
+                self.ends.push((token.key.clone(), vec![token.place.clone()]));
+            }
+            return;
+        };
+        let Some((_, ends)) = self.ends.get_mut(known) else { return };
+        let before = last_letters(self.body, ends);
+        if ends.len() >= SEAM {
+            ends.remove(0);
+        }
+        ends.push(token.place.clone());
+        for place in before {
+            self.sheet.add(self.body, place, true);
+        }
+        let head = first_letters(self.body, &token.place);
+        self.sheet.add(self.body, head, true);
+        self.sheet.end(false);
+    }
+
+    fn packed(&mut self, token: &Token, text: &[u8], head: usize) {
+        let mut hits = Vec::new();
+        ENGINE.search(text, &mut self.effort, |hit| hits.push(hit));
+        let packed = Packed { place: token.place.clone(), head, text };
+        self.listener.found_packed(&packed, hits);
+    }
+}
+
+/// The last letters of the last strings, [`SEAM`] bytes together.
+fn last_letters(body: &[u8], strings: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut left = SEAM;
+    let mut parts = Vec::new();
+    for place in strings.iter().rev() {
+        let start = if place.len() <= left { place.start } else { letter_at_or_behind(body, place, place.end - left) };
+        parts.push(start..place.end);
+        left = left.saturating_sub(place.len());
+        if left == 0 {
+            break;
+        }
+    }
+    parts.reverse();
+    parts
+}
+
+fn first_letters(body: &[u8], place: &Range<usize>) -> Range<usize> {
+    place.start..letter_at_or_behind(body, place, place.end.min(place.start + SEAM))
+}
+
+/// The first offset from `at` on at which a letter of the string begins.
+fn letter_at_or_behind(body: &[u8], place: &Range<usize>, at: usize) -> usize {
+    // From the string's beginning, since what a backslash means depends on those before it. A long string without any in
+    // sight is entered right there.
+    let near = at.saturating_sub(32).max(place.start);
+    let clear = !body.get(near..at).unwrap_or_default().contains(&b'\\');
+    let mut from = if clear { at } else { place.start };
+    while clear && from < place.end && body.get(from).is_some_and(|byte| byte & 0xC0 == 0x80) {
+        from += 1;
+    }
+    while from < at {
+        let rest = body.get(from..place.end).unwrap_or_default();
+        let run = super::letters::plain_run(rest).min(at - from);
+        from += run;
+        if from < at {
+            from += super::letters::letter(body.get(from..place.end).unwrap_or_default()).written;
+        }
+    }
+    from.min(place.end)
+}
+
+const _: () = assert!(FULL > 4 * super::sheet::OVERLAP, "most of a sheet is new");

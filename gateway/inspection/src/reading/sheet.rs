@@ -1,0 +1,196 @@
+//! Strings gathered into one text to be searched, and the way back to where each byte was written.
+
+use std::ops::Range;
+
+use super::letters;
+use crate::recogniser::{KEY_END, VALUE_END};
+
+/// Bytes of text that are searched at once: enough that a search costs nothing, and little enough to stay in the cache.
+pub(crate) const FULL: usize = 128 << 10;
+
+/// Bytes of a long string that are searched again with its next part, so that nothing is lost where it was cut.
+///
+/// More than the longest thing that is found, which is a private key.
+pub(crate) const OVERLAP: usize = 20 << 10;
+
+/// Text before a match that is kept for it to be judged by.
+const AHEAD: usize = 128;
+
+/// A run of text and where it was written.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    at: usize,
+    raw: usize,
+    /// Every byte is read as it was written.
+    plain: bool,
+    /// A copy of the end of one string in front of the beginning of another: only what spans both counts.
+    seam: bool,
+}
+
+/// One text, made of pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Sheet {
+    pub(crate) text: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+/// How far on the way back through a sheet one is; places must be asked for in order.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    piece: usize,
+    text: usize,
+    raw: usize,
+    begun: bool,
+}
+
+impl Sheet {
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.pieces.clear();
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.text.len() >= FULL
+    }
+
+    /// Adds what stands at `place`, as far as there is room; gives where the rest begins.
+    pub(crate) fn add(&mut self, body: &[u8], place: Range<usize>, seam: bool) -> usize {
+        let room = FULL.saturating_sub(self.text.len()).max(1024);
+        let raw = body.get(place.clone()).unwrap_or_default();
+        let plain = !letters::has_special(raw.get(..room).unwrap_or(raw));
+        self.pieces.push(Piece { at: self.text.len(), raw: place.start, plain, seam });
+        if plain {
+            let raw = raw.get(..room).unwrap_or(raw);
+            self.text.extend_from_slice(raw);
+            return place.start + raw.len();
+        }
+        let until = self.text.len() + room;
+        let mut rest = raw;
+        while !rest.is_empty() && self.text.len() < until {
+            let run = letters::plain_run(rest.get(..until - self.text.len()).unwrap_or(rest));
+            let (plain, behind) = rest.split_at(run);
+            self.text.extend_from_slice(plain);
+            rest = behind;
+            // One special letter is seldom alone: text in escapes has one after the other.
+            while rest.first().is_some_and(|byte| letters::is_special(*byte)) && self.text.len() < until {
+                let letter = letters::letter(rest);
+                self.text.extend_from_slice(letter.bytes());
+                rest = rest.get(letter.written..).unwrap_or_default();
+            }
+        }
+        place.end - rest.len()
+    }
+
+    /// Ends a string.
+    pub(crate) fn end(&mut self, is_key: bool) {
+        self.text.push(if is_key { KEY_END } else { VALUE_END });
+    }
+
+    /// Where in the last string a next sheet has to begin, and from where on it is to report: nothing is found twice.
+    pub(crate) fn carry(&self, body: &[u8]) -> (usize, usize, usize) {
+        let last = self.pieces.last().map_or(0, |piece| piece.at);
+        let threshold = self.text.len().saturating_sub(OVERLAP).max(last);
+        let begin = threshold.saturating_sub(AHEAD).max(last);
+        let mut cursor = Cursor::default();
+        let begin = self.locate(body, begin, &mut cursor);
+        (begin, self.locate(body, threshold, &mut cursor), threshold)
+    }
+
+    /// Where the text of `place` was written: one range for each piece that it touches. Nothing for what lies within one
+    /// half of a seam.
+    pub(crate) fn written(&self, body: &[u8], place: &Range<usize>, cursor: &mut Cursor) -> Vec<Range<usize>> {
+        let first = self.pieces.partition_point(|piece| piece.at <= place.start).saturating_sub(1);
+        let mut ranges = Vec::with_capacity(1);
+        let mut from = place.start;
+        for at in first..self.pieces.len() {
+            let next = self.pieces.get(at + 1).map_or(self.text.len(), |piece| piece.at);
+            let until = place.end.min(next);
+            if from >= until {
+                break;
+            }
+            let start = self.locate(body, from, cursor);
+            // The end is behind the last letter, and not before the first letter of what follows.
+            let end = self.locate(body, until - 1, cursor);
+            let rest = body.get(end..).unwrap_or_default();
+            let is_plain = self.pieces.get(at).is_some_and(|piece| piece.plain);
+            let last = if is_plain || rest.is_empty() { 1 } else { letters::letter(rest).written };
+            ranges.push(start..end + last);
+            from = until;
+        }
+        ranges
+    }
+
+    /// Whether `place` lies within one half of a seam, where it was or will be found anyway.
+    pub(crate) fn is_half_of_a_seam(&self, place: &Range<usize>) -> bool {
+        let at = self.pieces.partition_point(|piece| piece.at <= place.start).saturating_sub(1);
+        let next = self.pieces.get(at + 1).map_or(self.text.len(), |piece| piece.at);
+        self.pieces.get(at).is_some_and(|piece| piece.seam) && place.end <= next
+    }
+
+    /// Where the byte at `text` was written: the first byte of its letter.
+    fn locate(&self, body: &[u8], text: usize, cursor: &mut Cursor) -> usize {
+        let at = self.pieces.partition_point(|piece| piece.at <= text).saturating_sub(1);
+        let Some(piece) = self.pieces.get(at) else { return 0 };
+        if piece.plain {
+            return piece.raw + (text - piece.at);
+        }
+        if !cursor.begun || cursor.piece != at || cursor.text > text {
+            *cursor = Cursor { piece: at, text: piece.at, raw: piece.raw, begun: true };
+        }
+        loop {
+            let rest = body.get(cursor.raw..).unwrap_or_default();
+            let run = letters::plain_run(rest.get(..text - cursor.text).unwrap_or(rest));
+            cursor.text += run;
+            cursor.raw += run;
+            let rest = body.get(cursor.raw..).unwrap_or_default();
+            if cursor.text >= text && !rest.first().is_some_and(|byte| letters::is_special(*byte)) || rest.is_empty() {
+                return cursor.raw;
+            }
+            let letter = letters::letter(rest);
+            if cursor.text + letter.bytes().len() > text {
+                return cursor.raw;
+            }
+            cursor.text += letter.bytes().len();
+            cursor.raw += letter.written;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_the_text_leads_back_to_its_letter() {
+        let body = r"ab\u0040cé d\nＥ１\ud835\udfd8zx".as_bytes();
+        let mut sheet = Sheet::default();
+
+        let rest = sheet.add(body, 0..body.len(), false);
+
+        assert_eq!(rest, body.len());
+        assert_eq!(String::from_utf8_lossy(&sheet.text), "ab@cé d\nE10zx");
+        let mut cursor = Cursor::default();
+        let written = |place: Range<usize>, cursor: &mut Cursor| {
+            let ranges = sheet.written(body, &place, cursor);
+            String::from_utf8_lossy(&body[ranges[0].clone()]).into_owned()
+        };
+        let table =
+            [(0..3, r"ab\u0040"), (2..4, r"\u0040c"), (8..10, r"\nＥ"), (10..12, r"１\ud835\udfd8"), (12..13, "z")];
+        for (place, expected) in table {
+            assert_eq!(written(place, &mut cursor), expected);
+        }
+        assert_eq!(written(0..1, &mut cursor), "a", "the cursor goes back when it must");
+    }
+
+    #[test]
+    fn letters_that_nobody_sees_belong_to_what_is_around_them() {
+        let body = "1\u{200b}2\u{200b}3".as_bytes();
+        let mut sheet = Sheet::default();
+        sheet.add(body, 0..body.len(), false);
+
+        let ranges = sheet.written(body, &(0..2), &mut Cursor::default());
+
+        assert_eq!(sheet.text, b"123");
+        assert_eq!(&body[ranges[0].clone()], "1\u{200b}2".as_bytes());
+    }
+}

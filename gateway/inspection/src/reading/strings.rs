@@ -1,0 +1,182 @@
+//! Every string of a JSON body, keys included, and every long number; found fast and not parsed.
+//!
+//! `wire` has checked the body before. Here nothing relies on that: what is no JSON is walked all the same, and the walk says
+//! that it went wrong.
+
+use std::ops::Range;
+
+/// Deepest nesting that is walked; `wire` refuses bodies beyond 127 levels.
+pub(crate) const MAX_DEPTH: usize = 1024;
+
+/// Fewest digits of a number that is looked at as text.
+const LONG_NUMBER: usize = 8;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Key,
+    Value,
+    /// A number below the top level with at least eight digits.
+    Number,
+}
+
+/// A string without its quotes, or a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) role: Role,
+    pub(crate) place: Range<usize>,
+    /// How many containers are open around it.
+    pub(crate) depth: usize,
+    /// The name of the member of the top level that it belongs to; its own for a key of the top level.
+    pub(crate) top: Range<usize>,
+    /// The last name before it.
+    pub(crate) key: Range<usize>,
+    /// Counts up where an element of a list of the top level ends: parts of one message have the same number.
+    pub(crate) message: u32,
+}
+
+/// The walk.
+pub(crate) struct Strings<'a> {
+    body: &'a [u8],
+    at: usize,
+    depth: usize,
+    top: Range<usize>,
+    key: Range<usize>,
+    message: u32,
+    /// The body ended within a string, or was nested too deeply: what comes behind was not read.
+    pub(crate) is_broken: bool,
+}
+
+impl<'a> Strings<'a> {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
+        Self { body, at: 0, depth: 0, top: 0..0, key: 0..0, message: 0, is_broken: false }
+    }
+
+    fn token(&self, role: Role, place: Range<usize>) -> Token {
+        let (top, key) = (self.top.clone(), self.key.clone());
+        Token { role, place, depth: self.depth, top, key, message: self.message }
+    }
+
+    fn string(&mut self) -> Option<Token> {
+        let start = self.at + 1;
+        let Some(end) = closing_quote(self.body, start) else {
+            self.is_broken = true;
+            self.at = self.body.len();
+            return Some(self.token(Role::Value, start..self.body.len())).filter(|token| !token.place.is_empty());
+        };
+        self.at = end + 1;
+        let behind = self.body.get(self.at..).unwrap_or_default();
+        let is_key = behind.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+        if !is_key {
+            return Some(self.token(Role::Value, start..end));
+        }
+        self.key = start..end;
+        if self.depth == 1 {
+            self.top = start..end;
+            self.message += 1;
+        }
+        Some(self.token(Role::Key, start..end))
+    }
+
+    fn comma(&mut self) {
+        let is_one_message = self.body.get(self.top.clone()) == Some(b"system");
+        if self.depth == 2 && !is_one_message {
+            self.message += 1;
+        }
+    }
+}
+
+impl Iterator for Strings<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        while let Some(byte) = self.body.get(self.at) {
+            match byte {
+                b'"' => return self.string(),
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    if self.depth > MAX_DEPTH {
+                        self.is_broken = true;
+                        return None;
+                    }
+                }
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                b',' => self.comma(),
+                b'0'..=b'9' => {
+                    let rest = self.body.get(self.at..).unwrap_or_default();
+                    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let place = self.at..self.at + count;
+                    self.at += count;
+                    let is_whole = !matches!(rest.get(count), Some(b'.' | b'e' | b'E'));
+                    if count >= LONG_NUMBER && self.depth > 1 && is_whole {
+                        return Some(self.token(Role::Number, place));
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            self.at += 1;
+        }
+        None
+    }
+}
+
+/// Where the string ends whose content begins at `start`.
+fn closing_quote(body: &[u8], start: usize) -> Option<usize> {
+    let mut from = start;
+    loop {
+        let at = from + memchr::memchr(b'"', body.get(from..)?)?;
+        let slashes = body.get(start..at)?.iter().rev().take_while(|byte| **byte == b'\\').count();
+        if slashes.is_multiple_of(2) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(body: &str) -> Vec<(Role, &str, u32)> {
+        let tokens = Strings::new(body.as_bytes());
+        tokens
+            .map(|token| (token.role, body.get(token.place).expect("a token lies within the body"), token.message))
+            .collect()
+    }
+
+    #[test]
+    fn keys_values_and_long_numbers_are_told_apart() {
+        let body = r#"{"a" : "x\\", "b":["y\"z", 12345678, 1234567, 12345678.5], "n": 123456789}"#;
+
+        let expected = [
+            (Role::Key, "a", 1),
+            (Role::Value, r"x\\", 1),
+            (Role::Key, "b", 2),
+            (Role::Value, r#"y\"z"#, 2),
+            (Role::Number, "12345678", 3),
+            (Role::Key, "n", 6),
+        ];
+        assert_eq!(tokens(body), expected);
+    }
+
+    #[test]
+    fn the_parts_of_one_message_have_one_number() {
+        let body = r#"{"messages":[{"content":["a","b"]},{"content":"c"}],"system":[{"text":"d"},{"text":"e"}]}"#;
+
+        let numbers: Vec<u32> =
+            tokens(body).into_iter().filter(|(role, ..)| *role == Role::Value).map(|(.., message)| message).collect();
+
+        assert_eq!(numbers, [1, 1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn what_is_no_json_is_walked_and_said_to_be_broken() {
+        for body in ["{\"a\":\"open", &"[".repeat(2000)] {
+            let mut walk = Strings::new(body.as_bytes());
+            assert!(walk.by_ref().count() <= 2);
+            assert!(walk.is_broken, "{body}");
+        }
+        assert_eq!(tokens("]]}} \"x\" ,,"), [(Role::Value, "x", 0)]);
+    }
+}

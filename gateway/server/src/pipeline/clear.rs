@@ -1,0 +1,63 @@
+//! Stage 10: what a warrant obliges to is done before the request leaves, and undone in the answer.
+//!
+//! The call that goes on is decoded anew from the redacted body: nothing that was read out of the first one (offsets, the
+//! model's place) is used for bytes that it was not read from. What was replaced is known to the attempt alone, and goes with
+//! its answer.
+
+use bytes::Bytes;
+use inspection::{RedactError, Redacted, Restorer, StreamRestorer};
+use policy::Warrant;
+use wire::{Call, DecodeError};
+
+use super::attempt::{Reply, Tried};
+
+/// Bodies above this many bytes are redacted on a thread of their own.
+const LONG: usize = 256 << 10;
+
+/// Why an obligation could not be fulfilled; nothing is sent then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClearError {
+    #[error(transparent)]
+    Redact(#[from] RedactError),
+    #[error("the redacted request is no call any more: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("the redaction was broken off")]
+    BrokenOff,
+}
+
+/// The call as this warrant lets it go, and what puts the answer right.
+pub(super) async fn fulfil(warrant: &Warrant, call: &Call) -> Result<(Call, Restorer), ClearError> {
+    if warrant.obligations().is_empty() {
+        return Ok((call.clone(), Restorer::default()));
+    }
+    let names: Vec<String> = warrant.obligations().redact().map(str::to_owned).collect();
+    let Redacted { body, restorer } = redact(call.body().clone(), names).await?;
+    // The model was read from the path or the body before; it stays what it was.
+    let redacted = wire::decode(call.api(), Some(call.model()), Bytes::from(body))?;
+    Ok((redacted, restorer))
+}
+
+async fn redact(body: Bytes, names: Vec<String>) -> Result<Redacted, ClearError> {
+    let is_long = body.len() > LONG;
+    let act = move || inspection::redact(&body, names.iter().map(String::as_str));
+    let done = if is_long { tokio::task::spawn_blocking(act).await.map_err(|_| ClearError::BrokenOff)? } else { act() };
+    Ok(done?)
+}
+
+/// An answer with the placeholders replaced by what they stand for.
+pub(super) fn restore(tried: Tried, restorer: Restorer) -> Tried {
+    if restorer.is_empty() {
+        return tried;
+    }
+    let Tried::Answered { status, headers, reply } = tried else { return tried };
+    let reply = match reply {
+        Reply::Whole { body, usage, failed, share } => {
+            Reply::Whole { body: Bytes::from(restorer.whole(&body)), usage, failed, share }
+        }
+        Reply::Stream(mut stream) => {
+            stream.restorer = Some(StreamRestorer::new(restorer));
+            Reply::Stream(stream)
+        }
+    };
+    Tried::Answered { status, headers, reply }
+}

@@ -1,0 +1,115 @@
+//! What may leave only redacted leaves redacted, and comes back with its values.
+
+use serde_json::{Value, json};
+
+use crate::testkit::{Act, Config, DONE, Gateway, Request, Upstream, event};
+
+const CARD: &str = "4111 1111 1111 1111";
+
+/// A gateway whose only endpoint is not on a site of one's own: the shipped policies let cards go there only redacted.
+async fn gateway() -> (Upstream, Gateway) {
+    let upstream = Upstream::start("cloud").await;
+    let endpoint = format!(
+        "[endpoint.cloud]\nprovider = \"openai\"\nurl = \"http://{}/v1\"\n\
+         reach = {{ local = {{ within = [\"127.0.0.0/8\"] }} }}\nauth = {{ key = {{ file = \"upstream.key\" }} }}\n\
+         place = {{ declared = {{ processing = [\"DE\"], at_rest = [\"DE\"], operator = \"DE\", because = \"a stand-in of the tests\" }} }}\n",
+        upstream.address
+    );
+    let config = Config::new().section(&endpoint).model("assistant", &["cloud/served-model"]);
+    (upstream, Gateway::start(&config).await)
+}
+
+fn question(stream: bool) -> Value {
+    let content = format!("Refund {CARD}, please; really {CARD}.");
+    json!({"model": "assistant", "stream": stream, "messages": [{"role": "user", "content": content}]})
+}
+
+#[tokio::test]
+async fn a_card_leaves_as_a_placeholder_and_comes_back_as_itself() {
+    let (upstream, gateway) = gateway().await;
+    let arguments = r#"{"card":"[CARD_1]"}"#;
+    let call = json!({"id": "c", "type": "function", "function": {"name": "refund", "arguments": arguments}});
+    let message = json!({"role": "assistant", "content": "Refunding [CARD_1].", "tool_calls": [call]});
+    let reply = json!({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]});
+    upstream.script([Act::reply(200, &reply)]);
+
+    let answer = gateway.send(Request::post("/v1/chat/completions", &question(false))).await;
+
+    let decision = answer.decision();
+    let answer: Value = serde_json::from_str(&answer.of_status(200, "redacted").await).expect("the answer is JSON");
+    let message = &answer["choices"][0]["message"];
+    assert_eq!(message["content"], format!("Refunding {CARD}."));
+    assert_eq!(message["tool_calls"][0]["function"]["arguments"], format!(r#"{{"card":"{CARD}"}}"#));
+    let sent = upstream.only_request().json();
+    assert_eq!(sent["messages"][0]["content"], "Refund [CARD_1], please; really [CARD_1].");
+    assert_eq!(sent["model"], "served-model");
+    gateway.audit().record(&decision).await;
+    let intents = gateway.audit().of_kind("intent");
+    assert_eq!(intents[0]["findings"], json!([{"kind": "card", "count": 2}]), "{intents:?}");
+    assert!(!Value::from(intents).to_string().contains("4111"));
+}
+
+#[tokio::test]
+async fn a_streamed_answer_comes_back_restored_wherever_it_is_cut() {
+    let (upstream, gateway) = gateway().await;
+    let text = "Card [CARD_1] [x";
+    for size in [1, 2, 5, text.len()] {
+        let letters: Vec<char> = text.chars().collect();
+        let piece = |piece: &[char]| {
+            let delta = json!({"content": piece.iter().collect::<String>()});
+            event(&json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]}).to_string())
+        };
+        let mut events: Vec<String> = letters.chunks(size).map(piece).collect();
+        events.push(event(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string()));
+        events.push(DONE.to_owned());
+        upstream.script([Act::stream(events)]);
+
+        let answer = gateway.send(Request::post("/v1/chat/completions", &question(true))).await;
+
+        let stream = answer.text().await;
+        let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+        let values = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        let said: String =
+            values.filter_map(|value| value["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect();
+        assert_eq!(said, format!("Card {CARD} [x"), "in pieces of {size}: {stream}");
+        assert!(stream.ends_with(DONE), "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_dialects_are_redacted_and_restored_as_well() {
+    let (upstream, gateway) = gateway().await;
+    let text = format!("Refund {CARD}");
+    let dialects = [
+        (
+            "/v1/completions",
+            json!({"prompt": text}),
+            json!({"choices": [{"index": 0, "text": "ok [CARD_1]"}]}),
+            "/choices/0/text",
+        ),
+        (
+            "/v1/responses",
+            json!({"input": text}),
+            json!({"output": [{"content": [{"type": "output_text", "text": "ok [CARD_1]"}]}]}),
+            "/output/0/content/0/text",
+        ),
+        (
+            "/v1/messages",
+            json!({"max_tokens": 9, "messages": [{"role": "user", "content": text}]}),
+            json!({"content": [{"type": "tool_use", "input": {"card": "ok [CARD_1]"}}]}),
+            "/content/0/input/card",
+        ),
+    ];
+    for (path, mut body, reply, place) in dialects {
+        body["model"] = Value::from("assistant");
+        upstream.script([Act::reply(200, &reply)]);
+
+        let answer = gateway.send(Request::post(path, &body)).await;
+
+        let answer: Value = serde_json::from_str(&answer.of_status(200, path).await).expect("the answer is JSON");
+        assert_eq!(answer.pointer(place), Some(&Value::from(format!("ok {CARD}"))), "{path}: {answer}");
+    }
+    for seen in upstream.requests() {
+        assert!(!seen.json().to_string().contains("4111"), "{}", seen.json());
+    }
+}
