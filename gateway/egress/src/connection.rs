@@ -292,9 +292,8 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 70);
     }
 
-    /// The pool looks before it hands a connection out; what happens between that look and the request is met here.
-    #[tokio::test]
-    async fn a_request_on_a_connection_that_turns_out_to_be_closed_comes_back_whole() {
+    /// A connection to a server that this test holds in its hand.
+    async fn leased() -> (Lease, tokio::net::TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         #[expect(clippy::disallowed_methods, reason = "a connection of the test's own, to the test's own listener")]
@@ -314,9 +313,36 @@ mod tests {
         let slot = Slot::take(&Arc::default(), 1).unwrap();
         let later = Instant::now() + Duration::from_secs(60);
         let facts = Facts { proof: Arc::new(proof), expires: later, _slot: slot };
-        let mut lease = establish(Stream::Plain(client.unwrap()), facts, Duration::from_secs(60)).await.unwrap();
+        let lease = establish(Stream::Plain(client.unwrap()), facts, Duration::from_secs(60)).await.unwrap();
+        (lease, server.unwrap().0)
+    }
+
+    /// The pool may look at hundreds of connections in one poll of a request's task.
+    #[tokio::test]
+    async fn a_closed_connection_is_seen_as_closed_though_its_task_has_used_up_its_budget() {
+        let (mut lease, server) = leased().await;
         assert!(lease.is_ready());
-        drop(server.unwrap());
+        drop(server);
+        tokio::task::yield_now().await; // The runtime learns of the end.
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        (0..1_000).for_each(|number| sender.send(number).unwrap());
+
+        let ready = poll_fn(|context| {
+            while receiver.poll_recv(context).is_ready() {}
+            Poll::Ready(lease.is_ready())
+        });
+
+        assert!(!ready.await);
+        assert!(!receiver.is_empty(), "the budget ended before the messages did");
+    }
+
+    /// The pool looks before it hands a connection out; what happens between that look and the request is met here.
+    #[tokio::test]
+    async fn a_request_on_a_connection_that_turns_out_to_be_closed_comes_back_whole() {
+        let (mut lease, server) = leased().await;
+        let later = Instant::now() + Duration::from_secs(60);
+        assert!(lease.is_ready());
+        drop(server);
         // The runtime learns of the end here, and the connection with the request.
         tokio::task::yield_now().await;
 

@@ -8,8 +8,8 @@
 //! A connection that lies idle is driven by nobody. The news that its server closed it waits until somebody looks: the
 //! next request that would use it, or the pool's sweep.
 
-use std::future::Future as _;
-use std::pin::Pin;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::task::unconstrained;
 
 use crate::body::UpstreamBody;
 use crate::connect::Stream;
@@ -72,13 +73,20 @@ impl Driven {
     }
 
     /// Lets the connection get on as far as it can, for nobody. Whoever waited for it is forgotten.
+    ///
+    /// Many connections may be looked at in one poll of a caller's task. A look is not charged to that task: when tokio's
+    /// budget of it is used up, a socket says that nothing is there, and a dead connection would pass for an open one.
     pub(crate) fn look(&mut self) {
         self.line.forget();
         for _ in 0..TURNS {
             if !self.line.take_news() {
                 return;
             }
-            self.get_on();
+            let looking = pin!(unconstrained(poll_fn(|_| {
+                self.get_on();
+                Poll::Ready(())
+            })));
+            let _ = looking.poll(&mut Context::from_waker(Waker::noop()));
         }
         // What is left is for the next look.
         self.stir();
