@@ -27,7 +27,7 @@ pub enum Router {
 }
 
 impl Router {
-    /// The routers that `causeway replay` compares.
+    /// Ours first, then the others.
     pub const ALL: [Self; 8] = [
         Self::Causeway,
         Self::AllCloud,
@@ -39,7 +39,7 @@ impl Router {
         Self::Perfect,
     ];
 
-    /// Its name on the command line and in reports.
+    /// Its name in reports.
     #[must_use]
     pub fn name(self) -> String {
         match self {

@@ -10,7 +10,7 @@
 //! seed.
 //!
 //! **Does not do.** It sends nothing. The servers behind the targets are models with stated constants; they have no prefix
-//! cache, no preemption and no callers who leave. It reads no files; the command does.
+//! cache, no preemption and no callers who leave. It reads no files, and no command uses it yet.
 
 mod baseline;
 mod cloud;
