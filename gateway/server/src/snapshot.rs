@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub body_limits: BodyLimits,
     /// How long a request's body may take in all.
     pub(crate) body_timeout: Duration,
+    /// How long audit records are kept; none while nothing may be removed.
+    pub(crate) audit_retention: Option<Duration>,
     /// What is declared and not enforced yet.
     pub notes: Vec<String>,
     /// Date and hash of the price catalogue that counts.

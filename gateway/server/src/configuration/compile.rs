@@ -197,6 +197,8 @@ pub struct AuditConfig {
     pub on_disk: bool,
     /// Absolute path of the second place for checkpoints.
     pub witness: Option<PathBuf>,
+    /// How long records are kept; for as long as there is a hold where absent.
+    pub retention: Option<Duration>,
     /// Name of this gateway's log; the machine's name where absent.
     pub origin: Option<String>,
     /// Names of all logs; empty where there is no fleet.

@@ -91,7 +91,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("audit.origin", Enforced),
     ("audit.origins", Enforced),
     ("audit.signing_key", Enforced),
-    ("audit.retention", Noted("records are kept for ever")),
+    ("audit.retention", Enforced),
     ("evidence", Refused("sinks of evidence do not state their place yet")),
     ("authors", Enforced),
 ];

@@ -49,6 +49,7 @@ pub fn audit_settings(compiled: &Compiled) -> Result<Settings, KeyFileError> {
         durability: if compiled.audit.on_disk { Durability::Disk } else { Durability::Os },
         key,
         witness: compiled.audit.witness.clone(),
+        reserve: compiled.state_folder.join("audit-reserve"),
     })
 }
 

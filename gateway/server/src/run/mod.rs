@@ -6,6 +6,7 @@
 mod doors;
 mod drain;
 mod evidence;
+mod housekeeping;
 mod notify;
 mod pingora;
 mod plain;

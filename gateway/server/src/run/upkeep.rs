@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Reloader, notify};
+use super::{Reloader, housekeeping, notify};
 use crate::gateway::Gateway;
 
 /// How long an outcome may wait for the audit log's next write.
@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
 pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
-    tokio::join!(flush(gateway), watchdog(), reload(gateway, reloader), gateway.tend());
+    tokio::join!(flush(gateway), watchdog(), reload(gateway, reloader), gateway.tend(), housekeeping::run(gateway));
 }
 
 async fn flush(gateway: &Gateway) {

@@ -57,6 +57,7 @@ impl Snapshot {
             },
             body_timeout: compiled.listen.body_timeout,
             stream_comment: compiled.listen.stream_comment,
+            audit_retention: compiled.audit.retention,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),
             prices: compiled.prices.name().into(),
             prices_taken: compiled.prices.catalogue.taken,

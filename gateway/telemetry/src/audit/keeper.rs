@@ -143,6 +143,11 @@ impl Keeper {
         self.state.lock().keys.push(key);
     }
 
+    /// Where this log's files are made before they take their place.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
     /// Whether `key` signs.
     pub(super) fn signs_with(&self, key: &SigningKey) -> bool {
         self.state.lock().keys.iter().any(|known| known.public() == key.public())

@@ -11,6 +11,7 @@ use super::entry::{OutcomeLine, Seldom};
 use super::keeper::{Keeper, Place};
 use super::note::SigningKey;
 use super::pen::{BundleFiles, Pen, Sink};
+use super::reserve::Reserve;
 use super::shared::{MaybeThere, Shared};
 use super::witness::Witness;
 use super::{
@@ -48,7 +49,10 @@ impl AuditLog {
         let public = settings.key.public().to_string();
         let keeper = Keeper::new(place, settings.key, witness.transpose().map_err(folder)?);
         let sink = Box::new(BundleFiles::new(&opened.folder, synced));
-        let log = Self::over(sink, settings.durability, Some(keeper), (&opened.folder, &opened.epoch));
+        let mut log = Self::over(sink, settings.durability, Some(keeper), (&opened.folder, &opened.epoch));
+        if let Some(shared) = Arc::get_mut(&mut log.shared) {
+            shared.reserve = Some(Reserve::at(settings.reserve));
+        }
         let opening = epoch::Opening {
             format_version: epoch::FORMAT_VERSION,
             origin: &settings.origin,

@@ -36,6 +36,8 @@ mod pen;
 mod queue;
 pub mod read;
 mod record;
+mod reserve;
+mod retire;
 mod shared;
 mod stamp;
 mod tree;
@@ -58,6 +60,7 @@ pub use keys::{KeyFileError, load_or_make};
 pub use log::AuditLog;
 pub use note::{KeyError, SigningKey, VerifierKey};
 pub use record::OpenRecord;
+pub use reserve::RESERVE_BYTES;
 
 /// Waiting entries are written at once when they pass this many bytes.
 pub const FLUSH_BYTES: usize = 64 * 1024;
@@ -100,6 +103,8 @@ pub struct Settings {
     pub key: SigningKey,
     /// A second place for checkpoints, where the gateway's operator cannot change what stands there.
     pub witness: Option<PathBuf>,
+    /// A file outside the log, on the same disk, that keeps [`RESERVE_BYTES`] back for an orderly end.
+    pub reserve: PathBuf,
 }
 
 /// Why an entry could not be written.

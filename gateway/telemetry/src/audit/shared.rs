@@ -15,6 +15,7 @@ use super::figures::{Bell, Figures};
 use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
 use super::pen::Pen;
 use super::queue::{Batch, Queue, Slot, Wait};
+use super::reserve::Reserve;
 use super::witness::Witness;
 use super::{AuditError, AuditStatus, DISK_PATIENCE, Durability, FLUSH_BYTES, PATIENCE, stamp};
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) folder: PathBuf,
     pub(super) epoch: String,
     pub(super) keeper: Option<Keeper>,
+    /// Room for the end; none in tests on a disk that is none.
+    pub(super) reserve: Option<Reserve>,
     /// Wakes the writer's thread; with [`Durability::Disk`] only.
     bell: Arc<Bell>,
     figures: Figures,
@@ -58,6 +61,7 @@ impl Shared {
             folder: folder.to_owned(),
             epoch: epoch.to_owned(),
             keeper,
+            reserve: None,
             bell: Arc::default(),
             figures: Figures::new(),
         }
@@ -237,7 +241,7 @@ impl Shared {
         if std::mem::replace(&mut self.queue.lock().sealed, true) {
             return Ok(());
         }
-        let sealed = self.write_queue(&mut pen).and_then(|()| self.close(&mut pen, reason, at));
+        let sealed = self.write_the_last(&mut pen).and_then(|()| self.close(&mut pen, reason, at));
         if let Err(source) = sealed {
             self.queue.lock().sealed = false;
             return Err(self.write_error(source));
@@ -247,6 +251,19 @@ impl Shared {
         self.checkpoint()?;
         let finished = self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.finish(size, &partial));
         finished.map_err(|source| self.write_error(source))
+    }
+
+    /// Writes what waits; on a full disk into the room that was kept back for it.
+    fn write_the_last(&self, pen: &mut Pen) -> io::Result<()> {
+        let error = match self.write_queue(pen) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let Some(reserve) = self.reserve.as_ref().filter(|_| full) else { return Err(error) };
+        tracing::warn!("the disk is full; the audit log ends in the room that was kept back for it");
+        reserve.release()?;
+        self.write_queue(pen)
     }
 
     /// Writes the closing entry; its count includes the opening and the closing itself.
@@ -296,6 +313,12 @@ impl Shared {
         self.figures.writing_for().is_some_and(|time| time > patience)
     }
 
+    fn fill_reserve(&self) {
+        if let Some(Err(error)) = self.reserve.as_ref().map(Reserve::fill) {
+            tracing::error!(%error, "no room can be kept back for the end of the audit log; a full disk will leave it unsealed");
+        }
+    }
+
     fn failed(&self, error: &io::Error) {
         self.figures.errors.fetch_add(1, Ordering::Relaxed);
         if !self.figures.failing.swap(true, Ordering::Relaxed) {
@@ -343,6 +366,9 @@ fn write_when_rung(shared: &Weak<Shared>, bell: &Bell) {
 
 fn sign_in_time(shared: &Weak<Shared>, _bell: &Bell) {
     let own = Bell::default();
+    if let Some(shared) = shared.upgrade() {
+        shared.fill_reserve();
+    }
     loop {
         own.wait(CHECKPOINT_EVERY);
         let Some(shared) = shared.upgrade() else { return };

@@ -136,7 +136,7 @@ fn open(state: &Path) -> AuditLog {
     AuditLog::open(settings(state, "gw-1"), now()).unwrap()
 }
 
-fn settings(state: &Path, origin: &str) -> Settings {
+pub(super) fn settings(state: &Path, origin: &str) -> Settings {
     Settings {
         folder: state.join("audit"),
         scratch: state.join("audit-scratch"),
@@ -144,6 +144,7 @@ fn settings(state: &Path, origin: &str) -> Settings {
         durability: Durability::Os,
         key: SigningKey::new("gw-1", &[1; 32]).unwrap(),
         witness: None,
+        reserve: state.join("reserve"),
     }
 }
 
@@ -151,11 +152,11 @@ fn kinds(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["kind"].as_str().unwrap()).collect()
 }
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::new(1_795_472_224, 123_456_789)
 }
 
-fn intent(decision: &str) -> Intent<'_> {
+pub(super) fn intent(decision: &str) -> Intent<'_> {
     Intent {
         decision,
         at: now(),
@@ -182,7 +183,7 @@ fn intent(decision: &str) -> Intent<'_> {
     }
 }
 
-fn outcome() -> Outcome<'static> {
+pub(super) fn outcome() -> Outcome<'static> {
     Outcome {
         at: now(),
         status: Some(200),

@@ -87,6 +87,7 @@ struct Audit {
     lost: Counter,
     waiting: Gauge,
     open: Gauge,
+    disk_used: Gauge,
     signed: Gauge,
     checkpoint_failing: Gauge,
     witness: Gauge,
@@ -156,6 +157,11 @@ impl Metrics {
     /// Counts a configuration that was read and not taken.
     pub fn configuration_refused(&self) {
         self.inner.configuration.refused.inc();
+    }
+
+    /// Takes over how much of the disk below the audit log is used, in percent.
+    pub fn set_disk_used(&self, percent: u8) {
+        self.inner.audit.disk_used.set(percent.into());
     }
 
     /// Takes over how the audit log stands; called before [`Self::render`].
@@ -300,6 +306,12 @@ impl Audit {
                 Gauge::default(),
             ),
             open: add(to, "audit_open_records", "Intents whose outcome has not come", Gauge::default()),
+            disk_used: add(
+                to,
+                "audit_disk_used_percent",
+                "How much of the disk below the audit log is used: of its blocks or inodes, whichever is more",
+                Gauge::default(),
+            ),
             signed: add(to, "audit_signed_entries", "Entries that the latest checkpoint covers", Gauge::default()),
             checkpoint_failing: add(
                 to,

@@ -1,6 +1,7 @@
 //! `[audit]`: how the audit log is kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use telemetry::audit::is_origin;
 
@@ -9,6 +10,9 @@ use super::super::document::{Audit, Document, Durability, Witness};
 use super::super::report::quote;
 use super::super::tree::{Cursor, Mark};
 use super::Check;
+
+/// How long records are kept where nothing is said: six months, as Article 26(6) of the EU's AI Act asks of deployers.
+const DEFAULT_DAYS: u32 = 183;
 
 const ORIGIN: &str = "it has 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and begins with a letter or a digit";
 
@@ -35,9 +39,11 @@ impl Check<'_> {
             self.origin(at.at("origin").mark(), "audit.origin", origin);
         }
         self.origins(at.at("origins"), audit);
+        let retention = self.retention(audit);
         Some(AuditConfig {
             on_disk: audit.durability == Some(Durability::Disk),
             witness: witness?,
+            retention,
             origin: audit.origin.clone(),
             origins: audit.origins.clone().unwrap_or_default(),
             signing_key: signing_key?,
@@ -50,6 +56,19 @@ impl Check<'_> {
         let message = "the audit log has no second place for its checkpoints: whoever operates the gateway could write it anew \
                        whole, and nothing would show it";
         self.warn(at.key(), message, "name a folder that others keep in `[audit] witness = { folder = \"…\" }`");
+    }
+
+    /// How long records are kept; `None` while nothing may be removed.
+    fn retention(&mut self, audit: &Audit) -> Option<Duration> {
+        let days = audit.retention.as_ref().map_or(DEFAULT_DAYS, |retention| retention.days);
+        if days < DEFAULT_DAYS {
+            let mark = self.root.at("audit").at("retention").at("days").mark();
+            let message =
+                format!("`audit.retention.days` is {days}; the EU's AI Act asks some deployers for six months");
+            self.warn(mark, message, format!("write at least {DEFAULT_DAYS}, unless none of the apps is meant by it"));
+        }
+        let held = audit.retention.as_ref().is_some_and(|retention| retention.hold == Some(true));
+        (!held).then_some(Duration::from_secs(u64::from(days) * 24 * 3600))
     }
 
     fn folder(&mut self, at: Cursor<'_>, setting: &str, text: &str) -> Option<PathBuf> {

@@ -113,7 +113,7 @@ pub struct Audit {
     /// Path of the private key that signs checkpoints; it is made where there is none. Absent: `audit-keys/` and the origin
     /// in `state.folder`. The public key lies beside it, with the ending `.pub`.
     pub signing_key: Option<String>,
-    /// How long records are kept. Absent: for ever.
+    /// How long records are kept. Absent: 183 days.
     pub retention: Option<Retention>,
 }
 
@@ -144,6 +144,8 @@ pub struct Retention {
     /// Days. Required.
     #[schemars(range(min = 1))]
     pub days: u32,
+    /// Whether nothing is removed for now, whatever its age, because somebody has asked for it; default false.
+    pub hold: Option<bool>,
 }
 
 /// Where evidence may be kept.

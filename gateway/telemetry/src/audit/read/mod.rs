@@ -23,8 +23,10 @@ use super::epoch::{DIGITS, Predecessor, is_origin};
 use super::note::VerifierKey;
 use super::tree::TILE;
 
+pub(super) use epoch::OPENING;
 pub use exposure::{Exposure, Question, Touched, exposure};
 pub use line::Line;
+pub(super) use scan::last_bundle;
 pub use scan::{Stand, scan};
 pub use show::{Shown, ShownError, show};
 

@@ -59,7 +59,7 @@ fn names(folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<Vec<String
 }
 
 /// The number of an epoch's last bundle; earlier ones may be retired.
-fn last_bundle(epoch: &Path) -> io::Result<Option<u64>> {
+pub(in super::super) fn last_bundle(epoch: &Path) -> io::Result<Option<u64>> {
     let mut folder = epoch.join("tile/entries");
     let mut number = 0;
     loop {

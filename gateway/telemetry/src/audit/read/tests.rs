@@ -40,6 +40,7 @@ fn settings(state: &Path) -> Settings {
         durability: Durability::Os,
         key: key(1),
         witness: Some(state.join("witness")),
+        reserve: state.join("reserve"),
     }
 }
 

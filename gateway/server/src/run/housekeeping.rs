@@ -1,0 +1,135 @@
+//! What is looked after now and then: the room on the disk, and audit records whose time is over.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use telemetry::audit::AuditLog;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::gateway::Gateway;
+
+/// How often the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often records whose time is over are removed.
+const RETIRE_EVERY: Duration = Duration::from_secs(3600);
+
+pub(super) async fn run(gateway: &Gateway) {
+    tokio::join!(watch_disk(gateway), retire(gateway));
+}
+
+async fn watch_disk(gateway: &Gateway) {
+    let mut tick = interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut said = Fullness::Fine;
+    loop {
+        tick.tick().await;
+        let folder = gateway.audit.folder().to_owned();
+        // A disk that hangs must not hang the timers beside this one.
+        let Ok(Some(used)) = tokio::task::spawn_blocking(move || used_percent(&folder)).await else { continue };
+        gateway.metrics.set_disk_used(used);
+        let now = Fullness::of(used);
+        if now > said {
+            now.announce(used);
+        }
+        said = now;
+    }
+}
+
+/// How full a disk is, as far as somebody has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fullness {
+    Fine,
+    NearlyFull,
+    AlmostFull,
+}
+
+impl Fullness {
+    fn of(percent: u8) -> Self {
+        match percent {
+            90.. => Self::AlmostFull,
+            80.. => Self::NearlyFull,
+            _ => Self::Fine,
+        }
+    }
+
+    fn announce(self, percent: u8) {
+        match self {
+            Self::Fine => {}
+            Self::NearlyFull => {
+                tracing::warn!(
+                    percent,
+                    "ALARM disk_80: the disk of the audit log fills; when it is full every request is refused"
+                );
+            }
+            Self::AlmostFull => {
+                tracing::error!(
+                    percent,
+                    "ALARM disk_90: the disk of the audit log is almost full; then every request is refused"
+                );
+            }
+        }
+    }
+}
+
+/// How much of the disk below `folder` is used, in percent: of its blocks or of its inodes, whichever is more.
+///
+/// Blocks that only root may use count as used: the gateway cannot have them.
+fn used_percent(folder: &Path) -> Option<u8> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    let used = |all: u64, free: u64| all.saturating_sub(free).saturating_mul(100).checked_div(all).unwrap_or(0);
+    let most = used(disk.f_blocks, disk.f_bavail).max(used(disk.f_files, disk.f_favail));
+    u8::try_from(most.min(100)).ok()
+}
+
+async fn retire(gateway: &Gateway) {
+    let mut tick = interval(RETIRE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(kept) = gateway.snapshot().audit_retention else { continue };
+        let audit = gateway.audit.clone();
+        // A panic is a fault of ours and is told like any other failure; the next try comes in an hour.
+        match tokio::task::spawn_blocking(move || retire_once(&audit, kept, SystemTime::now())).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(entries)) => {
+                tracing::info!(entries, "audit entries whose time is over were removed; their hashes are kept");
+            }
+            Ok(Err(error)) => tracing::error!(%error, "audit entries whose time is over could not be removed"),
+            Err(error) => tracing::error!(%error, "audit entries whose time is over could not be removed"),
+        }
+    }
+}
+
+fn retire_once(audit: &AuditLog, kept: Duration, now: SystemTime) -> Result<u64, telemetry::audit::AuditError> {
+    match now.checked_sub(kept) {
+        Some(before) => audit.retire(before, now),
+        None => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_announced_at_eighty_and_at_ninety_percent() {
+        assert_eq!(
+            [0, 79, 80, 89, 90, 100].map(Fullness::of),
+            [
+                Fullness::Fine,
+                Fullness::Fine,
+                Fullness::NearlyFull,
+                Fullness::NearlyFull,
+                Fullness::AlmostFull,
+                Fullness::AlmostFull,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_disk_that_is_there_is_measured_and_one_that_is_not_is_not() {
+        assert!(used_percent(Path::new("/")).is_some_and(|percent| percent <= 100));
+        assert_eq!(used_percent(Path::new("/nowhere/at/all")), None);
+    }
+}
