@@ -4,14 +4,15 @@
 //! an operator watches ([`metrics`]) and lines that a person reads at three in the morning ([`log`]).
 //!
 //! **Promises.**
-//! - A decision is in the audit file before [`audit::AuditLog::intent`] returns, or the caller gets an error and
+//! - A decision is in the audit log before [`audit::AuditLog::intent`] returns, or the caller gets an error and
 //!   must refuse the request.
 //! - Every intent gets an outcome: on success, on error, and when the record is dropped half-way.
 //! - Every buffer and every set of metric labels has a bound, and the bound is tested at its edge.
 //! - No type of this crate has a field for a prompt, a reply, a key or a token.
+//! - A change to the audit log is found up to the last checkpoint that was copied where the gateway's operator cannot
+//!   write ([`audit::read`]).
 //!
-//! **Not here.** No decision is made here and nothing is sent anywhere: no socket, no database. The log is not yet
-//! tamper-evident; a record that somebody edited in place still reads as a record.
+//! **Not here.** No decision is made here and nothing is sent anywhere: no socket, no database.
 
 pub mod audit;
 pub mod log;
