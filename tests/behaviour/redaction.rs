@@ -57,10 +57,10 @@ async fn a_streamed_answer_comes_back_restored_wherever_it_is_cut() {
         let letters: Vec<char> = text.chars().collect();
         let piece = |piece: &[char]| {
             let delta = json!({"content": piece.iter().collect::<String>()});
-            event(&json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]}).to_string())
+            event(&json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]}))
         };
         let mut events: Vec<String> = letters.chunks(size).map(piece).collect();
-        events.push(event(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string()));
+        events.push(event(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})));
         events.push(DONE.to_owned());
         upstream.script([Act::stream(events)]);
 

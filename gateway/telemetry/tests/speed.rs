@@ -62,6 +62,8 @@ async fn request(log: &AuditLog, decision: &str) {
         money: 10_750_000,
         prices: "2026-11-24 sha256:9a0b1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeef",
         features: &[],
+        data: None,
+        findings: &[],
     };
     let mut record = log.intent(&intent).await.expect("the disk takes it");
     let usage = Some(UsageNote { input: 250, output: 80, ..UsageNote::default() });

@@ -9,7 +9,7 @@ use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, until};
 /// Where an app without labels may go once the request says that it holds personal data.
 const PERSONAL: &[&str] = &["site", "aoai-standard", "eusc"];
 
-fn with(extra: Value) -> Value {
+fn with(extra: &Value) -> Value {
     let mut body = chat("everywhere");
     body.as_object_mut().expect("a chat is an object").extend(extra.as_object().expect("an object").clone());
     body
@@ -27,23 +27,23 @@ async fn labels_of_a_request_narrow_where_it_may_go_and_never_widen() {
         ("two labels", header("eu_personal, special_category"), &["site"]),
         ("labels that exclude one another", header("eu_personal, ch_bank"), &[]),
         ("two headers", header("eu_personal").header("x-causeway-labels", "special_category"), &["site"]),
-        ("metadata", ask("plain", &with(json!({"metadata": {"x-causeway-labels": "eu_personal"}}))), PERSONAL),
+        ("metadata", ask("plain", &with(&json!({"metadata": {"x-causeway-labels": "eu_personal"}}))), PERSONAL),
         (
             "metadata in other letters",
-            ask("plain", &with(json!({"metadata": {"X-Causeway-Labels": "special_category"}}))),
+            ask("plain", &with(&json!({"metadata": {"X-Causeway-Labels": "special_category"}}))),
             &["site"],
         ),
         (
             "header and metadata",
-            ask("plain", &with(json!({"metadata": {"x-causeway-labels": "special_category"}})))
+            ask("plain", &with(&json!({"metadata": {"x-causeway-labels": "special_category"}})))
                 .header("x-causeway-labels", "eu_personal"),
             &["site"],
         ),
         ("no labels take none away", ask("personal", &chat("everywhere")).header("x-causeway-labels", ""), PERSONAL),
         ("a wrong case", header("EU_PERSONAL"), &[]),
         ("an unknown label", header("eu_personal, nonsense"), &[]),
-        ("an unknown label in metadata", ask("plain", &with(json!({"metadata": {"x-causeway-labels": "x"}}))), &[]),
-        ("labels that are no text", ask("plain", &with(json!({"metadata": {"x-causeway-labels": ["health"]}}))), &[]),
+        ("an unknown label in metadata", ask("plain", &with(&json!({"metadata": {"x-causeway-labels": "x"}}))), &[]),
+        ("labels that are no text", ask("plain", &with(&json!({"metadata": {"x-causeway-labels": ["health"]}}))), &[]),
         ("very many labels", header(&["health"; 1_000].join(",")), &[]),
         ("no purpose", Request::post("/v1/chat/completions", &chat("everywhere")).key(&key("purposeful")), &[]),
         (
@@ -68,7 +68,7 @@ async fn ten_thousand_labels_are_answered_and_reach_nobody() {
     let mut tally = Tally::default();
     let many = (0..10_000).map(|label| format!("label-{label}")).collect::<Vec<_>>().join(",");
 
-    let in_metadata = ask("plain", &with(json!({"metadata": {"x-causeway-labels": many}})));
+    let in_metadata = ask("plain", &with(&json!({"metadata": {"x-causeway-labels": many}})));
     let status = world.row(&mut tally, "10,000 labels", in_metadata, &[]).await;
 
     assert_eq!(status, 400);
@@ -94,7 +94,7 @@ async fn state_addresses_and_hosted_tools_reach_nobody_without_a_grant() {
 
     for (what, feature) in features {
         for app in ["plain", "personal"] {
-            world.row(&mut tally, &format!("{what} of {app}"), ask(app, &with(feature.clone())), &[]).await;
+            world.row(&mut tally, &format!("{what} of {app}"), ask(app, &with(&feature)), &[]).await;
         }
     }
     let all: Vec<&str> = PLACES.iter().map(|(name, _)| *name).collect();

@@ -182,6 +182,18 @@ fn what_a_policy_asks_for_is_enough_for_it() {
     assert_eq!(public.against(Candidate { preview: true, ..target(0, good_facts()) }), [""; 0]);
 }
 
+/// A card number in the text must not open what nobody granted: the permit that redacts it is for answers alone.
+#[test]
+fn a_card_number_grants_no_feature() {
+    for feature in [FindingKind::RemoteUrl, FindingKind::HostedTool("web_search".into()), FindingKind::StoredState] {
+        let case = Case { findings: vec![card(), feature.clone()], ..Case::default() };
+
+        let candidates = [target(0, good_facts())];
+
+        assert!(case.ask(&shipped(&candidates), &candidates).is_err(), "{feature}");
+    }
+}
+
 #[test]
 fn a_card_number_goes_to_an_own_site_as_it_is_and_elsewhere_only_redacted() {
     let candidates = [own_site(0), target(1, good_facts())];

@@ -300,6 +300,6 @@ mod tests {
         let known = Known { enforced: &["replicas=true"], ..Known::default() };
 
         assert_eq!(standing("replicas", Some("true"), &known), Some(Enforced));
-        assert!(matches!(standing("policy.folder", None, &known), Some(Refused(_))));
+        assert!(matches!(standing("evidence", None, &known), Some(Refused(_))));
     }
 }

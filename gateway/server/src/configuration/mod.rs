@@ -43,8 +43,7 @@ pub use compile::{
     EndpointTlsConfig, GrantsConfig, IssuerConfig, KeyConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions,
     ModelConfig, PolicyConfig, PoolConfig, PriceList, ProbeConfig, Provider, ReachConfig, ResolverConfig,
     ResolverServers, ResolverTls, ResolverTransport, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenConfig,
-    TransportConfig,
-    load_sources,
+    TransportConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};

@@ -155,11 +155,6 @@ fn is_our_fault(status: StatusCode) -> bool {
 }
 
 async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
-    if !warrant.obligations().is_empty() {
-        // Whoever cannot do what the permit asks for must not send.
-        tracing::error!(decision = %books.decision(), target = %target.name, obligations = %warrant.obligations(), "nothing here can do what the permit asks for; nothing was sent");
-        return Tried::Failed(Met { outcome: Outcome::Saturated, said: None, retry_after: None });
-    }
     let keep_state = warrant.grants().keep_state;
     let (redacted, restorer) = match clear::fulfil(&warrant, call).await {
         Ok(fulfilled) => fulfilled,

@@ -51,8 +51,8 @@ use std::time::Duration;
 
 pub use bundle::MAX_ENTRY;
 pub use entry::{
-    AdminEvent, AttemptNote, CandidateNote, DataNote, End, EstimateNote, FeatureNote, FindingNote, Intent, Outcome, Refused,
-    UsageNote,
+    AdminEvent, AttemptNote, CandidateNote, DataNote, End, EstimateNote, FeatureNote, FindingNote, Intent, Outcome,
+    Refused, UsageNote,
 };
 pub use epoch::{FORMAT_VERSION, is_origin};
 pub use keeper::CHECKPOINT_EVERY;

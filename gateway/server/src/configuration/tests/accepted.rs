@@ -91,9 +91,7 @@ fn what_is_not_enforced_yet_is_listed_once_for_each_setting() {
     let unenforced: Vec<&str> = of(NoteKind::NotEnforced).collect();
     assert_eq!(
         unenforced,
-        [
-            "`endpoint.*.quota` (aoai-sweden) is not enforced yet: targets are tried in the order of their list",
-        ]
+        ["`endpoint.*.quota` (aoai-sweden) is not enforced yet: targets are tried in the order of their list",]
     );
     let warnings: Vec<&str> = of(NoteKind::Warning).filter(|message| !message.contains("every user")).collect();
     assert_eq!(warnings, [""; 0]);
