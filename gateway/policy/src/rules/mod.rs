@@ -156,6 +156,16 @@ impl Rules {
         Self::read(SHIPPED, &options).map(|(rules, _)| rules)
     }
 
+    /// The shipped rules with nothing switched off, read once for the process: they name only what ships with them.
+    #[must_use]
+    pub fn shipped_whole() -> Arc<Self> {
+        /// Constant for the life of the process: what was compiled in.
+        static WHOLE: LazyLock<Arc<Rules>> = LazyLock::new(|| {
+            Arc::new(Rules::shipped(&Names::default()).expect("the shipped policies are read by a test"))
+        });
+        Arc::clone(&WHOLE)
+    }
+
     /// The base grants alone: a target is permitted when it is approved, and a feature when it is granted. No place, label
     /// or class matters, so this is for tests and tools that ask about something else.
     #[must_use]
