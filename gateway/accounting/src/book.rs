@@ -86,7 +86,7 @@ impl Book {
     /// [`Denied`] with the limit that stands in the way and when it will not.
     pub fn reserve(self: &Arc<Self>, within: Option<&Arc<Self>>, ask: Ask, now: Moment) -> Result<Reservation, Denied> {
         // The fields are public; the bounds hold whoever wrote them.
-        let estimate = Estimate { input: ask.estimate.input.bounded(), output: ask.estimate.output.bounded() };
+        let estimate = ask.estimate.bounded();
         let ask = Ask { estimate, money: ask.money.min(Money::MOST) };
         let own = self.take(ask, now)?;
         let other = match within.map(|book| book.take(ask, now)) {
@@ -119,7 +119,7 @@ impl Book {
     }
 
     fn give_back(&self, taken: Taken, ask: Ask, month: u32) {
-        self.rate.correct(taken, Tokens::ZERO);
+        self.rate.correct(taken, Tokens::ZERO, Tokens::ZERO);
         self.purse.settle(month, ask.money, Money::ZERO);
     }
 
@@ -269,6 +269,16 @@ impl Settlement {
         self.used.input + self.used.output + self.lost
     }
 
+    /// The part of it that an upstream reported.
+    fn reported(&self) -> Tokens {
+        if self.by == SettledBy::Reported { self.used.input + self.used.output } else { Tokens::ZERO }
+    }
+
+    /// The part of it that is the reservation, because nobody reported.
+    fn assumed(&self) -> Tokens {
+        if self.by == SettledBy::Reported { self.lost } else { self.total() }
+    }
+
     /// All the money that this request is charged with.
     #[must_use]
     pub fn charged(&self) -> Money {
@@ -389,7 +399,7 @@ impl Reservation {
         };
         self.open = false;
         for (book, taken) in self.books.iter().flatten() {
-            book.rate.correct(*taken, settlement.total());
+            book.rate.correct(*taken, settlement.reported(), settlement.assumed());
             book.purse.settle(self.month, self.ask.money, settlement.charged());
             book.close(self.ask, &settlement);
         }

@@ -33,4 +33,4 @@ pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
 pub use limits::{BudgetStanding, Denied, Limits, Moment, RateStanding};
 pub use money::{Money, MoneyError, Rate};
 pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
-pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, Tokens, estimate};
+pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, MOST_OUTPUT, Tokens, estimate};

@@ -56,16 +56,17 @@ pub enum Denied {
 }
 
 /// One minute, in which the whole limit comes back.
-const MINUTE_NS: u128 = 60_000_000_000;
+const MINUTE_NS: u64 = 60_000_000_000;
 
 /// When to try again where only requests that run stand in the way; nobody knows when one of them ends.
 const WHEN_HELD: Duration = Duration::from_secs(1);
 
 /// Tokens by the minute: a bucket that refills evenly, kept as the time at which it will be full (GCRA with weights).
 ///
-/// The limit lets as many tokens through at once. What an answer used beyond its reservation is taken as well, below
+/// The limit lets as many tokens through at once. What an upstream reports beyond the reservation is taken as well, below
 /// nothing if need be: the debt is paid by waiting and is never lost. A request that is larger than the whole limit is
-/// let in by a full bucket, and those after it wait for what it took.
+/// let in by a full bucket and empties it: a caller may allow any number of output tokens, and what nobody reported must
+/// not shut out those after it for longer than a minute.
 #[derive(Debug)]
 pub(crate) struct TokenRate {
     /// Zero for no bound.
@@ -93,34 +94,33 @@ impl TokenRate {
         u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Takes `tokens`, where the bucket holds them or is full. What was taken is given, for [`TokenRate::correct`].
+    /// Takes `tokens`, or the whole bucket where they are more. What was taken is given, for [`TokenRate::correct`].
     pub(crate) fn take(&self, tokens: Tokens, at: Instant) -> Result<Taken, Denied> {
         let Some(limit) = self.limit() else { return Ok(Taken { limit: 0, ns: 0 }) };
-        let (now, ns) = (self.now(at), time_of(tokens, limit));
-        let burst = u64::try_from(MINUTE_NS).unwrap_or(u64::MAX);
+        let (now, ns) = (self.now(at), time_of(tokens, limit).min(MINUTE_NS));
         let more = |full_at: u64| {
-            let begins = full_at.max(now);
-            let ends = begins.saturating_add(ns);
-            (ends - now <= burst || begins == now).then_some(ends)
+            let ends = full_at.max(now).saturating_add(ns);
+            (ends - now <= MINUTE_NS).then_some(ends)
         };
         match self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
             Ok(_) => Ok(Taken { limit, ns }),
             Err(full_at) => {
-                // It fits when the rest is down to a minute less its own time, or, where it is longer, to nothing.
-                let room = burst.saturating_sub(ns);
-                let wait = Duration::from_nanos((full_at - now).saturating_sub(room));
+                // It fits when the rest is down to a minute less its own time.
+                let wait = Duration::from_nanos((full_at - now).saturating_sub(MINUTE_NS - ns));
                 Err(Denied::Tokens { limit, asked: tokens, retry_after: wait })
             }
         }
     }
 
-    /// Replaces what was taken by what was used.
-    pub(crate) fn correct(&self, taken: Taken, used: Tokens) {
+    /// Replaces what was taken by what an upstream `reported`, and by what is `assumed` where none did: a minute's worth
+    /// at most.
+    pub(crate) fn correct(&self, taken: Taken, reported: Tokens, assumed: Tokens) {
         if taken.limit == 0 {
             return;
         }
         // By the limit under which it was taken, so that it comes back whole after a reload changed the limit.
-        let used = time_of(used, taken.limit);
+        let assumed = time_of(assumed, taken.limit).min(MINUTE_NS);
+        let used = time_of(reported, taken.limit).saturating_add(assumed);
         let corrected = |full_at: u64| Some(full_at.saturating_add(used).saturating_sub(taken.ns));
         let _ = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, corrected);
     }
@@ -129,7 +129,7 @@ impl TokenRate {
     pub(crate) fn standing(&self, at: Instant) -> Option<RateStanding> {
         let limit = self.limit()?;
         let owed = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now(at));
-        let left = MINUTE_NS.saturating_sub(u128::from(owed)) * u128::from(limit) / MINUTE_NS;
+        let left = u128::from(MINUTE_NS.saturating_sub(owed)) * u128::from(limit) / u128::from(MINUTE_NS);
         Some(RateStanding {
             limit,
             remaining: u64::try_from(left).unwrap_or(limit),
@@ -140,7 +140,7 @@ impl TokenRate {
 
 /// The time that `tokens` take to come back.
 fn time_of(tokens: Tokens, per_minute: u64) -> u64 {
-    u64::try_from(u128::from(tokens.0) * MINUTE_NS / u128::from(per_minute.max(1))).unwrap_or(u64::MAX)
+    u64::try_from(u128::from(tokens.0) * u128::from(MINUTE_NS) / u128::from(per_minute.max(1))).unwrap_or(u64::MAX)
 }
 
 /// What a reservation took from a rate.
@@ -294,7 +294,7 @@ mod tests {
         let (rate, start) = rate(600);
         let taken = rate.take(Tokens(600), start).expect("it is the first");
 
-        rate.correct(taken, Tokens(100));
+        rate.correct(taken, Tokens(100), Tokens::ZERO);
 
         assert_eq!(rate.standing(start).map(|standing| standing.remaining), Some(500));
         assert!(rate.take(Tokens(500), start).is_ok());
@@ -305,7 +305,7 @@ mod tests {
         let (rate, start) = rate(600);
         let taken = rate.take(Tokens(10), start).expect("it is the first");
 
-        rate.correct(taken, Tokens(1_200));
+        rate.correct(taken, Tokens(1_200), Tokens::ZERO);
 
         assert_eq!(wait(rate.take(Tokens(10), start)), seconds(61));
         assert_eq!(rate.standing(start), Some(RateStanding { limit: 600, remaining: 0, full_in: seconds(120) }));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_larger_than_the_limit_is_let_in_by_a_full_bucket_only() {
+    fn a_request_larger_than_the_limit_is_let_in_by_a_full_bucket_only_and_empties_it() {
         let (rate, start) = rate(600);
         rate.take(Tokens(1), start).expect("it is the first");
 
@@ -321,7 +321,17 @@ mod tests {
 
         assert_eq!(after, Duration::from_millis(100));
         assert!(rate.take(Tokens(6_000), start + after).is_ok());
-        assert_eq!(wait(rate.take(Tokens(600), start + after)), seconds(600));
+        assert_eq!(wait(rate.take(Tokens(600), start + after)), seconds(60));
+    }
+
+    #[test]
+    fn what_nobody_reported_is_a_debt_of_a_minute_at_most_beside_what_was_reported() {
+        let (rate, start) = rate(600);
+        let taken = rate.take(Tokens(10), start).expect("it is the first");
+
+        rate.correct(taken, Tokens(1_200), Tokens(1 << 40));
+
+        assert_eq!(rate.standing(start).map(|standing| standing.full_in), Some(seconds(180)));
     }
 
     #[test]
@@ -377,17 +387,16 @@ mod tests {
         ) {
             let (rate, start) = rate(limit);
             let (mut at, mut through) = (start, 0_u128);
-            let mut largest = 0;
             for (tokens, gap) in asks {
                 at += Duration::from_millis(gap);
                 if rate.take(Tokens(tokens), at).is_ok() {
-                    through += u128::from(tokens);
-                    largest = largest.max(tokens);
+                    // What is larger than the bucket takes all of it.
+                    through += u128::from(tokens.min(limit));
                 }
             }
-            let refilled = (at - start).as_nanos() * u128::from(limit) / MINUTE_NS;
-            // A full bucket lets one request through that is larger than itself; rounding is one token a request.
-            let bound = u128::from(limit.max(largest)) + refilled + 60;
+            let refilled = (at - start).as_nanos() * u128::from(limit) / u128::from(MINUTE_NS);
+            // Rounding is one token a request.
+            let bound = u128::from(limit) + refilled + 60;
             prop_assert!(through <= bound, "{through} > {bound}");
         }
     }

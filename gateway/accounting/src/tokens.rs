@@ -14,8 +14,8 @@ impl Tokens {
 
     /// The most that one request counts for: 2^40, about a trillion.
     ///
-    /// A caller may write any `max_tokens` and an upstream may report any usage; with this bound it takes sixteen million
-    /// such requests in flight before a sum reaches the end of a `u64`. No context window comes near it.
+    /// An upstream may report any usage; with this bound it takes sixteen million such requests in flight before a sum
+    /// reaches the end of a `u64`. No context window comes near it.
     pub const MOST: Self = Self(1 << 40);
 
     /// This number, or [`Tokens::MOST`] where it is larger.
@@ -59,6 +59,13 @@ pub const BYTES_PER_TOKEN: u64 = 4;
 /// write more; what they report replaces this number when the request ends.
 pub const DEFAULT_OUTPUT: Tokens = Tokens(1_024);
 
+/// The most output tokens that are reserved for one request, whatever its caller allows and however many answers it asks
+/// for.
+///
+/// A caller may write any `max_tokens`. The longest answer that a provider sells is far below it; it leaves room for many
+/// answers of that length in one request.
+pub const MOST_OUTPUT: Tokens = Tokens(2_000_000);
+
 /// What a request is expected to use, before anyone has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
@@ -69,6 +76,12 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// This estimate within what one request can count for: [`Tokens::MOST`] of input, [`MOST_OUTPUT`] of output.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self { input: self.input.bounded(), output: self.output.min(MOST_OUTPUT) }
+    }
+
     /// Input and output together.
     #[must_use]
     pub fn total(self) -> Tokens {
@@ -78,7 +91,7 @@ impl Estimate {
 
 /// Estimates a request from `input_bytes`, its text without media, and the caller's bound on the output.
 ///
-/// Input is rounded up; media counts for nothing yet. Each number is at most [`Tokens::MOST`].
+/// Input is rounded up; media counts for nothing yet. It is bounded as [`Estimate::bounded`] says.
 ///
 /// ```
 /// use accounting::{Tokens, estimate};
@@ -90,10 +103,11 @@ impl Estimate {
 #[must_use]
 pub fn estimate(input_bytes: usize, max_output: Option<u64>) -> Estimate {
     let input_bytes = u64::try_from(input_bytes).unwrap_or(u64::MAX);
-    Estimate {
-        input: Tokens(input_bytes.div_ceil(BYTES_PER_TOKEN)).bounded(),
-        output: max_output.map_or(DEFAULT_OUTPUT, Tokens).bounded(),
-    }
+    let estimate = Estimate {
+        input: Tokens(input_bytes.div_ceil(BYTES_PER_TOKEN)),
+        output: max_output.map_or(DEFAULT_OUTPUT, Tokens),
+    };
+    estimate.bounded()
 }
 
 #[cfg(test)]
@@ -113,10 +127,11 @@ mod tests {
 
     #[test]
     fn an_absurd_bound_is_counted_as_the_most_one_request_can_be() {
-        let estimate = estimate(usize::MAX, Some(u64::MAX));
+        let outputs = [2_000_000, 2_000_001, u64::MAX].map(|bound| estimate(0, Some(bound)).output);
 
-        assert_eq!((estimate.input, estimate.output), (Tokens::MOST, Tokens::MOST));
-        assert_eq!(estimate.total(), Tokens(1 << 41));
+        assert_eq!(estimate(0, Some(1_999_999)).output, Tokens(1_999_999));
+        assert_eq!(outputs, [Tokens(2_000_000); 3]);
+        assert_eq!(estimate(usize::MAX, None).input, Tokens::MOST);
     }
 
     #[test]

@@ -177,7 +177,7 @@ fn absurd_numbers_do_not_wrap_a_book_around() {
     let held = reserve(&book, u64::MAX, u64::MAX);
     reserve(&book, u64::MAX, u64::MAX).settle(absurd, Some(Money(u64::MAX)));
 
-    assert_eq!(book.totals().reserved, Tokens::MOST + Tokens::MOST);
+    assert_eq!(book.totals().reserved, Tokens::MOST + Tokens(2_000_000));
     assert_eq!(book.totals().settled_input, Tokens::MOST);
     assert_eq!((book.totals().held_money, book.totals().settled_money), (Money::MOST, Money::MOST));
     held.not_sent();
@@ -276,4 +276,33 @@ proptest! {
         prop_assert_eq!(book.budget(7), BudgetStanding { limit: None, held: Money::ZERO, spent: Money(expected_money) });
         prop_assert!(settled <= totals.settled());
     }
+}
+
+fn limited(tokens_per_minute: u64) -> (Arc<Book>, Moment) {
+    let now = now();
+    let book = Arc::new(Book::new(now.at));
+    book.set_limits(Limits { tokens_per_minute: Some(tokens_per_minute), per_month: None });
+    (book, now)
+}
+
+#[test]
+fn an_absurd_bound_shuts_an_app_out_for_a_minute_at_most_until_an_upstream_reports_more() {
+    let minute = Duration::from_secs(60);
+    let full_in = |book: &Book, now: Moment| book.rate(now.at).map(|rate| rate.full_in).expect("it has a limit");
+    let (book, now) = limited(600);
+
+    let mut lost = book.reserve(None, ask(0, 1 << 40), now).expect("the bucket is full");
+    assert_eq!(full_in(&book, now), minute);
+    (0..3).for_each(|_| lost.lost_attempt(Money(5)));
+    drop(lost);
+    assert_eq!(full_in(&book, now), minute);
+
+    let later = Moment { at: now.at + minute, ..now };
+    let given_back = book.reserve(None, ask(0, 1 << 40), later).expect("the minute is over");
+    given_back.not_sent();
+    assert_eq!(full_in(&book, later), Duration::ZERO);
+
+    let reported = book.reserve(None, ask(0, 1 << 40), later).expect("nothing was used");
+    reported.settle(used(0, 6_000), cost(0, 6_000));
+    assert_eq!(full_in(&book, later), 10 * minute);
 }

@@ -56,7 +56,7 @@ fn refusal_of(denied: Denied) -> Refusal {
 /// What a request may use: each answer that it asks for may be as long as it allows.
 fn estimate(call: &Call) -> Estimate {
     let one = accounting::estimate(call.input_bytes(), call.max_output_tokens());
-    Estimate { output: Tokens(one.output.0.saturating_mul(call.choices())).bounded(), ..one }
+    Estimate { output: Tokens(one.output.0.saturating_mul(call.choices())), ..one }.bounded()
 }
 
 /// The tier that the provider will charge, as far as the request says it.
