@@ -93,7 +93,7 @@ impl Book {
             None => None,
             Some(Ok(taken)) => within.map(|book| (Arc::clone(book), taken)),
             Some(Err(denied)) => {
-                self.give_back(own, ask, now.month);
+                self.give_back(own, ask);
                 return Err(denied);
             }
         };
@@ -104,23 +104,24 @@ impl Book {
             add(&book.held_money, ask.money.0);
         }
         let books = [Some((Arc::clone(self), own)), other];
-        Ok(Reservation { books, ask, month: now.month, lost_attempts: 0, lost_money: Money::ZERO, open: true })
+        Ok(Reservation { books, ask, lost_attempts: 0, lost_money: Money::ZERO, open: true })
     }
 
-    fn take(&self, ask: Ask, now: Moment) -> Result<Taken, Denied> {
+    fn take(&self, ask: Ask, now: Moment) -> Result<Hold, Denied> {
         let held = self.purse.hold(ask.money, now);
-        let taken = held.and_then(|()| {
+        let taken = held.and_then(|month| {
             let taken = self.rate.take(ask.estimate.total(), now.at);
-            taken.inspect_err(|_| self.purse.settle(now.month, ask.money, Money::ZERO))
+            let taken = taken.inspect_err(|_| self.purse.settle(month, ask.money, Money::ZERO))?;
+            Ok(Hold { taken, month })
         });
         taken.inspect_err(|_| {
             self.denied.fetch_add(1, Ordering::Relaxed);
         })
     }
 
-    fn give_back(&self, taken: Taken, ask: Ask, month: u32) {
-        self.rate.correct(taken, Tokens::ZERO, Tokens::ZERO);
-        self.purse.settle(month, ask.money, Money::ZERO);
+    fn give_back(&self, hold: Hold, ask: Ask) {
+        self.rate.correct(hold.taken, Tokens::ZERO, Tokens::ZERO);
+        self.purse.settle(hold.month, ask.money, Money::ZERO);
     }
 
     /// What the book says now.
@@ -166,6 +167,14 @@ impl Book {
             add(&self.flagged_money, settlement.charged().0);
         }
     }
+}
+
+/// What one book holds for a reservation.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    taken: Taken,
+    /// The month that holds the money, and pays. A key and its app can differ: each turns with its own first request.
+    month: u32,
 }
 
 /// What a request may take, before anyone has counted.
@@ -323,10 +332,8 @@ impl Settlement {
 #[derive(Debug)]
 #[must_use = "a reservation that is dropped is settled at what it holds"]
 pub struct Reservation {
-    books: [Option<(Arc<Book>, Taken)>; 2],
+    books: [Option<(Arc<Book>, Hold)>; 2],
     ask: Ask,
-    /// The month that pays.
-    month: u32,
     lost_attempts: u32,
     lost_money: Money,
     // INVARIANT: true until `finish` has run once; `finish` is the only place that clears it.
@@ -398,9 +405,9 @@ impl Reservation {
             lost_money: self.lost_money,
         };
         self.open = false;
-        for (book, taken) in self.books.iter().flatten() {
-            book.rate.correct(*taken, settlement.reported(), settlement.assumed());
-            book.purse.settle(self.month, self.ask.money, settlement.charged());
+        for (book, hold) in self.books.iter().flatten() {
+            book.rate.correct(hold.taken, settlement.reported(), settlement.assumed());
+            book.purse.settle(hold.month, self.ask.money, settlement.charged());
             book.close(self.ask, &settlement);
         }
         settlement

@@ -174,7 +174,8 @@ struct Month {
 }
 
 impl Month {
-    /// A new month begins with nothing spent; requests that began before it are charged to theirs.
+    /// A new month begins with nothing spent; what an earlier month holds is settled there.
+    // INVARIANT: the number only grows, so what a month that is gone held is never taken from a later one.
     fn turn(&mut self, number: u32) {
         if number > self.number {
             (self.number, self.spent, self.held) = (number, Money::ZERO, Money::ZERO);
@@ -197,7 +198,10 @@ impl Purse {
     }
 
     /// Holds `amount` until it is settled. Nothing is always held: it costs nothing.
-    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<(), Denied> {
+    ///
+    /// The month that holds it is given, for [`Purse::settle`]. It is later than that of `now` where another request has
+    /// turned the month already.
+    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<u32, Denied> {
         let mut purse = self.0.lock();
         purse.turn(now.month);
         if let Some(limit) = purse.limit
@@ -214,7 +218,7 @@ impl Purse {
             });
         }
         purse.held = purse.held + amount;
-        Ok(())
+        Ok(purse.number)
     }
 
     /// What was held in `month` is spent, or given back.
@@ -378,6 +382,7 @@ mod tests {
 
         assert_eq!(purse.standing(2), BudgetStanding { limit: Some(Money(100)), spent: Money(0), held: Money(100) });
         assert!(purse.hold(Money(1), moment(1)).is_err(), "time does not go back");
+        assert_eq!(purse.hold(Money::ZERO, moment(1)), Ok(2), "who comes late is held by the new month");
     }
 
     proptest! {

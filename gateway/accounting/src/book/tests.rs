@@ -306,3 +306,50 @@ fn an_absurd_bound_shuts_an_app_out_for_a_minute_at_most_until_an_upstream_repor
     reported.settle(used(0, 6_000), cost(0, 6_000));
     assert_eq!(full_in(&book, later), 10 * minute);
 }
+
+#[test]
+fn a_request_that_reserves_after_the_month_turned_is_released_in_the_month_that_paid() {
+    let (key, app) = (book(), book());
+    let (old, new) = (now(), Moment { month: 8, ..now() });
+    let first = app.reserve(None, ask(1, 1), new).expect("it has no limits");
+
+    // It arrived in the old month: its key has not turned yet, its app has.
+    let late = key.reserve(Some(&app), ask(10, 20), old).expect("neither has limits");
+    let second = key.reserve(Some(&app), ask(10, 20), new).expect("neither has limits");
+    assert_eq!((key.budget(8).held, app.budget(8).held), (Money(300), Money(620)));
+    late.settle(used(10, 20), Some(Money(70)));
+
+    let standing = |spent, held| BudgetStanding { limit: None, spent: Money(spent), held: Money(held) };
+    assert_eq!((key.budget(8), app.budget(8)), (standing(0, 300), standing(70, 320)));
+    second.not_sent();
+    first.not_sent();
+    assert_eq!((key.budget(8), app.budget(8)), (standing(0, 0), standing(70, 0)));
+}
+
+#[test]
+fn a_late_request_that_is_denied_holds_no_money() {
+    let new = Moment { month: 8, ..now() };
+    let (key, app) = (book(), book());
+    key.reserve(None, ask(0, 0), new).expect("it has no limits").not_sent();
+    app.set_limits(Limits { tokens_per_minute: Some(100), per_month: None });
+    app.reserve(None, ask(50, 50), new).expect("the bucket is full").settle_unknown(Some(Money::ZERO));
+
+    let denied = key.reserve(Some(&app), ask(50, 50), now()).expect_err("the app has no tokens left");
+
+    assert!(matches!(denied, Denied::Tokens { .. }), "{denied:?}");
+    assert_eq!((key.budget(8).held, app.budget(8).held), (Money::ZERO, Money::ZERO));
+}
+
+#[test]
+fn a_clock_that_runs_ahead_and_comes_back_leaves_nothing_held() {
+    let book = book();
+    let ahead = Moment { month: 90, ..now() };
+
+    let held: Vec<_> = [now(), ahead, now(), Moment { month: 8, ..now() }]
+        .map(|at| book.reserve(None, ask(10, 20), at).expect("it has no limits"))
+        .into();
+    held.into_iter().for_each(drop);
+
+    // The first was charged to its own month; the others to the month that the purse had reached.
+    assert_eq!(book.budget(8), BudgetStanding { limit: None, spent: Money(900), held: Money::ZERO });
+}
