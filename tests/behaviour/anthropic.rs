@@ -49,6 +49,18 @@ async fn tokens_are_counted_by_the_endpoint() {
 }
 
 #[tokio::test]
+async fn counting_tokens_costs_nothing() {
+    let (_upstream, gateway) = gateway().await;
+
+    let answer = gateway.post("/v1/messages/count_tokens", &message("assistant")).await;
+    let record = gateway.audit().record(&answer.decision()).await;
+
+    assert_eq!(record.intent["estimate"]["nano_usd"], 0);
+    assert_eq!(record.end("charged_nano_usd"), 0);
+    assert_eq!((&record.end("usage")["input"], &record.end("usage")["output"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
 async fn a_stream_is_passed_on_byte_for_byte_and_its_usage_is_booked() {
     let (upstream, gateway) = gateway().await;
     upstream.script([Act::stream(message_events("ferry"))]);

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use accounting::{Ask, Day, Denied, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
-use wire::{Call, ServiceTier, Usage};
+use wire::{Api, Call, ServiceTier, Usage};
 
 use super::arrive::Exchange;
 use super::record::Planned;
@@ -53,8 +53,11 @@ fn refusal_of(denied: Denied) -> Refusal {
     }
 }
 
-/// What a request may use: each answer that it asks for may be as long as it allows.
+/// What a request may use: each answer that it asks for may be as long as it allows. Counting tokens uses none.
 fn estimate(call: &Call) -> Estimate {
+    if call.api() == Api::CountTokens {
+        return Estimate::default();
+    }
     let one = accounting::estimate(call.input_bytes(), call.max_output_tokens());
     Estimate { output: Tokens(one.output.0.saturating_mul(call.choices())), ..one }.bounded()
 }
@@ -173,6 +176,34 @@ mod tests {
             assert_eq!(span(Duration::from_millis(ms)), written);
         }
         assert_eq!(span(Duration::from_nanos(1)), "1ms");
+    }
+
+    #[test]
+    fn counting_the_tokens_of_a_message_reserves_none_and_sending_it_does() {
+        let body = br#"{"model":"assistant","max_tokens":500,"messages":[{"role":"user","content":"12345678"}]}"#;
+        let reserved = |api| {
+            let call = wire::decode(api, None, body.as_slice().into()).expect("it is a message");
+            estimate(&call)
+        };
+
+        assert_eq!(reserved(Api::CountTokens), Estimate::default());
+        assert_eq!(reserved(Api::Messages).output, Tokens(500));
+        assert!(reserved(Api::Messages).input > Tokens::ZERO);
+    }
+
+    #[test]
+    fn a_request_reserves_two_million_output_tokens_at_most_for_all_its_answers() {
+        let reserved = |answers: u64, each: u64| {
+            let body = format!(
+                r#"{{"model":"assistant","n":{answers},"max_tokens":{each},"messages":[{{"role":"user","content":"hi"}}]}}"#
+            );
+            estimate(&wire::decode(Api::Chat, None, body.into()).expect("it is a chat")).output
+        };
+
+        assert_eq!(reserved(2, 999_999), Tokens(1_999_998));
+        assert_eq!(reserved(2, 1_000_000), accounting::MOST_OUTPUT);
+        assert_eq!(reserved(2, 1_000_001), accounting::MOST_OUTPUT);
+        assert_eq!(reserved(1, 1 << 40), accounting::MOST_OUTPUT);
     }
 
     #[test]
