@@ -126,14 +126,19 @@ fn diagnose(lab: &Lab, fault: &Fault, wrong: &mut Vec<String>) -> String {
     without_times(found["seen"].as_str().unwrap_or_default())
 }
 
-/// The sentence without what differs from run to run: how long something took.
+/// The sentence without what differs from run to run: how long something took, and what time it was.
 fn without_times(sentence: &str) -> String {
     let words: Vec<&str> = sentence.split(' ').collect();
     let is_time = |at: usize| {
-        let number = words.get(at).is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
-        number && words.get(at + 1).is_some_and(|unit| matches!(unit.trim_matches([';', ',']), "ms" | "s"))
+        let number = words[at].trim_start_matches('(').bytes().all(|byte| byte.is_ascii_digit());
+        let unit = words.get(at + 1).map(|unit| unit.trim_matches([';', ',']));
+        number && matches!(unit, Some("ms" | "s" | "seconds" | "(UNIX)"))
     };
-    let told = (0..words.len()).map(|at| if is_time(at) { "…" } else { words[at] });
+    let told = (0..words.len()).map(|at| match is_time(at) {
+        true if words[at].starts_with('(') => "(…",
+        true => "…",
+        false => words[at],
+    });
     told.collect::<Vec<_>>().join(" ")
 }
 
