@@ -10,6 +10,8 @@ mod exchange;
 mod walk;
 
 pub(crate) use ask::{Asker, Freshness};
+#[cfg(any(test, feature = "lies"))]
+pub(crate) use exchange::Script;
 pub use exchange::{Failure, Trouble};
 pub(crate) use exchange::{Server, Via};
 pub use walk::Hop;

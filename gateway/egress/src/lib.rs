@@ -38,6 +38,8 @@ mod error;
 mod fault;
 mod fleet;
 mod front;
+#[cfg(any(test, feature = "lies"))]
+pub mod fuzz;
 mod inspect;
 mod issuer;
 mod judge;

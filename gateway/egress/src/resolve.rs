@@ -184,7 +184,7 @@ impl Zone {
 }
 
 /// Asks for both families at once. All addresses of both count in the judgement.
-async fn both(route: &impl Route, name: &Name, first: &Arc<Asker>, freshness: Freshness) -> Resolution {
+pub(crate) async fn both(route: &impl Route, name: &Name, first: &Arc<Asker>, freshness: Freshness) -> Resolution {
     let began = Instant::now();
     let (v4, v6) =
         tokio::join!(walk(route, name, RecordType::A, freshness), walk(route, name, RecordType::AAAA, freshness));

@@ -99,7 +99,14 @@ pub(crate) enum Via {
     Tls(Arc<ClientConfig>, ServerName<'static>),
     /// DNS over HTTPS (RFC 8484), with the authority of its URL.
     Https(Arc<ClientConfig>, ServerName<'static>),
+    /// A server in this process, for tests: datagrams or (`true`) the one message of a stream.
+    #[cfg(any(test, feature = "lies"))]
+    Scripted(Script),
 }
+
+/// What a server in this process sends back for the bytes of a question.
+#[cfg(any(test, feature = "lies"))]
+pub(crate) type Script = Arc<dyn Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// One DNS server, with the streams that are kept to it.
 pub(crate) struct Server {
@@ -121,6 +128,8 @@ impl Server {
             Via::Datagram => self.by_datagram(question).await,
             Via::Tls(config, name) => within(STREAM_LIMIT, self.by_tls(question, (config, name))).await,
             Via::Https(config, name) => within(STREAM_LIMIT, self.by_https(question, (config, name))).await,
+            #[cfg(any(test, feature = "lies"))]
+            Via::Scripted(script) => self.by_script(question, script),
         };
         asked.map_err(|trouble| Failure { server: self.address, trouble, took: began.elapsed() })
     }
@@ -142,8 +151,7 @@ impl Server {
 
     /// Sends the question, once more if nothing comes, and takes the first datagram that belongs to it.
     async fn udp(&self, question: &Question) -> Result<Message, Trouble> {
-        let mut sent = question.message();
-        sent.queries.iter_mut().for_each(|query| query.name.randomize_label_case());
+        let sent = in_random_case(question);
         let bytes = encoded(&sent)?;
         let socket = bound(self.address).await.map_err(|error| refused(&error))?;
         let mut buffer = vec![0; LONGEST_DATAGRAM];
@@ -161,14 +169,28 @@ impl Server {
                 Err(_) if Instant::now() >= give_up => return Err(Trouble::Silent),
                 Err(_) => continue,
             };
-            match Message::from_vec(buffer.get(..count).unwrap_or_default()) {
-                Ok(message) if belongs(&message, &sent, true) => return Ok(message),
-                Ok(_) | Err(_) => strays += 1,
+            if let Some(message) = believed(buffer.get(..count).unwrap_or_default(), &sent) {
+                return Ok(message);
             }
+            strays += 1;
             if strays > MOST_STRAYS {
                 return Err(Trouble::Silent);
             }
         }
+    }
+
+    /// The same without sockets and without waiting.
+    #[cfg(any(test, feature = "lies"))]
+    fn by_script(&self, question: &Question, script: &Script) -> Result<Told, Trouble> {
+        let sent = in_random_case(question);
+        let datagrams = script(&encoded(&sent)?, false);
+        let message = datagrams.iter().take(MOST_STRAYS).find_map(|datagram| believed(datagram, &sent));
+        if let Some(message) = message.filter(|message| !message.truncation) {
+            return distil(message, question, (self.address, "udp"));
+        }
+        let sent = question.message();
+        let answer = script(&encoded(&sent)?, true).into_iter().next().ok_or(Trouble::Silent)?;
+        distil(answer_to(&sent, &answer)?, question, (self.address, "tcp"))
     }
 
     async fn by_tcp(&self, question: &Question) -> Result<Told, Trouble> {
@@ -242,10 +264,7 @@ impl Server {
         if response.status() != StatusCode::OK {
             return Err(Trouble::Answered(format!("HTTP status {}", response.status())));
         }
-        let message = decoded(&read_whole(response.into_body()).await?)?;
-        if !belongs(&message, &sent, false) {
-            return Err(Trouble::Malformed("it answers another question".to_owned()));
-        }
+        let message = answer_to(&sent, &read_whole(response.into_body()).await?)?;
         distil(message, question, (self.address, "https"))
     }
 }
@@ -280,8 +299,25 @@ where
     let length = stream.read_u16().await.map_err(|error| refused(&error))?;
     let mut answer = vec![0; usize::from(length)];
     stream.read_exact(&mut answer).await.map_err(|error| refused(&error))?;
-    let message = decoded(&answer)?;
-    if belongs(&message, &sent, false) {
+    answer_to(&sent, &answer)
+}
+
+/// The question in letters that nobody can guess (0x20).
+fn in_random_case(question: &Question) -> Message {
+    let mut sent = question.message();
+    sent.queries.iter_mut().for_each(|query| query.name.randomize_label_case());
+    sent
+}
+
+/// The datagram as a message, if it belongs to what was sent, letter by letter.
+fn believed(datagram: &[u8], sent: &Message) -> Option<Message> {
+    Message::from_vec(datagram).ok().filter(|message| belongs(message, sent, true))
+}
+
+/// The message of a stream, which must answer what was asked on it.
+fn answer_to(sent: &Message, bytes: &[u8]) -> Result<Message, Trouble> {
+    let message = decoded(bytes)?;
+    if belongs(&message, sent, false) {
         Ok(message)
     } else {
         Err(Trouble::Malformed("it answers another question".to_owned()))
