@@ -28,6 +28,7 @@ mod leaving;
 mod listeners;
 mod models;
 mod passthrough;
+mod private_path;
 mod redaction;
 mod reload;
 mod residency;

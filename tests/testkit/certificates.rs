@@ -36,8 +36,13 @@ impl Authority {
 
     /// A certificate for a server on loopback.
     pub(crate) fn issue(&self) -> Issued {
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let params = CertificateParams::new(names).expect("two names are fine");
+        self.issue_for(&["127.0.0.1", "localhost"])
+    }
+
+    /// A certificate for these names.
+    pub(crate) fn issue_for(&self, names: &[&str]) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names are fine");
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
@@ -45,7 +50,12 @@ impl Authority {
 
     /// How a server shows a certificate of this authority.
     pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
-        let (chain, key) = self.issue().parsed();
+        Self::showing(&self.issue())
+    }
+
+    /// How a server shows this certificate.
+    pub(crate) fn showing(issued: &Issued) -> Arc<rustls::ServerConfig> {
+        let (chain, key) = issued.parsed();
         let config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("aws-lc-rs speaks TLS 1.2 and 1.3")

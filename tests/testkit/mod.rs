@@ -25,7 +25,7 @@ pub(crate) use certificates::{Authority, Issued, client_trusting, make_example_c
 pub(crate) use client::{Answer, Client, Request};
 pub(crate) use command::{Running, causeway, run, run_with_input};
 pub(crate) use config::{Config, Endpoint, digest_of};
-pub(crate) use dns::Dns;
+pub(crate) use dns::{Dns, Says};
 pub(crate) use gateway::Gateway;
 pub(crate) use script::{Act, Gate, Step};
 pub(crate) use socket::{Hanging, Refusing};

@@ -42,6 +42,7 @@ struct Shared {
     connections: AtomicUsize,
     /// The status that every GET is answered with, and how many came.
     probe_status: AtomicU16,
+    probe_body: Mutex<Bytes>,
     probes: AtomicUsize,
 }
 
@@ -90,7 +91,13 @@ impl Upstream {
     }
 
     pub(crate) async fn playing(expect: Expect, name: &str, authority: Option<&Authority>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("port 0 is always free");
+        let acceptor = authority.map(|authority| TlsAcceptor::from(authority.server()));
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), expect, name, acceptor).await
+    }
+
+    /// The same at an address of its own.
+    pub(crate) async fn at(address: SocketAddr, expect: Expect, name: &str, acceptor: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -99,9 +106,9 @@ impl Upstream {
             seen: watch::Sender::new(Vec::new()),
             connections: AtomicUsize::new(0),
             probe_status: AtomicU16::new(200),
+            probe_body: Mutex::default(),
             probes: AtomicUsize::new(0),
         });
-        let acceptor = authority.map(|authority| TlsAcceptor::from(authority.server()));
         let secure = acceptor.is_some();
         let task = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared)));
         Self { address, secure, shared, task }
@@ -140,6 +147,13 @@ impl Upstream {
     /// Answers health probes with this status; they are counted apart from requests.
     pub(crate) fn answer_probes_with(&self, status: u16) {
         self.shared.probe_status.store(status, Ordering::Relaxed);
+    }
+
+    /// The same with a body.
+    pub(crate) fn answer_probes_saying(&self, status: u16, body: &'static str) {
+        *self.shared.probe_body.lock().expect("no test panics while it holds this") =
+            Bytes::from_static(body.as_bytes());
+        self.answer_probes_with(status);
     }
 
     /// How many health probes came.
@@ -183,7 +197,8 @@ async fn serve(mut socket: Socket, shared: &Shared) {
     while let Some(seen) = read_request(&mut socket, &mut unread).await {
         if seen.method == "GET" && seen.body.is_empty() {
             shared.probes.fetch_add(1, Ordering::Relaxed);
-            perform(&mut socket, &Act::bytes(shared.probe_status.load(Ordering::Relaxed), "")).await;
+            let body = shared.probe_body.lock().expect("no test panics while it holds this").clone();
+            perform(&mut socket, &Act::bytes(shared.probe_status.load(Ordering::Relaxed), body)).await;
             continue;
         }
         let seen = Arc::new(seen);

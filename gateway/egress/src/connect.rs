@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Socket, TcpKeepalive};
+use telemetry::audit::{ConnectionPath, PathNote, TlsPath};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
@@ -47,6 +48,48 @@ pub struct ConnectionProof {
     pub tls: Option<TlsProof>,
     /// The HTTP version.
     pub protocol: Protocol,
+    /// All this in the form in which records carry it.
+    pub note: PathNote,
+}
+
+impl ConnectionProof {
+    /// Written again when what it tells has grown.
+    fn noted(mut self) -> Self {
+        let servers = self.resolution.servers();
+        let tls = self.tls.as_ref().map(|tls| TlsPath {
+            version: tls.version,
+            group: tls.group.as_deref(),
+            certificate_sha256: &tls.certificate_sha256,
+            issuer: &tls.issuer,
+        });
+        let chain = self.resolution.chain();
+        self.note = PathNote::new(&ConnectionPath {
+            chain: &chain,
+            resolver: &self.resolved_by,
+            servers: &servers,
+            lifetime: self.resolution.valid_for(),
+            stale: self.stale,
+            peer: self.peer,
+            source: self.source,
+            tls,
+        });
+        self
+    }
+}
+
+/// What stands in a proof before anything is known.
+pub(crate) fn nothing_noted(address: SocketAddr) -> PathNote {
+    let (chain, resolver, servers) = ("", "", &[][..]);
+    PathNote::new(&ConnectionPath {
+        chain,
+        resolver,
+        servers,
+        lifetime: None,
+        stale: false,
+        peer: address,
+        source: address,
+        tls: None,
+    })
 }
 
 /// How much is shown about the path of a connection (promise 2 of the design).
@@ -223,8 +266,9 @@ impl Connector {
             level: if checked { Level::Route } else { Level::Address },
             tls: None,
             protocol: if self.http2 == Http2::PriorKnowledge { Protocol::Http2 } else { Protocol::Http1 },
+            note: nothing_noted(address),
         };
-        Ok((tcp, proof))
+        Ok((tcp, proof.noted()))
     }
 
     /// The second half: TLS with the name of the URL, where it is spoken.
@@ -251,7 +295,7 @@ impl Connector {
             return Err(self.tls_failed(address, TlsFault::NoCommonProtocol, source));
         }
         proof.protocol = if chose_http2 { Protocol::Http2 } else { Protocol::Http1 };
-        Ok((Stream::Tls(Box::new(stream)), proof))
+        Ok((Stream::Tls(Box::new(stream)), proof.noted()))
     }
 
     async fn tcp(&self, addresses: &[Verified], deadline: Instant) -> Result<(TcpStream, SocketAddr), SendError> {

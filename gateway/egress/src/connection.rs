@@ -309,6 +309,7 @@ mod tests {
             level: crate::connect::Level::Address,
             tls: None,
             protocol: Protocol::Http1,
+            note: crate::connect::nothing_noted(address),
         };
         let slot = Slot::take(&Arc::default(), 1).unwrap();
         let later = Instant::now() + Duration::from_secs(60);

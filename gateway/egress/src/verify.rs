@@ -69,8 +69,7 @@ impl Endpoint {
         if self.front_is_gone(&vouched, deadline).await {
             tracing::info!(endpoint = %self.name(), code = verdict.code.as_str(), "the public front does not answer any more");
             self.verification().0.lock().front = None;
-        } else {
-            *self.last().verdict.lock() = Some(verdict);
+            *self.last().verdict.lock() = None;
         }
     }
 
@@ -231,13 +230,16 @@ impl Endpoint {
         if self.spec().reach == Reach::Public {
             return;
         }
+        // A connection to a front must not come back into the pool while the front is there.
+        let addresses = if self.verification().0.lock().front.is_some() { &[] } else { addresses };
         let known = vouched.map_or(resolution, |vouched| &vouched.resolution);
         let ends = known.until.and_then(|until| until.checked_add(self.source().stale_grace()));
         self.pool().verified(addresses.to_vec(), resolution.until, ends, now);
     }
 
     fn report(&self, addresses: &[SocketAddr], resolution: Arc<Resolution>, verdict: Option<&Verdict>, now: Instant) {
-        *self.last().verdict.lock() = verdict.cloned();
+        let front = self.verification().0.lock().front.clone();
+        *self.last().verdict.lock() = verdict.cloned().or(front);
         *self.last().resolution.lock() = Some(ResolutionReport {
             at: SystemTime::now(),
             by: Arc::clone(&resolution.by),

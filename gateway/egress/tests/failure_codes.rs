@@ -10,8 +10,10 @@ const HEAD: &str = "# Failure codes
 
 <!-- Made from gateway/egress/src/fault/table.rs: CAUSEWAY_RENEW=1 cargo nextest run -p egress failure_codes -->
 
-Why an endpoint may not be used has one code and one set of words, wherever it shows: in the log, and in
-`/api/status`. The code is that of the first step of the verification that failed: somebody answers, the chain of names stays where the service lives, every address
+Why an endpoint may not be used has one code and one set of words, wherever it shows: in the log, in
+the audit record of an attempt, in the metrics `causeway_endpoint_verdict` and `causeway_path_refusals_total`, in
+`/api/status`, and in the message of `no_private_path` to the caller. The code is that of the first step of the
+verification that failed: somebody answers, the chain of names stays where the service lives, every address
 lies inside, the route leaves as declared, the address connects, TLS shows the right name and issuer, and the answer is not
 a public front's. Failures that look alike on the wire share a code; the suspects are named in the order in which to look.
 

@@ -74,6 +74,8 @@ async fn request(log: &AuditLog, decision: &str) {
         status: Some(200),
         address: Some("192.168.40.2:8000".parse().expect("an address")),
         evidence: Some("address"),
+        verdict: None,
+        path: None,
         took: Duration::from_micros(81_234),
         usage,
         may_have_executed: true,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use egress::EndpointStatus;
+use egress::{ConnectionProof, EndpointStatus, Hop, Verdict};
 use routing::Standing;
 
 use crate::gateway::Gateway;
@@ -28,7 +28,10 @@ pub(super) fn gauge(gateway: &Gateway) {
     for target in snapshot.targets() {
         target.metrics.ejected().set(ejected.get(&*target.endpoint).copied().unwrap_or_default());
     }
-    for status in snapshot.fleet.status() {
+    let statuses = snapshot.fleet.status();
+    let verdicts = statuses.iter().filter_map(|status| Some((&*status.name, status.verdict.as_ref()?.code.as_str())));
+    gateway.metrics.set_verdicts(verdicts);
+    for status in statuses {
         if let Some(target) = snapshot.targets().find(|target| *target.endpoint == *status.name) {
             let (open, idle) = (status.connections.open, status.connections.idle);
             target.metrics.open_connections().set(i64::try_from(open).unwrap_or(i64::MAX));
@@ -125,12 +128,62 @@ fn endpoint(status: &EndpointStatus) -> Value {
             "addresses": resolution.addresses,
             "valid_for_seconds": resolution.valid_for.map(|valid| valid.as_secs()),
             "refused": resolution.refused.as_ref().map(ToString::to_string),
+            "chain": resolution.resolution.hops.iter().map(hop).collect::<Vec<_>>(),
         })),
+        "verdict": status.verdict.as_ref().map(verdict),
+        "stale_since": status.stale_since.map(stamp),
+        "connection": status.last_connection.as_ref().map(|proof| connection(proof)),
         "probe": status.last_probe.as_ref().map(|probe| json!({
             "at": stamp(probe.at),
             "healthy": probe.is_healthy(),
             "status": probe.result.as_ref().ok(),
             "error": probe.result.as_ref().err(),
+        })),
+    })
+}
+
+fn hop(hop: &Hop) -> Value {
+    json!({
+        "owner": hop.owner,
+        "kind": hop.kind,
+        "data": hop.data,
+        "ttl": hop.ttl,
+        "server": hop.server,
+        "transport": hop.transport,
+        "resolver": hop.resolver,
+    })
+}
+
+/// Why an endpoint may not be used, in the words that `doctor` uses as well.
+fn verdict(verdict: &Verdict) -> Value {
+    let entry = verdict.entry();
+    json!({
+        "code": verdict.code.as_str(),
+        "seen": verdict.seen,
+        "title": entry.title,
+        "means": entry.means,
+        "who": entry.who.as_str(),
+        "mend": entry.mend,
+        "rests_on": entry.evidence.as_str(),
+    })
+}
+
+/// What is known of the connection that was opened last.
+fn connection(proof: &ConnectionProof) -> Value {
+    json!({
+        "evidence": proof.level.as_str(),
+        "resolved_by": proof.resolved_by,
+        "chain": proof.resolution.chain(),
+        "servers": proof.resolution.servers(),
+        "stale": proof.stale,
+        "address": proof.address,
+        "peer": proof.peer,
+        "source": proof.source,
+        "tls": proof.tls.as_ref().map(|tls| json!({
+            "version": tls.version,
+            "group": tls.group,
+            "certificate_sha256": tls.certificate_sha256,
+            "issuer": tls.issuer,
         })),
     })
 }

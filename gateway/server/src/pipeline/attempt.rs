@@ -7,10 +7,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use egress::{SendError, UpstreamRequest};
+use egress::{Act, Reach, SendError, UpstreamRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ingress::body::BodyPermit;
-use policy::Warrant;
+use policy::{TargetId, Warrant};
 use tower::retry::budget::Budget as _;
 use wire::{Call, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
 
@@ -54,6 +54,15 @@ pub(super) struct Met {
     pub(super) said: Option<(StatusCode, HeaderMap, Bytes)>,
     /// How long it asked to be left alone.
     pub(super) retry_after: Option<Duration>,
+    /// Why a private endpoint could not be reached privately.
+    pub(super) verdict: Option<egress::Code>,
+}
+
+impl Met {
+    /// Something that is not of the path to the endpoint.
+    pub(super) fn new(outcome: Outcome) -> Self {
+        Self { outcome, said: None, retry_after: None, verdict: None }
+    }
 }
 
 pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
@@ -121,8 +130,12 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
             reply: Reply::Whole { body, usage: None, failed: true, share: None },
         });
     }
+    if let Some(code) = met.verdict {
+        return Err(books.refuse(Refusal::NoPrivatePath { code: code.as_str() }));
+    }
     let refusal = match met.outcome {
-        Outcome::NoPrivatePath => Refusal::NoPrivatePath,
+        // A verdict comes with each of these; without one there is nothing to tell but that.
+        Outcome::NoPrivatePath => Refusal::UpstreamUnavailable,
         Outcome::Timeout(kind) => Refusal::UpstreamTimeout { limit: limit_of(kind) },
         Outcome::Saturated => Refusal::Overloaded { retry_after: Duration::from_secs(1) },
         Outcome::NotSent
@@ -155,12 +168,12 @@ fn is_our_fault(status: StatusCode) -> bool {
 }
 
 async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
-    let keep_state = warrant.grants().keep_state;
+    let (id, keep_state) = (warrant.target(), warrant.grants().keep_state);
     let (redacted, restorer) = match clear::fulfil(&warrant, call).await {
         Ok(fulfilled) => fulfilled,
         Err(error) => {
             tracing::error!(decision = %books.decision(), target = %target.name, %error, "not sent: the target may be used only redacted");
-            return Tried::Failed(Met { outcome: Outcome::Saturated, said: None, retry_after: None });
+            return Tried::Failed(Met::new(Outcome::Saturated));
         }
     };
     let call = &redacted;
@@ -172,8 +185,9 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
     match sent {
         Ok(reply) => {
             books.connected(&reply.connection);
-            let tried = examine::examine(reply, call, target, &books.gateway().body_budget).await;
-            if let Tried::Failed(met) = &tried {
+            let mut tried = examine::examine(reply, call, target, &books.gateway().body_budget).await;
+            if let Tried::Failed(met) = &mut tried {
+                look_for_front(books, id, met);
                 warn_of_our_fault(books, target, met);
             }
             clear::restore(tried, restorer)
@@ -188,8 +202,31 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
             } else {
                 tracing::warn!(decision = %books.decision(), target = %target.name, %error, "attempt failed");
             }
-            Tried::Failed(Met { outcome, said: None, retry_after: None })
+            let verdict = error.code().filter(|_| outcome == Outcome::NoPrivatePath || is_private(books, id));
+            if let Some(code) = verdict {
+                books.path_failed(code);
+            }
+            Tried::Failed(Met { verdict, ..Met::new(outcome) })
         }
+    }
+}
+
+fn is_private(books: &Books, id: TargetId) -> bool {
+    let endpoint = books.snapshot().fleet.endpoint(id);
+    endpoint.is_some_and(|endpoint| matches!(endpoint.spec().reach, Reach::PrivateLink { .. }))
+}
+
+/// A refusal may be a public front's, which the request reached although its address was a private one. It is no answer
+/// of the endpoint's then: nothing was executed, and the next target is tried.
+fn look_for_front(books: &mut Books, id: TargetId, met: &mut Met) {
+    let Some((status, _, body)) = &met.said else { return };
+    let Some(code) = egress::front_of(*status, body) else { return };
+    let Some(endpoint) = books.snapshot().fleet.endpoint(id).filter(|_| is_private(books, id)).cloned() else { return };
+    let verdict = endpoint.met_front(code);
+    tracing::error!(decision = %books.decision(), %verdict, "the answer is not the endpoint's");
+    books.path_failed(code);
+    if code.entry().act == Act::Deny {
+        *met = Met { verdict: Some(code), ..Met::new(Outcome::NoPrivatePath) };
     }
 }
 

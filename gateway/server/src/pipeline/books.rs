@@ -73,6 +73,7 @@ struct Attempt {
     target: Arc<Target>,
     begun: Instant,
     connection: Option<Arc<ConnectionProof>>,
+    verdict: Option<egress::Code>,
     _in_flight: InFlight,
 }
 
@@ -138,12 +139,21 @@ impl Books {
 
     pub(super) fn begin_attempt(&mut self, target: &Arc<Target>, begun: Instant) {
         let in_flight = target.metrics.enter();
-        self.attempt = Some(Attempt { target: Arc::clone(target), begun, connection: None, _in_flight: in_flight });
+        self.attempt =
+            Some(Attempt { target: Arc::clone(target), begun, connection: None, verdict: None, _in_flight: in_flight });
     }
 
     pub(super) fn connected(&mut self, connection: &Arc<ConnectionProof>) {
         if let Some(attempt) = &mut self.attempt {
             attempt.connection = Some(Arc::clone(connection));
+        }
+    }
+
+    /// The path to the running attempt's endpoint is to blame.
+    pub(super) fn path_failed(&mut self, code: egress::Code) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.verdict = Some(code);
+            attempt.target.metrics.path_refused(code.as_str());
         }
     }
 
@@ -281,6 +291,8 @@ impl Books {
             status: met.status,
             address: connection.map(|proof| proof.address),
             evidence: connection.map(|proof| proof.level.as_str()),
+            verdict: attempt.verdict.map(egress::Code::as_str),
+            path: connection.map(|proof| proof.note.clone()),
             took,
             usage: met.usage,
             may_have_executed: met.may_have_executed,

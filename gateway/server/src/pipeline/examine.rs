@@ -59,7 +59,7 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target, 
     }
     if is_encoded(&headers) {
         tracing::error!(target = %target.name, "the endpoint sent a compressed answer that was not asked for");
-        return Tried::Failed(Met { outcome: Outcome::BrokenBody, said: None, retry_after: None });
+        return Tried::Failed(Met::new(Outcome::BrokenBody));
     }
     let forwarded = wire::forward_response_headers(&headers);
     if is_event_stream(&headers) {
@@ -72,7 +72,7 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target, 
         }
         Err(error) => {
             tracing::warn!(target = %target.name, %error, "the reply broke off");
-            Tried::Failed(Met { outcome: error.outcome(), said: None, retry_after: None })
+            Tried::Failed(Met::new(error.outcome()))
         }
     }
 }
@@ -80,13 +80,13 @@ pub(super) async fn examine(reply: egress::Reply, call: &Call, target: &Target, 
 async fn refused(status: StatusCode, headers: &HeaderMap, body: ReplyBody, api: Api) -> Tried {
     // Neither is an answer to a POST. Passed on, a 101 could turn a proxy's connection into a tunnel.
     if status.is_informational() || status == StatusCode::NOT_MODIFIED {
-        return Tried::Failed(Met { outcome: Outcome::BrokenHead, said: None, retry_after: None });
+        return Tried::Failed(Met::new(Outcome::BrokenHead));
     }
     let outcome = wire::outcome(status, None, api);
     let forwarded = wire::forward_response_headers(headers);
     let bytes = collect(body, LARGEST_ERROR, None).await.map(|(bytes, _)| bytes).unwrap_or_default();
     let retry_after = wire::retry_after(headers, SystemTime::now());
-    Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after })
+    Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after, verdict: None })
 }
 
 /// Upstreams are asked for plain answers only; a compressed one could be neither read for usage nor framed.
@@ -129,21 +129,21 @@ async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &
             Ok(event) => first = event,
             Err(error) => {
                 tracing::warn!(%error, "the stream cannot be read");
-                return Tried::Failed(Met { outcome: Outcome::BrokenBody, said: None, retry_after: None });
+                return Tried::Failed(Met::new(Outcome::BrokenBody));
             }
         }
     }
     if let Some(error) = ended.as_ref().and_then(|end| end.as_ref().err())
         && first.is_none()
     {
-        return Tried::Failed(Met { outcome: outcome_of(error), said: None, retry_after: None });
+        return Tried::Failed(Met::new(outcome_of(error)));
     }
     let outcome = wire::outcome(status, first.as_ref(), call.api());
     if outcome != Outcome::Success {
         // An upstream that does not accept our credential is not quoted: the caller can do nothing about it.
         let ours = matches!(outcome, Outcome::Status(_));
         let said = first.filter(|_| !ours).map(|frame| (status, headers, frame.raw));
-        return Tried::Failed(Met { outcome, said, retry_after: None });
+        return Tried::Failed(Met { said, ..Met::new(outcome) });
     }
     held.extend(first);
     let stream = EventStream {

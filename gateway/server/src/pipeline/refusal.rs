@@ -124,8 +124,11 @@ pub enum Refusal {
     #[error("the decision could not be recorded, so nothing was sent; the operator's log says why")]
     AuditUnavailable,
     /// Every permitted target failed the private check.
-    #[error("no permitted endpoint could be reached over a verified private path")]
-    NoPrivatePath,
+    #[error("no permitted endpoint could be reached over a verified private path; the last one failed by {code}")]
+    NoPrivatePath {
+        /// The code of the failure catalogue.
+        code: &'static str,
+    },
     /// All attempts failed.
     #[error("no permitted endpoint could answer; the record of this decision says what each met")]
     UpstreamUnavailable,
@@ -159,7 +162,7 @@ impl Refusal {
             Self::FeatureDenied { .. } => Code::FeatureDenied,
             Self::ResidencyDenied { .. } => Code::ResidencyDenied,
             Self::AuditUnavailable => Code::AuditUnavailable,
-            Self::NoPrivatePath => Code::NoPrivatePath,
+            Self::NoPrivatePath { .. } => Code::NoPrivatePath,
             Self::UpstreamUnavailable => Code::UpstreamUnavailable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::Internal => Code::InternalError,
@@ -172,7 +175,7 @@ impl Refusal {
             | Self::TokensUsedUp { retry_after, .. }
             | Self::BudgetSpent { retry_after, .. }
             | Self::Overloaded { retry_after } => Some(*retry_after),
-            Self::AuditUnavailable | Self::NoPrivatePath => Some(Duration::from_secs(1)),
+            Self::AuditUnavailable | Self::NoPrivatePath { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::{json, stamp};
+use super::{PathNote, json, stamp};
 
 /// The decision on one request, written before anything of it is sent.
 #[derive(Clone, Debug)]
@@ -118,6 +118,10 @@ pub struct AttemptNote {
     pub address: Option<SocketAddr>,
     /// How much is known of the path: `address`, `route` or `cloud`.
     pub evidence: Option<&'static str>,
+    /// The code of the failure catalogue, where the path to the endpoint was to blame.
+    pub verdict: Option<&'static str>,
+    /// What is known of the connection.
+    pub path: Option<PathNote>,
     /// How long the attempt took.
     pub took: Duration,
     /// What this attempt used, where the reply says.
@@ -387,6 +391,11 @@ fn write_attempt(line: &mut Vec<u8>, attempt: &AttemptNote) {
         json::socket(line, address);
     }
     json::named_if(line, ",\"evidence\":", attempt.evidence);
+    json::named_if(line, ",\"verdict\":", attempt.verdict);
+    if let Some(path) = &attempt.path {
+        line.extend_from_slice(b",\"path\":");
+        line.extend_from_slice(path.json());
+    }
     line.extend_from_slice(b",\"ms\":");
     json::milliseconds(line, attempt.took);
     write_usage(line, attempt.usage);

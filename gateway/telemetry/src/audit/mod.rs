@@ -32,6 +32,7 @@ mod keeper;
 mod keys;
 mod log;
 mod note;
+mod path;
 mod pen;
 mod queue;
 pub mod read;
@@ -59,6 +60,7 @@ pub use keeper::CHECKPOINT_EVERY;
 pub use keys::{KeyFileError, load_or_make};
 pub use log::AuditLog;
 pub use note::{KeyError, SigningKey, VerifierKey};
+pub use path::{ConnectionPath, PathNote, TlsPath};
 pub use record::OpenRecord;
 pub use reserve::RESERVE_BYTES;
 

@@ -228,6 +228,8 @@ fn attempt() -> AttemptNote {
         status: Some(503),
         address: Some("192.168.40.2:8000".parse().unwrap()),
         evidence: Some("address"),
+        verdict: None,
+        path: None,
         took: Duration::from_micros(1_500),
         usage: None,
         may_have_executed: false,

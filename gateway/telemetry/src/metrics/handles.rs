@@ -135,6 +135,7 @@ pub struct EndpointMetrics {
     endpoint: String,
     attempts_family: Counters<2>,
     attempts: Cells,
+    path_refusals: Counters<2>,
     attempt_seconds: Histogram,
     in_flight: Gauge,
     connections: [Gauge; 2],
@@ -151,6 +152,7 @@ impl EndpointMetrics {
         Self {
             attempts_family: families.attempts.clone(),
             attempts: Cells::new(OUTCOMES.len()),
+            path_refusals: families.path_refusals.clone(),
             attempt_seconds: families.attempt_seconds.get_or_create_owned(&[("endpoint", endpoint.clone())]),
             in_flight: own(&families.endpoint_in_flight),
             connections,
@@ -163,6 +165,11 @@ impl EndpointMetrics {
     pub fn attempt(&self, outcome: &str, took: Duration) {
         self.count(&self.attempts_family, &self.attempts, outcome);
         self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an attempt that failed by the path to the endpoint; codes come from a fixed list.
+    pub fn path_refused(&self, code: &'static str) {
+        self.path_refusals.get_or_create_owned(&[("endpoint", self.endpoint.clone()), ("code", code.to_owned())]).inc();
     }
 
     fn count(&self, family: &Counters<2>, cells: &Cells, outcome: &str) {

@@ -67,6 +67,8 @@ struct Families {
     first_token: Histograms,
     total: Histograms,
     attempts: Counters<2>,
+    path_refusals: Counters<2>,
+    verdicts: Gauges<2>,
     attempt_seconds: Histograms,
     endpoint_in_flight: Gauges<1>,
     connections: Gauges<2>,
@@ -132,6 +134,17 @@ impl Metrics {
     /// The handles of an endpoint.
     pub fn endpoint(&self, name: &str) -> EndpointMetrics {
         EndpointMetrics::new(&self.inner.families, self.inner.endpoints.label(name))
+    }
+
+    /// Says which endpoints may not be used and by which code; called before [`Self::render`]. Codes come from a fixed
+    /// list.
+    pub fn set_verdicts<'a>(&self, verdicts: impl Iterator<Item = (&'a str, &'static str)>) {
+        let inner = &self.inner;
+        inner.families.verdicts.clear();
+        for (endpoint, code) in verdicts {
+            let labels = [("endpoint", inner.endpoints.label(endpoint)), ("code", code.to_owned())];
+            inner.families.verdicts.get_or_create(&labels).set(1);
+        }
     }
 
     /// The figures that belong to no app, model or endpoint.
@@ -238,6 +251,18 @@ impl Families {
                 Family::new_with_constructor(latency as fn() -> Histogram),
             ),
             attempts: add(to, "attempts", "Attempts at an endpoint, by what happened", Family::default()),
+            path_refusals: add(
+                to,
+                "path_refusals",
+                "Attempts that failed by the path to an endpoint, by the code of the verdict",
+                Family::default(),
+            ),
+            verdicts: add(
+                to,
+                "endpoint_verdict",
+                "1 while an endpoint may not be used, by the code that says why",
+                Family::default(),
+            ),
             attempt_seconds: add(
                 to,
                 "attempt_seconds",

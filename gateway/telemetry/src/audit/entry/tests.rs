@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::audit::ConnectionPath;
 
 /// The object that a line holds, the kind aside.
 fn read(entry: &impl Entry) -> Value {
@@ -76,11 +77,27 @@ fn attempt() -> impl Strategy<Value = AttemptNote> {
             status,
             address,
             evidence: address.map(|_| "address"),
+            verdict: may_have_executed.then_some("DNS-01"),
+            path: address.map(|peer| path(peer)),
             took: Duration::from_micros(micros),
             usage,
             may_have_executed,
         },
     )
+}
+
+fn path(peer: SocketAddr) -> PathNote {
+    let (chain, resolver, servers) = ("x -> y", "hub", &[peer][..]);
+    PathNote::new(&ConnectionPath {
+        chain,
+        resolver,
+        servers,
+        lifetime: None,
+        stale: true,
+        peer,
+        source: peer,
+        tls: None,
+    })
 }
 
 fn attempt_value(attempt: &AttemptNote) -> Value {
@@ -91,6 +108,8 @@ fn attempt_value(attempt: &AttemptNote) -> Value {
         "status": attempt.status,
         "address": attempt.address.map(|address| address.to_string()),
         "evidence": attempt.evidence,
+        "verdict": attempt.verdict,
+        "path": attempt.path.as_ref().map(|path| serde_json::from_slice::<Value>(path.json()).unwrap()),
         "ms": ms(attempt.took),
         "usage": attempt.usage.as_ref().map(usage_value),
         "may_have_executed": attempt.may_have_executed,
