@@ -213,6 +213,16 @@ async fn all(mut answer: DuplexStream) -> String {
     text
 }
 
+#[test]
+fn every_code_and_every_api_has_its_own_series_in_the_metrics() {
+    for code in wire::Code::ALL {
+        assert!(telemetry::metrics::CODES.contains(&code.as_str()), "{code:?}");
+    }
+    for api in Api::ALL {
+        assert!(telemetry::metrics::APIS.contains(&api.config_name()), "{api:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_panic_in_a_stage_is_a_500_in_the_callers_dialect() {
     for (provider, path, begin) in [

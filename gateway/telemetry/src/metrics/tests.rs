@@ -37,6 +37,15 @@ fn a_code_an_api_and_an_outcome_that_are_on_no_list_count_as_other() {
 }
 
 #[test]
+fn no_value_of_a_label_stands_twice_on_its_list() {
+    for list in [APIS, CODES, OUTCOMES] {
+        let twice: Vec<_> = list.iter().enumerate().filter(|(at, value)| list[..*at].contains(value)).collect();
+
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+}
+
+#[test]
 fn the_thousandth_app_has_its_own_series_and_the_next_shares_other() {
     let metrics = Metrics::new();
 
