@@ -7,10 +7,14 @@
 //! - `hyper`, `h2` and `rustls` can print headers and bytes at `debug` and `trace`; the filters here keep them at `warn` at most,
 //!   whatever the given filter says in general, unless it names them.
 //!
+//! - What a panic says is not shown: its words may be made of a request. Where it happened is.
+//!
 //! Control characters in a value are escaped in both formats: a caller cannot write a second line or move the
 //! reader's cursor.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -48,15 +52,28 @@ pub enum LogError {
 /// Libraries that show headers or bytes when they are asked for detail.
 const TALKATIVE: [&str; 5] = ["hyper", "hyper_util", "h2", "rustls", "hickory_proto"];
 
-/// Sends the log lines of the process to standard error. An empty `filter` means `info`.
+/// Sends the log lines of the process to standard error, those about panics included. An empty `filter` means `info`.
 ///
 /// # Errors
 /// [`LogError::Filter`] for a filter that cannot be read, [`LogError::Twice`] when called again.
 pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
     let colour = io::stderr().is_terminal();
     subscriber(format, filter, colour, io::stderr)?.try_init()?;
+    std::panic::set_hook(Box::new(announce));
 
     Ok(())
+}
+
+/// Says where a panic happened, on which thread, and its words only where they stand so in the source.
+///
+/// The standard hook prints the words, and those of an `expect` or an index out of range are made of values.
+fn announce(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let words = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("not shown");
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(location, thread = thread.name(), words, backtrace, "a fault of the gateway: a panic");
 }
 
 /// The subscriber behind [`init`], towards any writer.
@@ -161,6 +178,24 @@ mod tests {
         });
 
         assert!(text.contains("shown") && !text.contains("hidden"));
+    }
+
+    #[test]
+    fn a_panic_says_where_it_happened_and_shows_nothing_of_the_values_in_its_words() {
+        let text = written(Format::Json, "", || {
+            std::panic::set_hook(Box::new(announce));
+            for value in ["my IBAN is", "DE89 3704"] {
+                let _ = std::panic::catch_unwind(|| panic!("index out of range in {value}"));
+            }
+            let _ = std::panic::catch_unwind(|| panic!("no value at all"));
+            drop(std::panic::take_hook());
+        });
+
+        assert!(!text.contains("IBAN") && !text.contains("DE89"), "{text}");
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line["location"].as_str().unwrap().contains("src/log.rs:")), "{text}");
+        assert_eq!(lines[2]["words"], "no value at all");
     }
 
     #[test]
