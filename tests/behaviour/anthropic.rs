@@ -57,6 +57,7 @@ async fn counting_tokens_costs_nothing() {
 
     assert_eq!(record.intent["estimate"]["nano_usd"], 0);
     assert_eq!(record.end("charged_nano_usd"), 0);
+    assert_eq!(record.end("settled_by"), "reported", "nothing about it is unknown");
     assert_eq!((&record.end("usage")["input"], &record.end("usage")["output"]), (&json!(0), &json!(0)));
 }
 

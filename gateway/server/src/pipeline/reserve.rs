@@ -18,6 +18,8 @@ use crate::snapshot::Target;
 pub(super) struct Charge {
     reservation: Reservation,
     tier: Tier,
+    /// Counting tokens uses none, whoever answers and whether it says so or not.
+    is_free: bool,
 }
 
 /// Stage 8: the dearest attempt of the plan can be paid.
@@ -39,7 +41,10 @@ pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
         None => app.reserve(None, ask, now),
     };
     match taken {
-        Ok(reservation) => Ok(Reserved { planned, charge: Charge { reservation, tier } }),
+        Ok(reservation) => {
+            let is_free = planned.call.api() == Api::CountTokens;
+            Ok(Reserved { planned, charge: Charge { reservation, tier, is_free } })
+        }
         Err(denied) => Err(planned.exchange.refuse(refusal_of(denied))),
     }
 }
@@ -97,6 +102,9 @@ impl Charge {
 
     /// An attempt at `target` may have been executed, and nobody will report its usage.
     pub(super) fn lost_attempt(&mut self, target: &Target) {
+        if self.is_free {
+            return;
+        }
         let most = target.pricing.most(self.reservation.estimate(), self.tier);
         self.reservation.lost_attempt(most);
     }
@@ -115,6 +123,9 @@ impl Charge {
 
     /// The request was sent to `target`, and its usage is unknown.
     pub(super) fn settle_unknown(self, target: Option<&Target>) -> Settlement {
+        if self.is_free {
+            return self.reservation.settle(Used::default(), Some(Money::ZERO));
+        }
         let most = |target: &Target| target.pricing.most(self.reservation.estimate(), self.tier);
         let most = target.filter(|target| target.pricing.is_known()).map(most);
         self.reservation.settle_unknown(most)
