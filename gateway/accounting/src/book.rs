@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::limits::{BudgetStanding, Denied, Limits, Moment, Purse, RateStanding, Taken, TokenRate};
+use crate::limits::{BudgetStanding, Denied, Era, Limits, Moment, Purse, RateStanding, Taken, TokenRate};
 use crate::money::Money;
 use crate::price::Used;
 use crate::tokens::{Estimate, Tokens};
@@ -109,10 +109,10 @@ impl Book {
 
     fn take(&self, ask: Ask, now: Moment) -> Result<Hold, Denied> {
         let held = self.purse.hold(ask.money, now);
-        let taken = held.and_then(|month| {
+        let taken = held.and_then(|era| {
             let taken = self.rate.take(ask.estimate.total(), now.at);
-            let taken = taken.inspect_err(|_| self.purse.settle(month, ask.money, Money::ZERO))?;
-            Ok(Hold { taken, month })
+            let taken = taken.inspect_err(|_| self.purse.settle(era, ask.money, Money::ZERO))?;
+            Ok(Hold { taken, era })
         });
         taken.inspect_err(|_| {
             self.denied.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl Book {
 
     fn give_back(&self, hold: Hold, ask: Ask) {
         self.rate.correct(hold.taken, Tokens::ZERO, Tokens::ZERO);
-        self.purse.settle(hold.month, ask.money, Money::ZERO);
+        self.purse.settle(hold.era, ask.money, Money::ZERO);
     }
 
     /// What the book says now.
@@ -173,8 +173,8 @@ impl Book {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     taken: Taken,
-    /// The month that holds the money, and pays. A key and its app can differ: each turns with its own first request.
-    month: u32,
+    /// What holds the money, and pays. A key and its app can differ: each turns its month with its own first request.
+    era: Era,
 }
 
 /// What a request may take, before anyone has counted.
@@ -407,7 +407,7 @@ impl Reservation {
         self.open = false;
         for (book, hold) in self.books.iter().flatten() {
             book.rate.correct(hold.taken, settlement.reported(), settlement.assumed());
-            book.purse.settle(hold.month, self.ask.money, settlement.charged());
+            book.purse.settle(hold.era, self.ask.money, settlement.charged());
             book.close(self.ask, &settlement);
         }
         settlement

@@ -58,13 +58,20 @@ pub enum Denied {
 /// One minute, in which the whole limit comes back.
 const MINUTE_NS: u64 = 60_000_000_000;
 
+/// The longest that requests are shut out by what upstreams reported, counted from the latest reservation of those that
+/// report: an hour.
+///
+/// An honest report is far below it: a limit that the longest answers exceed by an hour's tokens is no limit for them. A
+/// server that reports nonsense must not switch an app off for years.
+const LONGEST_DEBT_NS: u64 = 60 * MINUTE_NS;
+
 /// When to try again where only requests that run stand in the way; nobody knows when one of them ends.
 const WHEN_HELD: Duration = Duration::from_secs(1);
 
 /// Tokens by the minute: a bucket that refills evenly, kept as the time at which it will be full (GCRA with weights).
 ///
 /// The limit lets as many tokens through at once. What an upstream reports beyond the reservation is taken as well, below
-/// nothing if need be: the debt is paid by waiting and is never lost. A request that is larger than the whole limit is
+/// nothing if need be: the debt is paid by waiting, an hour at most. A request that is larger than the whole limit is
 /// let in by a full bucket and empties it: a caller may allow any number of output tokens, and what nobody reported must
 /// not shut out those after it for longer than a minute.
 #[derive(Debug)]
@@ -96,14 +103,14 @@ impl TokenRate {
 
     /// Takes `tokens`, or the whole bucket where they are more. What was taken is given, for [`TokenRate::correct`].
     pub(crate) fn take(&self, tokens: Tokens, at: Instant) -> Result<Taken, Denied> {
-        let Some(limit) = self.limit() else { return Ok(Taken { limit: 0, ns: 0 }) };
+        let Some(limit) = self.limit() else { return Ok(Taken::default()) };
         let (now, ns) = (self.now(at), time_of(tokens, limit).min(MINUTE_NS));
         let more = |full_at: u64| {
             let ends = full_at.max(now).saturating_add(ns);
             (ends - now <= MINUTE_NS).then_some(ends)
         };
         match self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => Ok(Taken { limit, ns }),
+            Ok(_) => Ok(Taken { limit, ns, at: now }),
             Err(full_at) => {
                 // It fits when the rest is down to a minute less its own time.
                 let wait = Duration::from_nanos((full_at - now).saturating_sub(MINUTE_NS - ns));
@@ -113,7 +120,7 @@ impl TokenRate {
     }
 
     /// Replaces what was taken by what an upstream `reported`, and by what is `assumed` where none did: a minute's worth
-    /// at most.
+    /// at most. A report fills the bucket's debt up to [`LONGEST_DEBT_NS`] and not beyond it.
     pub(crate) fn correct(&self, taken: Taken, reported: Tokens, assumed: Tokens) {
         if taken.limit == 0 {
             return;
@@ -121,7 +128,12 @@ impl TokenRate {
         // By the limit under which it was taken, so that it comes back whole after a reload changed the limit.
         let assumed = time_of(assumed, taken.limit).min(MINUTE_NS);
         let used = time_of(reported, taken.limit).saturating_add(assumed);
-        let corrected = |full_at: u64| Some(full_at.saturating_add(used).saturating_sub(taken.ns));
+        let longest = taken.at.saturating_add(LONGEST_DEBT_NS);
+        let corrected = |full_at: u64| {
+            let without = full_at.saturating_sub(taken.ns);
+            // What others owe already stays, whoever was admitted later.
+            Some(without.saturating_add(used).min(longest.max(without)))
+        };
         let _ = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, corrected);
     }
 
@@ -148,6 +160,8 @@ fn time_of(tokens: Tokens, per_minute: u64) -> u64 {
 pub(crate) struct Taken {
     limit: u64,
     ns: u64,
+    /// When, in nanoseconds after the origin of the rate.
+    at: u64,
 }
 
 /// How a rate stands, as `OpenAI`'s `x-ratelimit-*` headers say it.
@@ -163,23 +177,70 @@ pub struct RateStanding {
 
 /// Money by the calendar month.
 #[derive(Debug, Default)]
-pub(crate) struct Purse(Mutex<Month>);
+pub(crate) struct Purse(Mutex<Months>);
+
+/// A stretch in which the calendar said the same month, by its number; it grows with each turn of the month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Era(u64);
 
 #[derive(Debug, Default)]
-struct Month {
+struct Months {
     limit: Option<Money>,
+    /// The month that counts.
+    now: Month,
+    /// The one before it, for a calendar that was ahead and is put right.
+    before: Option<Month>,
+    /// When `now` began to count, by the clock that never goes back; `None` while no request has come.
+    turned: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Month {
     number: u32,
+    /// The eras whose requests it holds and pays for.
+    first: Era,
+    last: Era,
     spent: Money,
     held: Money,
 }
 
 impl Month {
-    /// A new month begins with nothing spent; what an earlier month holds is settled there.
-    // INVARIANT: the number only grows, so what a month that is gone held is never taken from a later one.
-    fn turn(&mut self, number: u32) {
-        if number > self.number {
-            (self.number, self.spent, self.held) = (number, Money::ZERO, Money::ZERO);
+    fn pays_for(&self, era: Era) -> bool {
+        (self.first..=self.last).contains(&era)
+    }
+}
+
+impl Months {
+    /// A later month begins with nothing spent.
+    ///
+    /// An earlier one is either a request that read its clocks before the turn and comes after it: the new month holds it.
+    /// Or the calendar was ahead and has been put right: then what the month ahead has seen counts in the month that it
+    /// really was, beside what was spent there before. Which of the two it is, the other clock says. Two months are
+    /// remembered, so of a calendar that jumps ahead twice before it is put right the first is lost.
+    // INVARIANT: what the two months hold and have spent is never forgotten by going back.
+    fn turn(&mut self, to: u32, at: Instant) {
+        let went_back = to < self.now.number && self.turned.is_none_or(|turned| at > turned);
+        if to > self.now.number {
+            let era = Era(self.now.last.0 + 1);
+            let begun = Month { number: to, first: era, last: era, ..Month::default() };
+            self.before = Some(std::mem::replace(&mut self.now, begun));
+            self.turned = Some(at);
+        } else if went_back {
+            self.now.number = to;
+            if let Some(before) = self.before.take_if(|before| before.number >= to) {
+                self.now.first = before.first;
+                self.now.spent = self.now.spent + before.spent;
+                self.now.held = self.now.held + before.held;
+            }
+            self.turned = Some(at);
+        } else {
+            self.turned.get_or_insert(at);
         }
+    }
+
+    fn paying(&mut self, era: Era) -> Option<&mut Month> {
+        let months = [Some(&mut self.now), self.before.as_mut()];
+        months.into_iter().flatten().find(|month| month.pays_for(era))
     }
 }
 
@@ -190,50 +251,52 @@ impl Purse {
 
     /// What the books say was spent in `month` before this process began.
     pub(crate) fn restore(&self, month: u32, spent: Money) {
-        let mut purse = self.0.lock();
-        purse.turn(month);
-        if purse.number == month {
-            purse.spent = purse.spent + spent;
+        let now = &mut self.0.lock().now;
+        if month > now.number {
+            (now.number, now.spent) = (month, Money::ZERO);
+        }
+        if now.number == month {
+            now.spent = now.spent + spent;
         }
     }
 
     /// Holds `amount` until it is settled. Nothing is always held: it costs nothing.
     ///
-    /// The month that holds it is given, for [`Purse::settle`]. It is later than that of `now` where another request has
-    /// turned the month already.
-    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<u32, Denied> {
-        let mut purse = self.0.lock();
-        purse.turn(now.month);
-        if let Some(limit) = purse.limit
+    /// What holds it is given, for [`Purse::settle`].
+    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<Era, Denied> {
+        let mut months = self.0.lock();
+        months.turn(now.month, now.at);
+        let (limit, month) = (months.limit, &mut months.now);
+        if let Some(limit) = limit
             && amount > Money::ZERO
-            && purse.spent + purse.held + amount > limit
+            && month.spent + month.held + amount > limit
         {
-            let is_spent = purse.spent + amount > limit;
+            let is_spent = month.spent + amount > limit;
             return Err(Denied::Budget {
                 limit,
-                spent: purse.spent,
-                held: purse.held,
+                spent: month.spent,
+                held: month.held,
                 asked: amount,
                 retry_after: if is_spent { now.month_left } else { WHEN_HELD },
             });
         }
-        purse.held = purse.held + amount;
-        Ok(purse.number)
+        month.held = month.held + amount;
+        Ok(month.last)
     }
 
-    /// What was held in `month` is spent, or given back.
-    pub(crate) fn settle(&self, month: u32, held: Money, spent: Money) {
-        let mut purse = self.0.lock();
-        if purse.number == month {
-            purse.held = purse.held.less(held);
-            purse.spent = purse.spent + spent;
+    /// What was held since `era` is spent, or given back, in the month that it belongs to.
+    pub(crate) fn settle(&self, era: Era, held: Money, spent: Money) {
+        if let Some(month) = self.0.lock().paying(era) {
+            month.held = month.held.less(held);
+            month.spent = month.spent + spent;
         }
     }
 
+    /// How it stands in `month`, as far as the requests so far tell: a month that none has come in has spent nothing.
     pub(crate) fn standing(&self, month: u32) -> BudgetStanding {
-        let mut purse = self.0.lock();
-        purse.turn(month);
-        BudgetStanding { limit: purse.limit, spent: purse.spent, held: purse.held }
+        let months = self.0.lock();
+        let counts = if month > months.now.number { Month::default() } else { months.now };
+        BudgetStanding { limit: months.limit, spent: counts.spent, held: counts.held }
     }
 }
 
@@ -339,6 +402,33 @@ mod tests {
     }
 
     #[test]
+    fn an_absurd_report_shuts_nobody_out_for_longer_than_an_hour() {
+        let (rate, start) = rate(600);
+        let taken: Vec<Taken> = (0..3).map(|_| rate.take(Tokens(10), start).expect("there is room")).collect();
+
+        for taken in taken {
+            rate.correct(taken, Tokens(1 << 40), Tokens(1 << 40));
+        }
+
+        let full_in = rate.standing(start).map(|standing| standing.full_in);
+        assert!(full_in.is_some_and(|time| time <= seconds(3_600)), "{full_in:?}");
+        assert!(rate.take(Tokens(10), start + seconds(3_600)).is_ok());
+    }
+
+    #[test]
+    fn a_late_report_of_an_early_request_takes_nothing_from_what_others_owe() {
+        let (rate, start) = rate(600);
+        let early = rate.take(Tokens(10), start).expect("there is room");
+        let later = rate.take(Tokens(10), start + seconds(3_000)).expect("there is room");
+        rate.correct(later, Tokens(1 << 40), Tokens::ZERO);
+        let owed = rate.standing(start).map(|standing| standing.full_in);
+
+        rate.correct(early, Tokens(10), Tokens::ZERO);
+
+        assert_eq!(rate.standing(start).map(|standing| standing.full_in), owed.map(|owed| owed - seconds(1)));
+    }
+
+    #[test]
     fn a_rate_without_a_limit_lets_everything_through_and_says_nothing() {
         let rate = TokenRate::new(Instant::now());
 
@@ -355,9 +445,9 @@ mod tests {
         let purse = Purse::default();
         purse.set(Some(Money(100)));
 
-        purse.hold(Money(60), moment(1)).expect("there is room");
+        let era = purse.hold(Money(60), moment(1)).expect("there is room");
         let held = purse.hold(Money(50), moment(1)).expect_err("it is held");
-        purse.settle(1, Money(60), Money(55));
+        purse.settle(era, Money(60), Money(55));
         let spent = purse.hold(Money(50), moment(1)).expect_err("it is spent");
 
         let retry = |denied| match denied {
@@ -370,19 +460,60 @@ mod tests {
         purse.hold(Money::ZERO, moment(1)).expect("what costs nothing passes");
     }
 
+    fn standing(spent: u64, held: u64) -> BudgetStanding {
+        BudgetStanding { limit: Some(Money(100)), spent: Money(spent), held: Money(held) }
+    }
+
     #[test]
     fn a_month_begins_with_nothing_spent_and_a_request_is_charged_to_the_month_it_began_in() {
         let purse = Purse::default();
         purse.set(Some(Money(100)));
         purse.restore(1, Money(90));
-        purse.hold(Money(10), moment(1)).expect("there is room");
+        let (before, after) = (moment(1), moment(2));
+        let old = purse.hold(Money(10), before).expect("there is room");
 
-        purse.hold(Money(100), moment(2)).expect("a new month");
-        purse.settle(1, Money(10), Money(500));
+        let new = purse.hold(Money(100), after).expect("a new month");
+        purse.settle(old, Money(10), Money(500));
 
-        assert_eq!(purse.standing(2), BudgetStanding { limit: Some(Money(100)), spent: Money(0), held: Money(100) });
-        assert!(purse.hold(Money(1), moment(1)).is_err(), "time does not go back");
-        assert_eq!(purse.hold(Money::ZERO, moment(1)), Ok(2), "who comes late is held by the new month");
+        assert_eq!(purse.standing(2), standing(0, 100));
+        assert!(purse.hold(Money(1), before).is_err(), "it began before the turn and comes after it");
+        assert_eq!(purse.hold(Money::ZERO, before), Ok(new), "who comes late is held by the new month");
+    }
+
+    #[test]
+    fn a_calendar_that_jumped_ahead_and_was_put_right_keeps_the_budget_of_the_month_it_is() {
+        let purse = Purse::default();
+        purse.set(Some(Money(100)));
+        let at = |month, after| Moment { at: moment(1).at + seconds(after), ..moment(month) };
+        let early = purse.hold(Money(20), at(11, 0)).expect("there is room");
+        purse.settle(early, Money(20), Money(15));
+        let running = purse.hold(Money(5), at(11, 1)).expect("there is room");
+        let ahead = purse.hold(Money(30), at(600, 2)).expect("a month that is not yet");
+
+        let back = purse.hold(Money(40), at(11, 3)).expect("there is room");
+
+        assert_eq!(purse.standing(11), standing(15, 75), "what was held and spent before and meanwhile counts here");
+        assert!(purse.hold(Money(11), at(11, 4)).is_err());
+        for (era, held) in [(running, 5), (ahead, 30), (back, 40)] {
+            purse.settle(era, Money(held), Money(held));
+        }
+        assert_eq!(purse.standing(11), standing(90, 0));
+        purse.hold(Money(100), at(12, 5)).expect("the next month begins with nothing spent");
+        assert_eq!(purse.standing(12), standing(0, 100));
+    }
+
+    #[test]
+    fn what_a_process_began_with_in_a_month_ahead_counts_in_the_month_that_it_was() {
+        let purse = Purse::default();
+        purse.set(Some(Money(100)));
+        let first = moment(600);
+        let era = purse.hold(Money(70), first).expect("there is room");
+        purse.settle(era, Money(70), Money(70));
+
+        let denied = purse.hold(Money(40), Moment { at: first.at + seconds(1), ..moment(11) });
+
+        assert!(denied.is_err());
+        assert_eq!(purse.standing(11), standing(70, 0));
     }
 
     proptest! {
