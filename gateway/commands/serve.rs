@@ -39,9 +39,10 @@ pub(super) struct Arguments {
     /// How long requests may still run after SIGTERM, in seconds; by default what `[listen]` says.
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u64>,
-    /// How long `/readyz` fails before the listeners close, in seconds, so that load balancers look elsewhere first.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    readiness_lead: u64,
+    /// How long `/readyz` fails after SIGTERM before the listeners close, in seconds, so that load balancers look elsewhere
+    /// first; by default 5 where there is a `[health]` for them to look at, and 0 where there is none.
+    #[arg(long, value_name = "SECONDS", overrides_with = "readiness_lead")]
+    readiness_lead: Option<u64>,
     /// How the log is written.
     #[arg(long, value_enum, default_value = "line")]
     log: LogFormat,
@@ -133,7 +134,7 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
         upgrade: arguments.upgrade,
         upgrade_socket: compiled.state_folder.join("upgrade.sock"),
         threads: arguments.threads.unwrap_or_else(cores),
-        readiness_lead: Duration::from_secs(arguments.readiness_lead),
+        readiness_lead: readiness_lead(arguments.readiness_lead, doors.health.is_some()),
     };
     // Before the audit log is opened: a start that fails leaves no epoch behind.
     lifecycle.claim(&doors)?;
@@ -158,6 +159,27 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
     Ok(lifecycle.run(Service { gateway, doors, reloader, drain })?)
 }
 
+/// How long load balancers get to notice that the process leaves, where there are some to notice: they look every few
+/// seconds, and Kubernetes takes a second or two to tell its nodes. A listener that closed before that refuses connections.
+const LEAD: Duration = Duration::from_secs(5);
+
+fn readiness_lead(asked: Option<u64>, is_probed: bool) -> Duration {
+    asked.map_or(if is_probed { LEAD } else { Duration::ZERO }, Duration::from_secs)
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_load_balancers_look_they_get_time_to_look_elsewhere_unless_told_otherwise() {
+        assert_eq!(readiness_lead(None, true), Duration::from_secs(5));
+        assert_eq!(readiness_lead(None, false), Duration::ZERO);
+        assert_eq!(readiness_lead(Some(0), true), Duration::ZERO);
+        assert_eq!(readiness_lead(Some(35), false), Duration::from_secs(35));
+    }
 }

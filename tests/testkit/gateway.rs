@@ -70,7 +70,8 @@ impl Gateway {
         let log = folder.path().join(log);
         let file = std::fs::File::create(&log).expect("the log can be made");
         let mut command = Command::new(binary());
-        command.args(["serve", "--config", "causeway.toml"]);
+        // No load balancer looks at these gateways, so none waits for one; a later value wins over this.
+        command.args(["serve", "--config", "causeway.toml", "--readiness-lead", "0"]);
         let child = dress(&mut command)
             .current_dir(folder.path())
             .stdin(Stdio::null())

@@ -140,7 +140,7 @@ def causeway(binary, work, upstream):
             digest=hashlib.sha256(KEY.encode()).hexdigest(),
         )
     )
-    command = [binary, "serve", "--config", config]
+    command = [binary, "serve", "--config", config, "--readiness-lead", "0"]
     environment = {"BENCH_UPSTREAM_KEY": "upstream-key"}
     return Peer("causeway", command, port, (health, "/readyz"), work / "causeway.log", environment)
 
