@@ -62,6 +62,19 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     .await
 }
 
+/// The same for what comes only after a `known` time, which is waited for beside the usual patience.
+pub(crate) async fn until_after<T>(known: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = tokio::time::Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        pace.tick().await;
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < known + PATIENCE, "waited {:?} in vain for: {what}", known + PATIENCE);
+    }
+}
+
 /// Whether the long suites run whole (`tests/run --full`).
 pub(crate) fn full() -> bool {
     std::env::var_os("CAUSEWAY_FULL").is_some_and(|value| value != "0")
