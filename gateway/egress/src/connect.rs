@@ -2,20 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Socket, TcpKeepalive};
 use telemetry::audit::{ConnectionPath, PathNote, TlsPath};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use crate::address::Verified;
 use crate::error::{Listed, Phase, SendError, TlsFault};
@@ -134,61 +132,8 @@ pub enum Protocol {
     Http2,
 }
 
-/// A connected stream.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
-            Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(context, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(context, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(context, bytes),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(context),
-            Self::Tls(io) => Pin::new(io).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(context),
-        }
-    }
-}
+/// A connected stream: plain, or in TLS.
+pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Dials one endpoint.
 pub(crate) struct Connector {
@@ -280,7 +225,7 @@ impl Connector {
     ) -> Result<(Stream, ConnectionProof), SendError> {
         let address = proof.address;
         let Some((connector, name)) = &self.tls else {
-            return Ok((Stream::Plain(tcp), proof));
+            return Ok((Either::Left(tcp), proof));
         };
         let handshake = connector.connect(name.clone(), tcp);
         let stream = timeout_at(deadline, handshake)
@@ -295,7 +240,7 @@ impl Connector {
             return Err(self.tls_failed(address, TlsFault::NoCommonProtocol, source));
         }
         proof.protocol = if chose_http2 { Protocol::Http2 } else { Protocol::Http1 };
-        Ok((Stream::Tls(Box::new(stream)), proof.noted()))
+        Ok((Either::Right(Box::new(stream)), proof.noted()))
     }
 
     async fn tcp(&self, addresses: &[Verified], deadline: Instant) -> Result<(TcpStream, SocketAddr), SendError> {

@@ -314,7 +314,7 @@ mod tests {
         let slot = Slot::take(&Arc::default(), 1).unwrap();
         let later = Instant::now() + Duration::from_secs(60);
         let facts = Facts { proof: Arc::new(proof), expires: later, _slot: slot };
-        let lease = establish(Stream::Plain(client.unwrap()), facts, Duration::from_secs(60)).await.unwrap();
+        let lease = establish(Stream::Left(client.unwrap()), facts, Duration::from_secs(60)).await.unwrap();
         (lease, server.unwrap().0)
     }
 

@@ -16,11 +16,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ProtocolVersion;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::proxy::{self, ProxyError};
 use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
@@ -213,6 +214,9 @@ fn in_flight<B>(mut response: Response<B>, flight: Flight) -> Response<InFlight<
     response.map(|body| InFlight::new(body, flight))
 }
 
+/// The bytes of HTTP: plain, or in TLS.
+type Transport<I> = Either<I, Box<TlsStream<I>>>;
+
 /// Everything before HTTP: who is there, and the handshake.
 async fn open<I>(mut io: I, sender: SocketAddr, door: &Door) -> Result<(Transport<I>, Peer), ServeError>
 where
@@ -227,12 +231,12 @@ where
         }
     }
     let Some(tls) = &door.tls else {
-        return Ok((Transport::Plain(io), peer));
+        return Ok((Either::Left(io), peer));
     };
     let accepted = TlsAcceptor::from(tls.config()).accept(io).await;
     let stream = Box::new(accepted.map_err(ServeError::Tls)?);
     peer.tls = Some(facts(&stream));
-    Ok((Transport::Tls(stream), peer))
+    Ok((Either::Right(stream), peer))
 }
 
 fn facts<I>(stream: &TlsStream<I>) -> TlsFacts {
@@ -377,63 +381,6 @@ impl<'a> Keeper<'a> {
         match ended {
             Err(error) if self.closing.is_none() || self.pulse.is_busy() => Err(ServeError::Http(error)),
             _ => Ok(()),
-        }
-    }
-}
-
-/// The bytes of HTTP, in TLS or not.
-#[derive(Debug)]
-enum Transport<I> {
-    Plain(I),
-    Tls(Box<TlsStream<I>>),
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<I> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
-            Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
-        }
-    }
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<I> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(context, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(context, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(context, bytes),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(context),
-            Self::Tls(io) => Pin::new(io).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(context),
         }
     }
 }
