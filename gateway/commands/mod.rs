@@ -8,7 +8,9 @@ mod discover;
 mod doctor;
 mod keys;
 mod netplan;
+mod operator;
 mod prices;
+mod restrict;
 mod schema;
 mod serve;
 mod start;
@@ -49,6 +51,12 @@ enum Command {
     /// Make API keys and digests.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Refuse a key or an app from now on, at a running gateway; kept over a restart and recorded.
+    Revoke(restrict::Revoke),
+    /// Send nothing more to an endpoint, or for a model.
+    Quarantine(restrict::Quarantine),
+    /// Use own sites only, whatever the policies permit.
+    LocalOnly(restrict::LocalOnly),
     /// Print what the network team has to set up: forwarders, private zones, firewall rules.
     Netplan(netplan::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
@@ -92,6 +100,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Prices(command) => prices::run(&command),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Keys(command) => keys::run(&command),
+        Command::Revoke(arguments) => restrict::revoke(&arguments),
+        Command::Quarantine(arguments) => restrict::quarantine(&arguments),
+        Command::LocalOnly(arguments) => restrict::local_only(&arguments),
         Command::Netplan(arguments) => netplan::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use server::configuration::{self, Compiled, Mistakes};
 use server::gateway::Gateway;
 use server::load;
+use server::restrictions::{Holding, RestrictionsError};
 use server::snapshot::{Snapshot, SnapshotError};
 use telemetry::audit::{AdminEvent, AuditError, AuditLog};
 use telemetry::metrics::Metrics;
@@ -26,6 +27,9 @@ pub(super) enum StartError {
     /// The key that signs the audit log cannot be used.
     #[error(transparent)]
     AuditKey(#[from] telemetry::audit::KeyFileError),
+    /// What administrators held back is not known, and nothing is served without knowing it.
+    #[error(transparent)]
+    Restrictions(#[from] RestrictionsError),
     /// A listener's certificate cannot be used.
     #[error(transparent)]
     Door(#[from] server::run::DoorError),
@@ -69,10 +73,13 @@ pub(super) async fn gateway(path: &Path) -> Result<Arc<Gateway>, StartError> {
 pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gateway>, StartError> {
     let metrics = Metrics::new();
     let snapshot = Snapshot::build(compiled, None, &metrics)?;
+    // Before the audit log is opened: a start that fails leaves no epoch behind.
+    Holding::default().open(&compiled.state_folder)?;
     let settings = server::run::audit_settings(compiled)?;
     tracing::info!(origin = settings.origin, key = %settings.key.public(), "the audit log is signed; auditors need this public key");
     let audit = AuditLog::open(settings, SystemTime::now())?;
     let gateway = Gateway::new(snapshot, audit, metrics);
+    gateway.restrictions.open(&compiled.state_folder)?;
     let snapshot = gateway.snapshot();
     let event = AdminEvent {
         at: SystemTime::now(),

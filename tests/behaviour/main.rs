@@ -6,6 +6,7 @@
 #[path = "../testkit/mod.rs"]
 mod testkit;
 
+mod administration;
 mod admission;
 mod anthropic;
 mod audit;
@@ -33,6 +34,7 @@ mod redaction;
 mod reload;
 mod residency;
 mod responses;
+mod restrictions;
 mod streaming;
 mod tls;
 mod upgrade;

@@ -10,6 +10,7 @@ use super::{Dns, KEY, Upstream};
 #[derive(Clone, Default)]
 pub(crate) struct Config {
     listen: String,
+    admin: String,
     sections: String,
     models: Vec<String>,
     apps: String,
@@ -126,6 +127,19 @@ impl Config {
         self
     }
 
+    /// Adds a line to `[admin]`.
+    pub(crate) fn admin(mut self, line: &str) -> Self {
+        self.admin.push_str(line);
+        self.admin.push('\n');
+        self
+    }
+
+    /// Adds an administrator with this key.
+    pub(crate) fn administrator(self, name: &str, role: &str, key: &str) -> Self {
+        let digest = digest_of(key);
+        self.section(&format!("[administrator.{name}]\nrole = \"{role}\"\nkeys = [\"{digest}\"]\n"))
+    }
+
     /// Serves TLS with this certificate.
     pub(crate) fn tls(self, issued: &Issued) -> Self {
         self.file("gateway.pem", &issued.certificate)
@@ -164,11 +178,11 @@ impl Config {
 
     /// The document, for these ports of data, admin and health.
     pub(crate) fn text(&self, [data, admin, health]: [u16; 3]) -> String {
-        let Self { listen, sections, models, apps, .. } = self;
+        let Self { listen, admin: of_admin, sections, models, apps, .. } = self;
         let tests = app("tests", KEY, &format!("{models:?}"), "");
         format!(
             "[listen]\naddress = \"127.0.0.1:{data}\"\n{listen}\n\
-             [admin]\naddress = \"127.0.0.1:{admin}\"\n\n[health]\naddress = \"127.0.0.1:{health}\"\n\n\
+             [admin]\naddress = \"127.0.0.1:{admin}\"\n{of_admin}\n[health]\naddress = \"127.0.0.1:{health}\"\n\n\
              [state]\nfolder = \"state\"\n\n[site.lab]\ncountry = \"DE\"\noperator = \"DE\"\n\n{sections}\n{tests}\n{apps}"
         )
     }

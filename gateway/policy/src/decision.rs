@@ -7,7 +7,7 @@ use inspection::{Finding, FindingKind};
 
 use crate::judge::{Held, Judge};
 use crate::proof::{Covered, Obligations, Permit};
-use crate::question::{Action, Question, TargetId};
+use crate::question::{Action, Candidate, Question, TargetId};
 
 /// Ids of policies, in the order of their names; cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,6 +80,8 @@ pub enum Ruling {
         /// The policies that forbid the action; none when no policy permits it.
         by: PolicyIds,
     },
+    /// Policies permit it, and an administrator holds it back for now: what is held back, in words.
+    Withheld(Arc<str>),
     /// The same target stood earlier in the list, and was judged there.
     Repeated,
 }
@@ -96,7 +98,7 @@ impl Ruling {
     pub fn policies(&self) -> Option<&PolicyIds> {
         match self {
             Self::In { by, .. } | Self::Forbidden(by) | Self::Failed(by) | Self::NotGranted { by, .. } => Some(by),
-            Self::NotApproved | Self::NotPermitted | Self::Repeated => None,
+            Self::NotApproved | Self::NotPermitted | Self::Withheld(_) | Self::Repeated => None,
         }
     }
 }
@@ -117,6 +119,7 @@ impl fmt::Display for Ruling {
                 }
                 if by.is_empty() { Ok(()) } else { write!(f, ": forbidden by {by}") }
             }
+            Self::Withheld(what) => write!(f, "held back by an administrator: {what}"),
             Self::Repeated => f.write_str("listed twice"),
         }
     }
@@ -163,6 +166,9 @@ pub enum Cause {
     /// Policies forbid every target that would be permitted otherwise.
     #[error("forbidden by {0}")]
     Forbidden(PolicyIds),
+    /// An administrator holds back what policies would permit: what is held back, in words.
+    #[error("held back by an administrator: {0}")]
+    Withheld(Arc<str>),
     /// Targets are permitted, but each lacks a grant that the request needs.
     ///
     /// Kind and path are those that kept the first such target out.
@@ -206,7 +212,7 @@ pub fn decide(judge: &Judge, question: &Question<'_>) -> Result<Arc<Permit>, Den
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(question.candidates.len());
     for (index, (candidate, held)) in question.candidates.iter().zip(held.iter()).enumerate() {
         let seen = question.candidates.iter().take(index).any(|earlier| earlier.target == candidate.target);
-        let ruling = if seen { Ruling::Repeated } else { rule(held, candidate.approved, question) };
+        let ruling = if seen { Ruling::Repeated } else { rule(held, candidate, question) };
         if let Ruling::In { obligations, .. } = &ruling {
             let (target, grants) = (candidate.target, candidate.grants);
             covered.push(Covered { target, grants, obligations: obligations.clone() });
@@ -225,12 +231,15 @@ pub fn decide(judge: &Judge, question: &Question<'_>) -> Result<Arc<Permit>, Den
     }
 }
 
-/// What the policies hold of one candidate, in the words of this request.
-fn rule(held: &Held, approved: bool, question: &Question<'_>) -> Ruling {
+/// What the policies hold of one candidate, in the words of this request; what is withheld is out, whatever they hold.
+fn rule(held: &Held, candidate: &Candidate, question: &Question<'_>) -> Ruling {
     match held {
-        Held::Permitted { by, obligations } => Ruling::In { by: by.clone(), obligations: obligations.clone() },
+        Held::Permitted { by, obligations } => match question.withheld_because(candidate.target) {
+            Some(what) => Ruling::Withheld(Arc::clone(what)),
+            None => Ruling::In { by: by.clone(), obligations: obligations.clone() },
+        },
         Held::Forbidden(by) => Ruling::Forbidden(by.clone()),
-        Held::NotPermitted if !approved => Ruling::NotApproved,
+        Held::NotPermitted if !candidate.approved => Ruling::NotApproved,
         Held::NotPermitted => Ruling::NotPermitted,
         Held::Failed(by) => Ruling::Failed(by.clone()),
         Held::NotGranted { action, by } => {
@@ -247,6 +256,13 @@ fn rule(held: &Held, approved: bool, question: &Question<'_>) -> Ruling {
 fn cause(verdicts: &[Verdict]) -> Cause {
     if verdicts.is_empty() {
         return Cause::NoTarget;
+    }
+    let withheld = verdicts.iter().find_map(|verdict| match &verdict.ruling {
+        Ruling::Withheld(what) => Some(what),
+        _ => None,
+    });
+    if let Some(what) = withheld {
+        return Cause::Withheld(Arc::clone(what));
     }
     let feature = verdicts.iter().find_map(|verdict| match &verdict.ruling {
         Ruling::NotGranted { finding, .. } => Some(finding),

@@ -307,6 +307,8 @@ pub struct Question<'a> {
     pub findings: &'a Findings,
     /// The model's targets in declared order; the permit keeps that order.
     pub candidates: &'a [Candidate],
+    /// Targets that administrators hold back for now, each with what is held back, in words. It only takes away.
+    pub withheld: &'a [(TargetId, Arc<str>)],
     /// When it is asked.
     pub now: SystemTime,
 }
@@ -323,7 +325,13 @@ impl<'a> Question<'a> {
             data: Data::PLAIN,
             findings: NOTHING,
             candidates,
+            withheld: &[],
             now: SystemTime::UNIX_EPOCH,
         }
+    }
+
+    /// What holds `target` back, if anything does.
+    pub(crate) fn withheld_because(&self, target: TargetId) -> Option<&'a Arc<str>> {
+        self.withheld.iter().find(|(withheld, _)| *withheld == target).map(|(_, what)| what)
     }
 }

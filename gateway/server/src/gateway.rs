@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
 
+use crate::restrictions::Holding;
 use crate::snapshot::Snapshot;
 
 /// One gateway: the snapshot in force, and what outlives snapshots.
@@ -24,10 +25,14 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// The bytes that all request bodies together may hold.
     pub body_budget: BodyBudget,
+    /// What administrators hold back; empty, and kept nowhere, until it is opened.
+    pub restrictions: Holding,
     /// Retries that may have been executed already, as a share of requests.
     pub retry_budget: TpsBudget,
     /// Lets one refused credential a second into the log.
     pub(crate) unauthenticated_sample: OncePerSecond,
+    /// How many refused administrators are written to the audit log.
+    pub(crate) refused_administrators: PerSecond,
     phase: AtomicU8,
     refreshed: Notify,
 }
@@ -68,8 +73,10 @@ impl Gateway {
             audit,
             metrics,
             body_budget,
+            restrictions: Holding::default(),
             retry_budget: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_PERCENT),
             unauthenticated_sample: OncePerSecond::default(),
+            refused_administrators: PerSecond::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
             refreshed: Notify::new(),
         })

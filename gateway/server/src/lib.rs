@@ -2,7 +2,7 @@
 //!
 //! **For.** [`pipeline`] is the life of a request; [`configuration`] reads the one document of three authors;
 //! [`snapshot`] is what a request carries from start to end; [`run`] owns listeners, reload, drain and hand-over;
-//! [`admin`] answers operators.
+//! [`admin`] answers operators; [`restrictions`] is what they hold back for now.
 //!
 //! **Promises.** A configuration is read whole, checked whole and swapped whole. A request keeps the snapshot that it
 //! started with. Its intent is written before its first byte leaves, and its books are closed exactly once.
@@ -16,5 +16,6 @@ pub mod gateway;
 pub mod load;
 pub mod outlook;
 pub mod pipeline;
+pub mod restrictions;
 pub mod run;
 pub mod snapshot;

@@ -23,10 +23,12 @@ use wire::{Api, Dialect, Outcome};
 
 use crate::gateway::PerSecond;
 
+mod administrators;
 mod build;
 mod callers;
 mod upstream;
 
+pub use administrators::{Administrator, Administrators};
 pub use upstream::{Specs, specs};
 
 /// The configuration in force for a request.
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub loaded: SystemTime,
     /// Who may ask, and how they prove who they are.
     pub callers: Callers,
+    /// Who may ask the operators' listener, and for what.
+    pub administrators: Administrators,
     /// Who may be in flight, and how often an app may ask; its counts are kept over a reload.
     pub admission: Admission,
     /// The sockets.
@@ -77,6 +81,8 @@ pub struct ModelIndex(pub(crate) u32);
 pub struct KeyFacts {
     /// Its name in the configuration, for records; never the credential.
     pub name: Arc<str>,
+    /// What it is revoked by: a key's digest, since the name of one that has none shifts with its list; else its name.
+    pub id: Arc<str>,
     /// The models it may use: its app's, or fewer.
     pub models: Box<[ModelIndex]>,
     /// Its own request rate, within its app's.
@@ -139,6 +145,8 @@ pub struct Target {
     pub price_entry: Option<Arc<str>>,
     /// What routing remembers of it; kept over a reload.
     pub health: Arc<Mutex<TargetHealth>>,
+    /// It stands on a site of one's own and is reached locally.
+    pub(crate) own_site: bool,
     /// The endpoint's latest active probe failed.
     pub(crate) probe_failed: AtomicBool,
     pub(crate) endpoint_header: HeaderValue,
@@ -193,6 +201,11 @@ impl Snapshot {
     pub(crate) fn model_named(&self, name: &str, allowed: &[ModelIndex]) -> Option<ModelIndex> {
         let index = *self.model_by_name.get(name)?;
         allowed.contains(&index).then_some(index)
+    }
+
+    /// Whether callers can ask for a model of this name.
+    pub(crate) fn has_model(&self, name: &str) -> bool {
+        self.model_by_name.contains_key(name)
     }
 
     pub(crate) fn target(&self, id: TargetId) -> &Arc<Target> {

@@ -168,3 +168,21 @@ fn an_action_is_found_by_the_name_it_has_in_the_configuration() {
     }
     assert_eq!(Action::named("fetch_everything"), None);
 }
+
+#[test]
+fn what_is_withheld_is_out_and_the_rest_is_as_it_was() {
+    let candidates = [candidate(0, true, NO_GRANTS), candidate(1, true, NO_GRANTS), candidate(2, false, NO_GRANTS)];
+    let judge = Judge::of_grants(&candidates);
+    let what: Arc<str> = "endpoint `endpoint-0`".into();
+    let one = [(TargetId(0), Arc::clone(&what)), (TargetId(2), Arc::clone(&what))];
+    let both = [(TargetId(0), Arc::clone(&what)), (TargetId(1), Arc::clone(&what))];
+    let ask = |withheld| decide(&judge, &Question { withheld, ..Question::about("claims", "chat", &candidates) });
+
+    let (permit, denial) = (ask(&one).unwrap(), ask(&both).unwrap_err());
+
+    assert_eq!(permit.targets(), [TargetId(1)]);
+    assert_eq!(permit.verdicts()[0].ruling, Ruling::Withheld(Arc::clone(&what)));
+    assert_eq!(permit.verdicts()[2].ruling, Ruling::NotApproved, "what policy forbids is not said to be held back");
+    assert_eq!(denial.cause(), &Cause::Withheld(what));
+    assert_eq!(denial.cause().to_string(), "held back by an administrator: endpoint `endpoint-0`");
+}

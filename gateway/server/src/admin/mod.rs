@@ -1,21 +1,35 @@
 //! The operators' listener and the probes' listener. Neither is reachable through the callers' listener.
 //!
-//! Until administrators have identities of their own this listener must be loopback; the configuration refuses
-//! anything else. `/livez` and `/readyz` never need a credential.
+//! Every path stands in one table ([`routes`]) with what it takes to ask for it, and every request passes one gate
+//! ([`gate`]), which authorises the route that was found and nothing else: what is carried out takes the proof that the gate
+//! gave for it. A path that is not in the table is 404.
+//!
+//! Where the configuration names administrators, all but `/livez` and `/readyz` need one. Where it names none the listener
+//! is loopback, everybody there may read, and nobody may act: a record must say who did.
 
+mod actions;
+mod gate;
+mod routes;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use ingress::listen::{Handler, Incoming};
+use serde_json::json;
 
 use crate::gateway::{Gateway, Phase};
 use crate::run::Reloader;
+use gate::{Authorized, Denied};
+use routes::{Missing, Route};
 
-/// `/livez`, `/readyz`, `/metrics`, `/api/status`.
+/// The operators' listener.
 pub struct Admin {
     gateway: Arc<Gateway>,
     reloader: Option<Arc<Reloader>>,
@@ -27,37 +41,68 @@ impl Admin {
     pub fn new(gateway: Arc<Gateway>, reloader: Option<Arc<Reloader>>) -> Self {
         Self { gateway, reloader }
     }
+
+    /// Reads; nothing here changes anything.
+    fn read(&self, route: Route) -> Option<Response<Full<Bytes>>> {
+        Some(match route {
+            Route::Livez | Route::Readyz => probe(&self.gateway, route),
+            Route::Index => plain(StatusCode::OK, routes::index()),
+            Route::Metrics => {
+                status::gauge(&self.gateway);
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                answer(StatusCode::OK, kind, self.gateway.metrics.render())
+            }
+            Route::Status => {
+                let status = status::report(&self.gateway, self.reloader.as_deref());
+                answer(StatusCode::OK, "application/json", status.to_string())
+            }
+            Route::Restrictions => {
+                let restrictions = json!(&*self.gateway.restrictions.current());
+                answer(StatusCode::OK, "application/json", restrictions.to_string())
+            }
+            Route::Reload
+            | Route::Revoke
+            | Route::Quarantine
+            | Route::LocalOnlyOn
+            | Route::Reinstate
+            | Route::Release
+            | Route::LocalOnlyOff => return None,
+        })
+    }
 }
 
 impl Handler for Admin {
     type Body = Full<Bytes>;
 
     async fn handle(self: Arc<Self>, incoming: Incoming) -> Response<Self::Body> {
-        // Every path of this listener stands here; a path that is not here is 404.
-        match (&incoming.head.method, incoming.head.uri.path()) {
-            (&Method::GET | &Method::HEAD, path @ ("/livez" | "/readyz")) => probe(&self.gateway, path),
-            _ if !is_named_by_address(&incoming.head) => {
-                let text = "name this listener by its address or `localhost`\n".to_owned();
-                answer(StatusCode::MISDIRECTED_REQUEST, "text/plain; charset=utf-8", text)
+        let Incoming { head, body, peer } = incoming;
+        let route = match Route::of(&head.method, head.uri.path()) {
+            Ok(route) => route,
+            Err(Missing::Path) => return not_found(),
+            Err(Missing::Method { allow }) => return method_not_allowed(allow),
+        };
+        let now = SystemTime::now();
+        match gate::authorize(&self.gateway, (&head, &peer), route, now) {
+            Ok(authorized) => self.carry_out(authorized, &head, body).await,
+            Err(denied) => {
+                ingress::body::drain(body, actions::LONGEST, actions::WITHIN).await;
+                gate::note(&self.gateway, &denied, route, now).await;
+                refuse(&denied)
             }
-            (&Method::GET | &Method::HEAD, "/metrics") => {
-                status::gauge(&self.gateway);
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                answer(StatusCode::OK, kind, self.gateway.metrics.render())
-            }
-            (&Method::GET | &Method::HEAD, "/api/status") => {
-                let status = status::report(&self.gateway, self.reloader.as_deref());
-                answer(StatusCode::OK, "application/json", status.to_string())
-            }
-            (&Method::GET | &Method::HEAD, "/") => answer(
-                StatusCode::OK,
-                "text/plain; charset=utf-8",
-                "causeway admin listener: /livez /readyz /metrics /api/status\n".to_owned(),
-            ),
-            (_, "/livez" | "/readyz" | "/metrics" | "/api/status" | "/") => {
-                answer(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "GET only\n".to_owned())
-            }
-            _ => not_found(),
+        }
+    }
+}
+
+impl Admin {
+    async fn carry_out(
+        &self,
+        authorized: Authorized,
+        head: &http::request::Parts,
+        body: hyper::body::Incoming,
+    ) -> Response<Full<Bytes>> {
+        match self.read(authorized.route()) {
+            Some(response) => response,
+            None => actions::carry_out((&self.gateway, self.reloader.as_ref()), authorized, head, body).await,
         }
     }
 }
@@ -69,38 +114,49 @@ impl Handler for Probes {
     type Body = Full<Bytes>;
 
     async fn handle(self: Arc<Self>, incoming: Incoming) -> Response<Self::Body> {
-        match (&incoming.head.method, incoming.head.uri.path()) {
-            (&Method::GET | &Method::HEAD, path @ ("/livez" | "/readyz")) => probe(&self.0, path),
+        match Route::of(&incoming.head.method, incoming.head.uri.path()) {
+            Ok(route @ (Route::Livez | Route::Readyz)) => probe(&self.0, route),
             _ => not_found(),
         }
     }
 }
 
-/// A browser on the operator's machine can be led to a foreign name that resolves to this listener; that name is then what
-/// it asks for. An address, or `localhost`, cannot be led anywhere.
-fn is_named_by_address(head: &http::request::Parts) -> bool {
-    let field = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = head.uri.authority().map(http::uri::Authority::as_str).or(field) else { return false };
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
-}
-
 /// Alive whenever it answers; ready while it serves. Neither asks an upstream: one endpoint's outage must not take the
 /// whole gateway out of its load balancer.
-fn probe(gateway: &Gateway, path: &str) -> Response<Full<Bytes>> {
-    let phase = gateway.phase();
-    let (status, text) = match (path, phase) {
-        ("/livez", _) => (StatusCode::OK, "alive\n"),
+fn probe(gateway: &Gateway, route: Route) -> Response<Full<Bytes>> {
+    let (status, text) = match (route, gateway.phase()) {
+        (Route::Livez, _) => (StatusCode::OK, "alive\n"),
         (_, Phase::Ready) => (StatusCode::OK, "ready\n"),
         (_, Phase::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         (_, Phase::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     };
-    answer(status, "text/plain; charset=utf-8", text.to_owned())
+    plain(status, text.to_owned())
+}
+
+fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
+    let mut response = error(denied.status(), denied.code(), &denied.to_string());
+    if matches!(denied, Denied::Unknown(_)) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 fn not_found() -> Response<Full<Bytes>> {
-    answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found\n".to_owned())
+    plain(StatusCode::NOT_FOUND, "not found\n".to_owned())
+}
+
+fn method_not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, format!("{allow} only\n"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
+    answer(status, "application/json", json!({ "error": { "code": code, "message": message } }).to_string())
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {

@@ -104,6 +104,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
                 Some(entries) => json!({ "entries": entries, "failing": audit.witness_failing }),
             },
         },
+        "restrictions": &*gateway.restrictions.current(),
         "in_flight": snapshot.admission.in_flight(),
         "endpoints": snapshot.fleet.status().iter().map(endpoint).collect::<Vec<_>>(),
         "targets": targets,

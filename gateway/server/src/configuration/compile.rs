@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use accounting::{Limits, Pricing};
 use policy::{Adjustments, Facts, Rules};
 
+use super::administration::AdministrationConfig;
 use super::check;
 pub use super::check::prices::PriceList;
 use super::document::{Api, Class, Document, Http2, Place};
@@ -104,8 +105,10 @@ impl fmt::Debug for Secret {
 pub struct Compiled {
     /// Where callers connect.
     pub listen: ListenConfig,
-    /// The listener for operators, on loopback.
+    /// The listener for operators.
     pub admin: Option<SocketAddr>,
+    /// How it is protected, and who may ask it.
+    pub administration: AdministrationConfig,
     /// The plaintext listener for probes.
     pub health: Option<SocketAddr>,
     /// Absolute path of the state folder.

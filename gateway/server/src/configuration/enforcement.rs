@@ -33,6 +33,7 @@ const NO_ROUTER: &str = "targets are tried in the order of their list";
 const TABLE: &[(&str, Standing)] = &[
     ("listen", Enforced),
     ("admin", Enforced),
+    ("administrator", Enforced),
     ("health", Enforced),
     ("state", Enforced),
     ("replicas=false", Enforced),

@@ -14,6 +14,7 @@
 //! It does not read certificates for the listener or the endpoints to use, it only sees that they are there and fit;
 //! it does not resolve names; and it does not know what a provider's dialect is, only which names there are.
 
+mod administration;
 mod authors;
 mod check;
 mod compile;
@@ -37,6 +38,7 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
+pub use administration::{AdministrationConfig, AdministratorConfig};
 pub use check::pack;
 pub use compile::{
     AppConfig, AuditConfig, CertificateConfig, ClientCertificate, Compiled, CostConfig, EndpointConfig,
@@ -45,7 +47,7 @@ pub use compile::{
     ResolverServers, ResolverTls, ResolverTransport, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenConfig,
     TransportConfig, load_sources,
 };
-pub use document::{Api, Class, Decimal, Document, Http2, Place};
+pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Note, NoteKind, Position};
 pub use network::Network;

@@ -199,6 +199,10 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
                 key: Arc::clone(exchange.snapshot.key(identified.key)),
             };
             exchange.caller = Some(caller.clone());
+            if exchange.gateway.restrictions.current().revoke(&caller.app, &caller.key) {
+                // The caller learns no more than that its key is no good; the record says whose it was.
+                return Err(exchange.refuse(Refusal::InvalidApiKey).with_unread(body));
+            }
             Ok(Identified { exchange, caller, index: identified.app, body })
         }
         Err(error) => {

@@ -87,7 +87,10 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
         begun = Instant::now();
         next = match met.outcome.retry() {
             Retry::Never => None,
-            Retry::Same => plan.again(id).or_else(|| books.next_warrant(&mut plan, begun)),
+            Retry::Same => plan
+                .again(id)
+                .filter(|again| !books.is_withheld(again.target()))
+                .or_else(|| books.next_warrant(&mut plan, begun)),
             Retry::Next => books.next_warrant(&mut plan, begun),
         };
         if let Some(warrant) = &next

@@ -105,10 +105,12 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
         let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
         return Err(exchange.refuse(refusal));
     };
+    let withheld = exchange.gateway.restrictions.current().withheld(&known.name, candidates);
     let question = Question {
         operation: operation_of(call.api()),
         data: data.asked(),
         findings: &findings,
+        withheld: &withheld,
         now: exchange.at,
         ..Question::about(&caller.app.name, call.model(), candidates)
     };
@@ -131,8 +133,10 @@ const fn operation_of(api: Api) -> Operation {
 fn refusal_of(denial: &Denial) -> Refusal {
     match denial.cause() {
         Cause::Feature { kind, path } => Refusal::FeatureDenied { what: kind.to_string(), path: path.clone() },
-        cause @ (Cause::NotApproved | Cause::NotPermitted | Cause::Forbidden(_) | Cause::NoTarget) => {
-            Refusal::ResidencyDenied { reason: cause.to_string() }
-        }
+        cause @ (Cause::NotApproved
+        | Cause::NotPermitted
+        | Cause::Forbidden(_)
+        | Cause::Withheld(_)
+        | Cause::NoTarget) => Refusal::ResidencyDenied { reason: cause.to_string() },
     }
 }

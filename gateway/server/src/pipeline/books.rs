@@ -132,9 +132,24 @@ impl Books {
         Arc::clone(self.snapshot().target(id))
     }
 
-    /// The plan's next warrant; a half-open target gives it to one request only, as its probe.
+    /// The plan's next warrant; a half-open target gives it to one request only, as its probe. What an administrator has
+    /// held back since the request was permitted it is passed over.
     pub(super) fn next_warrant(&self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
-        plan.next_probing(|target| self.snapshot().target(target).health.lock().take_probe(begun))
+        loop {
+            let next = plan.next_probing(|target| self.snapshot().target(target).health.lock().take_probe(begun))?;
+            if !self.is_withheld(next.target()) {
+                return Some(next);
+            }
+            self.snapshot().target(next.target()).health.lock().give_probe_back(begun);
+        }
+    }
+
+    /// Whether an administrator holds the target back by now.
+    pub(super) fn is_withheld(&self, target: TargetId) -> bool {
+        let target = self.snapshot().target(target);
+        let Some(what) = self.exchange().gateway.restrictions.current().withhold(target) else { return false };
+        tracing::warn!(decision = %self.decision(), target = %target.name, %what, "held back since the request was permitted it");
+        true
     }
 
     pub(super) fn begin_attempt(&mut self, target: &Arc<Target>, begun: Instant) {

@@ -37,8 +37,13 @@ pub struct Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
     /// The files were read and do not fit.
-    #[error("[listen] tls: {0}")]
-    Tls(#[from] TlsError),
+    #[error("[{section}] tls: {source}")]
+    Tls {
+        /// The section of the listener.
+        section: &'static str,
+        /// What does not fit.
+        source: TlsError,
+    },
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     File {
@@ -63,38 +68,45 @@ pub fn doors(compiled: &Compiled) -> Result<Doors, DoorError> {
         proxy_protocol_from: listen.proxy_protocol_from.iter().map(net).collect(),
         ..ListenSettings::default()
     };
-    let plain = |address| Listener {
+    let small = |address, tls| Listener {
         address,
-        door: Arc::new(Door::new(ListenSettings::default(), None)),
+        door: Arc::new(Door::new(ListenSettings::default(), tls)),
         most_connections: OPERATORS,
     };
-    let tls = match &listen.tls {
-        Some(tls) => Some(TlsServer::new(&material(tls)?)?),
-        None => None,
-    };
+    let tls = server("listen", listen.tls.as_ref())?;
+    let admin_tls = server("admin", compiled.administration.tls.as_ref())?;
     Ok(Doors {
         data: Listener {
             address: listen.address,
             door: Arc::new(Door::new(settings, tls)),
             most_connections: listen.max_connections as usize,
         },
-        admin: compiled.admin.map(plain),
-        health: compiled.health.map(plain),
+        admin: compiled.admin.map(|address| small(address, admin_tls)),
+        health: compiled.health.map(|address| small(address, None)),
     })
 }
 
 impl Doors {
-    /// Takes a new certificate into a listener that is open; connections that run keep theirs.
+    /// Takes new certificates into listeners that are open; connections that run keep theirs.
     ///
     /// # Errors
     ///
     /// When a certificate or a key cannot be used. The one before stays.
     pub fn renew(&self, compiled: &Compiled) -> Result<(), DoorError> {
-        if let (Some(server), Some(tls)) = (self.data.door.tls(), &compiled.listen.tls) {
-            server.reload(&material(tls)?)?;
-        }
-        Ok(())
+        let admin = self.admin.as_ref().and_then(|listener| listener.door.tls());
+        renew("admin", admin, compiled.administration.tls.as_ref())?;
+        renew("listen", self.data.door.tls(), compiled.listen.tls.as_ref())
     }
+}
+
+fn server(section: &'static str, tls: Option<&ListenTlsConfig>) -> Result<Option<TlsServer>, DoorError> {
+    let fault = |source| DoorError::Tls { section, source };
+    tls.map(|tls| TlsServer::new(&material(tls)?).map_err(fault)).transpose()
+}
+
+fn renew(section: &'static str, server: Option<&TlsServer>, tls: Option<&ListenTlsConfig>) -> Result<(), DoorError> {
+    let (Some(server), Some(tls)) = (server, tls) else { return Ok(()) };
+    server.reload(&material(tls)?).map_err(|source| DoorError::Tls { section, source })
 }
 
 fn material(tls: &ListenTlsConfig) -> Result<TlsMaterial, DoorError> {

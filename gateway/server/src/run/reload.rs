@@ -28,6 +28,7 @@ pub struct Reloader {
 struct Begun {
     listen: ListenConfig,
     admin: Option<SocketAddr>,
+    admin_has_tls: bool,
     health: Option<SocketAddr>,
     state_folder: PathBuf,
     audit: AuditConfig,
@@ -82,6 +83,7 @@ impl Reloader {
         let begun = Begun {
             listen: compiled.listen.clone(),
             admin: compiled.admin,
+            admin_has_tls: compiled.administration.tls.is_some(),
             health: compiled.health,
             state_folder: compiled.state_folder.clone(),
             audit: log_of(compiled),
@@ -169,6 +171,7 @@ impl Reloader {
         let same = fixed(&begun.listen) == fixed(&compiled.listen)
             && begun.listen.tls.is_some() == compiled.listen.tls.is_some()
             && (begun.admin, begun.health) == (compiled.admin, compiled.health)
+            && begun.admin_has_tls == compiled.administration.tls.is_some()
             && (&begun.state_folder, &begun.audit) == (&compiled.state_folder, &log_of(compiled));
         if !same {
             tracing::warn!(

@@ -17,7 +17,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
 pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
-    tokio::join!(flush(gateway), watchdog(), reload(gateway, reloader), gateway.tend(), housekeeping::run(gateway));
+    tokio::join!(
+        flush(gateway),
+        watchdog(),
+        reload(gateway, reloader),
+        gateway.tend(),
+        housekeeping::run(gateway),
+        restrictions(gateway),
+    );
 }
 
 async fn flush(gateway: &Gateway) {
@@ -32,6 +39,33 @@ async fn flush(gateway: &Gateway) {
             Err(error) if !failing => {
                 failing = true;
                 tracing::error!(%error, "outcomes wait for the audit log; new requests are refused");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Takes over what another process of the same state folder has held back, within a second: during an upgrade there are two.
+async fn restrictions(gateway: &Arc<Gateway>) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        look.tick().await;
+        let owner = Arc::clone(gateway);
+        // A disk that hangs must not hang the timers beside this one.
+        let Ok(looked) = tokio::task::spawn_blocking(move || owner.restrictions.look()).await else { continue };
+        match looked {
+            Ok(news) => {
+                failing = false;
+                if news {
+                    let held = gateway.restrictions.current().len();
+                    tracing::warn!(held, "what administrators hold back was changed by another process");
+                }
+            }
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(%error, "what is held back stays as it was");
             }
             Err(_) => {}
         }

@@ -15,7 +15,7 @@ use policy::{Candidate, TargetId};
 use telemetry::metrics::Metrics;
 use wire::Api;
 
-use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Specs, Target, callers, upstream};
+use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Specs, Target, administrators, callers, upstream};
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::outlook;
 
@@ -36,6 +36,7 @@ impl Snapshot {
         let judge = outlook::judge(compiled)?;
         let apps = apps(compiled, before, metrics);
         let (callers, key_facts) = callers::build(compiled, before)?;
+        let administrators = administrators::build(compiled, callers.tokens().issuers())?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
         let limits = limits(compiled);
         let admission = match before {
@@ -49,6 +50,7 @@ impl Snapshot {
             policy_hash,
             loaded: SystemTime::now(),
             callers,
+            administrators,
             admission,
             fleet,
             body_limits: ingress::body::BodyLimits {
@@ -105,6 +107,7 @@ fn targets(
             upstream_model: target.upstream_model.as_str().into(),
             dialect,
             api_version: endpoint.api_version.as_deref().map(Into::into),
+            own_site: endpoint.own_site,
             pricing: endpoint.cost.pricing.clone(),
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),

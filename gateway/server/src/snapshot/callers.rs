@@ -41,7 +41,7 @@ fn app(index: usize) -> AppIndex {
 fn stand_in(facts: &mut Vec<Arc<KeyFacts>>, compiled: &Compiled, name: &str, app: usize) -> KeyIndex {
     let index = KeyIndex(model_index(facts.len()).0);
     let models = compiled.apps[app].models.iter().map(|model| model_index(*model)).collect();
-    facts.push(Arc::new(KeyFacts { name: name.into(), models, limit: None, book: None }));
+    facts.push(Arc::new(KeyFacts { name: name.into(), id: name.into(), models, limit: None, book: None }));
     index
 }
 
@@ -61,6 +61,7 @@ fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc
         entries.push(KeyEntry { digest: key.digest, app: app(key.app), expires: key.expires, models: None, limit });
         facts.push(Arc::new(KeyFacts {
             name: key.name.as_str().into(),
+            id: format!("sha256:{}", ingress::auth::hex_of(&key.digest)).into(),
             models: models.iter().map(|model| model_index(*model)).collect(),
             limit,
             book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),

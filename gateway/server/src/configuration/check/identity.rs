@@ -67,7 +67,7 @@ impl Check<'_> {
         let mut tokens: Vec<TokenConfig> = Vec::new();
         for (name, app) in &document.app {
             let (Some(jwt), Some(index)) = (&app.jwt, self.index_of("app", name)) else { continue };
-            self.token(name, jwt, document);
+            self.token("app", name, jwt, document);
             let claims = jwt.claims.iter().flatten().map(|(claim, value)| (claim.clone(), value.clone())).collect();
             let token = TokenConfig {
                 name: format!("{name}.jwt"),
@@ -89,21 +89,23 @@ impl Check<'_> {
         tokens
     }
 
-    fn token(&mut self, name: &str, jwt: &Jwt, document: &Document) {
-        let at = self.place("app", name).at("jwt");
+    /// What is said of the tokens of an app or an administrator, the `section`.
+    pub(super) fn token(&mut self, section: &str, name: &str, jwt: &Jwt, document: &Document) {
+        let at = self.place(section, name).at("jwt");
         let known = || document.issuer.values().map(|issuer| issuer.issuer.as_str());
         if !known().any(|issuer| issuer == jwt.issuer) && self.walked.is_whole("issuer", "") {
             let remedy = remedy_for(&jwt.issuer, known(), "define an `[issuer.NAME]` with it".to_owned());
-            let message = format!("app `{name}` names issuer {}, which no `[issuer.NAME]` has", quote(&jwt.issuer));
+            let message =
+                format!("{section} `{name}` names issuer {}, which no `[issuer.NAME]` has", quote(&jwt.issuer));
             self.report.mend(MistakeKind::Reference, at.at("issuer").mark(), message, remedy);
         }
         if jwt.audience.is_empty() {
             let remedy = "write the gateway's own name at the issuer: a token for somebody else must not be good here";
-            self.wrong(at.at("audience").mark(), format!("`app.{name}.jwt.audience` is empty"), remedy);
+            self.wrong(at.at("audience").mark(), format!("`{section}.{name}.jwt.audience` is empty"), remedy);
         }
         for (claim, value) in jwt.claims.iter().flatten() {
             if claim.is_empty() || value.is_empty() {
-                let message = format!("`app.{name}.jwt.claims` has a claim without a name or value");
+                let message = format!("`{section}.{name}.jwt.claims` has a claim without a name or value");
                 self.wrong(at.at("claims").mark(), message, "write it as `azp = \"claims-ui\"`");
             }
         }

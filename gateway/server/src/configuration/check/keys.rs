@@ -76,6 +76,18 @@ impl Check<'_> {
     }
 
     fn digest(&mut self, mark: Mark, setting: &str, text: &str, seen: &mut Seen) -> Option<[u8; 32]> {
+        let digest = self.digest_alone(mark, setting, text)?;
+        if let Some(earlier) = seen.get(&digest) {
+            let message = format!("`{setting}`: the same key is also listed at {}", self.report.position(*earlier));
+            self.report.mend(MistakeKind::Duplicate, mark, message, "a key stands for one app; make another");
+            return None;
+        }
+        seen.insert(digest, mark);
+        Some(digest)
+    }
+
+    /// The digest itself, whoever else has it.
+    pub(super) fn digest_alone(&mut self, mark: Mark, setting: &str, text: &str) -> Option<[u8; 32]> {
         let digits = text.strip_prefix("sha256:");
         let Some(digest) = digits.and_then(unhex) else {
             let lower = text.to_ascii_lowercase();
@@ -93,12 +105,6 @@ impl Check<'_> {
             self.wrong(mark, format!("`{setting}` is the digest of an empty key"), "hash the key, without a line end");
             return None;
         }
-        if let Some(earlier) = seen.get(&digest) {
-            let message = format!("`{setting}`: the same key is also listed at {}", self.report.position(*earlier));
-            self.report.mend(MistakeKind::Duplicate, mark, message, "a key stands for one app; make another");
-            return None;
-        }
-        seen.insert(digest, mark);
         Some(digest)
     }
 

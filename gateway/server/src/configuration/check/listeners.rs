@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::compile::{ListenConfig, ListenTlsConfig};
-use super::super::document::{Document, Listen, ListenTls};
+use super::super::document::{Admin, Document, Listen, ListenTls};
 use super::super::mistakes::MistakeKind;
 use super::super::network::Network;
 use super::super::report::quote;
@@ -16,6 +16,7 @@ use super::Check;
 pub(super) struct Listeners {
     pub(super) listen: ListenConfig,
     pub(super) admin: Option<SocketAddr>,
+    pub(super) admin_tls: Option<ListenTlsConfig>,
     pub(super) health: Option<SocketAddr>,
     pub(super) state_folder: PathBuf,
 }
@@ -25,13 +26,15 @@ impl Check<'_> {
         let listen = self.required("listen", document.listen.as_ref()).and_then(|listen| self.listen(listen));
         let state = self.required("state", document.state.as_ref());
         let state_folder = state.and_then(|state| self.state_folder(&state.folder));
-        let admin = document.admin.as_ref().and_then(|admin| self.admin(&admin.address));
+        let admin = document.admin.as_ref().and_then(|admin| self.admin(admin, document));
+        let admin_tls = document.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        let admin_tls = admin_tls.map_or(Some(None), |tls| self.listen_tls("admin", tls).map(Some));
         let health_at = self.root.at("health").at("address");
         let health =
             document.health.as_ref().and_then(|health| self.address(health_at, "health.address", &health.address));
         let taken = [("listen", listen.as_ref().map(|listen| listen.address)), ("admin", admin), ("health", health)];
         self.distinct(taken);
-        Some(Listeners { listen: listen?, admin, health, state_folder: state_folder? })
+        Some(Listeners { listen: listen?, admin, admin_tls: admin_tls?, health, state_folder: state_folder? })
     }
 
     fn required<'d, T>(&mut self, section: &str, found: Option<&'d T>) -> Option<&'d T> {
@@ -51,14 +54,20 @@ impl Check<'_> {
         Some(self.path(at.mark(), folder))
     }
 
-    fn admin(&mut self, address: &str) -> Option<SocketAddr> {
+    fn admin(&mut self, admin: &Admin, document: &Document) -> Option<SocketAddr> {
         let at = self.root.at("admin").at("address");
-        let address = self.address(at, "admin.address", address)?;
-        if !address.ip().is_loopback() {
+        let address = self.address(at, "admin.address", &admin.address)?;
+        let reachable = !address.ip().is_loopback();
+        let remedy = || format!("or write `127.0.0.1:{}`; `[health]` serves probes to others", address.port());
+        if reachable && admin.tls.is_none() && !self.root.at("admin").at("tls").exists() {
             let message =
-                format!("`admin.address` {address} is reachable from other machines, and no admin identity exists yet");
-            let remedy = format!("write `127.0.0.1:{}`; `[health]` serves probes to others", address.port());
-            self.report.mend(MistakeKind::NotEnforced, at.mark(), message, remedy);
+                format!("`admin.address` {address} is reachable from other machines, and `[admin]` has no `tls`");
+            self.wrong(at.mark(), message, format!("add `tls`, {}", remedy()));
+        }
+        if reachable && document.administrator.is_empty() && self.walked.all_whole("administrator") {
+            let message =
+                format!("`admin.address` {address} is reachable from other machines, and there is no administrator");
+            self.wrong(at.mark(), message, format!("add an `[administrator.NAME]`, {}", remedy()));
         }
         Some(address)
     }
@@ -99,7 +108,7 @@ impl Check<'_> {
                 format!("`listen.address` {address} is reachable from other machines, and `[listen]` has no `tls`");
             self.wrong(at.at("address").mark(), message, "add `tls`, or write a loopback address");
         }
-        let tls = listen.tls.as_ref().map(|tls| self.listen_tls(tls));
+        let tls = listen.tls.as_ref().map(|tls| self.listen_tls("listen", tls));
         let proxy_protocol_from = self.networks(
             at.at("proxy_protocol_from"),
             "listen.proxy_protocol_from",
@@ -133,17 +142,17 @@ impl Check<'_> {
         })
     }
 
-    fn listen_tls(&mut self, tls: &ListenTls) -> Option<ListenTlsConfig> {
-        let at = self.root.at("listen").at("tls");
+    fn listen_tls(&mut self, section: &str, tls: &ListenTls) -> Option<ListenTlsConfig> {
+        let at = self.root.at(section).at("tls");
+        let named = |setting: &str| format!("{section}.tls.{setting}");
         let (certificate, key) = self.identity(
-            (at.at("certificate"), "listen.tls.certificate", &tls.certificate),
-            (at.at("key"), "listen.tls.key", &tls.key),
+            (at.at("certificate"), &named("certificate"), &tls.certificate),
+            (at.at("key"), &named("key"), &tls.key),
         );
-        let client_ca =
-            tls.client_ca.as_ref().map(|ca| self.authorities(at.at("client_ca"), "listen.tls.client_ca", ca));
-        let crl = tls.crl.as_ref().map(|crl| self.revocations(at.at("crl"), "listen.tls.crl", crl));
+        let client_ca = tls.client_ca.as_ref().map(|ca| self.authorities(at.at("client_ca"), &named("client_ca"), ca));
+        let crl = tls.crl.as_ref().map(|crl| self.revocations(at.at("crl"), &named("crl"), crl));
         if crl.is_some() && client_ca.is_none() {
-            let message = "`listen.tls.crl` has no effect without `client_ca`";
+            let message = format!("`{}` has no effect without `client_ca`", named("crl"));
             self.wrong(at.at("crl").mark(), message, "add `client_ca`, or leave it out");
         }
         let client_ca = client_ca.map_or(Some(None), |found| found.map(Some))?;

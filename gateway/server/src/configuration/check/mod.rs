@@ -3,6 +3,7 @@
 //! Each file here checks one topic and builds its plain values as it goes. A value that is wrong is reported and left
 //! out; the document is then refused, so the rest is only looked at to report it in the same run.
 
+mod administration;
 mod apps;
 mod audit;
 mod endpoints;
@@ -24,6 +25,7 @@ mod transport;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::administration::AdministrationConfig;
 use super::compile::{Compiled, LoadOptions};
 
 use super::mistakes::{MistakeKind, NoteKind, remedy_for};
@@ -62,6 +64,7 @@ pub(super) fn check(
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
     let certificates = check.certificate_names(document);
+    let administrators = check.administrators(document, &keys);
     let policy = check.rules(document, &targets, adjustments);
     let Check { material, .. } = check;
     let (listeners, policy) = (listeners?, policy?);
@@ -69,6 +72,7 @@ pub(super) fn check(
     Some(Compiled {
         listen: listeners.listen,
         admin: listeners.admin,
+        administration: AdministrationConfig { tls: listeners.admin_tls, administrators },
         health: listeners.health,
         state_folder: listeners.state_folder,
         audit: audit?,
@@ -154,7 +158,9 @@ impl<'a> Check<'a> {
 
     /// Names stand in headers, in metrics and in paths, so they are plain.
     fn names(&mut self) {
-        for section in ["resolver", "service", "site", "endpoint", "issuer", "app", "key", "label", "fact"] {
+        for section in
+            ["resolver", "service", "site", "endpoint", "issuer", "app", "key", "label", "fact", "administrator"]
+        {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             for name in self.defined(section) {
                 let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());

@@ -4,6 +4,7 @@
 //! already held the text against the schema made from them, so that every mistake of form has its line and column;
 //! `check` then builds the plain values of `compile`. The reference page is made from the comments below.
 
+mod administration;
 mod applications;
 mod network;
 mod security;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use administration::{Administrator, Role};
 pub use applications::{App, Issuer, IssuerKeys, Jwt, Key, Limits, Model, Target95, TokenAlgorithm};
 pub use network::{
     Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
@@ -35,6 +37,9 @@ pub struct Document {
     pub listen: Option<Listen>,
     /// The listener for operators: metrics, status and the console. Absent: there is none.
     pub admin: Option<Admin>,
+    /// Who may ask the listener for operators. Absent: on loopback everybody may read, and nobody may act.
+    #[serde(default)]
+    pub administrator: BTreeMap<String, Administrator>,
     /// The plaintext listener for load balancers' probes. Absent: there is none.
     pub health: Option<Health>,
     /// Where the gateway keeps what must outlive it. Required, once in the whole document.

@@ -87,8 +87,12 @@ pub struct ListenTimeouts {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// Address and port, `"127.0.0.1:9443"`. Required. Loopback only, for as long as no admin identity exists.
+    /// Address and port, `"127.0.0.1:9443"`. Required.
+    ///
+    /// One that other machines can reach needs `tls` and at least one `[administrator.NAME]`.
     pub address: String,
+    /// Certificate and key of this listener. Absent: plaintext, on loopback only.
+    pub tls: Option<ListenTls>,
 }
 
 /// The listener for load balancers: plaintext, `/livez` and `/readyz` and nothing else.

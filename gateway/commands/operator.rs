@@ -1,0 +1,204 @@
+//! Asking a running gateway's operators' listener, through the same door as any request that leaves.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use egress::{
+    ClientCertificate, Credential, EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Secret as EgressSecret,
+    Timeouts, TlsSpec, TransportSpec, UpstreamRequest,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use ipnet::IpNet;
+use policy::{Candidate, Judge, Question, TargetId};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use server::configuration::{self, Mistakes, Secrets};
+use server::load;
+
+/// Environment variable that holds the administrator's key.
+const KEY: &str = "CAUSEWAY_ADMIN_KEY";
+
+/// Longest answer that is read, in bytes.
+const LONGEST_ANSWER: usize = 4 << 20;
+
+/// Where the operators' listener is, and who asks it.
+#[derive(clap::Args)]
+pub(super) struct Operator {
+    /// The configuration of the gateway: it says where the operators' listener is.
+    #[arg(long, value_name = "PATH", required_unless_present = "admin")]
+    config: Option<PathBuf>,
+    /// The listener's address instead, as `127.0.0.1:9443`; with `--ca` it is asked over TLS.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    admin: Option<SocketAddr>,
+    /// Issuers of the listener's certificate, PEM. The certificate must name the listener's address.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Your certificate, PEM, where you show one instead of a key; needs `--certificate-key`.
+    #[arg(long, value_name = "FILE", requires = "certificate_key")]
+    certificate: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
+    /// File that holds your key or token; by default it is taken from the variable `CAUSEWAY_ADMIN_KEY`.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+/// Why the gateway could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OperatorError {
+    #[error("{0}")]
+    Mistakes(#[from] Mistakes),
+    #[error("the configuration has no `[admin]` listener")]
+    NoListener,
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no certificate or key in PEM form", path.display())]
+    Pem { path: PathBuf },
+    #[error("the key is empty, or holds a character that no header can carry")]
+    Key,
+    #[error("no key: put yours into the variable {KEY}, or into a file that --key-file names, or show a certificate")]
+    NoKey,
+    #[error("{address} could not be asked: {why}")]
+    Unreachable { address: SocketAddr, why: String },
+}
+
+/// What the gateway answered.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+}
+
+impl Operator {
+    /// Posts a JSON body to `path` and gives the answer.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answered, OperatorError> {
+        let (address, has_tls) = self.listener()?;
+        let spec = self.spec(address, has_tls || self.ca.is_some())?;
+        let unreachable = |why: String| OperatorError::Unreachable { address, why };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
+        runtime.block_on(ask(spec, path, body)).map_err(unreachable)
+    }
+
+    /// The listener's address, and whether it speaks TLS.
+    fn listener(&self) -> Result<(SocketAddr, bool), OperatorError> {
+        if let Some(address) = self.admin {
+            return Ok((address, false));
+        }
+        let mut options = load::options(SystemTime::now());
+        // Whoever holds something back need not hold the gateway's credentials.
+        options.secrets = Secrets::Skip;
+        let compiled = configuration::load(self.config.as_deref().unwrap_or(Path::new("")), &options)?;
+        let mut address = compiled.admin.ok_or(OperatorError::NoListener)?;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Ok((address, compiled.administration.tls.is_some()))
+    }
+
+    fn spec(&self, address: SocketAddr, tls: bool) -> Result<EndpointSpec, OperatorError> {
+        let ip: IpAddr = address.ip();
+        Ok(EndpointSpec {
+            name: Arc::from("admin"),
+            scheme: if tls { Scheme::Https } else { Scheme::Http },
+            host: Host::Address(ip),
+            port: address.port(),
+            authority: address.to_string(),
+            base_path: String::new(),
+            reach: Reach::Local { within: vec![IpNet::from(ip)] },
+            tls: TlsSpec {
+                ca: self.ca.as_deref().map(certificates).transpose()?,
+                client_certificate: self.client_certificate()?,
+                ..TlsSpec::default()
+            },
+            credential: self.credential()?,
+            timeouts: Timeouts {
+                connect: Duration::from_secs(5),
+                first_byte: Duration::from_secs(30),
+                idle: Duration::from_secs(30),
+                total: Duration::from_secs(60),
+            },
+            in_flight: None,
+            pool: PoolSpec::default(),
+            http2: Http2::Off,
+            probe: None,
+            transport: TransportSpec::default(),
+        })
+    }
+
+    fn client_certificate(&self) -> Result<Option<ClientCertificate>, OperatorError> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.certificate_key) else { return Ok(None) };
+        let private = PrivateKeyDer::from_pem_slice(&read(key)?);
+        let private = private.map_err(|_| OperatorError::Pem { path: key.clone() })?;
+        Ok(Some(ClientCertificate { chain: certificates(certificate)?, key: Arc::new(private) }))
+    }
+
+    fn credential(&self) -> Result<Option<Credential>, OperatorError> {
+        let text = match &self.key_file {
+            Some(path) => String::from_utf8(read(path)?).map_err(|_| OperatorError::Key)?,
+            None => match std::env::var(KEY) {
+                Ok(text) => text,
+                Err(_) if self.certificate.is_some() => return Ok(None),
+                Err(_) => return Err(OperatorError::NoKey),
+            },
+        };
+        let text = text.trim();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(OperatorError::Key);
+        }
+        let secret = EgressSecret::new(text.to_owned());
+        Ok(Some(Credential { header: header::AUTHORIZATION, prefix: "Bearer ", secret }))
+    }
+}
+
+async fn ask(spec: EndpointSpec, path: &str, body: &Value) -> Result<Answered, String> {
+    let target = TargetId(0);
+    let fleet = Fleet::build(vec![spec], Vec::new(), &[(target, 0)], None).map_err(|error| error.to_string())?;
+    let candidates = [Candidate::new(target, "admin")];
+    let judge = Judge::of_grants(&candidates);
+    let permit = policy::decide(&judge, &Question::about("operator", "(admin)", &candidates))
+        .map_err(|denial| denial.to_string())?;
+    let warrant = permit.warrant(target).ok_or("nothing permits it")?;
+    let bytes = Bytes::from(body.to_string());
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let request = UpstreamRequest {
+        method: Method::POST,
+        path_and_query: path.to_owned(),
+        headers,
+        body_len: bytes.len() as u64,
+        body: vec![bytes],
+    };
+    let cleared = permit.clear(&warrant, request);
+    let reply = fleet.send(warrant, cleared).await.map_err(|error| with_sources(&error))?;
+    let status = reply.status;
+    let body = Limited::new(reply.body, LONGEST_ANSWER).collect().await.map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    // What is no JSON is shown as it came: another server may listen there.
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text.trim()));
+    Ok(Answered { status, body })
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, OperatorError> {
+    std::fs::read(path).map_err(|source| OperatorError::File { path: path.to_owned(), source })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OperatorError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| OperatorError::Pem { path: path.to_owned() })
+}

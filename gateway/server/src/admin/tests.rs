@@ -1,0 +1,43 @@
+use http::Method;
+
+use super::routes::{Access, Missing, Route};
+use crate::configuration::Role;
+
+#[test]
+fn every_route_has_its_own_path_and_is_found_by_it_with_its_own_methods_only() {
+    for route in Route::ALL {
+        let same = Route::ALL.into_iter().filter(|other| other.path() == route.path()).count();
+        assert_eq!(same, 1, "{route:?}");
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            let allowed = route.allow().split(", ").any(|allow| allow == method.as_str());
+            let found = Route::of(&method, route.path());
+            let expected = if allowed { Ok(route) } else { Err(Missing::Method { allow: route.allow() }) };
+            assert_eq!(found, expected, "{method} {route:?}");
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_nearly_a_route_is_none() {
+    for route in Route::ALL {
+        for path in [format!("{}/", route.path()), format!("/{}", route.path()), route.path().to_uppercase()] {
+            if path != "/" {
+                assert_eq!(Route::of(&Method::GET, &path), Err(Missing::Path), "{path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_probes_are_open_and_only_what_lets_go_again_needs_security() {
+    for route in Route::ALL {
+        let expected = match route {
+            Route::Livez | Route::Readyz => Access::Everybody,
+            Route::Index | Route::Metrics | Route::Status | Route::Restrictions => Access::Read(Role::Viewer),
+            Route::Reload | Route::Revoke | Route::Quarantine | Route::LocalOnlyOn => Access::Act(Role::Operator),
+            Route::Reinstate | Route::Release | Route::LocalOnlyOff => Access::Act(Role::Security),
+        };
+        assert_eq!(route.access(), expected, "{route:?}");
+    }
+    assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Security);
+}

@@ -1,0 +1,125 @@
+//! `[administrator.NAME]`: who may ask the operators' listener.
+
+use ingress::auth::CertificateName;
+
+use super::super::administration::AdministratorConfig;
+use super::super::compile::{KeyConfig, TokenConfig};
+use super::super::document::{Administrator, Document};
+use super::super::mistakes::MistakeKind;
+use super::super::report::quote;
+use super::Check;
+
+impl Check<'_> {
+    pub(super) fn administrators(&mut self, document: &Document, keys: &[KeyConfig]) -> Vec<AdministratorConfig> {
+        let mut found: Vec<AdministratorConfig> = Vec::new();
+        for (name, written) in &document.administrator {
+            self.has_a_way_in(name, written);
+            let token = self.administrator_token(name, written, document, &found);
+            let certificate = self.administrator_certificate(name, written, document, &found);
+            let keys = self.administrator_keys(name, written, keys, &found);
+            found.push(AdministratorConfig { name: name.clone(), role: written.role, keys, token, certificate });
+        }
+        if !found.is_empty() && document.admin.is_none() && self.walked.is_whole("admin", "") {
+            let mark = self.root.at("administrator").mark();
+            self.warn(mark, "there are administrators and no `[admin]` listener that they could ask", "add `[admin]`");
+        }
+        found
+    }
+
+    fn has_a_way_in(&mut self, name: &str, written: &Administrator) {
+        let has_keys = written.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+        if !has_keys && written.jwt.is_none() && written.certificate.is_none() {
+            let message = format!("administrator `{name}` has no key, so nobody can ask as it");
+            let remedy = "`causeway keys new` prints a key and the digest to put into `keys`";
+            self.wrong(self.place("administrator", name).key(), message, remedy);
+        }
+    }
+
+    fn administrator_keys(
+        &mut self,
+        name: &str,
+        written: &Administrator,
+        of_apps: &[KeyConfig],
+        others: &[AdministratorConfig],
+    ) -> Vec<[u8; 32]> {
+        let list = self.place("administrator", name).at("keys");
+        let mut own: Vec<[u8; 32]> = Vec::new();
+        for (index, text) in written.keys.iter().flatten().enumerate() {
+            let mark = list.item(index).mark();
+            let setting = format!("administrator.{name}.keys[{index}]");
+            let Some(digest) = self.digest_alone(mark, &setting, text) else { continue };
+            let of_app = of_apps.iter().find(|key| key.digest == digest).map(|key| format!("key `{}`", key.name));
+            let of_other = others.iter().find(|other| other.keys.contains(&digest));
+            let of_other = of_other.map(|other| format!("a key of administrator `{}`", other.name));
+            let again = own.contains(&digest).then(|| "listed before".to_owned());
+            if let Some(owner) = of_app.or(of_other).or(again) {
+                let remedy = "a key stands for one; make another with `causeway keys new`";
+                self.report.mend(MistakeKind::Duplicate, mark, format!("`{setting}` is also {owner}"), remedy);
+                continue;
+            }
+            own.push(digest);
+        }
+        own
+    }
+
+    fn administrator_token(
+        &mut self,
+        name: &str,
+        written: &Administrator,
+        document: &Document,
+        others: &[AdministratorConfig],
+    ) -> Option<TokenConfig> {
+        let jwt = written.jwt.as_ref()?;
+        self.token("administrator", name, jwt, document);
+        let token = TokenConfig {
+            name: format!("{name}.jwt"),
+            app: self.index_of("administrator", name)?,
+            issuer: jwt.issuer.clone(),
+            audience: jwt.audience.clone(),
+            claims: jwt.claims.iter().flatten().map(|(claim, value)| (claim.clone(), value.clone())).collect(),
+        };
+        let mark = self.place("administrator", name).at("jwt").mark();
+        if token.claims.is_empty() {
+            let message = format!("`administrator.{name}.jwt` takes every token of the issuer for this audience");
+            self.wrong(mark, message, "name a claim that only administrators have, such as `roles`");
+        }
+        let same = |other: &&AdministratorConfig| {
+            other.token.as_ref().is_some_and(|other| {
+                (&other.issuer, &other.audience, &other.claims) == (&token.issuer, &token.audience, &token.claims)
+            })
+        };
+        if let Some(other) = others.iter().find(same) {
+            let message = format!("the tokens of administrator `{name}` are also those of `{}`", other.name);
+            let remedy = "a token must belong to one: name a claim in which they differ";
+            self.report.mend(MistakeKind::Duplicate, mark, message, remedy);
+        }
+        Some(token)
+    }
+
+    fn administrator_certificate(
+        &mut self,
+        name: &str,
+        written: &Administrator,
+        document: &Document,
+        others: &[AdministratorConfig],
+    ) -> Option<CertificateName> {
+        let text = written.certificate.as_ref()?;
+        let mark = self.place("administrator", name).at("certificate").mark();
+        let setting = format!("administrator.{name}.certificate");
+        let tls = document.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        if tls.is_none_or(|tls| tls.client_ca.is_none()) && self.walked.is_whole("admin", "") {
+            let message = format!("`{setting}`: the listener asks nobody for a certificate");
+            self.wrong(mark, message, "add `client_ca` to `admin.tls`");
+        }
+        let Some(certificate) = CertificateName::parse(text) else {
+            let message = format!("`{setting}` is {}, which is no name in a certificate", quote(text));
+            self.wrong(mark, message, "write it as `spiffe://corp.example/oncall` or `dns:oncall.corp.example`");
+            return None;
+        };
+        if let Some(other) = others.iter().find(|other| other.certificate.as_ref() == Some(&certificate)) {
+            let message = format!("`{setting}` is also that of administrator `{}`", other.name);
+            self.report.mend(MistakeKind::Duplicate, mark, message, "a certificate stands for one administrator");
+        }
+        Some(certificate)
+    }
+}

@@ -1,0 +1,309 @@
+//! What administrators hold back for now: keys and apps that are revoked, endpoints and models in quarantine, and
+//! "local only". It is kept in the state folder, so that a restart does not undo what somebody did at three in the morning.
+//!
+//! **Promises.** A restriction only takes away: every look at it ends in less being permitted than the configuration and its
+//! policies permit. A restriction is in force before it is written, so that a full disk delays none; lifting one is written
+//! before it is in force. A file that is damaged or of a newer version refuses the start: what it held back is not known.
+//! At most [`MOST_RESTRICTIONS`] stand at once.
+//!
+//! **Does not do.** It knows no role and writes no record: `admin` does both. It cuts no stream that runs.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use policy::{Candidate, TargetId};
+use serde::{Deserialize, Serialize};
+
+use file::Home;
+pub use file::{FORMAT_VERSION, RestrictionsError};
+
+use crate::snapshot::{App, KeyFacts, Target};
+
+/// Most restrictions at once. A leak of more keys than this is a case for a new configuration.
+pub const MOST_RESTRICTIONS: usize = 4_096;
+
+/// One thing that can be held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restraint {
+    /// A credential: a key by its digest, `sha256:` and 64 hex digits, or an app's tokens or certificate by their name.
+    Key(String),
+    /// Every credential of an app.
+    App(String),
+    /// Every target of an endpoint.
+    Endpoint(String),
+    /// A model by the name that callers ask for.
+    Model(String),
+    /// Every endpoint that is not on a site of one's own and reached locally.
+    LocalOnly,
+}
+
+impl std::fmt::Display for Restraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(name) => write!(f, "key `{name}`"),
+            Self::App(name) => write!(f, "app `{name}`"),
+            Self::Endpoint(name) => write!(f, "endpoint `{name}`"),
+            Self::Model(name) => write!(f, "model `{name}`"),
+            Self::LocalOnly => f.write_str("local only"),
+        }
+    }
+}
+
+/// Who held something back, when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// The administrator.
+    pub by: String,
+    /// The reason that was given.
+    pub because: String,
+    /// The name of the key in the configuration at that time, where a key is held back by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+}
+
+/// Everything that is held back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restrictions {
+    /// Revoked credentials.
+    pub keys: BTreeMap<String, Held>,
+    /// Revoked apps.
+    pub apps: BTreeMap<String, Held>,
+    /// Endpoints in quarantine.
+    pub endpoints: BTreeMap<String, Held>,
+    /// Models in quarantine.
+    pub models: BTreeMap<String, Held>,
+    /// Whether only one's own sites are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_only: Option<Held>,
+}
+
+impl Restrictions {
+    /// Whether nothing is held back, as nearly always.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many things are held back.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+            + self.apps.len()
+            + self.endpoints.len()
+            + self.models.len()
+            + usize::from(self.local_only.is_some())
+    }
+
+    /// Who holds this back, if anybody does.
+    #[must_use]
+    pub fn held(&self, what: &Restraint) -> Option<&Held> {
+        match what {
+            Restraint::Key(name) => self.keys.get(name),
+            Restraint::App(name) => self.apps.get(name),
+            Restraint::Endpoint(name) => self.endpoints.get(name),
+            Restraint::Model(name) => self.models.get(name),
+            Restraint::LocalOnly => self.local_only.as_ref(),
+        }
+    }
+
+    /// Whether this caller's app or credential is revoked.
+    pub(crate) fn revoke(&self, app: &App, key: &KeyFacts) -> bool {
+        !self.is_empty() && (self.apps.contains_key(&*app.name) || self.keys.contains_key(&*key.id))
+    }
+
+    /// The candidates that are held back for a request for `model`, each with what holds it back.
+    pub(crate) fn withheld(&self, model: &str, candidates: &[Candidate]) -> Vec<(TargetId, Arc<str>)> {
+        if self.endpoints.is_empty() && self.models.is_empty() && self.local_only.is_none() {
+            return Vec::new();
+        }
+        let what = |candidate: &Candidate| self.holds_back(Some(model), candidate.endpoint(), candidate.own_site);
+        candidates.iter().filter_map(|candidate| what(candidate).map(|what| (candidate.target, what))).collect()
+    }
+
+    /// What holds a target back by now, for a request that was permitted it before.
+    pub(crate) fn withhold(&self, target: &Target) -> Option<Arc<str>> {
+        if self.is_empty() {
+            return None;
+        }
+        self.holds_back(None, &target.endpoint, target.own_site)
+    }
+
+    fn holds_back(&self, model: Option<&str>, endpoint: &str, own_site: bool) -> Option<Arc<str>> {
+        if let Some(model) = model.filter(|model| self.models.contains_key(*model)) {
+            return Some(format!("model `{model}` is in quarantine").into());
+        }
+        if self.endpoints.contains_key(endpoint) {
+            return Some(format!("endpoint `{endpoint}` is in quarantine").into());
+        }
+        let away = self.local_only.is_some() && !own_site;
+        away.then(|| format!("only own sites are used for now, and endpoint `{endpoint}` is on none").into())
+    }
+
+    fn add(&mut self, what: Restraint, held: Held) {
+        match what {
+            Restraint::Key(name) => drop(self.keys.insert(name, held)),
+            Restraint::App(name) => drop(self.apps.insert(name, held)),
+            Restraint::Endpoint(name) => drop(self.endpoints.insert(name, held)),
+            Restraint::Model(name) => drop(self.models.insert(name, held)),
+            Restraint::LocalOnly => self.local_only = Some(held),
+        }
+    }
+
+    fn remove(&mut self, what: &Restraint) -> bool {
+        match what {
+            Restraint::Key(name) => self.keys.remove(name).is_some(),
+            Restraint::App(name) => self.apps.remove(name).is_some(),
+            Restraint::Endpoint(name) => self.endpoints.remove(name).is_some(),
+            Restraint::Model(name) => self.models.remove(name).is_some(),
+            Restraint::LocalOnly => self.local_only.take().is_some(),
+        }
+    }
+}
+
+/// What is in force, and where it is kept.
+#[derive(Debug, Default)]
+pub struct Holding {
+    current: ArcSwap<Restrictions>,
+    /// Taken by whoever changes something; none until [`Holding::open`].
+    home: Mutex<Option<Home>>,
+}
+
+/// What a change led to.
+#[derive(Debug)]
+pub enum Changed {
+    /// It is in force and kept.
+    Kept,
+    /// Nothing had to be done: it was so already.
+    Already,
+    /// It is in force until this process ends, because it cannot be written.
+    NotKept(RestrictionsError),
+}
+
+impl Holding {
+    /// Takes over what is kept in `state_folder`, and keeps what comes there.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged, of a newer version or cannot be read: the gateway must not serve then.
+    pub fn open(&self, state_folder: &Path) -> Result<(), RestrictionsError> {
+        let mut home = Home::at(state_folder);
+        let kept = home.read()?;
+        self.current.store(Arc::new(kept));
+        *self.home.lock() = Some(home);
+        Ok(())
+    }
+
+    /// What is held back now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Restrictions> {
+        self.current.load_full()
+    }
+
+    /// Holds something back: in force when this returns, and kept where the disk takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`RestrictionsError::TooMany`]; nothing is changed then.
+    pub fn tighten(&self, what: Restraint, held: Held) -> Result<Changed, RestrictionsError> {
+        let now = self.current.load_full();
+        if now.held(&what).is_some() {
+            return Ok(Changed::Already);
+        }
+        if now.len() >= MOST_RESTRICTIONS {
+            return Err(RestrictionsError::TooMany);
+        }
+        // INVARIANT: it is in force before any disk is asked, which may hang.
+        self.current.rcu(|now| {
+            let mut next = Restrictions::clone(now);
+            next.add(what.clone(), held.clone());
+            next
+        });
+        let home = self.home.lock();
+        let Some(home) = home.as_ref() else { return Ok(Changed::Kept) };
+        let kept = home.alone().and_then(|_alone| {
+            let mut next = self.latest(Some(home));
+            next.add(what, held);
+            home.write(&next)?;
+            self.current.store(Arc::new(next));
+            Ok(())
+        });
+        if let Err(error) = kept {
+            home.lag();
+            return Ok(Changed::NotKept(error));
+        }
+        Ok(Changed::Kept)
+    }
+
+    /// Lets something go again: kept first, then in force.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; it is then held back as before.
+    pub fn lift(&self, what: &Restraint) -> Result<Changed, RestrictionsError> {
+        let home = self.home.lock();
+        let _alone = home.as_ref().map(Home::alone).transpose()?;
+        let mut next = self.latest(home.as_ref());
+        if !next.remove(what) {
+            return Ok(Changed::Already);
+        }
+        if let Some(home) = home.as_ref() {
+            home.write(&next)?;
+        }
+        self.current.store(Arc::new(next));
+        Ok(Changed::Kept)
+    }
+
+    /// Takes over what another process of the same state folder has changed, as during an upgrade. Cheap when nothing has.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be understood any more; what is in force stays in force.
+    pub fn look(&self) -> Result<bool, RestrictionsError> {
+        let mut home = self.home.lock();
+        let Some(home) = home.as_mut().filter(|home| home.has_changed()) else { return Ok(false) };
+        let kept = home.read()?;
+        let news = *self.current.load_full() != kept;
+        if news {
+            self.current.store(Arc::new(kept));
+        }
+        Ok(news)
+    }
+
+    /// What to change: the file's own state where it can be read, since another process may have written it, together with
+    /// what is in force here and could not be written.
+    fn latest(&self, home: Option<&Home>) -> Restrictions {
+        let mut latest = (*self.current.load_full()).clone();
+        let unwritten = home.is_some_and(Home::lags);
+        if let Some(Ok(kept)) = home.map(Home::peek) {
+            if !unwritten {
+                return kept;
+            }
+            kept.into_restraints().for_each(|(what, held)| latest.add(what, held));
+        }
+        latest
+    }
+}
+
+impl Restrictions {
+    fn into_restraints(self) -> impl Iterator<Item = (Restraint, Held)> {
+        let of = |map: BTreeMap<String, Held>, wrap: fn(String) -> Restraint| {
+            map.into_iter().map(move |(name, held)| (wrap(name), held))
+        };
+        of(self.keys, Restraint::Key)
+            .chain(of(self.apps, Restraint::App))
+            .chain(of(self.endpoints, Restraint::Endpoint))
+            .chain(of(self.models, Restraint::Model))
+            .chain(self.local_only.map(|held| (Restraint::LocalOnly, held)))
+    }
+}

@@ -1,0 +1,163 @@
+use std::sync::Arc;
+
+use policy::{Candidate, TargetId};
+
+use super::{Changed, FORMAT_VERSION, Held, Holding, MOST_RESTRICTIONS, Restraint, Restrictions, RestrictionsError};
+
+fn held(because: &str) -> Held {
+    Held { at: 1_795_680_000, by: "alice".to_owned(), because: because.to_owned(), named: None }
+}
+
+fn everything() -> Vec<Restraint> {
+    let name = || "one".to_owned();
+    vec![
+        Restraint::Key(name()),
+        Restraint::App(name()),
+        Restraint::Endpoint(name()),
+        Restraint::Model(name()),
+        Restraint::LocalOnly,
+    ]
+}
+
+fn opened(folder: &std::path::Path) -> Holding {
+    let holding = Holding::default();
+    holding.open(folder).unwrap();
+    holding
+}
+
+#[test]
+fn what_is_held_back_outlives_the_process_and_what_is_lifted_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(folder.path());
+    for what in everything() {
+        assert!(matches!(first.tighten(what, held("a leak")), Ok(Changed::Kept)));
+    }
+    assert!(matches!(first.lift(&Restraint::LocalOnly), Ok(Changed::Kept)));
+
+    let second = opened(folder.path());
+
+    assert_eq!(second.current(), first.current());
+    assert_eq!(second.current().len(), 4);
+    assert_eq!(second.current().held(&Restraint::LocalOnly), None);
+    assert_eq!(second.current().held(&Restraint::App("one".to_owned())), Some(&held("a leak")));
+}
+
+#[test]
+fn the_first_reason_stays_and_what_stands_already_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = opened(folder.path());
+    holding.tighten(Restraint::LocalOnly, held("first")).unwrap();
+
+    let again = holding.tighten(Restraint::LocalOnly, held("second")).unwrap();
+    let absent = holding.lift(&Restraint::App("nobody".to_owned())).unwrap();
+
+    assert!(matches!((again, absent), (Changed::Already, Changed::Already)));
+    assert_eq!(holding.current().local_only.as_ref().unwrap().because, "first");
+}
+
+#[test]
+fn another_process_of_the_same_folder_sees_the_change_and_loses_none_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (opened(folder.path()), opened(folder.path()));
+    old.tighten(Restraint::Endpoint("one".to_owned()), held("by the old")).unwrap();
+
+    // The new process changes something else before it has looked.
+    new.tighten(Restraint::Model("two".to_owned()), held("by the new")).unwrap();
+
+    assert!(old.look().unwrap());
+    assert!(!old.look().unwrap(), "nothing has changed since");
+    assert_eq!((old.current().len(), new.current()), (2, old.current()));
+}
+
+#[test]
+fn a_file_that_is_damaged_or_newer_is_an_error_and_not_an_empty_list() {
+    let folder = tempfile::tempdir().unwrap();
+    opened(folder.path()).tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    let path = folder.path().join("restrictions/restrictions.json");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    for length in 0..whole.trim_end().len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+
+        let error = Holding::default().open(folder.path()).unwrap_err();
+
+        assert!(matches!(error, RestrictionsError::Damaged { .. }), "cut at {length}: {error}");
+    }
+
+    std::fs::write(&path, whole.replace("\"format_version\": 1", "\"format_version\": 2")).unwrap();
+    let error = Holding::default().open(folder.path()).unwrap_err();
+
+    assert!(matches!(error, RestrictionsError::Newer { version: 2, .. }), "{error}");
+    assert_eq!(FORMAT_VERSION, 1);
+}
+
+#[test]
+fn a_file_that_is_damaged_while_the_process_runs_leaves_in_force_what_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = opened(folder.path());
+    holding.tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    std::fs::write(folder.path().join("restrictions/restrictions.json"), "{").unwrap();
+
+    let looked = holding.look();
+
+    assert!(matches!(looked, Err(RestrictionsError::Damaged { .. })));
+    assert!(holding.current().local_only.is_some());
+}
+
+#[test]
+fn a_disk_that_takes_nothing_delays_no_restriction_and_lifts_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = opened(folder.path());
+    holding.tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    // A file where the folder should be takes no file, whoever asks.
+    std::fs::remove_dir_all(folder.path().join("restrictions")).unwrap();
+    std::fs::write(folder.path().join("restrictions"), "").unwrap();
+
+    let tightened = holding.tighten(Restraint::App("one".to_owned()), held("another")).unwrap();
+    let lifted = holding.lift(&Restraint::LocalOnly);
+
+    assert!(matches!(tightened, Changed::NotKept(_)));
+    assert!(lifted.is_err());
+    assert_eq!(holding.current().len(), 2);
+
+    std::fs::remove_file(folder.path().join("restrictions")).unwrap();
+    holding.tighten(Restraint::App("two".to_owned()), held("later")).unwrap();
+    assert_eq!(opened(folder.path()).current().len(), 3, "what was not written before is written with the next");
+}
+
+#[test]
+fn there_is_a_bound_and_at_it_nothing_more_is_taken() {
+    let holding = Holding::default();
+    for number in 0..MOST_RESTRICTIONS {
+        holding.tighten(Restraint::App(number.to_string()), held("many")).unwrap();
+    }
+
+    let beyond = holding.tighten(Restraint::LocalOnly, held("one more"));
+
+    assert!(matches!(beyond, Err(RestrictionsError::TooMany)));
+    assert_eq!(holding.current().len(), MOST_RESTRICTIONS);
+}
+
+#[test]
+fn each_restriction_holds_back_what_it_names_and_nothing_else() {
+    let mut own = Candidate::new(TargetId(0), "gpu-01/llama");
+    own.own_site = true;
+    let cloud = Candidate::new(TargetId(1), "cloud/gpt");
+    let candidates = [own, cloud];
+    let table: [(Restraint, &[u32]); 5] = [
+        (Restraint::Endpoint("cloud".to_owned()), &[1]),
+        (Restraint::Endpoint("gpu-01".to_owned()), &[0]),
+        (Restraint::Model("chat".to_owned()), &[0, 1]),
+        (Restraint::Model("other".to_owned()), &[]),
+        (Restraint::LocalOnly, &[1]),
+    ];
+    for (what, expected) in table {
+        let mut restrictions = Restrictions::default();
+        restrictions.add(what.clone(), held("a test"));
+
+        let withheld = restrictions.withheld("chat", &candidates);
+
+        let targets: Vec<u32> = withheld.iter().map(|(target, _)| target.0).collect();
+        assert_eq!(targets, expected, "{what}");
+    }
+    assert_eq!(Restrictions::default().withheld("chat", &candidates), Vec::<(TargetId, Arc<str>)>::new());
+}
