@@ -10,6 +10,7 @@ mod keys;
 mod netplan;
 mod operator;
 mod prices;
+mod replay;
 mod restrict;
 mod schema;
 mod serve;
@@ -59,6 +60,8 @@ enum Command {
     LocalOnly(restrict::LocalOnly),
     /// Print what the network team has to set up: forwarders, private zones, firewall rules.
     Netplan(netplan::Arguments),
+    /// Play a trace in virtual time with the code that decides: what would have happened, and what if.
+    Replay(replay::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Arguments),
 }
@@ -104,6 +107,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Quarantine(arguments) => restrict::quarantine(&arguments),
         Command::LocalOnly(arguments) => restrict::local_only(&arguments),
         Command::Netplan(arguments) => netplan::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     }
 }

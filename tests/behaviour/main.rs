@@ -32,6 +32,7 @@ mod passthrough;
 mod private_path;
 mod redaction;
 mod reload;
+mod replay;
 mod residency;
 mod responses;
 mod restrictions;

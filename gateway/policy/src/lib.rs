@@ -29,7 +29,7 @@ pub use facts::{
     PlaceError, Provenance, Row, Site, UNKNOWN_RETENTION_DAYS, UnknownCountry, day_of,
 };
 /// What a question is asked about, from `inspection`: the crates above name a question without importing its parts.
-pub use inspection::{Finding, FindingKind, Findings};
+pub use inspection::{Finding, FindingKind, Findings, TextKind};
 pub use judge::{Judge, WorldError};
 pub use proof::{Cleared, Obligations, Permit, Warrant, WrongWarrant};
 pub use question::{Action, Asker, Candidate, Class, Data, Grants, NO_GRANTS, Operation, Question, Reach, TargetId};

@@ -10,26 +10,30 @@
 //! seed.
 //!
 //! **Does not do.** It sends nothing. The servers behind the targets are models with stated constants; they have no prefix
-//! cache, no preemption and no callers who leave. It reads no files, and no command uses it yet.
+//! cache, no preemption and no callers who leave. It reads no files: the command `causeway replay` does.
 
 mod baseline;
 mod cloud;
+mod compare;
 mod engine;
 mod gateway;
 mod outcome;
 mod permits;
 mod random;
 mod replan;
+mod report;
 mod scenario;
 mod simulation;
 mod trace;
 
 pub use baseline::Router;
 pub use cloud::CloudSpec;
+pub use compare::{Comparison, Difference, compare};
 pub use engine::EngineSpec;
 pub use outcome::{End, Outcome, Run, Summary};
 pub use permits::{permit_all, permit_each};
 pub use replan::{Attempt, Fleet, Met, Recorded, Replanned, replan};
+pub use report::{Page, Played, html};
 pub use scenario::{Fault, Scenario, ScenarioError, Target};
 pub use simulation::{Job, run};
 pub use trace::{Profile, Row, Trace, TraceError, read_any, read_audit, read_azure, read_mooncake};

@@ -29,8 +29,23 @@ pub struct Profile {
     pub app: Arc<str>,
     /// The model that it names; none where the trace does not say, which stands for the scenario's first.
     pub model: Option<Arc<str>>,
+    /// The API that it uses, in the word of the configuration; none where the trace does not say.
+    pub api: Option<Arc<str>>,
+    /// Labels of its data, each once; those of its app as well where the trace says them.
+    pub labels: Vec<Arc<str>>,
+    /// The purpose that it names.
+    pub purpose: Option<Arc<str>>,
     /// What inspection found.
     pub findings: Findings,
+}
+
+impl Profile {
+    /// Requests of which nothing is known but who asks.
+    #[must_use]
+    pub fn of_app(app: &str) -> Self {
+        let findings = Findings::none();
+        Self { app: app.into(), model: None, api: None, labels: Vec::new(), purpose: None, findings }
+    }
 }
 
 /// Requests in the order of time.
@@ -104,8 +119,7 @@ impl Trace {
     }
 
     fn of_app(app: &str) -> Self {
-        let profile = Profile { app: app.into(), model: None, findings: Findings::none() };
-        Self { profiles: vec![profile], ..Self::default() }
+        Self { profiles: vec![Profile::of_app(app)], ..Self::default() }
     }
 }
 

@@ -27,9 +27,11 @@ mod administrators;
 mod build;
 mod callers;
 mod upstream;
+mod what_if;
 
 pub use administrators::{Administrator, Administrators};
 pub use upstream::{Specs, specs};
+pub use what_if::Asked;
 
 /// The configuration in force for a request.
 pub struct Snapshot {

@@ -121,7 +121,7 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
 }
 
 /// What an API asks a model to do, in the words of policies.
-const fn operation_of(api: Api) -> Operation {
+pub(crate) const fn operation_of(api: Api) -> Operation {
     match api {
         Api::Chat | Api::Completions | Api::Messages | Api::CountTokens => Operation::Chat,
         Api::Responses => Operation::Respond,

@@ -40,6 +40,7 @@ use ingress::listen::Incoming;
 
 use crate::gateway::Gateway;
 pub use arrive::DecisionId;
+pub(crate) use authorize::operation_of;
 pub use refusal::Refusal;
 pub(crate) use reserve::month_of;
 pub use respond::ReplyBody;

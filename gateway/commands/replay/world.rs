@@ -1,0 +1,257 @@
+//! What is played: the trace, the servers behind the targets, and what policy says to each kind of request.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use policy::{Denial, Permit};
+use replay::{CloudSpec, EngineSpec, Scenario, ScenarioError, Target, Trace, TraceError};
+use server::configuration::{self, Mistakes, ReachConfig, Secrets};
+use server::load;
+use server::snapshot::{Asked, Snapshot, SnapshotError};
+use telemetry::audit::read::scan;
+use telemetry::metrics::Metrics;
+
+/// Why there is nothing to play.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorldError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}:{}: {}", path.display(), source.line, source.what)]
+    Trace { path: PathBuf, source: TraceError },
+    #[error("the trace holds no request that can be replayed{0}")]
+    Empty(String),
+    #[error("{}: {source}", path.display())]
+    Scenario { path: PathBuf, source: Box<ScenarioError> },
+    #[error("{0}")]
+    Mistakes(#[from] Mistakes),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("{0}")]
+    Runtime(#[from] std::io::Error),
+    #[error("the configuration has no model `{0}`")]
+    Model(String),
+    #[error("the configuration has no app `{app}`; name the one that asks with `--app`, of {known}")]
+    App { app: String, known: String },
+    #[error("there is neither a scenario nor a configuration")]
+    Nothing,
+}
+
+/// Everything that a run needs.
+pub(super) struct World {
+    pub(super) scenario: Scenario,
+    pub(super) trace: Trace,
+    pub(super) permits: Vec<Result<Arc<Permit>, Denial>>,
+    /// What was assumed, for the reader.
+    pub(super) notes: Vec<String>,
+}
+
+/// What a world is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) config: Option<&'a Path>,
+    pub(super) scenario: Option<&'a Path>,
+}
+
+impl World {
+    /// The world in which the trace was recorded, as far as there is one.
+    ///
+    /// Requests of a public trace get the app's purpose and `model`. From recorded ones the labels are taken that are their
+    /// app's anyway: what is left is what the request itself said, and it says that under another configuration as well.
+    pub(super) fn of(mut trace: Trace, sources: Sources<'_>, model: Option<&str>) -> Result<Self, WorldError> {
+        let Some(config) = sources.config else { return Self::without_policy(trace, sources.scenario) };
+        let fleet = Configured::load(config)?;
+        fleet.settle(&mut trace, model)?;
+        Self::with(&fleet, trace, sources.scenario)
+    }
+
+    /// The same requests in another world.
+    pub(super) fn beside(&self, sources: Sources<'_>) -> Result<Self, WorldError> {
+        let trace = self.trace.clone();
+        let Some(config) = sources.config else { return Self::without_policy(trace, sources.scenario) };
+        Self::with(&Configured::load(config)?, trace, sources.scenario)
+    }
+
+    fn without_policy(trace: Trace, scenario: Option<&Path>) -> Result<Self, WorldError> {
+        let scenario = read_scenario(scenario.ok_or(WorldError::Nothing)?)?;
+        let permits = replay::permit_all(&scenario, &trace);
+        let notes = vec!["No configuration was given: policy permits every target of the scenario.".to_owned()];
+        Ok(Self { scenario, trace, permits, notes })
+    }
+
+    fn with(fleet: &Configured, trace: Trace, scenario: Option<&Path>) -> Result<Self, WorldError> {
+        let scenario = scenario.map(read_scenario).transpose()?;
+        let (scenario, notes) = fleet.stand_behind(scenario)?;
+        let permits = fleet.permits(&trace);
+        Ok(Self { scenario, trace, permits, notes })
+    }
+
+    pub(super) fn is_own(&self, target: u16) -> bool {
+        self.scenario.targets.get(usize::from(target)).is_some_and(|target| target.engine.is_some())
+    }
+}
+
+/// A configuration, as far as a replay goes by it.
+struct Configured {
+    snapshot: Snapshot,
+    /// Names of the models, in declared order.
+    models: Vec<String>,
+    apps: Vec<String>,
+    /// Name of each target, in the order of their ids, and whether its endpoint is on one's own network.
+    targets: Vec<(String, bool)>,
+}
+
+impl Configured {
+    /// Reads it without its secrets: nothing is dialled.
+    fn load(path: &Path) -> Result<Self, WorldError> {
+        let mut options = load::options(SystemTime::now());
+        options.secrets = Secrets::Skip;
+        let compiled = configuration::load(path, &options)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let snapshot = runtime.block_on(async { Snapshot::build(&compiled, None, &Metrics::new()) })?;
+        let is_local = |endpoint: usize| matches!(compiled.endpoints[endpoint].reach, ReachConfig::Local { .. });
+        let targets = compiled.targets.iter().map(|target| (target.name.clone(), is_local(target.endpoint))).collect();
+        let models = compiled.models.iter().map(|model| model.name.clone()).collect();
+        let apps = compiled.apps.iter().map(|app| app.name.clone()).collect();
+        Ok(Self { snapshot, models, apps, targets })
+    }
+
+    /// The scenario's server behind each target of the configuration, or an assumed one.
+    ///
+    /// The ids of targets are their places in this list, so that the configuration's permits name the scenario's targets.
+    fn stand_behind(&self, scenario: Option<Scenario>) -> Result<(Scenario, Vec<String>), WorldError> {
+        let mut scenario = scenario.map_or_else(empty, Ok)?;
+        let mut assumed = Vec::new();
+        let targets = self.targets.iter().map(|(name, is_local)| {
+            let known = scenario.index_of(name).and_then(|index| scenario.targets.get(index).cloned());
+            known.unwrap_or_else(|| {
+                assumed.push(name.as_str());
+                Target {
+                    name: name.clone(),
+                    engine: is_local.then(EngineSpec::default),
+                    cloud: (!is_local).then(CloudSpec::default),
+                    input_usd_per_million: None,
+                    output_usd_per_million: None,
+                }
+            })
+        });
+        let targets: Vec<Target> = targets.collect();
+        let mut notes = Vec::new();
+        if !assumed.is_empty() {
+            notes.push(format!(
+                "The scenario says nothing of {}: taken for a server with the usual constants where it is local, else for \
+                 a cloud with the usual constants and no price.",
+                assumed.join(", ")
+            ));
+        }
+        scenario.faults.retain(|fault| targets.iter().any(|target| target.name == fault.target));
+        scenario.targets = targets;
+        scenario
+            .check()
+            .map_err(|source| WorldError::Scenario { path: PathBuf::from("scenario"), source: Box::new(source) })?;
+        Ok((scenario, notes))
+    }
+
+    /// Says of the requests what their trace leaves open, and takes from them what the configuration says anyway.
+    fn settle(&self, trace: &mut Trace, model: Option<&str>) -> Result<(), WorldError> {
+        let first = self.models.first().map_or("", String::as_str);
+        let named = model.unwrap_or(first);
+        if !self.models.iter().any(|known| known == named) {
+            return Err(WorldError::Model(named.to_owned()));
+        }
+        for profile in &mut trace.profiles {
+            let app = self.snapshot.app_named(&profile.app);
+            if profile.model.is_some() {
+                profile.labels.retain(|label| app.is_none_or(|app| !app.labels.contains(label)));
+                continue;
+            }
+            let app =
+                app.ok_or_else(|| WorldError::App { app: profile.app.to_string(), known: self.apps.join(", ") })?;
+            profile.model = Some(named.into());
+            profile.purpose = app.purposes.first().cloned();
+        }
+        Ok(())
+    }
+
+    fn permits(&self, trace: &Trace) -> Vec<Result<Arc<Permit>, Denial>> {
+        let now = SystemTime::now();
+        let asked = trace.profiles.iter().map(|profile| Asked {
+            app: &profile.app,
+            model: profile.model.as_deref().unwrap_or_default(),
+            api: profile.api.as_deref(),
+            labels: &profile.labels,
+            purpose: profile.purpose.as_deref(),
+            findings: &profile.findings,
+            now,
+        });
+        asked.map(|asked| self.snapshot.decide(&asked)).collect()
+    }
+}
+
+/// A scenario without targets, which the configuration's take the place of.
+fn empty() -> Result<Scenario, WorldError> {
+    let text = "[[target]]\nname = \"none\"\nengine = {}\n";
+    Scenario::from_toml(text)
+        .map_err(|source| WorldError::Scenario { path: PathBuf::from("scenario"), source: Box::new(source) })
+}
+
+fn read_scenario(path: &Path) -> Result<Scenario, WorldError> {
+    let text = std::fs::read_to_string(path).map_err(|source| WorldError::Read { path: path.to_owned(), source })?;
+    Scenario::from_toml(&text)
+        .map_err(|source| WorldError::Scenario { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// The traces together, on one clock, `load` times as fast.
+pub(super) fn trace(paths: &[PathBuf], app: Option<&str>, load: f64) -> Result<Trace, WorldError> {
+    let mut all: Option<Trace> = None;
+    for path in paths {
+        let text = read(path)?;
+        let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+        let read = replay::read_any(&text, app.or(stem).unwrap_or("trace"))
+            .map_err(|source| WorldError::Trace { path: path.clone(), source })?;
+        all = Some(match all {
+            Some(before) => before.merged(read),
+            None => read,
+        });
+    }
+    let trace = all.unwrap_or_default();
+    if trace.rows.is_empty() {
+        let left_out: Vec<String> = trace.left_out.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let left_out = if left_out.is_empty() { String::new() } else { format!(": {}", left_out.join(", ")) };
+        return Err(WorldError::Empty(left_out));
+    }
+    Ok(trace.at_load(load))
+}
+
+/// The text of a file, unpacked where it is gzip; of a folder, the entries of the audit log in it.
+fn read(path: &Path) -> Result<String, WorldError> {
+    let wrong = |source| WorldError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    if path.is_dir() {
+        let take = |entry: &[u8]| {
+            bytes.extend_from_slice(entry.trim_ascii_end());
+            bytes.push(b'\n');
+        };
+        entries(path, take).map_err(wrong)?;
+    } else {
+        bytes = std::fs::read(path).map_err(wrong)?;
+    }
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).map_err(wrong)?;
+        return Ok(text);
+    }
+    String::from_utf8(bytes).map_err(|error| wrong(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
+}
+
+fn entries(folder: &Path, mut take: impl FnMut(&[u8])) -> std::io::Result<()> {
+    scan(
+        folder,
+        |_| true,
+        |_, entry| {
+            take(entry);
+            Ok(())
+        },
+    )
+}

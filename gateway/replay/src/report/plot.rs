@@ -1,0 +1,157 @@
+//! Two kinds of plots as SVG: lines, and stacked areas.
+
+use std::fmt::Write as _;
+
+/// A named row of points.
+pub(super) struct Line<'a> {
+    pub(super) name: &'a str,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+const WIDTH: f64 = 860.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 56.0;
+const BOTTOM: f64 = 40.0;
+const TOP: f64 = 28.0;
+
+/// Told apart by lightness as well as by hue.
+const COLOURS: [&str; 8] = ["#0b5cad", "#d1661a", "#2c8a57", "#8d3f97", "#5b6b7f", "#c3a21b", "#b03048", "#3aa6b9"];
+
+/// Lines over axes that begin at 0. `mark` is a value of the lower axis that is drawn in.
+pub(super) fn lines(lines: &[Line<'_>], x: (f64, &str), y: (f64, &str), mark: Option<f64>) -> String {
+    let mut out = frame(x, y);
+    if let Some(mark) = mark {
+        let at = across(mark, x.0);
+        put(
+            &mut out,
+            format_args!(
+                "<path d=\"M{at:.1} {TOP}V{:.1}\" stroke=\"#9aa6b5\" stroke-dasharray=\"4\"/>",
+                HEIGHT - BOTTOM
+            ),
+        );
+    }
+    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        let mut path = String::new();
+        for (index, point) in line.points.iter().enumerate() {
+            let letter = if index == 0 { 'M' } else { 'L' };
+            put(&mut path, format_args!("{letter}{:.1} {:.1}", across(point.0, x.0), up(point.1, y.0)));
+        }
+        put(&mut out, format_args!("<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"));
+    }
+    legend(&mut out, lines);
+    out.push_str("</svg>\n");
+    out
+}
+
+/// Rows of equal length, one on top of the other, over the same points of time.
+pub(super) fn stacks(lines: &[Line<'_>], most_x: f64) -> String {
+    let count = lines.first().map_or(0, |line| line.points.len());
+    let height =
+        |index: usize| lines.iter().filter_map(|line| line.points.get(index)).map(|point| point.1).sum::<f64>();
+    let most = (0..count).map(height).fold(0.1, f64::max);
+    let mut out = frame((most_x, "min"), (most, "a second"));
+    let width = (WIDTH - LEFT - 10.0) / count.max(1) as f64;
+    for index in 0..count {
+        let mut below = 0.0;
+        for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+            let Some((at, value)) = line.points.get(index).copied() else { continue };
+            if value > 0.0 {
+                let (top, bottom) = (up(below + value, most), up(below, most));
+                let (left, tall) = (across(at, most_x), bottom - top);
+                put(
+                    &mut out,
+                    format_args!(
+                        "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" fill=\"{colour}\"/>",
+                        width + 0.3
+                    ),
+                );
+            }
+            below += value;
+        }
+    }
+    legend(&mut out, lines);
+    out.push_str("</svg>\n");
+    out
+}
+
+fn frame(x: (f64, &str), y: (f64, &str)) -> String {
+    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
+    for step in 0..=4 {
+        let part = f64::from(step) / 4.0;
+        let (at, value) = (up(part, 1.0), part * y.0);
+        put(&mut out, format_args!("<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#e3e8ee\"/>", WIDTH - 10.0));
+        put(
+            &mut out,
+            format_args!(
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 6.0,
+                at + 4.0,
+                tick(value)
+            ),
+        );
+        let (at, value) = (across(part, 1.0), part * x.0);
+        put(
+            &mut out,
+            format_args!(
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                HEIGHT - BOTTOM + 18.0,
+                tick(value)
+            ),
+        );
+    }
+    put(&mut out, format_args!("<text x=\"{LEFT}\" y=\"{:.1}\">{}</text>", TOP - 12.0, escaped(y.1)));
+    put(
+        &mut out,
+        format_args!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            WIDTH - 10.0,
+            HEIGHT - 4.0,
+            escaped(x.1)
+        ),
+    );
+    out
+}
+
+fn legend(out: &mut String, lines: &[Line<'_>]) {
+    let mut at = LEFT + 90.0;
+    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        put(
+            out,
+            format_args!("<rect x=\"{at:.1}\" y=\"{:.1}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>", TOP - 21.0),
+        );
+        put(out, format_args!("<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", at + 14.0, TOP - 12.0, escaped(line.name)));
+        at += 30.0 + 6.8 * line.name.chars().count() as f64;
+    }
+}
+
+fn across(value: f64, most: f64) -> f64 {
+    LEFT + (value / most.max(1e-12)).clamp(0.0, 1.0) * (WIDTH - LEFT - 10.0)
+}
+
+fn up(value: f64, most: f64) -> f64 {
+    HEIGHT - BOTTOM - (value / most.max(1e-12)).clamp(0.0, 1.0) * (HEIGHT - BOTTOM - TOP)
+}
+
+fn tick(value: f64) -> String {
+    if value >= 10.0 || value == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a string takes all that is written to it");
+}
+
+/// Text that is safe in HTML and SVG, in elements and attributes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}

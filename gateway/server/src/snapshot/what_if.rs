@@ -1,0 +1,71 @@
+//! What policy would say, outside of a request: for a replay.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use policy::{Data, Denial, Findings, Permit, Question};
+use wire::Api;
+
+use super::{App, Snapshot};
+use crate::outlook;
+use crate::pipeline::operation_of;
+
+/// A request that nobody sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The app that asks.
+    pub app: &'a str,
+    /// The model that it names.
+    pub model: &'a str,
+    /// The API, in the word of the configuration; where it is not known, the one that most targets of the model speak.
+    pub api: Option<&'a str>,
+    /// Labels that it adds to those of its app.
+    pub labels: &'a [Arc<str>],
+    /// The purpose that it names.
+    pub purpose: Option<&'a str>,
+    /// What inspection found.
+    pub findings: &'a Findings,
+    /// When it is asked.
+    pub now: SystemTime,
+}
+
+impl Snapshot {
+    /// The app of this name.
+    #[must_use]
+    pub fn app_named(&self, name: &str) -> Option<&Arc<App>> {
+        self.apps.iter().find(|app| *app.name == *name)
+    }
+
+    /// What policy says to such a request.
+    ///
+    /// What the gateway would refuse before it asks its policies (an app or a model that the configuration does not have, an
+    /// API that no target of the model speaks, a label that nobody defined, a purpose that the app has not registered) is
+    /// denied as having no target.
+    /// Whether a key of the app may ask for the model is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// The [`Denial`], as a caller's request would meet it.
+    pub fn decide(&self, asked: &Asked<'_>) -> Result<Arc<Permit>, Denial> {
+        let api = asked.api.and_then(|name| Api::ALL.into_iter().find(|api| api.config_name() == name));
+        let lists = self.model_by_name.get(asked.model).map_or(&[][..], |index| self.model(*index).by_api.as_slice());
+        let fitting = lists.iter().filter(|(known, _)| asked.api.is_none() || Some(*known) == api);
+        // Of lists that are equally long the first counts, which is the one for chats.
+        let list = fitting.rev().max_by_key(|(_, candidates)| candidates.len());
+        let known = asked.labels.iter().all(|label| self.labels.contains(label));
+        let app = self.app_named(asked.app).filter(|app| known && accepts(app, asked.purpose));
+        let (Some((api, candidates)), Some(app)) = (list, app) else {
+            return policy::decide(&self.judge, &Question::about(asked.app, asked.model, &[]));
+        };
+        let labels = outlook::labels(&[&app.labels, asked.labels].concat());
+        let data = Data { labels: &labels, labelled: true, class: app.class, purpose: asked.purpose };
+        let (operation, findings, now) = (operation_of(*api), asked.findings, asked.now);
+        let about = Question::about(asked.app, asked.model, candidates);
+        policy::decide(&self.judge, &Question { operation, data, findings, now, ..about })
+    }
+}
+
+/// Purposes bind only apps that have registered some; for these one is required.
+fn accepts(app: &App, purpose: Option<&str>) -> bool {
+    app.purposes.is_empty() || purpose.is_some_and(|named| app.purposes.iter().any(|known| **known == *named))
+}

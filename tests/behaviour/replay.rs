@@ -1,0 +1,215 @@
+//! `causeway replay`: a trace is played, compared and reported, and a mistake says where it is.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, chat, run};
+
+/// Ten minutes of two requests a second, each of a thousand tokens and a hundred back, in the format of the Azure traces.
+fn trace() -> String {
+    let line = |second: u32| format!("2023-11-16 18:{:02}:{:02}.5000000,1000,100\n", second / 60, second % 60);
+    let twice = |second| line(second).repeat(2);
+    std::iter::once("TIMESTAMP,ContextTokens,GeneratedTokens\n".to_owned()).chain((0..600).map(twice)).collect()
+}
+
+const SCENARIO: &str = r#"
+fixed_usd_per_hour = 10
+
+[[target]]
+name = "gpu/llama"
+engine = {}
+
+[[target]]
+name = "cloud/llama"
+cloud = {}
+input_usd_per_million = 2.0
+output_usd_per_million = 8.0
+"#;
+
+/// Two models: one on both targets, one on the cloud alone. The cloud is approved or not.
+fn configuration(approve: &str) -> String {
+    format!(
+        r#"
+[listen]
+address = "127.0.0.1:0"
+
+[state]
+folder = "state"
+
+[resolver.all]
+zones = ["example"]
+servers = ["127.0.0.1:9"]
+
+[endpoint.gpu]
+provider = "openai"
+url = "http://127.0.0.1:9/v1"
+reach = {{ local = {{ within = ["127.0.0.0/8"] }} }}
+
+[endpoint.cloud]
+provider = "openai"
+url = "https://cloud.example/v1"
+reach = {{ public = {{}} }}
+
+[model.chat]
+targets = ["gpu/llama", "cloud/llama"]
+
+[app.trace]
+team = "test"
+keys = ["sha256:0000000000000000000000000000000000000000000000000000000000000001"]
+models = ["chat"]
+
+[data.trace]
+labels = []
+
+[policy]
+approve = [{approve}]
+"#
+    )
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let world = Self { folder };
+        world.write("trace.csv", &trace());
+        world.write("scenario.toml", SCENARIO);
+        world
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).expect("a temporary folder takes files");
+        path
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn replay(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = run(&[&["replay"], arguments].concat(), self.path()).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let (code, out, err) = self.replay(&[arguments, &["--json", "trace.csv"]].concat()).await;
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap_or_else(|error| unreachable!("{error}: {out}"))
+    }
+}
+
+#[tokio::test]
+async fn a_trace_that_own_servers_can_serve_costs_nothing_and_all_cloud_costs_what_its_tokens_cost() {
+    let world = World::new();
+
+    let answer = world.json(&["--scenario", "scenario.toml", "--router", "all-cloud"]).await;
+
+    let [ours, cloud] = answer["runs"].as_array().unwrap().as_slice() else { unreachable!("{answer}") };
+    assert_eq!((ours["requests"].as_u64(), ours["cloud_usd_per_hour"].as_f64()), (Some(1_200), Some(0.0)));
+    assert_eq!(ours["total_usd_per_hour"].as_f64(), Some(10.0));
+    let (paid, hours) = (cloud["cloud_usd_per_hour"].as_f64().unwrap(), answer["seconds"].as_f64().unwrap() / 3_600.0);
+    assert!((paid * hours - 1_200.0 * 0.0028).abs() < 0.05, "{cloud}");
+}
+
+#[tokio::test]
+async fn what_if_counts_the_requests_that_a_new_policy_would_move_and_what_they_would_cost() {
+    let world = World::new();
+    world.write("now.toml", &configuration(""));
+    world.write(
+        "next.toml",
+        &configuration("\"cloud\"").replace("[\"gpu/llama\", \"cloud/llama\"]", "[\"cloud/llama\"]"),
+    );
+    let what_if = ["--config", "now.toml", "--against", "next.toml", "--scenario", "scenario.toml", "--app", "trace"];
+
+    let answer = world.json(&what_if).await;
+
+    let all = &answer["what_if"]["all"];
+    assert_eq!(
+        (all["requests"].as_u64(), all["moved"].as_u64(), all["dearer"].as_u64()),
+        (Some(1_200), Some(1_200), Some(1_200))
+    );
+    assert_eq!(answer["what_if"]["moves"][0]["to"], "cloud/llama");
+    assert!((all["usd_what_if"].as_f64().unwrap() - 1_200.0 * 0.0028).abs() < 1e-6, "{all}");
+}
+
+#[tokio::test]
+async fn the_report_is_one_page_that_fetches_nothing() {
+    let world = World::new();
+
+    let (code, table, err) = world.replay(&["--scenario", "scenario.toml", "--html", "report.html", "trace.csv"]).await;
+
+    assert_eq!(code, 0, "{err}");
+    assert!(table.contains("1200 requests") && table.contains("causeway"), "{table}");
+    let page = std::fs::read_to_string(world.path().join("report.html")).unwrap();
+    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("src="), "{page}");
+}
+
+/// An endpoint on the site, and one in Europe's data zone, which personal data does not go to.
+fn two_places(site: &Upstream, zone: &Upstream) -> Config {
+    let azure = "{ azure = { region = \"swedencentral\", sku = \"DataZoneStandard\" } }";
+    Config::new()
+        .endpoint("zone", Endpoint::of(zone).place(Some(azure)))
+        .endpoint("site", Endpoint::of(site))
+        .model("assistant", &["zone/gpt", "site/llama"])
+}
+
+#[tokio::test]
+async fn a_gateways_own_log_is_a_trace_and_a_label_that_a_request_added_counts_under_another_configuration_too() {
+    let (site, zone) = (Upstream::start("site").await, Upstream::start("zone").await);
+    let gateway = Gateway::start(&two_places(&site, &zone)).await;
+    for labels in ["", "", "eu_personal"] {
+        let request = Request::post("/v1/chat/completions", &chat("assistant")).header("x-causeway-labels", labels);
+        assert_eq!(gateway.send(request).await.status, 200);
+    }
+    let refused = gateway.send(Request::post("/v1/chat/completions", &chat("unknown"))).await;
+    gateway.audit().refusal(&refused.decision()).await;
+    let next = gateway.configuration_text().replace("labels = []", "labels = [\"health\"]");
+    std::fs::write(gateway.folder().join("next.toml"), next).unwrap();
+    let prices = "[[target]]\nname = \"zone/gpt\"\ncloud = {}\ninput_usd_per_million = 1\noutput_usd_per_million = 1\n";
+    std::fs::write(gateway.folder().join("fleet.toml"), prices).unwrap();
+
+    let arguments = ["replay", "--config", "causeway.toml", "--against", "next.toml", "--scenario", "fleet.toml"];
+    let arguments = [&arguments[..], &["--router", "all-cloud", "--json", "state/audit"]].concat();
+    let output = run(&arguments, gateway.folder()).await;
+
+    let said = String::from_utf8_lossy(&[output.stdout.clone(), output.stderr].concat()).into_owned();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| unreachable!("{error}: {said}"));
+    assert_eq!(answer["requests"], 3, "{answer}");
+    assert!(answer["notes"].to_string().contains("1 refused when it was recorded: model_not_found"), "{answer}");
+    assert_eq!(answer["what_if"]["all"]["denied"], 0, "{answer}");
+    // With `all-cloud` the two plain requests pay a cloud; the labelled one may not go there, before or after.
+    let run = |name: &str| answer["runs"].as_array().unwrap().iter().find(|run| run["name"] == name).unwrap().clone();
+    assert_eq!(run("all-cloud")["cloud_share"].as_f64().map(|share| (share * 3.0).round()), Some(2.0), "{answer}");
+    assert_eq!(run("what if")["cloud_share"], 0.0, "{answer}");
+}
+
+#[tokio::test]
+async fn an_app_that_the_configuration_does_not_have_is_named_with_those_that_it_has() {
+    let world = World::new();
+    world.write("now.toml", &configuration(""));
+
+    let (code, _, err) = world.replay(&["--config", "now.toml", "trace.csv", "--app", "nobody"]).await;
+
+    assert_eq!(code, 3);
+    assert!(err.contains("no app `nobody`; name the one that asks with `--app`, of trace"), "{err}");
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_trace_or_a_scenario_is_named_with_its_place() {
+    let world = World::new();
+    world.write("bad.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:00:00,1\n");
+    world.write("bad.toml", &SCENARIO.replace("engine = {}", "engine = {}\ncloud = {}"));
+
+    let (code, _, trace) = world.replay(&["--scenario", "scenario.toml", "bad.csv"]).await;
+    let (_, _, scenario) = world.replay(&["--scenario", "bad.toml", "trace.csv"]).await;
+
+    assert_eq!(code, 3);
+    assert!(trace.contains("bad.csv:2: expected"), "{trace}");
+    assert!(scenario.contains("bad.toml: target `gpu/llama` needs either `engine` or `cloud`"), "{scenario}");
+}
