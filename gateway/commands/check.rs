@@ -3,13 +3,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use serde_json::json;
 use server::configuration::{self, Compiled, Mistakes, Secrets};
 use server::load;
 
-use super::{ConfigPath, NO};
+use super::{ConfigPath, Day, NO};
 
 /// What to check.
 #[derive(clap::Args)]
@@ -19,13 +18,15 @@ pub(super) struct Arguments {
     /// Do not look for the secrets that the configuration names, for checks on a machine that must not hold them.
     #[arg(long)]
     without_secrets: bool,
+    #[command(flatten)]
+    day: Day,
     /// As JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let mut options = load::options(SystemTime::now());
+    let mut options = load::options(arguments.day.or_now());
     if arguments.without_secrets {
         options.secrets = Secrets::Skip;
     }

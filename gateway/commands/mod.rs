@@ -9,6 +9,7 @@ mod doctor;
 mod keys;
 mod netplan;
 mod operator;
+mod policy;
 mod prices;
 mod replay;
 mod restrict;
@@ -18,6 +19,7 @@ mod start;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -49,6 +51,9 @@ enum Command {
     Prices(prices::Command),
     /// Look at endpoints from their name to their answer; say what is wrong and who mends it.
     Doctor(doctor::Arguments),
+    /// Check, format, test and compare residency policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Make API keys and digests.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -72,6 +77,24 @@ struct ConfigPath {
     /// A TOML file, or a folder of `*.toml` files.
     #[arg(long, value_name = "PATH")]
     config: PathBuf,
+}
+
+/// The day that dates are held against.
+#[derive(clap::Args)]
+struct Day {
+    /// The day that dates are held against, such as 2027-06-30: its first instant, UTC. Absent: now.
+    #[arg(long = "at", value_name = "DATE", value_parser = day_of)]
+    day: Option<SystemTime>,
+}
+
+impl Day {
+    fn or_now(&self) -> SystemTime {
+        self.day.unwrap_or_else(SystemTime::now)
+    }
+}
+
+fn day_of(text: &str) -> Result<SystemTime, String> {
+    ::policy::day_of(text).ok_or_else(|| "write the day as `2027-06-30`".to_owned())
 }
 
 /// How the log is written to standard error.
@@ -99,6 +122,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(command) => audit::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Cost(command) => cost::run(&command),
         Command::Prices(command) => prices::run(&command),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -29,6 +29,7 @@ mod leaving;
 mod listeners;
 mod models;
 mod passthrough;
+mod policy_tools;
 mod private_path;
 mod redaction;
 mod reload;

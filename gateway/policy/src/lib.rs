@@ -35,5 +35,5 @@ pub use proof::{Cleared, Obligations, Permit, Warrant, WrongWarrant};
 pub use question::{Action, Asker, Candidate, Class, Data, Grants, NO_GRANTS, Operation, Question, Reach, TargetId};
 pub use rules::{
     About, Fault, Mention, Names, PolicyFile, ReadOptions, Reads, Rules, SHIPPED, SHIPPED_GOALS, SHIPPED_LABELS,
-    SHIPPED_TESTS, Severity, Strictness,
+    SHIPPED_SCHEMA, SHIPPED_TESTS, Severity, Strictness,
 };

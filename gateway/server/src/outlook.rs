@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use policy::{Asker, Candidate, Class, Grants, Judge, Reach, TargetId, WorldError};
+use policy::{Asker, Candidate, Class, Grants, Judge, Names, Reach, TargetId, WorldError};
 
 use crate::configuration::{self, AppConfig, Compiled, ReachConfig};
 
@@ -27,7 +27,23 @@ pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Jud
     Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets)
 }
 
-fn asker(app: &AppConfig) -> Asker {
+/// The names that policies for this configuration may use.
+#[must_use]
+pub fn names(compiled: &Compiled) -> Names {
+    let Compiled { apps, endpoints, targets, policy, .. } = compiled;
+    Names {
+        labels: Some(policy.labels.iter().map(ToString::to_string).collect()),
+        apps: Some(apps.iter().map(|app| app.name.clone()).collect()),
+        teams: Some(apps.iter().map(|app| app.team.clone()).collect()),
+        endpoints: Some(endpoints.iter().map(|endpoint| endpoint.name.clone()).collect()),
+        targets: Some(targets.iter().map(|target| target.name.clone()).collect()),
+        ..Names::of_pack(configuration::pack().groups().keys().cloned())
+    }
+}
+
+/// An app as policies see it.
+#[must_use]
+pub fn asker(app: &AppConfig) -> Asker {
     Asker { name: app.name.as_str().into(), team: app.team.as_str().into(), purposes: app.purposes.clone() }
 }
 

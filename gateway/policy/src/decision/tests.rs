@@ -121,14 +121,14 @@ fn every_candidate_has_its_verdict_in_the_permit() {
 
     let rulings: Vec<&Ruling> = permit.verdicts().iter().map(|verdict| &verdict.ruling).collect();
     let not_granted = Ruling::NotGranted { finding: stored, by: PolicyIds::default() };
-    let permitted = Ruling::In { by: ids(&["approved-targets"]), obligations: Obligations::none() };
+    let permitted = Ruling::In { by: ids(&["approved-targets", "granted-state"]), obligations: Obligations::none() };
     assert_eq!(rulings, [&Ruling::NotApproved, &not_granted, &permitted, &Ruling::Repeated]);
     assert_eq!(permit.targets(), [TargetId(2)]);
     assert_eq!(
         permit.verdicts()[1].ruling.to_string(),
         "`stored_state` at `$.store` needs `keep_state`, which the endpoint is not granted"
     );
-    assert_eq!(permit.verdicts()[2].ruling.to_string(), "permitted by `approved-targets`");
+    assert_eq!(permit.verdicts()[2].ruling.to_string(), "permitted by `approved-targets`, `granted-state`");
 }
 
 #[test]

@@ -81,6 +81,14 @@ impl Judge {
     /// Most decisions that are kept: classes of request, not requests.
     pub const MOST_KEPT: usize = cache::MOST_KEPT;
 
+    /// For each candidate, whether any policy matches the question as it is, or cannot be evaluated for it.
+    ///
+    /// Rules that match nowhere and read nothing of what is redacted cannot change an answer by being there.
+    #[must_use]
+    pub fn touches(&self, question: &Question<'_>) -> Vec<bool> {
+        self.world.touches(&self.rules, question, &ask::Ask::of(question))
+    }
+
     /// What the policies hold of each candidate, in order; from memory where the same class of request came before.
     pub(crate) fn hold(&self, question: &Question<'_>) -> Arc<[Held]> {
         let ask = ask::Ask::of(question);

@@ -133,6 +133,19 @@ impl World {
             .collect()
     }
 
+    /// For each candidate, whether any policy matches, or cannot be evaluated. Where nothing can be asked, all do.
+    pub(super) fn touches(&self, rules: &Rules, question: &Question<'_>, ask: &Ask) -> Vec<bool> {
+        let context = self.context(question, ask, &BTreeSet::new());
+        let (Ok(entities), Some(context)) = (self.entities_of(question.now), context) else {
+            return question.candidates.iter().map(|_| true).collect();
+        };
+        let asking = Asking { world: self, rules, question, ask, entities: &entities };
+        let touched = |candidate: &Candidate| {
+            self.uids.get(&candidate.target).is_none_or(|target| asking.is_touched(target, &context))
+        };
+        question.candidates.iter().map(touched).collect()
+    }
+
     fn context(&self, question: &Question<'_>, ask: &Ask, redacted: &BTreeSet<&str>) -> Option<Context> {
         let data = &question.data;
         let since = question.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -181,15 +194,23 @@ impl Asking<'_> {
         }
     }
 
+    fn is_touched(&self, target: &EntityUid, context: &Context) -> bool {
+        let actions = self.ask.actions.iter().map(|action| action.name());
+        std::iter::once(self.question.operation.name()).chain(actions).any(|action| {
+            let response = self.ask_set(&self.rules.set, action, target, context);
+            let diagnostics = response.diagnostics();
+            diagnostics.reason().next().is_some() || diagnostics.errors().next().is_some()
+        })
+    }
+
     /// The operation and every action that a finding needs.
     fn all_actions(&self, target: &EntityUid, context: &Context, obligations: &Obligations) -> Held {
         let held = self.one(self.question.operation.name(), target, context, obligations);
-        if !matches!(held, Held::Permitted { .. }) {
-            return held;
-        }
+        let Held::Permitted { by: first, .. } = &held else { return held };
+        let mut permitting = vec![first.clone()];
         for action in &self.ask.actions {
             match self.one(action.name(), target, context, obligations) {
-                Held::Permitted { .. } => {}
+                Held::Permitted { by, .. } => permitting.push(by),
                 Held::Failed(by) => return Held::Failed(by),
                 Held::Forbidden(by) => return Held::NotGranted { action: *action, by },
                 Held::NotPermitted | Held::NotGranted { .. } => {
@@ -197,7 +218,8 @@ impl Asking<'_> {
                 }
             }
         }
-        held
+        let by = permitting.iter().flat_map(|by| by.0.iter().cloned()).collect();
+        Held::Permitted { by, obligations: obligations.clone() }
     }
 
     fn one(&self, action: &str, target: &EntityUid, context: &Context, obligations: &Obligations) -> Held {

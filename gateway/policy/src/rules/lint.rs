@@ -68,6 +68,18 @@ impl Place {
     fn of(about: &About) -> Self {
         Self { file: about.file.clone(), line: about.line, column: 1 }
     }
+
+    /// Where `what` stands in the policy, or else where the policy begins.
+    fn of_text(policy: &Policy, about: &About, what: &str) -> Self {
+        let found = policy.as_ref().loc().and_then(|loc| {
+            let within = loc.src.get(loc.start()..loc.end())?;
+            Some((Arc::clone(&loc.src), loc.start() + within.find(what)?))
+        });
+        match found {
+            Some((text, offset)) => Self::at(&PolicyFile { name: &about.file, text: &text }, offset),
+            None => Self::of(about),
+        }
+    }
 }
 
 /// Collects what is wrong.
@@ -162,21 +174,22 @@ fn source_of(kept: &[(Policy, Arc<About>)], id: &cedar_policy::PolicyId) -> Opti
 }
 
 /// Kinds that an obligation names and that have no recogniser could never be replaced.
-fn obligations(about: &About, report: &mut Report) {
+fn obligations(policy: &Policy, about: &About, report: &mut Report) {
     for kind in about.redact.iter().filter(|kind| inspection::TextKind::named(kind).is_empty()) {
         let message = format!("policy `{}` obliges to redact `{kind}`, which nothing recognises", about.id);
-        report.fault(Place::of(about), message, "name a kind of text, or a group of kinds, that inspection recognises");
+        let place = Place::of_text(policy, about, "@obligation");
+        report.fault(place, message, "name a kind of text, or a group of kinds, that inspection recognises");
     }
 }
 
 /// Names that no one has, and `containsAny` where `containsAll` is meant.
 pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut Report) {
-    for (_, about) in kept {
-        obligations(about, report);
+    for (policy, about) in kept {
+        obligations(policy, about, report);
         for attribute in &about.reads.any_of {
             let message = format!("policy `{}` asks `containsAny` of `{attribute}`", about.id);
             let remedy = "that is met when one country of the worst case fits; `containsAll` asks for the whole set";
-            report.fault(Place::of(about), message, remedy);
+            report.fault(Place::of_text(policy, about, "containsAny"), message, remedy);
         }
         for mention in &about.reads.mentions {
             let (known, what): (&Option<BTreeSet<String>>, &str) = match mention {
@@ -190,7 +203,8 @@ pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut R
                 Mention::Country(code) => {
                     if code != "ZZ" && code.parse::<crate::Country>().is_err() {
                         let message = format!("policy `{}` names `Country::\"{code}\"`, which is no country", about.id);
-                        report.fault(Place::of(about), message, "write an ISO 3166-1 code, or `ZZ` for anywhere");
+                        let place = Place::of_text(policy, about, &format!("\"{code}\""));
+                        report.fault(place, message, "write an ISO 3166-1 code, or `ZZ` for anywhere");
                     }
                     continue;
                 }
@@ -201,7 +215,8 @@ pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut R
             if known.as_ref().is_some_and(|known| !known.contains(name) && !known.contains(family)) {
                 let message = format!("policy `{}` names `{name}`, which is not {what}", about.id);
                 let all: Vec<&str> = known.iter().flatten().map(String::as_str).take(40).collect();
-                report.fault(Place::of(about), message, &format!("there are {}", all.join(", ")));
+                let place = Place::of_text(policy, about, &format!("\"{name}\""));
+                report.fault(place, message, &format!("there are {}", all.join(", ")));
             }
         }
     }

@@ -18,7 +18,7 @@ pub use lint::{Fault, Severity};
 pub use names::{Names, SHIPPED_LABELS};
 pub use reads::{Mention, Reads};
 use shipped::shipped_schema;
-pub use shipped::{SHIPPED, SHIPPED_GOALS, SHIPPED_TESTS};
+pub use shipped::{SHIPPED, SHIPPED_GOALS, SHIPPED_SCHEMA, SHIPPED_TESTS};
 
 /// One file of policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct About {
 }
 
 /// A set of policies that can decide.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     pub(crate) set: PolicySet,
     /// The permits with an obligation, to know which of them matched where a `forbid` decided.
@@ -143,6 +143,54 @@ impl Rules {
             reads,
             off: options.off.clone(),
             canonical,
+        }
+    }
+
+    /// What keeps `files` from being parsed at all, each with its place; empty where the grammar holds.
+    #[must_use]
+    pub fn syntax(files: &[PolicyFile<'_>]) -> Vec<Fault> {
+        let mut report = lint::Report::new(Strictness::Study);
+        text::parse(files, &mut report);
+        report.into_parts().0
+    }
+
+    /// The policies of these rules that `other` does not have, or has otherwise; how they are written does not matter.
+    ///
+    /// Two sets that have none beyond each other are the same.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Self {
+        let said = |rules: &Self, id: &PolicyId| rules.set.policy(id).and_then(|policy| policy.to_json().ok());
+        self.only(|id| {
+            let id = PolicyId::new(id);
+            let mine = said(self, &id);
+            mine.is_none() || mine != said(other, &id)
+        })
+    }
+
+    /// The same rules without the policy of this id, for tools that ask what it is good for.
+    #[must_use]
+    pub fn without(&self, id: &str) -> Self {
+        self.only(|other| other != id)
+    }
+
+    fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let about: BTreeMap<PolicyId, Arc<About>> = self
+            .about
+            .iter()
+            .filter(|(_, about)| keep(&about.id))
+            .map(|(id, about)| (id.clone(), Arc::clone(about)))
+            .collect();
+        let of = |set: &PolicySet| {
+            let kept = set.policies().filter(|policy| about.contains_key(policy.id())).cloned();
+            PolicySet::from_policies(kept).expect("ids stand once")
+        };
+        Self {
+            set: of(&self.set),
+            obliging: of(&self.obliging),
+            reads: about.values().fold(Reads::default(), |all, about| all.with(&about.reads)),
+            off: self.off.clone(),
+            canonical: format!("{}only {:?}\n", self.canonical, about.keys().collect::<Vec<_>>()),
+            about,
         }
     }
 

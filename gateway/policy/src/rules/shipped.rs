@@ -31,6 +31,9 @@ macro_rules! file {
 pub const SHIPPED: &[PolicyFile<'static>] =
     &[file!("10-grants.cedar"), file!("20-residency.cedar"), file!("30-confidentiality.cedar")];
 
+/// The schema, to be written beside policies of one's own.
+pub const SHIPPED_SCHEMA: PolicyFile<'static> = PolicyFile { name: "schema.cedarschema", text: SCHEMA_TEXT };
+
 /// The shipped goals: what is proved of the shipped policies.
 pub const SHIPPED_GOALS: &[PolicyFile<'static>] = &[
     file!("goals/card-numbers-leave-redacted.cedar"),
@@ -47,5 +50,5 @@ pub const SHIPPED_GOALS: &[PolicyFile<'static>] = &[
     file!("goals/unlabelled-data-goes-nowhere.cedar"),
 ];
 
-/// The shipped decision tables.
-pub const SHIPPED_TESTS: &[PolicyFile<'static>] = &[];
+/// The shipped decision tables, and the fleet that they are about.
+pub const SHIPPED_TESTS: &[PolicyFile<'static>] = &[file!("tests/decisions.csv"), file!("tests/fleet.toml")];

@@ -39,7 +39,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 pub use administration::{AdministrationConfig, AdministratorConfig};
-pub use check::pack;
+pub use check::{due, pack};
 pub use compile::{
     AppConfig, AuditConfig, CertificateConfig, ClientCertificate, Compiled, CostConfig, EndpointConfig,
     EndpointTlsConfig, GrantsConfig, IssuerConfig, KeyConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions,

@@ -97,6 +97,7 @@ pub(super) fn check(
 
 pub use facts::pack;
 pub(super) use outlook::look_ahead;
+pub use rules::due;
 
 /// What the checks look at and report to.
 struct Check<'a> {

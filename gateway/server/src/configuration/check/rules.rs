@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use policy::{Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness};
 
@@ -137,26 +138,29 @@ impl Check<'_> {
         for remark in remarks {
             self.report.note(NoteKind::Warning, mark, remark.to_string(), None);
         }
-        let now = self.options.now;
-        for about in rules.policies() {
-            let place = format!("{}:{}", about.file, about.line);
-            if let Some(end) = about.expires.filter(|end| *end <= now + ANNOUNCED) {
-                let what = runs_out(end, now).replace("counts as unknown", "permits nothing");
-                let message = format!("{place}: exception `{}` {what}", about.id);
-                self.report.note(NoteKind::RunsOut, mark, message, Some("renew it, or take it out".to_owned()));
-            }
-            if about.review_by.is_some_and(|day| day <= now + ANNOUNCED) {
-                let day = about.review_written.as_deref().unwrap_or_default();
-                let message = format!("{place}: `{}` is to be reviewed by {day}", about.id);
-                self.report.note(
-                    NoteKind::RunsOut,
-                    mark,
-                    message,
-                    Some("it goes on forbidding until then and after".to_owned()),
-                );
-            }
+        for (message, remedy) in due(rules, self.options.now) {
+            self.report.note(NoteKind::RunsOut, mark, message, Some(remedy.to_owned()));
         }
     }
+}
+
+/// Exceptions that end and reviews that are due within thirty days of `now`, each with what to do about it.
+#[must_use]
+pub fn due(rules: &Rules, now: SystemTime) -> Vec<(String, &'static str)> {
+    let mut all = Vec::new();
+    for about in rules.policies() {
+        let place = format!("{}:{}", about.file, about.line);
+        if let Some(end) = about.expires.filter(|end| *end <= now + ANNOUNCED) {
+            let what = runs_out(end, now).replace("counts as unknown", "permits nothing");
+            all.push((format!("{place}: exception `{}` {what}", about.id), "renew it, or take it out"));
+        }
+        if about.review_by.is_some_and(|day| day <= now + ANNOUNCED) {
+            let day = about.review_written.as_deref().unwrap_or_default();
+            let message = format!("{place}: `{}` is to be reviewed by {day}", about.id);
+            all.push((message, "it goes on forbidding until then and after"));
+        }
+    }
+    all
 }
 
 fn read_bounded(file: &Path) -> std::io::Result<String> {

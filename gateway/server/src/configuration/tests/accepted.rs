@@ -329,7 +329,7 @@ fn policies_of_ones_own_are_read_whole_and_every_fault_has_its_place() {
     write(folder.path(), "policies/20-half.cedar", "// whole again, and empty");
     let said = faults(&text);
     assert!(said.contains("policies/30-wrong.cedar:3:8: policy `a`, attribute `plaice`"), "{said}");
-    assert!(said.contains("policies/30-wrong.cedar:1:1: policy `a` names `helth`, which is not a label"), "{said}");
+    assert!(said.contains("policies/30-wrong.cedar:3:61: policy `a` names `helth`, which is not a label"), "{said}");
 }
 
 #[test]

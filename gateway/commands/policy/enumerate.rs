@@ -1,0 +1,412 @@
+//! Without a solver: a finite world, gone through whole. It answers a weaker question, and says so.
+//!
+//! Labels, kinds of finding and apps that no policy names are alike to it, so one of each stands for all of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use policy::{
+    Adjustments, Asker, Candidate, Class, Countries, Data, Facts, Finding, FindingKind, Findings, Judge, Mention,
+    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, Verdict, WorldError, decide,
+};
+use server::configuration::{self, Compiled};
+use server::outlook;
+
+use super::table::kind;
+
+/// Everything that is asked: each combination is one request.
+pub(super) struct World {
+    candidates: Vec<Candidate>,
+    askers: Vec<Asker>,
+    labels: Vec<Vec<Arc<str>>>,
+    findings: Vec<Vec<FindingKind>>,
+    times: Vec<SystemTime>,
+    operations: Vec<Operation>,
+    /// What it is made of, for the report.
+    pub(super) words: &'static str,
+}
+
+/// A request that one set permits and another does not.
+pub(super) struct Found {
+    pub(super) request: String,
+    pub(super) target: String,
+    /// What the first set says.
+    pub(super) permitted: String,
+    /// What the other says.
+    pub(super) otherwise: String,
+}
+
+/// What came of going through a world with two sets.
+#[derive(Default)]
+pub(super) struct Differences {
+    /// The first request that the one permits and the other does not, or only with more redacted.
+    pub(super) more: Option<Box<Found>>,
+    /// The first request that the other permits and the one does not.
+    pub(super) less: Option<Box<Found>>,
+    /// How many decisions of each were looked at.
+    pub(super) decisions: usize,
+}
+
+impl World {
+    /// Places of each kind in the data pack, and places of which nothing is known, for any app.
+    pub(super) fn of_pack(sets: &[&Rules], now: SystemTime) -> Self {
+        let named = Named::of(sets);
+        let nobody = Asker { name: "anybody".into(), team: "any-team".into(), purposes: Vec::new() };
+        let app = |name: &String| Asker { name: name.as_str().into(), ..nobody.clone() };
+        let member = |team: &String| Asker {
+            name: format!("member-of-{team}").into(),
+            team: team.as_str().into(),
+            purposes: Vec::new(),
+        };
+        let bound =
+            Asker { name: "bound-to-a-purpose".into(), purposes: vec!["registered".to_owned()], ..nobody.clone() };
+        let askers = named.apps.iter().map(app).chain(named.teams.iter().map(member)).collect::<Vec<_>>();
+        Self {
+            candidates: candidates(),
+            askers: [nobody.clone(), bound].into_iter().chain(askers).collect(),
+            labels: subsets(&named.labels_and_another()),
+            findings: named.findings(),
+            times: named.times(now),
+            operations: operations(sets),
+            words: "places of each kind in the data pack, all sets of the labels that either set names, all \
+                    classes, and each kind of finding that either set names",
+        }
+    }
+
+    /// The apps, targets and purposes of a configuration.
+    pub(super) fn of(compiled: &Compiled, sets: &[&Rules], now: SystemTime) -> Self {
+        let named = Named::of(sets);
+        let mut askers: Vec<Asker> = Vec::new();
+        for asker in compiled.apps.iter().map(outlook::asker) {
+            let known = |other: &Asker| named.is_alike(other, &asker);
+            if !askers.iter().any(known) {
+                askers.push(asker);
+            }
+        }
+        Self {
+            candidates: (0..compiled.targets.len()).map(|index| outlook::candidate(compiled, index)).collect(),
+            askers,
+            labels: subsets(&named.labels_and_another()),
+            findings: named.findings(),
+            times: named.times(now),
+            operations: operations(sets),
+            words: "the apps, targets and purposes of the configuration, all sets of the labels that either set names, \
+                    all classes, and each kind of finding that either set names",
+        }
+    }
+
+    fn judge(&self, rules: &Rules) -> Result<Judge, WorldError> {
+        Judge::new(Arc::new(rules.clone()), configuration::pack().groups(), &self.askers, &self.candidates)
+    }
+}
+
+/// Goes through the world until `one` and `other` were seen to differ both ways, or to its end.
+///
+/// They can differ only where a policy matches that not both of them have, so whole decisions are made only there.
+pub(super) fn differences(world: &World, one: &Rules, other: &Rules) -> Result<Differences, WorldError> {
+    let changed = [one.beyond(other), other.beyond(one)];
+    let reads = |attribute| changed.iter().any(|rules| rules.reads().context_has(attribute));
+    let mut comparing = Comparing {
+        everywhere: reads("redacted"),
+        reads: ["labels", "class", "purpose", "findings", "now"].map(reads),
+        touched: HashMap::new(),
+        changed: [world.judge(&changed[0])?, world.judge(&changed[1])?],
+        whole: [world.judge(one)?, world.judge(other)?],
+    };
+    let mut found = Differences::default();
+    for asker in &world.askers {
+        let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
+        for purpose in purposes {
+            for (operation, labels, class, kinds, now) in world.requests() {
+                let findings = kinds.iter().map(|kind| Finding { kind: kind.clone(), path: "$".to_owned() });
+                let findings: Findings = findings.collect();
+                let data = Data { labels, labelled: true, class, purpose };
+                let about = Question::about(&asker.name, "any", &world.candidates);
+                comparing.look(&mut found, &Question { operation, data, findings: &findings, now, ..about });
+                if found.more.is_some() && found.less.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+type Request<'a> = (Operation, &'a [Arc<str>], Class, &'a [FindingKind], SystemTime);
+
+impl World {
+    fn requests(&self) -> impl Iterator<Item = Request<'_>> {
+        let data = self.labels.iter().flat_map(|labels| Class::ALL.map(|class| (labels, class)));
+        data.flat_map(move |(labels, class)| {
+            self.findings.iter().flat_map(move |kinds| {
+                self.times.iter().flat_map(move |now| {
+                    let request = move |operation: &Operation| (*operation, &**labels, class, &**kinds, *now);
+                    self.operations.iter().map(request)
+                })
+            })
+        })
+    }
+}
+
+/// Both sets, and what each has beyond the other.
+struct Comparing {
+    whole: [Judge; 2],
+    changed: [Judge; 2],
+    /// A changed policy reads what is redacted, so that a match cannot be told before the redaction.
+    everywhere: bool,
+    /// Whether a changed policy reads labels, class, purpose, findings, time.
+    reads: [bool; 5],
+    /// What was asked before of the changed policies, by what they read.
+    touched: HashMap<String, Vec<bool>>,
+}
+
+impl Comparing {
+    fn touched(&mut self, question: &Question<'_>) -> Vec<bool> {
+        if self.everywhere {
+            return question.candidates.iter().map(|_| true).collect();
+        }
+        let Question { app, operation, data, findings, now, .. } = question;
+        let [labels, class, purpose, found, time] = self.reads;
+        // Features are actions of their own, so what was found of them always matters.
+        let features = findings.counts().filter(|(kind, _)| found || policy::Action::behind(kind).is_some());
+        let key = format!(
+            "{app} {operation:?} {:?} {:?} {:?} {:?} {:?}",
+            labels.then_some(data.labels),
+            class.then_some(data.class),
+            purpose.then_some(data.purpose),
+            features.collect::<Vec<_>>(),
+            time.then_some(now),
+        );
+        if let Some(known) = self.touched.get(&key) {
+            return known.clone();
+        }
+        let [mine, theirs] = self.changed.each_ref().map(|judge| judge.touches(question));
+        let touched: Vec<bool> = mine.into_iter().zip(theirs).map(|(mine, theirs)| mine || theirs).collect();
+        self.touched.insert(key, touched.clone());
+        touched
+    }
+
+    fn look(&mut self, found: &mut Differences, question: &Question<'_>) {
+        found.decisions += question.candidates.len();
+        let touched = self.touched(question);
+        let touched = question.candidates.iter().zip(touched).filter(|(_, touched)| *touched);
+        let candidates: Vec<Candidate> = touched.map(|(candidate, _)| candidate.clone()).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let question = Question { candidates: &candidates, ..*question };
+        let [one, other] = self.whole.each_ref().map(|judge| match decide(judge, &question) {
+            Ok(permit) => permit.verdicts().to_vec(),
+            Err(denial) => denial.verdicts().to_vec(),
+        });
+        for ((one, other), candidate) in one.iter().zip(&other).zip(&candidates) {
+            if found.more.is_none() && permits_more(&one.ruling, &other.ruling) {
+                found.more = Some(Box::new(Found::of(&question, candidate, [one, other])));
+            }
+            if found.less.is_none() && permits_more(&other.ruling, &one.ruling) {
+                found.less = Some(Box::new(Found::of(&question, candidate, [other, one])));
+            }
+        }
+    }
+}
+
+impl Found {
+    fn of(question: &Question<'_>, candidate: &Candidate, [permitted, otherwise]: [&Verdict; 2]) -> Self {
+        let listed = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let labels = question.data.labels.iter().map(ToString::to_string).collect();
+        let findings = question.findings.counts().map(|(kind, _)| kind.to_string()).collect();
+        let purpose = question.data.purpose.map(|purpose| format!(", purpose {purpose}")).unwrap_or_default();
+        let class = question.data.class.name();
+        let Candidate { name, facts, reach, .. } = candidate;
+        Self {
+            request: format!(
+                "app {}, labels {}, class {class}, findings {}{purpose}",
+                question.app,
+                listed(labels),
+                listed(findings)
+            ),
+            target: format!(
+                "{name}: processed in {}, kept in {}, reached {}",
+                facts.processing,
+                facts.at_rest,
+                reach.name()
+            ),
+            permitted: permitted.ruling.to_string(),
+            otherwise: otherwise.ruling.to_string(),
+        }
+    }
+}
+
+/// Whether the first permits what the second does not, or permits it with less redacted.
+fn permits_more(one: &Ruling, other: &Ruling) -> bool {
+    match (one, other) {
+        (Ruling::In { obligations: mine, .. }, Ruling::In { obligations: theirs, .. }) => {
+            theirs.redact().any(|kind| !mine.redact().any(|one| one == kind))
+        }
+        (Ruling::In { .. }, _) => true,
+        _ => false,
+    }
+}
+
+/// What sets of policies name.
+#[derive(Default)]
+struct Named {
+    labels: BTreeSet<String>,
+    findings: BTreeSet<String>,
+    apps: BTreeSet<String>,
+    teams: BTreeSet<String>,
+    dates: BTreeSet<SystemTime>,
+}
+
+impl Named {
+    fn of(sets: &[&Rules]) -> Self {
+        let mut named = Self::default();
+        for rules in sets {
+            let reads = rules.reads();
+            named.dates.extend(&reads.dates);
+            named.dates.extend(rules.policies().filter_map(|about| about.expires));
+            for mention in &reads.mentions {
+                let (set, name) = match mention {
+                    Mention::Label(name) => (&mut named.labels, name),
+                    Mention::Finding(name) => (&mut named.findings, name),
+                    Mention::App(name) => (&mut named.apps, name),
+                    Mention::Team(name) => (&mut named.teams, name),
+                    Mention::Zone(_) | Mention::Country(_) | Mention::Endpoint(_) | Mention::Target(_) => continue,
+                };
+                set.insert(name.clone());
+            }
+        }
+        named
+    }
+
+    /// Whether no policy can tell the two apart.
+    fn is_alike(&self, one: &Asker, other: &Asker) -> bool {
+        let name = |asker: &Asker| Some(asker.name.to_string()).filter(|name| self.apps.contains(name));
+        let team = |asker: &Asker| Some(asker.team.to_string()).filter(|team| self.teams.contains(team));
+        one.purposes == other.purposes && name(one) == name(other) && team(one) == team(other)
+    }
+
+    /// The labels, and one that nobody names.
+    fn labels_and_another(&self) -> Vec<Arc<str>> {
+        self.labels.iter().map(|label| Arc::from(label.as_str())).chain([Arc::from("any-other")]).collect()
+    }
+
+    /// None, each that is named, and each feature.
+    fn findings(&self) -> Vec<Vec<FindingKind>> {
+        let features = ["stored_state", "remote_url", "hosted_tool:any"];
+        let named = self.findings.iter().map(String::as_str).filter(|name| !features.contains(name));
+        let kinds: Vec<FindingKind> = named.chain(features).filter_map(|name| kind(name).ok()).collect();
+        std::iter::once(Vec::new()).chain(kinds.into_iter().map(|kind| vec![kind])).collect()
+    }
+
+    /// Now, and every instant from now on at which an answer may change.
+    fn times(&self, now: SystemTime) -> Vec<SystemTime> {
+        std::iter::once(now).chain(self.dates.iter().copied().filter(|date| *date > now)).collect()
+    }
+}
+
+/// A chat, and each other operation that a policy names.
+fn operations(sets: &[&Rules]) -> Vec<Operation> {
+    let texts: Vec<String> = sets
+        .iter()
+        .flat_map(|rules| rules.set().policies())
+        .map(|policy| policy.to_json().map(|json| json.to_string()).unwrap_or_default())
+        .collect();
+    let is_named = |operation: &Operation| {
+        let id = format!("\"{}\"", operation.name());
+        *operation == Operation::Chat || texts.iter().any(|text| text.contains("\"Action\"") && text.contains(&id))
+    };
+    Operation::ALL.into_iter().filter(is_named).collect()
+}
+
+/// Every set of so many labels that the whole stays in the hundreds; beyond that each pair.
+fn subsets(labels: &[Arc<str>]) -> Vec<Vec<Arc<str>>> {
+    const ALL_OF: usize = 8;
+    let sorted = |chosen: Vec<&Arc<str>>| {
+        let mut chosen: Vec<Arc<str>> = chosen.into_iter().cloned().collect();
+        chosen.sort_unstable();
+        chosen
+    };
+    if labels.len() <= ALL_OF {
+        let chosen = |bits: u32| labels.iter().enumerate().filter(move |(index, _)| bits >> index & 1 == 1);
+        return (0..1_u32 << labels.len()).map(|bits| sorted(chosen(bits).map(|(_, label)| label).collect())).collect();
+    }
+    let mut sets = vec![Vec::new()];
+    for (index, first) in labels.iter().enumerate() {
+        sets.push(vec![Arc::clone(first)]);
+        sets.extend(labels.iter().take(index).map(|second| sorted(vec![first, second])));
+    }
+    sets
+}
+
+/// Places that differ in what is known of them, a good and a bad one over each reach.
+fn candidates() -> Vec<Candidate> {
+    let unknown = ("unknown".to_owned(), false, Facts::unknown());
+    let mut places_known: Vec<(String, bool, Facts)> = vec![unknown];
+    for (name, place) in places() {
+        if let Ok(found) = configuration::pack().facts(&place, "", &Adjustments::new()) {
+            places_known.push((name, matches!(place, Place::Site(_)), found));
+        }
+    }
+    let german = places_known.last().map_or_else(Facts::unknown, |(_, _, facts)| facts.clone());
+    for (name, facts) in [
+        ("processed-nobody-knows-where", Facts { processing: Countries::default(), ..german.clone() }),
+        ("kept-nobody-knows-where", Facts { at_rest: Countries::default(), ..german.clone() }),
+        ("read-from-nobody-knows-where", Facts { access: Countries::default(), ..german.clone() }),
+        ("trains-models", Facts { training: true, ..german.clone() }),
+        ("keeps-for-long", Facts { retention_days: 365, ..german }),
+    ] {
+        places_known.push((name.to_owned(), false, facts));
+    }
+    let mut all = Vec::new();
+    for (name, own, facts) in places_known {
+        let facts = Arc::new(facts);
+        let everywhere = [Reach::PrivateLink, Reach::Local, Reach::Public];
+        let differs = ["unknown", "site-DE", "azure-swedencentral-Standard"].contains(&name.as_str());
+        for reach in if differs { &everywhere[..] } else { &everywhere[..1] } {
+            let target = TargetId(u32::try_from(all.len()).unwrap_or(u32::MAX));
+            all.push(Candidate {
+                reach: *reach,
+                own_site: own && *reach == Reach::Local,
+                facts: Arc::clone(&facts),
+                ..Candidate::new(target, format!("{name}-{}/m", reach.name()))
+            });
+        }
+    }
+    let preview = all.last().cloned().map(|last| {
+        let target = TargetId(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        Candidate { target, name: "preview/m".into(), preview: true, ..last }
+    });
+    all.extend(preview);
+    all
+}
+
+/// One place of each kind; the last is the best.
+fn places() -> Vec<(String, Place)> {
+    let azure = |region: &str, sku: &str| {
+        (format!("azure-{region}-{sku}"), Place::Azure { region: region.to_owned(), sku: sku.to_owned() })
+    };
+    let bedrock = |region: &str, profile: Option<&str>| {
+        let name = format!("bedrock-{region}-{}", profile.unwrap_or("region"));
+        (name, Place::Bedrock { region: region.to_owned(), profile: profile.map(str::to_owned) })
+    };
+    let site = |country: &str| {
+        let code = country.parse().ok()?;
+        Some((format!("site-{country}"), Place::Site(Site { name: country.to_owned(), country: code, operator: code })))
+    };
+    let clouds = [
+        azure("swedencentral", "Standard"),
+        azure("swedencentral", "DataZoneStandard"),
+        azure("swedencentral", "GlobalStandard"),
+        azure("switzerlandnorth", "Standard"),
+        azure("eastus", "Standard"),
+        bedrock("eu-central-1", None),
+        bedrock("eu-central-1", Some("eu")),
+        bedrock("eusc-de-east-1", None),
+        ("openai-eu".to_owned(), Place::OpenAi { project_region: "eu".to_owned() }),
+        ("anthropic-us".to_owned(), Place::Anthropic { inference_geo: "us".to_owned() }),
+        ("mistral-eu".to_owned(), Place::Mistral { region: "eu".to_owned() }),
+    ];
+    clouds.into_iter().chain(["US", "CH", "DE"].into_iter().filter_map(site)).collect()
+}

@@ -1,0 +1,61 @@
+//! `causeway policy`: the tools of the people who write policies. Nothing here changes what a gateway enforces.
+
+#![expect(clippy::print_stderr, reason = "a command's answer goes to the terminal")]
+
+mod cases;
+mod check;
+mod diff;
+mod enumerate;
+mod files;
+mod format;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use server::configuration::{self, Compiled, LoadOptions, Secrets};
+use server::load;
+
+use super::{NO, UNKNOWN};
+
+/// What is to be done with policies.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Read a folder of policies and say every mistake, with line and column.
+    Check(check::Arguments),
+    /// Write policies in the one form that diffs well.
+    Format(format::Arguments),
+    /// Write the shipped policies, their schema, goals and decision tables into a new folder, to begin with.
+    Export(format::Export),
+    /// Hold policies against decision tables: one row, one expected decision.
+    Test(table::Arguments),
+    /// Say whether a change permits more, less, both or the same.
+    Diff(diff::Arguments),
+}
+
+pub(super) fn run(command: &Command) -> ExitCode {
+    match command {
+        Command::Check(arguments) => check::run(arguments),
+        Command::Format(arguments) => format::run(arguments),
+        Command::Export(arguments) => format::export(arguments),
+        Command::Test(arguments) => table::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+    }
+}
+
+/// A configuration for a tool that asks about policies: keys are of no matter to them.
+fn compiled(path: &Path, now: SystemTime) -> Result<Compiled, ExitCode> {
+    let options = LoadOptions { secrets: Secrets::Skip, ..load::options(now) };
+    configuration::load(path, &options).map_err(|mistakes| {
+        eprintln!("{mistakes}");
+        ExitCode::from(NO)
+    })
+}
+
+/// Says why it could not be found out.
+fn not_found_out(why: impl std::fmt::Display) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::from(UNKNOWN)
+}
