@@ -59,6 +59,17 @@ async fn operators_read_metrics_as_prometheus_does_and_status_as_json() {
 }
 
 #[tokio::test]
+async fn no_thread_looks_at_the_clock_all_the_time() {
+    let (_upstream, gateway) = gateway().await;
+
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+
+    let threads = gateway.threads();
+    assert!(threads.len() > 2, "{threads:?}");
+    assert!(!threads.iter().any(|name| name.starts_with("Timer")), "{threads:?}");
+}
+
+#[tokio::test]
 async fn readiness_does_not_depend_on_an_endpoint() {
     let refusing = Refusing::new();
     let config = Config::new().endpoint("only", Endpoint::at(refusing.address)).model("assistant", &["only/m"]);

@@ -83,6 +83,13 @@ impl Gateway {
         Self { folder, ports, log, child }
     }
 
+    /// The names of its threads, cut to 15 letters by the system.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/task", self.child.id().expect("it runs"));
+        let threads = std::fs::read_dir(folder).expect("a running process has threads");
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()).collect()
+    }
+
     /// Waits until it is ready, or until it has left.
     pub(crate) async fn is_ready(&mut self) -> bool {
         let probes = Client::plain(self.health());

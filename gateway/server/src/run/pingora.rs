@@ -78,6 +78,10 @@ impl Lifecycle for Pingora {
                 // Our own bound ends the drain; pingora's stands behind it and must not come first.
                 grace_period_seconds: Some(service.drain.as_secs() + GRACE_BEHIND_DRAIN),
                 graceful_shutdown_timeout_seconds: Some(RUNTIME_TIMEOUT_SECONDS),
+                // tokio's timers for all of pingora's own, which are one that no handshake here ever waits for. Its other
+                // kind has a thread that looks at the clock a hundred times a second for as long as the process lives, and
+                // forgets no timer before its time: 60 s for each connection.
+                fast_timeout_to_tokio_threshold_seconds: Some(0),
                 ..ServerConf::default()
             },
         );
