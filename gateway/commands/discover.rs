@@ -81,7 +81,7 @@ fn list(models: &[String]) -> String {
 fn local(usual: &Usual, models: Vec<String>) -> Found {
     let section = format!(
         "[endpoint.{}]\nprovider = \"openai\"\nurl = \"http://127.0.0.1:{}/v1\"\n\
-         reach = {{ local = {{ within = [\"127.0.0.1/32\"] }} }}\n",
+         reach = {{ local = {{ within = [\"127.0.0.1/32\"] }} }}\n         cost = {{ fixed = {{ usd_per_hour = 0 }} }}\n",
         usual.endpoint, usual.port
     );
     Found { endpoint: usual.endpoint.to_owned(), section, models }
@@ -222,6 +222,7 @@ fn spec(usual: &Usual) -> EndpointSpec {
         in_flight: None,
         pool: PoolSpec::default(),
         http2: Http2::Off,
+        page: None,
         probe: None,
         transport: TransportSpec::default(),
     }

@@ -127,6 +127,7 @@ impl Operator {
             pool: PoolSpec::default(),
             http2: Http2::Off,
             probe: None,
+            page: None,
             transport: TransportSpec::default(),
         })
     }

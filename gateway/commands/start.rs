@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ledger::Ledger;
 use server::configuration::{self, Compiled, Mistakes};
 use server::gateway::Gateway;
 use server::load;
@@ -51,6 +52,9 @@ pub(super) enum StartError {
         "nothing to serve: no local server answers and no cloud is approved; write a configuration and name it with --config, or try `causeway demo`"
     )]
     NothingFound,
+    /// The books cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] ledger::LedgerError),
     /// A folder or a file cannot be used.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -78,7 +82,9 @@ pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gatew
     let settings = server::run::audit_settings(compiled)?;
     tracing::info!(origin = settings.origin, key = %settings.key.public(), "the audit log is signed; auditors need this public key");
     let audit = AuditLog::open(settings, SystemTime::now())?;
-    let gateway = Gateway::new(snapshot, audit, metrics);
+    let process = format!("{}-{:08x}", audit.epoch(), rand::random::<u32>());
+    let ledger = Ledger::open(&compiled.state_folder.join("ledger"), &process)?;
+    let gateway = Gateway::new(snapshot, audit, ledger, metrics);
     gateway.restrictions.open(&compiled.state_folder)?;
     let snapshot = gateway.snapshot();
     let event = AdminEvent {

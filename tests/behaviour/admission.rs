@@ -78,7 +78,9 @@ async fn an_endpoint_that_is_full_is_passed_over() {
 
     assert_eq!(second.header("x-causeway-endpoint"), Some("large"));
     let record = gateway.audit().record(&second.decision()).await;
-    assert_eq!(record.attempts(), ["small/m saturated", "large/m success"]);
+    assert_eq!(record.attempts(), ["large/m success"], "the plan knows that it is full");
+    let why = &record.intent["candidates"][0]["why"];
+    assert!(why.as_str().is_some_and(|why| why.ends_with("it serves as many requests as it may")), "{why}");
     assert_eq!(running.await.expect("no panic"), 200);
     assert_eq!(small.requests().len(), 1);
 }

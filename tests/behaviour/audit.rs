@@ -101,8 +101,8 @@ async fn a_refusal_leaves_one_line_with_its_code() {
 #[tokio::test]
 async fn a_request_that_cannot_be_recorded_is_refused_and_not_sent() {
     let upstream = Upstream::start("only").await;
-    // No file may grow beyond 32 blocks of 512 bytes, as on a full disk; the program lives to hear of it.
-    let gateway = Gateway::start_under(&Config::serving(&upstream), "trap '' XFSZ; ulimit -f 32").await;
+    // No file may grow beyond 256 blocks of 512 bytes, as on a full disk; the program lives to hear of it.
+    let gateway = Gateway::start_under(&Config::serving(&upstream), "trap '' XFSZ; ulimit -f 256").await;
 
     let mut answered = 0;
     let refusal = loop {

@@ -72,7 +72,8 @@ impl World {
         format!(
             "[endpoint.{name}]\nprovider = \"azure-openai\"\nurl = \"https://{host}:{}\"\n\
              reach = {{ private-link = {{ service = \"azure-openai\", within = [\"127.0.0.0/30\"], resolver = \"{resolver}\" }} }}\n\
-             auth = {{ key = {{ file = \"upstream.key\" }} }}\ntls = {{ ca = \"ca.pem\" }}\n",
+             auth = {{ key = {{ file = \"upstream.key\" }} }}\ntls = {{ ca = \"ca.pem\" }}\n\
+             cost = {{ per_token = {{ input_usd_per_million = 0.5, output_usd_per_million = 0.5 }} }}\n",
             self.port
         )
     }

@@ -23,8 +23,8 @@ async fn world() -> World {
     let (own, cloud) = (Upstream::start("own").await, Upstream::start("cloud").await);
     let elsewhere = "{ declared = { processing = [\"DE\"], at_rest = [\"DE\"], operator = \"DE\", because = \"a stand-in of this test\" } }";
     let config = Config::new()
-        .endpoint("own", Endpoint::of(&own))
         .endpoint("cloud", Endpoint::of(&cloud).place(Some(elsewhere)))
+        .endpoint("own", Endpoint::of(&own))
         .model("assistant", &["cloud/served-model", "own/served-model"])
         .model("other", &["own/served-model"])
         .app("second", "cw_key_of_the_second", &["assistant"], "")

@@ -15,6 +15,7 @@ pub(crate) struct Config {
     models: Vec<String>,
     apps: String,
     pub(crate) files: Vec<(String, String)>,
+    endpoints: u32,
 }
 
 /// An `[endpoint.NAME]`.
@@ -83,8 +84,18 @@ impl Config {
 
     /// Adds an endpoint on the site `lab`, with the upstream's credential.
     pub(crate) fn endpoint(mut self, name: &str, endpoint: Endpoint) -> Self {
-        let Endpoint { provider, url, within, place, lines } = endpoint;
+        let Endpoint { provider, url, within, place, mut lines } = endpoint;
         let place = place.map(|place| format!("place = {place}\n")).unwrap_or_default();
+        // Routing takes the cheapest that will do, so that with rising prices the declared order is the order of the plan.
+        self.endpoints += 1;
+        if !lines.contains("cost = ") {
+            let price = self.endpoints;
+            writeln!(
+                lines,
+                "cost = {{ per_token = {{ input_usd_per_million = {price}, output_usd_per_million = {price} }} }}"
+            )
+            .expect("writing to a string does not fail");
+        }
         write!(
             self.sections,
             "[endpoint.{name}]\nprovider = \"{provider}\"\nurl = \"{url}\"\n\
@@ -96,8 +107,13 @@ impl Config {
     }
 
     /// Adds a model; the app `tests` may use every one.
-    pub(crate) fn model(mut self, name: &str, targets: &[&str]) -> Self {
-        write!(self.sections, "[model.\"{name}\"]\ntargets = {targets:?}\n\n")
+    pub(crate) fn model(self, name: &str, targets: &[&str]) -> Self {
+        self.model_with(name, targets, "")
+    }
+
+    /// The same with further lines of the section.
+    pub(crate) fn model_with(mut self, name: &str, targets: &[&str], lines: &str) -> Self {
+        write!(self.sections, "[model.\"{name}\"]\ntargets = {targets:?}\n{lines}\n\n")
             .expect("writing to a string does not fail");
         self.models.push(name.to_owned());
         self

@@ -196,6 +196,17 @@ impl Pricing {
         }
     }
 
+    /// The name used in records and books.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sunk { is_provisioned: false, .. } => "sunk",
+            Self::Sunk { is_provisioned: true, .. } => "provisioned",
+            Self::PerToken(_) => "per_token",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether a request more costs nothing.
     #[must_use]
     pub fn is_sunk(&self) -> bool {

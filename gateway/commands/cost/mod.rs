@@ -1,6 +1,9 @@
 //! `causeway cost breakeven | report`.
 
+mod books;
 mod breakeven;
+mod html;
+mod report;
 
 use std::process::ExitCode;
 
@@ -11,10 +14,13 @@ use clap::Subcommand;
 pub(super) enum Command {
     /// From how many hours on own hardware is cheaper than the cloud.
     Breakeven(breakeven::Arguments),
+    /// What was spent, by the ledger, and what it could have been.
+    Report(report::Arguments),
 }
 
 pub(super) fn run(command: &Command) -> ExitCode {
     match command {
         Command::Breakeven(arguments) => breakeven::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
 }

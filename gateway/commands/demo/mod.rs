@@ -73,6 +73,7 @@ async fn demonstrate(arguments: &Arguments) -> Result<(), StartError> {
     }
     gateway.enter(server::gateway::Phase::Draining);
     drop(handle);
+    gateway.ledger.leave();
     if let Err(error) = gateway.audit.seal("demo ended", std::time::SystemTime::now()).await {
         eprintln!("{error}");
     }

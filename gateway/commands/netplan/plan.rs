@@ -156,7 +156,6 @@ impl Plan {
     pub(super) fn of(compiled: &Compiled, surroundings: Surroundings) -> Self {
         let mut flows: BTreeSet<Flow> = compiled.resolvers.iter().flat_map(resolver_flows).collect();
         flows.extend(compiled.endpoints.iter().map(endpoint_flow));
-        flows.extend(compiled.endpoints.iter().filter_map(|endpoint| signals_flow(compiled, endpoint)));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
         let mut private: Vec<PrivateName> = compiled.endpoints.iter().filter_map(private_name).collect();
         private.sort();
@@ -266,16 +265,6 @@ fn destination(endpoint: &EndpointConfig) -> Destination {
         }
         (Host::Name(host), ReachConfig::Public) => Destination::Internet(host.clone()),
     }
-}
-
-/// Where an endpoint says how busy it is may be another port of it.
-fn signals_flow(compiled: &Compiled, endpoint: &EndpointConfig) -> Option<Flow> {
-    let signals = compiled.document.endpoint.get(&endpoint.name)?.signals.as_ref()?;
-    let (scheme, rest) = signals.metrics.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let usual = if scheme == "https" { 443 } else { 80 };
-    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(usual);
-    (port != endpoint.port).then(|| Flow { port, ..endpoint_flow(endpoint) })
 }
 
 fn time_flow(server: IpAddr) -> Flow {

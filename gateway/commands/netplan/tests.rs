@@ -31,7 +31,7 @@ reach    = { private-link = { service = "azure-openai", within = ["10.20.0.0/16"
 provider = "openai"
 url      = "http://192.168.40.7:8000/v1"
 reach    = { local = { within = ["192.168.40.0/24"] } }
-signals  = { metrics = "http://192.168.40.7:8001/metrics" }
+signals  = { metrics = "http://192.168.40.7:8000/metrics" }
 
 [endpoint.here]
 provider = "openai"
@@ -95,7 +95,6 @@ fn the_table_names_every_forwarder_flow_door_and_exception() {
         assert!(text.lines().any(|found| found.starts_with(line)), "no `{line}` in\n{text}");
     }
     assert!(text.contains("egress-endpoint,gpu-01,gateway,192.168.40.7/32,tcp,8000"), "{text}");
-    assert!(text.contains("192.168.40.7/32,tcp,8001"), "the port of its signals: {text}");
     assert!(!text.contains("ingress,callers"), "a listener on loopback needs no rule: {text}");
 }
 

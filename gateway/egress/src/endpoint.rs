@@ -80,17 +80,23 @@ pub struct Endpoint {
 }
 
 /// One request counted against `in_flight`; given back when it is dropped.
-pub(crate) struct Permit(Arc<Endpoint>);
+pub(crate) struct Permit {
+    endpoint: Arc<Endpoint>,
+    /// It is one of the endpoint's requests in flight.
+    counts: bool,
+}
 
 impl Permit {
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if self.counts {
+            self.endpoint.in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -182,6 +188,12 @@ impl Endpoint {
         }
     }
 
+    /// What its page said since the last time that somebody asked, and when.
+    #[must_use]
+    pub fn take_load(&self) -> Option<(crate::scrape::Load, std::time::Instant)> {
+        self.last.load.lock().take()
+    }
+
     /// Sends a request whose `total` time runs from `arrived`: the whole call, with the attempts before this one.
     pub(crate) async fn send(self: &Arc<Self>, request: UpstreamRequest, arrived: Instant) -> Result<Reply, SendError> {
         self.send_below(&self.spec.base_path, request, arrived).await
@@ -190,6 +202,13 @@ impl Endpoint {
     /// The same for control traffic, whose paths begin at the root of the host.
     pub(crate) async fn send_from_root(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
         self.send_below("", request, Instant::now()).await
+    }
+
+    /// The same beside the calls: it takes no place among those in flight, because it asks how many there are.
+    pub(crate) async fn send_aside(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
+        let permit = Permit { endpoint: Arc::clone(self), counts: false };
+        let request = self.prepare("", request)?;
+        self.exchange(request, permit, Instant::now()).await
     }
 
     async fn send_below(
@@ -214,7 +233,7 @@ impl Endpoint {
         let limit = self.spec.in_flight.unwrap_or(usize::MAX);
         let more = |running: usize| (running < limit).then_some(running + 1);
         match self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => Ok(Permit(Arc::clone(self))),
+            Ok(_) => Ok(Permit { endpoint: Arc::clone(self), counts: true }),
             Err(_) => Err(self.saturated(Bound::InFlight, limit)),
         }
     }

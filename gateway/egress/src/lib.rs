@@ -45,6 +45,7 @@ mod issuer;
 mod judge;
 mod pool;
 mod resolve;
+pub mod scrape;
 mod spec;
 mod status;
 mod tls;

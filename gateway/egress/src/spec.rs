@@ -41,6 +41,8 @@ pub struct EndpointSpec {
     pub pool: PoolSpec,
     /// Whether to speak HTTP/2.
     pub http2: Http2,
+    /// Path on its host of the page that says how busy it is, if there is one.
+    pub page: Option<String>,
     /// The active health probe, if there is one.
     pub probe: Option<ProbeSpec>,
     /// How its connections are made.

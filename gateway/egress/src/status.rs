@@ -152,6 +152,7 @@ pub(crate) struct Last {
     pub(crate) resolution: Mutex<Option<ResolutionReport>>,
     pub(crate) error: Mutex<Option<LastError>>,
     pub(crate) probe: Mutex<Option<ProbeReport>>,
+    pub(crate) load: Mutex<Option<(crate::scrape::Load, std::time::Instant)>>,
 }
 
 impl Last {

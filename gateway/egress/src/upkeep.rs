@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::endpoint::{Endpoint, UpstreamRequest};
 use crate::error::SendError;
+use crate::scrape::{self, INTERVAL, Load, MOST_PAGE};
 use crate::spec::ProbeSpec;
 use crate::status::ProbeReport;
 
@@ -23,6 +24,9 @@ pub(crate) fn start(endpoint: &Arc<Endpoint>) {
         tokio::spawn(keep_up(Arc::downgrade(endpoint)));
         if endpoint.source().is_asked() {
             tokio::spawn(keep_verified(Arc::downgrade(endpoint)));
+        }
+        if endpoint.spec().page.is_some() {
+            tokio::spawn(read_pages(Arc::downgrade(endpoint)));
         }
     }
 }
@@ -59,6 +63,68 @@ async fn keep_verified(endpoint: Weak<Endpoint>) {
         drop(endpoint);
         sleep_until(next).await;
     }
+}
+
+/// Reads the endpoint's page again and again: often while requests go there, seldom while none do.
+async fn read_pages(endpoint: Weak<Endpoint>) {
+    let mut failing = false;
+    loop {
+        let Some(endpoint) = endpoint.upgrade() else { return };
+        let began = Instant::now();
+        match load(&endpoint).await {
+            Ok(load) => {
+                failing = false;
+                *endpoint.last().load.lock() = Some((load, std::time::Instant::now()));
+            }
+            // Said once; a page that is not read says nothing, which is neither full nor free.
+            Err(why) if !failing => {
+                failing = true;
+                tracing::warn!(endpoint = %endpoint.name(), why, "the page that says how busy it is cannot be read");
+            }
+            Err(_) => {}
+        }
+        let is_busy = endpoint.status().in_flight > 0;
+        // A page that takes long is asked for less often: reading it must not become the load.
+        let pause = if is_busy && !failing { INTERVAL.max(began.elapsed() * 4) } else { SELDOM };
+        drop(endpoint);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Time between two readings while no request of ours is there, and after one that failed.
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// How long the page of a server may take; a busy server has other things to do.
+const PAGE_WITHIN: Duration = Duration::from_secs(2);
+
+async fn load(endpoint: &Arc<Endpoint>) -> Result<Load, String> {
+    let path = endpoint.spec().page.clone().unwrap_or_default();
+    let request = UpstreamRequest {
+        method: Method::GET,
+        path_and_query: path,
+        headers: HeaderMap::new(),
+        body: Vec::new(),
+        body_len: 0,
+    };
+    let read = async {
+        let mut reply = endpoint.send_aside(request).await.map_err(|error| error.to_string())?;
+        if !reply.status.is_success() {
+            return Err(format!("it answered {}", reply.status.as_u16()));
+        }
+        let mut page = Vec::new();
+        while let Some(frame) =
+            std::future::poll_fn(|context| std::pin::Pin::new(&mut reply.body).poll_frame(context)).await
+        {
+            let frame = frame.map_err(|error| error.to_string())?;
+            page.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if page.len() > MOST_PAGE {
+                return Err(format!("it is larger than {MOST_PAGE} bytes"));
+            }
+        }
+        let page = String::from_utf8_lossy(&page);
+        scrape::read(&page).ok_or_else(|| "it is no page of an engine that is known here".to_owned())
+    };
+    tokio::time::timeout(PAGE_WITHIN, read).await.unwrap_or_else(|_| Err("it does not come in time".to_owned()))
 }
 
 /// Opens connections until as many are idle as the specification asks for; a failure waits for the next look.

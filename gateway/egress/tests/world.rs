@@ -48,6 +48,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> EndpointSpec {
         in_flight: None,
         pool: PoolSpec::default(),
         http2: Http2::Auto,
+        page: None,
         probe: None,
         transport: TransportSpec::default(),
     }

@@ -1,88 +1,26 @@
 //! The books on disk.
 //!
-//! **For.** [`Entry`] is the line that a settlement becomes: which request of which app used what, at which target, and
-//! whether that is a report or a reservation.
+//! **For.** [`Ledger::begin`] writes what a request holds into a journal before it is sent, [`Ledger::settle`] what it was
+//! settled at; a thread carries both over into `SQLite`, where [`read_in`] and [`spent_in`] find them.
 //!
-//! **Promises.** An entry holds every part of its settlement, so a sum over entries is a sum over settlements, and what
-//! was flagged stays flagged.
+//! **Promises.** A request that was begun is in the books exactly once, whatever becomes of the process: a request that
+//! nobody settled is settled at what it held when the next process reads the journal, and stays flagged. No request waits
+//! for the database; while it takes nothing the journal grows to a bound, and beyond it requests are refused. A sum over
+//! entries is a sum over settlements, to the last unit. Two processes never write one journal. A line with a changed byte
+//! is not believed, and its file is kept.
 //!
-//! **Does not do.** Nothing is written anywhere yet. The journal, SQLite for one process, PostgreSQL for several, and
-//! the counters they share come with budgets; until then the entry is the type that they will all take, and the audit
-//! record is where a settlement can be read.
+//! **Does not do.** The journal survives the death of the process, not the loss of power: its lines are handed to the
+//! system and not forced to the disk. PostgreSQL, and counters that several gateways share, are not here yet.
 
-use std::sync::Arc;
+mod database;
+mod entry;
+mod journal;
+mod keeper;
+mod line;
 
-use accounting::{SettledBy, Settlement, Tokens};
-
-/// One line of the books: what one request was settled at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The gateway's id of the request; the same as in the audit record.
-    pub request: Arc<str>,
-    /// The app that pays.
-    pub app: Arc<str>,
-    /// The model that it asked for.
-    pub model: Arc<str>,
-    /// The target that answered, `endpoint/upstream-model`; nothing when none did.
-    pub target: Option<Arc<str>>,
-    /// What it was settled at.
-    pub settlement: Settlement,
-}
-
-impl Entry {
-    /// What the app is charged with, in tokens.
-    #[must_use]
-    pub fn charged(&self) -> Tokens {
-        self.settlement.total()
-    }
-
-    /// Whether someone should look at it: a part is a reservation that no upstream confirmed.
-    #[must_use]
-    pub fn flagged(&self) -> bool {
-        self.settlement.flagged()
-    }
-
-    /// Whether the request reached no upstream at all.
-    #[must_use]
-    pub fn never_left(&self) -> bool {
-        self.settlement.by == SettledBy::NotSent && self.settlement.lost_attempts == 0
-    }
-}
+pub use database::{DATABASE_VERSION, DatabaseError, Spent};
+pub use entry::{Closing, Entry, Opening};
+pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL, read_in, spent_in};
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use accounting::{Ask, Book, Moment, Money, Reservation, Used, estimate};
-
-    use super::*;
-
-    fn reserve() -> Reservation {
-        let now = Moment { at: Instant::now(), month: 0, month_left: Duration::ZERO };
-        let ask = Ask { estimate: estimate(400, Some(8)), money: Money(900) };
-        Arc::new(Book::new(now.at)).reserve(None, ask, now).expect("the book has no limits")
-    }
-
-    fn entry(settlement: Settlement) -> Entry {
-        Entry { request: "r-1".into(), app: "claims".into(), model: "chat".into(), target: None, settlement }
-    }
-
-    #[test]
-    fn an_entry_charges_what_was_settled() {
-        let used = Used { input: Tokens(3), output: Tokens(4), ..Used::default() };
-
-        let entry = entry(reserve().settle(used, Some(Money(7))));
-
-        assert_eq!((entry.charged(), entry.flagged(), entry.never_left()), (Tokens(7), false, false));
-    }
-
-    #[test]
-    fn an_attempt_that_may_have_run_stays_flagged_when_the_last_one_never_left() {
-        let mut reservation = reserve();
-        reservation.lost_attempt(Money(5));
-
-        let entry = entry(reservation.not_sent());
-
-        assert_eq!((entry.charged(), entry.flagged(), entry.never_left()), (Tokens(108), true, false));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
+use ledger::Ledger;
 use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
 use telemetry::metrics::Metrics;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
 
+use crate::pipeline;
 use crate::restrictions::Holding;
 use crate::snapshot::Snapshot;
 
@@ -21,6 +23,8 @@ pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     /// Where decisions are written before anything is sent.
     pub audit: AuditLog,
+    /// Where money is written before anything is sent, and settled.
+    pub ledger: Ledger,
     /// What is counted.
     pub metrics: Metrics,
     /// The bytes that all request bodies together may hold.
@@ -64,13 +68,15 @@ const RETRY_WINDOW: std::time::Duration = std::time::Duration::from_secs(10);
 impl Gateway {
     /// A gateway in its starting phase.
     #[must_use]
-    pub fn new(snapshot: Snapshot, audit: AuditLog, metrics: Metrics) -> Arc<Self> {
+    pub fn new(snapshot: Snapshot, audit: AuditLog, ledger: Ledger, metrics: Metrics) -> Arc<Self> {
         inspection::prepare();
+        restore(&snapshot, &ledger);
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             audit,
+            ledger,
             metrics,
             body_budget,
             restrictions: Holding::default(),
@@ -92,6 +98,7 @@ impl Gateway {
     pub fn put_in_force(&self, next: Snapshot) {
         self.metrics.set_configuration(&next.hash, next.loaded, false);
         self.body_budget.resize(next.max_buffered_bytes);
+        restore(&next, &self.ledger);
         self.snapshot.store(Arc::new(next));
         self.refreshed.notify_one();
     }
@@ -104,10 +111,13 @@ impl Gateway {
         loop {
             let snapshot = self.snapshot();
             snapshot.fleet.start();
-            let probed = snapshot.is_probed();
+            let looked_at = snapshot.is_probed() || snapshot.is_scraped();
             tokio::select! {
                 () = self.refreshed.notified() => continue,
-                _ = look.tick(), if probed => snapshot.heed_probes(),
+                _ = look.tick(), if looked_at => {
+                    snapshot.heed_probes();
+                    snapshot.heed_pages();
+                }
             }
         }
     }
@@ -125,6 +135,27 @@ impl Gateway {
     /// Moves on; a process that drains never becomes ready again.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+}
+
+/// Tells the books that are new in this snapshot what the ledger says was spent in this month.
+fn restore(snapshot: &Snapshot, ledger: &Ledger) {
+    let new: Vec<_> = snapshot.new_books().collect();
+    if new.is_empty() {
+        return;
+    }
+    let month = pipeline::month_of(SystemTime::now());
+    let first_ms = |month| accounting::Day::first_of(month).days().unsigned_abs() * 86_400_000;
+    let spent = match ledger.spent(first_ms(month), first_ms(month + 1)) {
+        Ok(spent) => spent,
+        Err(error) => {
+            tracing::error!(%error, "what was spent this month cannot be read; budgets begin at nothing");
+            return;
+        }
+    };
+    for book in new {
+        let own = spent.iter().filter(|spent| *spent.app == *book.app && book.key.is_none_or(|key| *spent.key == *key));
+        book.book.restore(month, own.map(|spent| spent.money).sum());
     }
 }
 

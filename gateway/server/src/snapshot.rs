@@ -17,7 +17,7 @@ use ingress::body::BodyLimits;
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
 use policy::{Candidate, Class, Judge, TargetId, WorldError};
-use routing::{Standing, TargetHealth};
+use routing::{Class as Traffic, Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use wire::{Api, Dialect, Outcome};
 
@@ -26,10 +26,14 @@ use crate::gateway::PerSecond;
 mod administrators;
 mod build;
 mod callers;
+mod steering;
 mod upstream;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
+use steering::AppHabits;
+pub use steering::Steering;
+pub(crate) use steering::{ModelState, ModelSteering, used_of};
 pub use upstream::{Specs, specs};
 pub use what_if::Asked;
 
@@ -64,6 +68,9 @@ pub struct Snapshot {
     pub(crate) max_buffered_bytes: usize,
     /// Silence after which a stream gets a comment.
     pub(crate) stream_comment: Duration,
+    /// Books that no snapshot before had: places of apps and of keys.
+    new_apps: Vec<usize>,
+    new_keys: Vec<(usize, usize)>,
     key_facts: Vec<Arc<KeyFacts>>,
     apps: Vec<Arc<App>>,
     models: Vec<Model>,
@@ -93,6 +100,14 @@ pub struct KeyFacts {
     pub book: Option<Arc<Book>>,
 }
 
+/// A book that begins with this snapshot, and whose it is.
+pub(crate) struct NewBook<'a> {
+    pub(crate) app: &'a str,
+    /// The key within the app; the app itself where there is none.
+    pub(crate) key: Option<&'a str>,
+    pub(crate) book: &'a Arc<Book>,
+}
+
 /// A registered caller.
 pub struct App {
     /// Its name in the configuration.
@@ -109,6 +124,12 @@ pub struct App {
     pub book: Arc<Book>,
     /// How many of its refusals are written; kept over a reload.
     pub(crate) refusals: Arc<PerSecond>,
+    /// What its requests turn out to use; kept over a reload.
+    pub(crate) habits: Arc<AppHabits>,
+    /// Whether somebody waits for its answers, where it says so.
+    pub(crate) traffic: Option<Traffic>,
+    /// It may see in headers why a request went where it went.
+    pub(crate) may_explain: bool,
     pub(crate) metrics: AppMetrics,
 }
 
@@ -118,6 +139,7 @@ pub struct Model {
     pub name: Arc<str>,
     /// The targets that speak each API, in declared order.
     by_api: Vec<(Api, Vec<Candidate>)>,
+    pub(crate) steering: ModelSteering,
     pub(crate) metrics: Arc<ModelMetrics>,
 }
 
@@ -145,7 +167,11 @@ pub struct Target {
     pub pricing: Pricing,
     /// The entry of the price catalogue behind that, where there is one.
     pub price_entry: Option<Arc<str>>,
-    /// What routing remembers of it; kept over a reload.
+    /// What the traffic teaches of it; kept over a reload.
+    pub steering: Arc<Steering>,
+    /// It is asked to say in each answer how busy it is.
+    pub(crate) asks_for_load: bool,
+    /// What routing remembers of its failures; kept over a reload.
     pub health: Arc<Mutex<TargetHealth>>,
     /// It stands on a site of one's own and is reached locally.
     pub(crate) own_site: bool,
@@ -238,6 +264,26 @@ impl Snapshot {
         self
     }
 
+    /// Whether the page of any endpoint is to be read.
+    pub(crate) fn is_scraped(&self) -> bool {
+        self.fleet.endpoints().iter().any(|endpoint| endpoint.spec().page.is_some())
+    }
+
+    /// Takes over what the endpoints' pages said last.
+    pub(crate) fn heed_pages(&self) {
+        for endpoint in self.fleet.endpoints() {
+            let Some((load, at)) = endpoint.take_load() else { continue };
+            for target in self.targets.iter().filter(|target| target.endpoint == *endpoint.name()) {
+                target.steering.on_page(load, at);
+            }
+        }
+    }
+
+    /// All models, for the status page.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        self.models.iter()
+    }
+
     /// All targets, for the status page.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().map(Arc::as_ref)
@@ -247,6 +293,19 @@ impl Snapshot {
     pub(crate) fn prices_are_old(&self, now: SystemTime) -> bool {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Day::of_seconds(seconds).days() - self.prices_taken.days() > STALE_AFTER_DAYS
+    }
+
+    /// The books that no snapshot before had.
+    pub(crate) fn new_books(&self) -> impl Iterator<Item = NewBook<'_>> {
+        let of_app = |index: &usize| {
+            let app = self.apps.get(*index)?;
+            Some(NewBook { app: &app.name, key: None, book: &app.book })
+        };
+        let of_key = |(app, key): &(usize, usize)| {
+            let (app, key) = (self.apps.get(*app)?, self.key_facts.get(*key)?);
+            Some(NewBook { app: &app.name, key: Some(&key.name), book: key.book.as_ref()? })
+        };
+        self.new_apps.iter().filter_map(of_app).chain(self.new_keys.iter().filter_map(of_key))
     }
 
     /// All keys, in the order of the configuration.

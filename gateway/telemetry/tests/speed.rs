@@ -58,6 +58,7 @@ async fn request(log: &AuditLog, decision: &str) {
         configuration: hash,
         candidates: &candidates,
         plan: &["gpu-01/llama-3.3-70b", "gpu-02/llama-3.3-70b"],
+        reason: "own capacity: first token in 0.41 s, within 1.50 s",
         estimate: EstimateNote { input: 250, output: 1024 },
         money: 10_750_000,
         prices: "2026-11-24 sha256:9a0b1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeef",

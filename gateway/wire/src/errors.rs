@@ -41,13 +41,15 @@ pub enum Code {
     Overloaded,
     /// The decision could not be written to the audit log, so nothing was sent.
     AuditUnavailable,
+    /// The reservation could not be written to the ledger, so nothing was sent.
+    LedgerUnavailable,
     /// A fault of the gateway itself, for example an audit log that cannot be written.
     InternalError,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidApiKey,
         Self::ModelNotFound,
         Self::NotFound,
@@ -64,6 +66,7 @@ impl Code {
         Self::UpstreamTimeout,
         Self::Overloaded,
         Self::AuditUnavailable,
+        Self::LedgerUnavailable,
         Self::InternalError,
     ];
 
@@ -105,6 +108,9 @@ impl Code {
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "server_error", "overloaded_error"),
             Self::AuditUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "server_error", "api_error")
+            }
+            Self::LedgerUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", "server_error", "api_error")
             }
             Self::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "server_error", "api_error"),
         }
@@ -264,7 +270,8 @@ mod tests {
 
     #[test]
     fn codes_are_unique_words_and_keep_their_status() {
-        let statuses = [401, 404, 404, 405, 403, 403, 400, 413, 408, 429, 429, 503, 502, 504, 503, 503, 500];
+        let statuses = [401, 404, 404, 405, 403, 403, 400, 413, 408, 429, 429, 503, 502, 504, 503, 503, 503, 500];
+        assert_eq!(Code::ALL.len(), statuses.len());
         for (code, status) in Code::ALL.into_iter().zip(statuses) {
             assert_eq!(code.status().as_u16(), status, "{code:?}");
             let same = Code::ALL.into_iter().filter(|other| other.as_str() == code.as_str());

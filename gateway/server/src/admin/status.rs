@@ -1,6 +1,6 @@
 //! `/api/status`: what runs, since when, on which configuration, and what is wrong.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -11,6 +11,7 @@ use routing::Standing;
 
 use crate::gateway::Gateway;
 use crate::run::Reloader;
+use crate::snapshot::{Model, ModelSteering};
 
 /// Takes over the figures that are not counted where they arise; called before the metrics are rendered.
 pub(super) fn gauge(gateway: &Gateway) {
@@ -19,7 +20,7 @@ pub(super) fn gauge(gateway: &Gateway) {
     let process = gateway.metrics.process();
     process.in_flight().set(i64::from(snapshot.admission.in_flight()));
     process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
-    let now = std::time::Instant::now();
+    let now = Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
     for target in snapshot.targets() {
         let out = matches!(target.standing(now), Standing::Ejected { .. } | Standing::Probing { .. });
@@ -27,6 +28,18 @@ pub(super) fn gauge(gateway: &Gateway) {
     }
     for target in snapshot.targets() {
         target.metrics.ejected().set(ejected.get(&*target.endpoint).copied().unwrap_or_default());
+    }
+    let ledger = gateway.ledger.status();
+    process.ledger_behind_bytes().set(i64::try_from(ledger.behind_bytes).unwrap_or(i64::MAX));
+    process.ledger_failing().set(i64::from(ledger.failing.is_some()));
+    for model in snapshot.models() {
+        let mut burst = model.steering.state.burst.lock();
+        let turn = burst.on_tick(now);
+        ModelSteering::announce(&model.name, turn);
+        model.metrics.burst_open().set(i64::from(burst.open_since().is_some()));
+        model.metrics.pressure().set(burst.pressure(now).unwrap_or_default());
+        drop(burst);
+        model.metrics.waiting().set(i64::try_from(model.steering.state.queue().lock().len()).unwrap_or(i64::MAX));
     }
     let statuses = snapshot.fleet.status();
     let verdicts = statuses.iter().filter_map(|status| Some((&*status.name, status.verdict.as_ref()?.code.as_str())));
@@ -43,17 +56,29 @@ pub(super) fn gauge(gateway: &Gateway) {
 pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
     let snapshot = gateway.snapshot();
     let audit = gateway.audit.status();
+    let ledger = gateway.ledger.status();
     let last = reloader.map(Reloader::last);
     let now = SystemTime::now();
-    let now_instant = std::time::Instant::now();
+    let now_instant = Instant::now();
     let month = crate::pipeline::month_of(now);
     let targets: Vec<Value> = snapshot
         .targets()
         .map(|target| {
             let standing = target.standing(now_instant);
-            json!({ "target": target.name, "provider": target.dialect.name(), "standing": standing.name() })
+            let (in_flight, rate, page) = target.steering.reading(now_instant);
+            json!({
+                "target": target.name,
+                "provider": target.dialect.name(),
+                "standing": standing.name(),
+                "in_flight": in_flight,
+                "prompt_tokens_per_second": rate.round(),
+                "paid": target.pricing.name(),
+                "page": page.map(|load| json!({ "engine": load.engine, "running": load.running, "waiting": load.waiting,
+                                                "cache_usage": load.cache_usage })),
+            })
         })
         .collect();
+    let models: Vec<Value> = snapshot.models().map(|model| model_report(model, now_instant)).collect();
     let apps: Vec<Value> = snapshot
         .apps()
         .map(|app| {
@@ -105,10 +130,34 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
             },
         },
         "restrictions": &*gateway.restrictions.current(),
+        "ledger": {
+            "behind_bytes": ledger.behind_bytes,
+            "open": ledger.open,
+            "entries": ledger.entries,
+            "recovered": ledger.recovered,
+            "damaged": ledger.damaged,
+            "lost": ledger.lost,
+            "failing": ledger.failing,
+        },
         "in_flight": snapshot.admission.in_flight(),
         "endpoints": snapshot.fleet.status().iter().map(endpoint).collect::<Vec<_>>(),
         "targets": targets,
+        "models": models,
         "apps": apps,
+    })
+}
+
+/// Whether a model's own capacity is saturated, as people and what scales its servers ask.
+fn model_report(model: &Model, now: Instant) -> Value {
+    let steering = &model.steering;
+    let tightness = steering.state.calibration.lock().at(now);
+    let burst = steering.state.burst.lock();
+    json!({
+        "model": model.name,
+        "burst": { "open": burst.open_since().is_some(), "share": burst.share(now), "pressure": burst.pressure(now),
+                   "open_for_seconds": burst.open_since().map(|since| now.saturating_duration_since(since).as_secs()) },
+        "tightness": { "first_token": tightness.first_token, "per_token": tightness.per_token },
+        "waiting": steering.state.queue().lock().len(),
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use accounting::{Limits, Pricing};
 use policy::{Adjustments, Facts, Rules};
+use routing::Class as Traffic;
 
 use super::administration::AdministrationConfig;
 use super::check;
@@ -18,6 +19,7 @@ use super::mistakes::{Mistakes, Note};
 use super::network::Network;
 use super::report::Report;
 use super::sources::Sources;
+pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
 
@@ -306,6 +308,12 @@ pub struct EndpointConfig {
     pub grants: GrantsConfig,
     /// What it costs.
     pub cost: CostConfig,
+    /// What its provider allows.
+    pub quota: QuotaConfig,
+    /// Path of the page that says how busy it is.
+    pub page: Option<String>,
+    /// Whether it is asked to say so in each answer.
+    pub asks_for_load: bool,
 }
 
 /// What an endpoint costs.
@@ -458,12 +466,14 @@ pub struct PolicyConfig {
 }
 
 /// A model that callers ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// Its name.
     pub name: String,
     /// Indices of its targets, in order; at least one, and at least one of an approved endpoint.
     pub targets: Vec<usize>,
+    /// How its targets are chosen.
+    pub routing: RoutingConfig,
 }
 
 /// A registered caller.
@@ -479,6 +489,10 @@ pub struct AppConfig {
     pub requests_per_minute: Option<u32>,
     /// Tokens and money; no bound where absent.
     pub limits: Limits,
+    /// Whether somebody waits for its answers; as its model says where absent.
+    pub traffic: Option<Traffic>,
+    /// Whether it may see why a request went where it went.
+    pub may_explain: bool,
     /// Labels of its data.
     pub labels: Vec<String>,
     /// How confidential its data is.

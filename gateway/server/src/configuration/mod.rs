@@ -30,6 +30,7 @@ mod salvage;
 mod schema;
 mod shape;
 mod sources;
+mod steering;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -43,9 +44,9 @@ pub use check::{due, pack};
 pub use compile::{
     AppConfig, AuditConfig, CertificateConfig, ClientCertificate, Compiled, CostConfig, EndpointConfig,
     EndpointTlsConfig, GrantsConfig, IssuerConfig, KeyConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions,
-    ModelConfig, PolicyConfig, PoolConfig, PriceList, ProbeConfig, Provider, ReachConfig, ResolverConfig,
-    ResolverServers, ResolverTls, ResolverTransport, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenConfig,
-    TransportConfig, load_sources,
+    ModelConfig, PolicyConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig,
+    ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, TargetConfig, TimeoutsConfig,
+    TokenConfig, TransportConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};

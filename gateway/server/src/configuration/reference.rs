@@ -123,7 +123,6 @@ mod tests {
         }
         let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic_free(start));
         assert!(line("| `max_body_bytes`").contains("33_554_432") && line("| `max_body_bytes`").ends_with("| yes |"));
-        assert!(line("| `first_token.p95_ms`").ends_with("| not yet |"));
         assert!(line("| `auth.managed-identity`").ends_with("| refused |"));
         assert!(line("| `class`").ends_with("| yes |"));
         assert_eq!(page, reference());

@@ -87,6 +87,8 @@ pub(super) struct Exchange {
     pub(super) stream: bool,
     /// Whether one of its stages panicked.
     pub(super) fault: Fault,
+    /// Why the request goes where it goes, where its app asked and may see it: the sentence, and the whole plan.
+    pub(super) explanation: Option<[HeaderValue; 2]>,
 }
 
 /// Who asks.
@@ -177,6 +179,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         data: None,
         stream: false,
         fault: Fault::default(),
+        explanation: None,
     });
     Arrived { exchange, body: incoming.body }
 }

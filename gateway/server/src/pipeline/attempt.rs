@@ -75,7 +75,7 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
     while let Some(warrant) = next {
         let id = warrant.target();
         let target = books.target(id);
-        books.begin_attempt(&target, begun);
+        books.begin_attempt((id, &target), begun);
         let met = match one(&mut books, &target, warrant, &call).await {
             Tried::Answered { status, headers, reply } => {
                 books.answered(status);
@@ -188,6 +188,7 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
     match sent {
         Ok(reply) => {
             books.connected(&reply.connection);
+            books.heard(&reply.headers);
             let mut tried = examine::examine(reply, call, target, &books.gateway().body_budget).await;
             if let Tried::Failed(met) = &mut tried {
                 look_for_front(books, id, met);
@@ -257,6 +258,10 @@ fn encode(call: &Call, target: &Target, keep_state: bool, head: &http::request::
         }
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if target.asks_for_load {
+        let (name, form) = wire::ASK_FOR_LOAD;
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(form));
+    }
     let path = target.dialect.path(call.api(), &target.upstream_model, target.api_version.as_deref());
     UpstreamRequest {
         method: http::Method::POST,

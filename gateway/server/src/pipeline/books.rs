@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use policy::{Permit, TargetId, Warrant};
-use routing::Plan;
+use routing::{Ask, Class, Plan, Sent};
 use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote};
 use telemetry::metrics::{Direction, InFlight};
 use wire::{Code, Outcome, TimeoutKind, Usage};
@@ -19,7 +19,7 @@ use super::arrive::{DecisionId, Exchange};
 use super::refusal::{Refusal, Refused};
 use super::reserve::Charge;
 use crate::gateway::Gateway;
-use crate::snapshot::{Snapshot, Target};
+use crate::snapshot::{Snapshot, Target, used_of};
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,14 @@ impl End {
     }
 }
 
+/// What a request carries beside its money and its record.
+pub(super) struct Carried {
+    pub(super) held: Held,
+    /// The request as routing sees it.
+    pub(super) ask: Ask,
+    pub(super) input_bytes: usize,
+}
+
 /// The place in flight and the share of buffered bytes.
 pub(super) type Held = (AdmittedGuard, BodyPermit);
 
@@ -62,6 +70,9 @@ pub(super) struct Books {
     record: Option<OpenRecord>,
     /// Released with the books, or with the last byte of a large whole reply.
     held: Option<Held>,
+    ask: Ask,
+    input_bytes: usize,
+    pace: Pace,
     _in_flight: Option<InFlight>,
     attempt: Option<Attempt>,
     status: Option<StatusCode>,
@@ -74,8 +85,24 @@ struct Attempt {
     begun: Instant,
     connection: Option<Arc<ConnectionProof>>,
     verdict: Option<egress::Code>,
+    /// What routing assumed for it. INVARIANT: handed back exactly once, when the attempt ends.
+    sent: Option<Sent>,
+    sent_at: Instant,
+    answered: bool,
+    /// Its answer said how many tokens are left, what it reserved taken off already.
+    told_quota: bool,
     _in_flight: InFlight,
 }
+
+/// Time between the parts of a stream, told in groups so that a token costs no lock.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    parts: u32,
+}
+
+/// So many parts are told as one.
+const GROUP: u32 = 8;
 
 impl Books {
     pub(super) fn open(
@@ -83,7 +110,7 @@ impl Books {
         permit: Arc<Permit>,
         charge: Charge,
         record: OpenRecord,
-        held: Held,
+        carried: Carried,
     ) -> Self {
         let in_flight = exchange.caller.as_ref().map(|caller| caller.app.metrics.enter());
         Self {
@@ -91,7 +118,10 @@ impl Books {
             permit,
             charge: Some(charge),
             record: Some(record),
-            held: Some(held),
+            held: Some(carried.held),
+            ask: carried.ask,
+            input_bytes: carried.input_bytes,
+            pace: Pace::default(),
             _in_flight: in_flight,
             attempt: None,
             status: None,
@@ -152,10 +182,22 @@ impl Books {
         true
     }
 
-    pub(super) fn begin_attempt(&mut self, target: &Arc<Target>, begun: Instant) {
+    pub(super) fn begin_attempt(&mut self, (id, target): (TargetId, &Arc<Target>), begun: Instant) {
         let in_flight = target.metrics.enter();
-        self.attempt =
-            Some(Attempt { target: Arc::clone(target), begun, connection: None, verdict: None, _in_flight: in_flight });
+        let sent_at = Instant::now();
+        let sent = Some(target.steering.on_send(&self.ask, id, sent_at));
+        let target = Arc::clone(target);
+        self.attempt = Some(Attempt {
+            target,
+            begun,
+            connection: None,
+            verdict: None,
+            sent,
+            sent_at,
+            answered: false,
+            told_quota: false,
+            _in_flight: in_flight,
+        });
     }
 
     pub(super) fn connected(&mut self, connection: &Arc<ConnectionProof>) {
@@ -172,10 +214,27 @@ impl Books {
         }
     }
 
+    /// The head of an answer came: it says how its endpoint stands.
+    pub(super) fn heard(&mut self, headers: &HeaderMap) {
+        let Some(Attempt { target, sent: Some(sent), told_quota, .. }) = &mut self.attempt else { return };
+        let said = wire::said_by(headers);
+        if said.is_anything() {
+            target.steering.on_head(&said, sent, Instant::now());
+            *told_quota = said.remaining_tokens.is_some();
+        }
+    }
+
     /// The running attempt failed: it is noted, its target's health learns of it, and what it may have cost is kept.
     pub(super) fn failed(&mut self, outcome: Outcome, blocked_for: Option<Duration>) {
-        let Some(attempt) = self.attempt.take() else { return };
+        let Some(mut attempt) = self.attempt.take() else { return };
         attempt.target.learn(outcome, blocked_for, attempt.begun);
+        if let Some(sent) = attempt.sent.take() {
+            let now = Instant::now();
+            match outcome {
+                Outcome::Status(429) | Outcome::ThrottledEvent => attempt.target.steering.on_refused(sent, now),
+                _ => attempt.target.steering.on_gone(sent, now),
+            }
+        }
         let may_have_executed = cost_something(outcome);
         if may_have_executed && let Some(charge) = &mut self.charge {
             charge.lost_attempt(&attempt.target);
@@ -188,6 +247,9 @@ impl Books {
     /// end is known: a stream that begins well may still break.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.answered = true;
+        }
     }
 
     /// The first bytes of a stream go down.
@@ -198,7 +260,38 @@ impl Books {
             if let Some(model) = self.exchange().model_index {
                 self.snapshot().model(model).metrics.first_token(elapsed);
             }
+            self.first_token(elapsed);
         }
+    }
+
+    /// The first token of a stream came: the target's clock and the model's calibration learn of it.
+    fn first_token(&mut self, elapsed: Duration) {
+        let now = Instant::now();
+        if let Some(Attempt { target, sent: Some(sent), .. }) = &mut self.attempt {
+            target.steering.on_first_byte(sent, now);
+        }
+        self.pace = Pace { since: Some(now), parts: 0 };
+        let steering = self.exchange().model_index.map(|model| &self.snapshot().model(model).steering);
+        if let Some(steering) = steering
+            && let Some(target) = steering.knobs.first_token
+            && self.ask.class == Class::Interactive
+        {
+            let missed = elapsed > target;
+            steering.state.calibration.lock().on_first_token(missed, steering.knobs.miss_budget, now);
+        }
+    }
+
+    /// A further part of a stream goes down.
+    pub(super) fn part(&mut self) {
+        self.pace.parts += 1;
+        if self.pace.parts < GROUP {
+            return;
+        }
+        let now = Instant::now();
+        if let (Some(since), Some(attempt)) = (self.pace.since, &self.attempt) {
+            attempt.target.steering.on_token(now.saturating_duration_since(since) / GROUP, now);
+        }
+        self.pace = Pace { since: Some(now), parts: 0 };
     }
 
     /// A whole reply goes down: an answer, or (`failed`) the upstream's own error.
@@ -242,6 +335,7 @@ impl Books {
         let Some(charge) = self.charge.take() else { return };
         let target = self.attempt.as_ref().map(|attempt| Arc::clone(&attempt.target));
         let settlement = settle(charge, how, target.as_deref(), usage);
+        self.teach(usage);
         let usage = usage.map(note_of);
         if let Some(attempt) = self.attempt.take() {
             match met {
@@ -256,6 +350,34 @@ impl Books {
         if let Some(record) = self.record.take() {
             self.finish(record, how, &settlement, usage);
         }
+    }
+
+    /// What the end of the running attempt teaches routing; whoever waits for a place may look again.
+    fn teach(&mut self, usage: Option<&Usage>) {
+        let now = Instant::now();
+        let used = usage.map(used_of);
+        if let Some(attempt) = &mut self.attempt
+            && let Some(mut sent) = attempt.sent.take()
+        {
+            let steering = &attempt.target.steering;
+            // What the provider said is left is left: nothing of what was assumed before is given back to it.
+            let settled = used.filter(|_| !attempt.told_quota);
+            let is_whole = !self.exchange.as_deref().is_some_and(|exchange| exchange.stream);
+            match (attempt.answered, used) {
+                (true, Some(used)) if is_whole => {
+                    steering.on_whole(&mut sent, (attempt.sent_at, now), used.output.0);
+                    steering.on_end(sent, settled, now);
+                }
+                (true, _) if !is_whole => steering.on_end(sent, settled, now),
+                _ => steering.on_gone(sent, now),
+            }
+        }
+        let Some(exchange) = self.exchange.as_deref() else { return };
+        let Some(model) = exchange.model_index.map(|model| exchange.snapshot.model(model)) else { return };
+        if let (Some(used), Some(caller)) = (&used, &exchange.caller) {
+            caller.app.habits.on_usage(&model.name, self.input_bytes, used, now);
+        }
+        model.steering.state.wake();
     }
 
     fn finish(&self, record: OpenRecord, how: Close, settlement: &Settlement, usage: Option<UsageNote>) {

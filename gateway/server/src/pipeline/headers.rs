@@ -10,12 +10,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const DECISION: HeaderName = HeaderName::from_static("x-causeway-decision");
 const ENDPOINT: HeaderName = HeaderName::from_static("x-causeway-endpoint");
+const WHY: HeaderName = HeaderName::from_static("x-causeway-why");
+const PLAN: HeaderName = HeaderName::from_static("x-causeway-plan");
 const POLICY: HeaderName = HeaderName::from_static("x-causeway-policy");
 
 /// Adds the decision, the policy set and, where one answered, the endpoint.
 pub(super) fn name_decision(headers: &mut HeaderMap, exchange: &Exchange, endpoint: Option<&HeaderValue>) {
     name(headers, &exchange.decision, exchange.shape, &exchange.snapshot);
     super::reserve::rate_headers(headers, exchange);
+    if let Some([why, plan]) = &exchange.explanation {
+        headers.insert(WHY, why.clone());
+        headers.insert(PLAN, plan.clone());
+    }
     if let Some(endpoint) = endpoint {
         headers.insert(ENDPOINT, endpoint.clone());
     }

@@ -54,6 +54,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         candidates: &[],
         plan: &[],
         estimate: EstimateNote::default(),
+        reason: "",
         money: 0,
         prices: &exchange.snapshot.prices,
         features: &[],

@@ -9,7 +9,7 @@
 //! | arrive, identify, admit | [`arrive`] | a connection | `ingress::limits::Admitted` |
 //! | decode | [`decode`] | `Admitted` | `wire::Call` |
 //! | inspect, authorize | [`authorize`] | `Call` | `policy::Permit` |
-//! | plan, reserve, record | [`record`], [`reserve`] | `Permit` | `routing::Plan`, `accounting::Reservation`, an open audit record |
+//! | plan, reserve, record | [`plan`], [`reserve`], [`record`] | `Permit` | `routing::Plan`, `accounting::Reservation`, an open audit record |
 //! | clear, resolve, send | [`clear`], [`attempt`] | `policy::Warrant`, `policy::Cleared` | the upstream's reply |
 //! | respond, settle, close | [`respond`], [`relay`], [`books`] | the reply | the caller's bytes, closed books |
 
@@ -24,6 +24,7 @@ mod examine;
 mod guard;
 mod headers;
 mod listing;
+mod plan;
 mod record;
 mod refusal;
 mod relay;
@@ -67,7 +68,7 @@ async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refu
     let decoded = decode::decode(admitted).await?;
     let inspected = authorize::inspect(decoded).await;
     let authorized = authorize::authorize(inspected)?;
-    let planned = record::plan(authorized);
+    let planned = plan::plan(authorized).await?;
     let reserved = reserve::reserve(planned)?;
     let recorded = record::record(reserved).await?;
     let answered = attempt::run(recorded).await?;

@@ -1,41 +1,16 @@
-//! Stages 7 and 9: the order of attempts, and the record that says so before anything is sent.
+//! Stage 9: the record that says what will be done, before anything is sent.
 
-use std::sync::Arc;
-
-use ingress::body::BodyPermit;
-use ingress::limits::Admitted as AdmittedGuard;
-use inspection::Findings;
-use policy::{Permit, Verdict};
+use policy::Verdict;
 use routing::Plan;
 use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, Intent};
 use wire::Call;
 
-use super::arrive::{Caller, Exchange};
-use super::authorize::{Authorized, finding_counts, kind_of};
-use super::books::Books;
+use super::authorize::{finding_counts, kind_of};
+use super::books::{Books, Carried};
 use super::data::DataFacts;
+use super::plan::Planned;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Reserved;
-
-/// Stage 7: the attempts in order, each with its warrant.
-pub(super) struct Planned {
-    pub(super) exchange: Box<Exchange>,
-    pub(super) caller: Caller,
-    guard: AdmittedGuard,
-    held: BodyPermit,
-    pub(super) call: Call,
-    findings: Findings,
-    permit: Arc<Permit>,
-    pub(super) plan: Plan,
-}
-
-pub(super) fn plan(authorized: Authorized) -> Planned {
-    let Authorized { exchange, caller, guard, held, call, findings, permit } = authorized;
-    let now = exchange.started;
-    let snapshot = &exchange.snapshot;
-    let plan = routing::plan(&permit, |target| snapshot.target(target).standing(now));
-    Planned { exchange, caller, guard, held, call, findings, permit, plan }
-}
 
 /// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
 pub(super) struct Recorded {
@@ -46,12 +21,13 @@ pub(super) struct Recorded {
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
     let Reserved { planned, charge } = reserved;
-    let Planned { exchange, caller, guard, held, call, findings, permit, plan } = planned;
+    let Planned { exchange, caller, guard, held, call, findings, permit, plan, ask } = planned;
     let written = {
-        let whys = Whys::of(permit.verdicts());
+        let whys = Whys::planned(permit.verdicts(), &plan);
         let candidates = whys.notes(permit.verdicts());
-        let targets: Vec<&str> =
-            plan.explain().iter().map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
+        let tried = plan.explain().iter().filter(|ranked| ranked.is_tried());
+        let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
+        let reason = plan.reason().to_string();
         let features = feature_notes(&call);
         let findings = finding_counts(&findings);
         let estimate = charge.estimate();
@@ -69,6 +45,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             configuration: &exchange.snapshot.hash,
             candidates: &candidates,
             plan: &targets,
+            reason: &reason,
             estimate: EstimateNote { input: estimate.input.0, output: estimate.output.0 },
             money: charge.held().0,
             prices: &exchange.snapshot.prices,
@@ -80,7 +57,13 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
     };
     match written {
         Ok(open) => {
-            let books = Books::open(exchange, permit, charge, open, (guard, held));
+            let books = Books::open(
+                exchange,
+                permit,
+                charge,
+                open,
+                Carried { held: (guard, held), ask, input_bytes: call.input_bytes() },
+            );
             Ok(Recorded { plan, call, books })
         }
         Err(error) => {
@@ -98,6 +81,19 @@ pub(super) struct Whys(Vec<String>);
 impl Whys {
     pub(super) fn of(verdicts: &[Verdict]) -> Self {
         Self(verdicts.iter().map(|verdict| verdict.ruling.to_string()).collect())
+    }
+
+    /// The same, where those that are in say why they have their place in the plan.
+    fn planned(verdicts: &[Verdict], plan: &Plan) -> Self {
+        let place = |verdict: &Verdict| plan.explain().iter().find(|ranked| ranked.target == verdict.target);
+        let text = |verdict: &Verdict| match &verdict.ruling {
+            ruling if ruling.is_in() => match place(verdict) {
+                Some(ranked) => format!("{ruling}; {}", ranked.why),
+                None => ruling.to_string(),
+            },
+            out => out.to_string(),
+        };
+        Self(verdicts.iter().map(text).collect())
     }
 
     pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict]) -> Vec<CandidateNote<'a>> {

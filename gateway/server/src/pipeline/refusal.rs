@@ -123,6 +123,9 @@ pub enum Refusal {
     /// The intent could not be written to the audit log, so nothing was sent.
     #[error("the decision could not be recorded, so nothing was sent; the operator's log says why")]
     AuditUnavailable,
+    /// The reservation could not be written to the ledger, so nothing was sent.
+    #[error("the reservation could not be written to the ledger, so nothing was sent; the operator's log says why")]
+    LedgerUnavailable,
     /// Every permitted target failed the private check.
     #[error("no permitted endpoint could be reached over a verified private path; the last one failed by {code}")]
     NoPrivatePath {
@@ -162,6 +165,7 @@ impl Refusal {
             Self::FeatureDenied { .. } => Code::FeatureDenied,
             Self::ResidencyDenied { .. } => Code::ResidencyDenied,
             Self::AuditUnavailable => Code::AuditUnavailable,
+            Self::LedgerUnavailable => Code::LedgerUnavailable,
             Self::NoPrivatePath { .. } => Code::NoPrivatePath,
             Self::UpstreamUnavailable => Code::UpstreamUnavailable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
@@ -175,7 +179,9 @@ impl Refusal {
             | Self::TokensUsedUp { retry_after, .. }
             | Self::BudgetSpent { retry_after, .. }
             | Self::Overloaded { retry_after } => Some(*retry_after),
-            Self::AuditUnavailable | Self::NoPrivatePath { .. } => Some(Duration::from_secs(1)),
+            Self::AuditUnavailable | Self::LedgerUnavailable | Self::NoPrivatePath { .. } => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }

@@ -86,6 +86,7 @@ impl Relay {
                 if let Some(bytes) = self.next_ready() {
                     self.last_sent = Instant::now();
                     self.books.first_byte();
+                    self.books.part();
                     return Poll::Ready(Some(bytes));
                 }
                 if self.state == State::Ended {

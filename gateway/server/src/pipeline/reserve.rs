@@ -1,25 +1,33 @@
 //! Stage 8: the tokens and the money of the dearest attempt are held, or the caller is told when they can be.
 //!
 //! [`Charge`] is what is held, until it is settled by what the upstream reported, by the reservation where it reported
-//! nothing, or at zero where nothing was sent. A charge that is dropped settles at the reservation.
+//! nothing, or at zero where nothing was sent. A charge that is dropped settles at the reservation. What is held is in the
+//! ledger's journal before anything is sent, so that it is settled even when this process dies.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use accounting::{Ask, Day, Denied, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
+use ledger::{Closing, Ledger, Opening};
 use wire::{Api, Call, ServiceTier, Usage};
 
 use super::arrive::Exchange;
-use super::record::Planned;
+use super::plan::{self, Planned};
 use super::refusal::{Refusal, Refused};
 use crate::snapshot::Target;
 
 /// What a request holds.
 #[must_use = "a charge that is dropped is settled at what it holds"]
 pub(super) struct Charge {
-    reservation: Reservation,
+    // INVARIANT: there until it is settled; `finish` is the only place that takes it.
+    reservation: Option<Reservation>,
     tier: Tier,
     /// Counting tokens uses none, whoever answers and whether it says so or not.
     is_free: bool,
+    ledger: Ledger,
+    request: Arc<str>,
+    /// A target that is paid for already would have met the request's time.
+    avoidable: bool,
 }
 
 /// Stage 8: the dearest attempt of the plan can be paid.
@@ -32,7 +40,8 @@ pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
     let (estimate, tier) = (estimate(&planned.call), tier(&planned.call));
     let snapshot = &planned.exchange.snapshot;
     let most = |target: &Target| target.pricing.most(estimate, tier);
-    let dearest = planned.plan.explain().iter().map(|ranked| most(snapshot.target(ranked.target))).max();
+    let tried = planned.plan.explain().iter().filter(|ranked| ranked.is_tried());
+    let dearest = tried.map(|ranked| most(snapshot.target(ranked.target))).max();
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
     let now = moment(planned.exchange.started, planned.exchange.at);
     let app = &planned.caller.app.book;
@@ -40,13 +49,43 @@ pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
         Some(key) => key.reserve(Some(app), ask, now),
         None => app.reserve(None, ask, now),
     };
-    match taken {
-        Ok(reservation) => {
-            let is_free = planned.call.api() == Api::CountTokens;
-            Ok(Reserved { planned, charge: Charge { reservation, tier, is_free } })
-        }
-        Err(denied) => Err(planned.exchange.refuse(refusal_of(denied))),
+    let reservation = match taken {
+        Ok(reservation) => reservation,
+        Err(denied) => return Err(planned.exchange.refuse(refusal_of(denied))),
+    };
+    let opening = opening(&planned, &reservation);
+    let ledger = planned.exchange.gateway.ledger.clone();
+    if let Err(error) = ledger.begin(&opening) {
+        // Nothing was sent, so nothing is owed.
+        let _ = reservation.not_sent();
+        tracing::error!(%error, "the reservation could not be written; the request is refused");
+        return Err(planned.exchange.refuse(Refusal::LedgerUnavailable));
     }
+    let request = opening.request;
+    let avoidable = plan::own_would_do(&planned.plan);
+    let is_free = planned.call.api() == Api::CountTokens;
+    let charge = Charge { reservation: Some(reservation), tier, is_free, ledger, request, avoidable };
+    Ok(Reserved { planned, charge })
+}
+
+fn opening(planned: &Planned, reservation: &Reservation) -> Opening {
+    let (exchange, caller) = (&planned.exchange, &planned.caller);
+    Opening {
+        request: exchange.decision.as_str().into(),
+        at_ms: milliseconds(exchange.at),
+        app: Arc::clone(&caller.app.name),
+        team: Arc::clone(&caller.app.team),
+        key: Arc::clone(&caller.key.name),
+        model: planned.call.model().into(),
+        estimate: reservation.estimate(),
+        money: reservation.money(),
+    }
+}
+
+/// Since 1970.
+fn milliseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn refusal_of(denied: Denied) -> Refusal {
@@ -92,12 +131,12 @@ pub(crate) fn month_of(calendar: SystemTime) -> u32 {
 impl Charge {
     /// Tokens that are held.
     pub(super) fn estimate(&self) -> Estimate {
-        self.reservation.estimate()
+        self.reservation.as_ref().map(Reservation::estimate).unwrap_or_default()
     }
 
     /// Money that is held.
     pub(super) fn held(&self) -> Money {
-        self.reservation.money()
+        self.reservation.as_ref().map(Reservation::money).unwrap_or_default()
     }
 
     /// An attempt at `target` may have been executed, and nobody will report its usage.
@@ -105,12 +144,14 @@ impl Charge {
         if self.is_free {
             return;
         }
-        let most = target.pricing.most(self.reservation.estimate(), self.tier);
-        self.reservation.lost_attempt(most);
+        let most = target.pricing.most(self.estimate(), self.tier);
+        if let Some(reservation) = &mut self.reservation {
+            reservation.lost_attempt(most);
+        }
     }
 
     /// The answer came from `target` and says what it used.
-    pub(super) fn settle(self, target: Option<&Target>, usage: &Usage) -> Settlement {
+    pub(super) fn settle(mut self, target: Option<&Target>, usage: &Usage) -> Settlement {
         let used = Used {
             input: Tokens(usage.input),
             output: Tokens(usage.output),
@@ -118,22 +159,48 @@ impl Charge {
             cache_write: Tokens(usage.cache_write),
         };
         let cost = target.and_then(|target| target.pricing.cost(used, self.tier));
-        self.reservation.settle(used, cost)
+        self.finish(target, |reservation| reservation.settle(used, cost))
     }
 
     /// The request was sent to `target`, and its usage is unknown.
-    pub(super) fn settle_unknown(self, target: Option<&Target>) -> Settlement {
+    pub(super) fn settle_unknown(mut self, target: Option<&Target>) -> Settlement {
         if self.is_free {
-            return self.reservation.settle(Used::default(), Some(Money::ZERO));
+            return self.finish(target, |reservation| reservation.settle(Used::default(), Some(Money::ZERO)));
         }
-        let most = |target: &Target| target.pricing.most(self.reservation.estimate(), self.tier);
+        let most = |target: &Target| target.pricing.most(self.estimate(), self.tier);
         let most = target.filter(|target| target.pricing.is_known()).map(most);
-        self.reservation.settle_unknown(most)
+        self.finish(target, |reservation| reservation.settle_unknown(most))
     }
 
     /// Nothing was sent, or nothing was done.
-    pub(super) fn not_sent(self) -> Settlement {
-        self.reservation.not_sent()
+    pub(super) fn not_sent(mut self) -> Settlement {
+        self.finish(None, Reservation::not_sent)
+    }
+
+    /// Settles and writes the settlement into the books.
+    fn finish(&mut self, target: Option<&Target>, settle: impl FnOnce(Reservation) -> Settlement) -> Settlement {
+        let reservation =
+            self.reservation.take().expect("each way to settle consumes the charge, and its drop looks first");
+        let settlement = settle(reservation);
+        self.ledger.settle(&Closing {
+            request: Arc::clone(&self.request),
+            at_ms: milliseconds(SystemTime::now()),
+            target: target.map(|target| Arc::clone(&target.name)),
+            settlement,
+            tier: self.tier.name(),
+            price: target.and_then(|target| target.price_entry.clone()),
+            paid: target.map_or("unknown", |target| target.pricing.name()),
+            avoidable: self.avoidable && target.is_some_and(|target| !target.pricing.is_sunk()),
+        });
+        settlement
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.reservation.is_some() {
+            self.finish(None, |reservation| reservation.settle_unknown(None));
+        }
     }
 }
 

@@ -335,6 +335,8 @@ impl BackgroundService for Upkeep {
 
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
+    // Within a second or two, and nothing is served any more.
+    gateway.ledger.leave();
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => exit(0),
         Err(error) => {

@@ -12,10 +12,15 @@ use egress::Fleet;
 use http::HeaderValue;
 use ingress::limits::{Admission, Limit};
 use policy::{Candidate, TargetId};
+use routing::Terms;
 use telemetry::metrics::Metrics;
 use wire::Api;
 
-use super::{App, Model, ModelIndex, Snapshot, SnapshotError, Specs, Target, administrators, callers, upstream};
+use super::steering::{AppHabits, tier_of};
+use super::{
+    App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target,
+    administrators, callers, upstream,
+};
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::outlook;
 
@@ -32,9 +37,11 @@ impl Snapshot {
             compiled.targets.iter().enumerate().map(|(index, target)| (id(index), target.endpoint)).collect();
         let Specs { endpoints, resolvers } = upstream::specs(compiled)?;
         let fleet = Fleet::build(endpoints, resolvers, &ids, before.map(|before| &before.fleet))?;
-        let models = models(compiled, metrics);
+        let models = models(compiled, before, metrics);
         let judge = outlook::judge(compiled)?;
         let apps = apps(compiled, before, metrics);
+        let new_apps = new_apps(compiled, before);
+        let new_keys = new_keys(compiled, before);
         let (callers, key_facts) = callers::build(compiled, before)?;
         let administrators = administrators::build(compiled, callers.tokens().issuers())?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
@@ -64,6 +71,8 @@ impl Snapshot {
             prices: compiled.prices.name().into(),
             prices_taken: compiled.prices.catalogue.taken,
             max_buffered_bytes: usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX),
+            new_apps,
+            new_keys,
             key_facts,
             apps,
             model_by_name: by_name(&models),
@@ -110,6 +119,8 @@ fn targets(
             own_site: endpoint.own_site,
             pricing: endpoint.cost.pricing.clone(),
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),
+            steering: steering(kept, terms(endpoint)),
+            asks_for_load: endpoint.asks_for_load,
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
             probe_failed: AtomicBool::new(kept.is_some_and(|kept| kept.probe_failed.load(Ordering::Relaxed))),
             metrics: Arc::clone(&endpoints[target.endpoint]),
@@ -122,10 +133,38 @@ fn endpoint_of<'a>(compiled: &'a Compiled, target: &configuration::TargetConfig)
     &compiled.endpoints[target.endpoint]
 }
 
-fn models(compiled: &Compiled, metrics: &Metrics) -> Vec<Model> {
+/// What is known of a target, kept or new.
+fn steering(kept: Option<&Target>, terms: Terms) -> Arc<Steering> {
+    match kept {
+        Some(kept) => {
+            kept.steering.under(terms);
+            Arc::clone(&kept.steering)
+        }
+        None => Arc::new(Steering::new(terms, Instant::now())),
+    }
+}
+
+fn terms(endpoint: &EndpointConfig) -> Terms {
+    Terms {
+        tier: tier_of(&endpoint.cost.pricing),
+        in_flight: endpoint.in_flight,
+        tokens_per_minute: endpoint.quota.tokens_per_minute,
+        requests_per_minute: endpoint.quota.requests_per_minute,
+    }
+}
+
+fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Model> {
     let build = |model: &configuration::ModelConfig| Model {
         name: model.name.as_str().into(),
         by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
+        steering: ModelSteering {
+            knobs: model.routing.knobs,
+            traffic: model.routing.traffic,
+            shares: model.routing.shares.iter().map(|(index, share)| (id(*index), *share)).collect(),
+            state: before
+                .and_then(|before| before.models().find(|kept| *kept.name == *model.name))
+                .map_or_else(|| Arc::new(ModelState::new(Instant::now())), |kept| Arc::clone(&kept.steering.state)),
+        },
         metrics: Arc::new(metrics.model(&model.name)),
     };
     compiled.models.iter().map(build).collect()
@@ -157,10 +196,19 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             purposes: app.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
             book: book(kept.map(|kept| &kept.book), app.limits),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
+            habits: habits(kept, compiled),
+            traffic: app.traffic,
+            may_explain: app.may_explain,
             metrics: metrics.app(&app.name),
         })
     };
     compiled.apps.iter().map(build).collect()
+}
+
+fn habits(kept: Option<&App>, compiled: &Compiled) -> Arc<AppHabits> {
+    let habits: Arc<AppHabits> = kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.habits));
+    habits.keep(|name| compiled.models.iter().any(|model| model.name == name));
+    habits
 }
 
 /// The book that an app or key had before, or a new one, under these limits.
@@ -168,6 +216,18 @@ pub(super) fn book(kept: Option<&Arc<Book>>, limits: Limits) -> Arc<Book> {
     let book = kept.map_or_else(|| Arc::new(Book::new(Instant::now())), Arc::clone);
     book.set_limits(limits);
     book
+}
+
+fn new_apps(compiled: &Compiled, before: Option<&Snapshot>) -> Vec<usize> {
+    let is_new = |name: &str| before.is_none_or(|before| !before.apps().any(|kept| *kept.name == *name));
+    (0..compiled.apps.len()).filter(|index| is_new(&compiled.apps[*index].name)).collect()
+}
+
+/// Each with its app, by their places.
+fn new_keys(compiled: &Compiled, before: Option<&Snapshot>) -> Vec<(usize, usize)> {
+    let keys = compiled.keys.iter().enumerate();
+    let new = keys.filter(|(_, key)| key.limits != Limits::default() && kept_book(before, &key.name).is_none());
+    new.map(|(index, key)| (key.app, index)).collect()
 }
 
 pub(super) fn kept_book<'a>(before: Option<&'a Snapshot>, key: &str) -> Option<&'a Arc<Book>> {

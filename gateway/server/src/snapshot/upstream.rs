@@ -81,6 +81,7 @@ fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) -> Result<E
             configuration::Http2::Off => Http2::Off,
             configuration::Http2::PriorKnowledge => Http2::PriorKnowledge,
         },
+        page: endpoint.page.clone(),
         probe: endpoint.health.as_ref().map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
         transport: transport(&endpoint.transport),
     })

@@ -40,6 +40,8 @@ pub struct Intent<'a> {
     pub candidates: &'a [CandidateNote<'a>],
     /// The targets in the order in which they are to be tried.
     pub plan: &'a [&'a str],
+    /// Why the first of them is the first.
+    pub reason: &'a str,
     /// What was reserved for it.
     pub estimate: EstimateNote,
     /// The money that was reserved for it, in billionths of a dollar.
@@ -303,6 +305,7 @@ impl Entry for Intent<'_> {
         write_candidates(line, self.candidates);
         line.extend_from_slice(b",\"plan\":");
         json::list(line, self.plan, |line, target| json::text(line, target));
+        json::named_if(line, ",\"reason\":", Some(self.reason).filter(|reason| !reason.is_empty()));
         line.extend_from_slice(b",\"estimate\":{\"input\":");
         json::number(line, self.estimate.input);
         line.extend_from_slice(b",\"output\":");

@@ -175,6 +175,7 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         ],
         plan: &["gpu-01/llama"],
         estimate: EstimateNote { input: 100, output: 1024 },
+        reason: "own capacity",
         money: 1_500,
         prices: "2026-11-26 sha256:00",
         features: &[],

@@ -1,6 +1,7 @@
 //! What the hot path holds: series that were looked up beforehand.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -97,6 +98,9 @@ pub struct ModelMetrics {
     tokens: [Counter; 4],
     first_token: Histogram,
     total: Histogram,
+    burst_open: Gauge,
+    pressure: Gauge<f64, AtomicU64>,
+    waiting: Gauge,
 }
 
 impl ModelMetrics {
@@ -108,6 +112,9 @@ impl ModelMetrics {
 
         Self {
             tokens,
+            burst_open: families.burst_open.get_or_create_owned(&labels),
+            pressure: families.pressure.get_or_create_owned(&labels),
+            waiting: families.waiting.get_or_create_owned(&labels),
             first_token: families.first_token.get_or_create_owned(&labels),
             total: families.total.get_or_create_owned(&labels),
         }
@@ -116,6 +123,21 @@ impl ModelMetrics {
     /// Counts settled tokens.
     pub fn tokens(&self, direction: Direction, count: u64) {
         self.tokens[direction as usize].inc_by(count);
+    }
+
+    /// 1 while own capacity is saturated and requests go to targets that charge by the token.
+    pub fn burst_open(&self) -> &Gauge {
+        &self.burst_open
+    }
+
+    /// The part of the first-token time that the best own server uses up; 1 at saturation.
+    pub fn pressure(&self) -> &Gauge<f64, AtomicU64> {
+        &self.pressure
+    }
+
+    /// Requests that wait for a place.
+    pub fn waiting(&self) -> &Gauge {
+        &self.waiting
     }
 
     /// Notes the time to the first byte of the reply's body.
@@ -212,6 +234,8 @@ pub struct ProcessMetrics {
     retries_denied: Counter,
     panics: Counter,
     findings: Counters<1>,
+    ledger_behind_bytes: Gauge,
+    ledger_failing: Gauge,
 }
 
 impl ProcessMetrics {
@@ -227,6 +251,13 @@ impl ProcessMetrics {
                 "Connections closed before a request was read",
                 Counter::default(),
             ),
+            ledger_behind_bytes: add(
+                to,
+                "ledger_behind_bytes",
+                "Bytes of the ledger's journal that its database has not taken",
+                Gauge::default(),
+            ),
+            ledger_failing: add(to, "ledger_failing", "1 while the ledger does not come along", Gauge::default()),
             retries: add(to, "retries", "Attempts after the first", Counter::default()),
             retries_denied: add(
                 to,
@@ -267,6 +298,16 @@ impl ProcessMetrics {
     /// Connections that were closed before a request was read: a failed handshake, too many at once.
     pub fn refused_connections(&self) -> &Counter {
         &self.refused_connections
+    }
+
+    /// Bytes of the ledger's journal that its database has not taken.
+    pub fn ledger_behind_bytes(&self) -> &Gauge {
+        &self.ledger_behind_bytes
+    }
+
+    /// 1 while the ledger does not come along.
+    pub fn ledger_failing(&self) -> &Gauge {
+        &self.ledger_failing
     }
 
     /// Attempts after the first.

@@ -40,6 +40,7 @@ const LATENCY_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
+type RealGauges<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
 /// All figures of this process. Cloning is cheap and gives the same figures.
@@ -73,6 +74,9 @@ struct Families {
     endpoint_in_flight: Gauges<1>,
     connections: Gauges<2>,
     ejected: Gauges<1>,
+    burst_open: Gauges<1>,
+    pressure: RealGauges<1>,
+    waiting: Gauges<1>,
 }
 
 struct Configuration {
@@ -276,6 +280,19 @@ impl Families {
                 Family::default(),
             ),
             connections: add(to, "pool_connections", "Connections to an endpoint, by state", Family::default()),
+            burst_open: add(
+                to,
+                "burst_open",
+                "1 while own capacity of a model is saturated and requests go to targets that charge by the token",
+                Family::default(),
+            ),
+            pressure: add(
+                to,
+                "pressure",
+                "Part of a model's first-token time that its best own server uses up; 1 at saturation",
+                Family::default(),
+            ),
+            waiting: add(to, "waiting", "Requests of a model that wait for a place", Family::default()),
             ejected: add(
                 to,
                 "endpoint_ejected",

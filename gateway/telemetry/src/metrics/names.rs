@@ -33,6 +33,7 @@ pub const CODES: &[&str] = &[
     "upstream_timeout",
     "overloaded",
     "audit_unavailable",
+    "ledger_unavailable",
     "internal_error",
     "upstream_4xx",
     "upstream_5xx",

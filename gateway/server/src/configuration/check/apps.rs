@@ -7,6 +7,7 @@ use super::super::document::{App, Document};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::Check;
+use super::models::class_of;
 
 impl Check<'_> {
     pub(super) fn apps(&mut self, document: &Document) -> Vec<AppConfig> {
@@ -25,6 +26,8 @@ impl Check<'_> {
                 models,
                 requests_per_minute: app.limits.as_ref().and_then(|limits| limits.requests_per_minute),
                 limits: self.limits("app", name, app.limits.as_ref()),
+                traffic: app.traffic.map(class_of),
+                may_explain: app.explain.unwrap_or(false),
                 labels: data.map(|data| data.labels.clone()).unwrap_or_default(),
                 class: data.and_then(|data| data.class).unwrap_or_default(),
                 purposes: data.and_then(|data| data.purposes.clone()).unwrap_or_default(),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::compile::{
-    ClientCertificate, CostConfig, EndpointConfig, EndpointTlsConfig, PoolConfig, ProbeConfig, TimeoutsConfig,
+    ClientCertificate, CostConfig, EndpointConfig, EndpointTlsConfig, PoolConfig, ProbeConfig, QuotaConfig,
+    TimeoutsConfig,
 };
 use super::super::document::{Api, Document, Endpoint, EndpointTls, Place, Pool, Probe, Reach};
 use super::super::mistakes::{MistakeKind, remedy_for};
@@ -50,12 +51,14 @@ impl Check<'_> {
         }
         let credential = endpoint.auth.as_ref().and_then(|auth| self.credential(at.at("auth"), name, auth));
         let apis = self.apis(name, endpoint);
-        self.steering(name, endpoint);
+        self.credential_is_missing(name, endpoint);
         let timeouts = self.timeouts(name, endpoint);
         let pool = self.pool(name, endpoint.pool.as_ref());
         let transport = self.transport(name, endpoint);
         let health = endpoint.health.as_ref().and_then(|probe| self.probe(name, probe));
         let url = url?;
+        let page = self.page(name, endpoint, &url);
+        let quota = endpoint.quota.as_ref();
         Some(EndpointConfig {
             name: name.to_owned(),
             provider: endpoint.provider.clone(),
@@ -80,6 +83,12 @@ impl Check<'_> {
             approved: permissions.covers(name, &endpoint.reach),
             grants: permissions.grants(name),
             cost: CostConfig::default(),
+            quota: QuotaConfig {
+                tokens_per_minute: quota.and_then(|quota| quota.tokens_per_minute),
+                requests_per_minute: quota.and_then(|quota| quota.requests_per_minute),
+            },
+            page,
+            asks_for_load: endpoint.signals.as_ref().is_some_and(|signals| signals.load_header == Some(true)),
         })
     }
 
@@ -256,13 +265,27 @@ impl Check<'_> {
         good.then(|| ProbeConfig { path: probe.path.clone(), interval })
     }
 
-    /// What will steer routing one day is checked today, so that it is right when it counts.
-    fn steering(&mut self, name: &str, endpoint: &Endpoint) {
-        let at = self.place("endpoint", name);
-        if let Some(Err(fault)) = endpoint.signals.as_ref().map(|signals| Url::parse(&signals.metrics)) {
-            let mark = at.at("signals").at("metrics").mark();
-            self.report.mistake(MistakeKind::Value, mark, format!("`endpoint.{name}.signals.metrics` {fault}"));
+    /// The page that says how busy an endpoint is lies where the endpoint is: it is read over verified connections.
+    fn page(&mut self, name: &str, endpoint: &Endpoint, url: &Url) -> Option<String> {
+        let metrics = endpoint.signals.as_ref()?.metrics.as_ref()?;
+        let mark = self.place("endpoint", name).at("signals").at("metrics").mark();
+        let page = match Url::parse(metrics) {
+            Ok(page) => page,
+            Err(fault) => {
+                self.report.mistake(MistakeKind::Value, mark, format!("`endpoint.{name}.signals.metrics` {fault}"));
+                return None;
+            }
+        };
+        if (page.scheme, &page.host, page.port) != (url.scheme, &url.host, url.port) {
+            let message = format!("`endpoint.{name}.signals.metrics` is on another host or port than `url`");
+            self.wrong(mark, message, "name the page on the server itself; nothing else is verified");
+            return None;
         }
+        Some(if page.path.is_empty() { "/".to_owned() } else { page.path })
+    }
+
+    fn credential_is_missing(&mut self, name: &str, endpoint: &Endpoint) {
+        let at = self.place("endpoint", name);
         let is_own = matches!(endpoint.reach, Reach::Local { .. });
         if endpoint.auth.is_none() && !is_own && self.walked.is_whole("endpoint", name) {
             let message = format!("endpoint `{name}` has no `auth`, so it is called without a credential");

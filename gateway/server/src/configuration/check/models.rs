@@ -1,15 +1,25 @@
 //! `[model.NAME]`: what callers ask for, and where it is served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use policy::Facts;
+use routing::{Burst, Class, Knobs, Prefer};
 
-use super::super::compile::{ModelConfig, TargetConfig};
-use super::super::document::{Document, Model};
+use super::super::compile::{ModelConfig, RoutingConfig, TargetConfig};
+use super::super::document::{self, Document, Model, Traffic};
+use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::tree::Mark;
 use super::Check;
 use super::policy::Permissions;
+
+pub(super) fn class_of(traffic: Traffic) -> Class {
+    match traffic {
+        Traffic::Interactive => Class::Interactive,
+        Traffic::Batch => Class::Batch,
+    }
+}
 
 impl Check<'_> {
     pub(super) fn models(
@@ -22,7 +32,8 @@ impl Check<'_> {
         for (name, model) in &document.model {
             let own = self.targets(name, model, &mut targets);
             self.permitted(name, model, document, permissions);
-            models.push(ModelConfig { name: name.clone(), targets: own });
+            let routing = self.routing(name, model, &targets);
+            models.push(ModelConfig { name: name.clone(), targets: own, routing });
         }
         self.unasked(document);
         (targets, models)
@@ -67,6 +78,61 @@ impl Check<'_> {
         let index = self.index_of("endpoint", endpoint)?;
         let facts = Arc::new(Facts::unknown());
         Some(TargetConfig { name: text.to_owned(), endpoint: index, upstream_model: upstream.to_owned(), facts })
+    }
+
+    fn routing(&mut self, name: &str, model: &Model, targets: &[TargetConfig]) -> RoutingConfig {
+        let traffic = model.traffic.map(class_of).unwrap_or_default();
+        let first_token = model.first_token.as_ref().map(|target| Duration::from_millis(target.p95_ms));
+        let deadline = model.deadline_ms.map(Duration::from_millis);
+        if let (Some(target), Some(deadline)) = (first_token, deadline)
+            && deadline < target
+        {
+            let mark = self.place("model", name).at("deadline_ms").mark();
+            let message =
+                format!("`model.{name}.deadline_ms` is before the first token is due, after {} ms", target.as_millis());
+            self.wrong(mark, message, "give it more time, or the first token less");
+        }
+        let knobs = Knobs {
+            first_token,
+            // 95 of 100 requests are to stay below it.
+            miss_budget: 0.05,
+            deadline,
+            prefer: match model.prefer {
+                None | Some(document::Prefer::Cost) => Prefer::Cost,
+                Some(document::Prefer::Latency) => Prefer::Latency,
+            },
+            burst: match model.burst {
+                None | Some(document::Burst::Allowed) => Burst::Allowed,
+                Some(document::Burst::Never) => Burst::Never,
+            },
+            ..Knobs::default()
+        };
+        RoutingConfig { knobs, traffic, shares: self.shares(name, model, targets) }
+    }
+
+    fn shares(&mut self, name: &str, model: &Model, targets: &[TargetConfig]) -> Vec<(usize, u8)> {
+        let Some(shares) = &model.shares else { return Vec::new() };
+        let at = self.place("model", name).at("shares");
+        let mut built = Vec::new();
+        for (target, share) in shares {
+            let mark = at.at(target).mark();
+            if !model.targets.contains(target) {
+                let known: Vec<&str> = model.targets.iter().map(String::as_str).collect();
+                let message = format!("`model.{name}.shares` names {}, which is no target of it", quote(target));
+                let remedy = remedy_for(target, known.iter().copied(), "name one of its targets");
+                self.report.mend(MistakeKind::Reference, mark, message, remedy);
+            } else if !(1..=100).contains(share) {
+                let message = format!("`model.{name}.shares` gives {} {share} percent", quote(target));
+                self.wrong(mark, message, "a share is 1 to 100; leave it out for none");
+            } else if let Some(index) = targets.iter().position(|known| known.name == *target) {
+                built.push((index, *share));
+            }
+        }
+        let sum: u32 = built.iter().map(|(_, share)| u32::from(*share)).sum();
+        if sum > 100 {
+            self.wrong(at.mark(), format!("`model.{name}.shares` are {sum} percent together"), "they are at most 100");
+        }
+        built
     }
 
     /// A target whose endpoint is not approved is never used; a model with no other could never be answered.

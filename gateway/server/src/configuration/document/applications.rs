@@ -15,8 +15,53 @@ pub struct Model {
     ///
     /// What stands after the first `/` is the model's name at that endpoint; it may itself hold a `/`.
     pub targets: Vec<String>,
-    /// How fast the first token should come. Absent: no target.
+    /// How fast the first token should come. Absent: no target, so that nothing is too slow and saturation sends nothing
+    /// elsewhere.
     pub first_token: Option<Target95>,
+    /// Milliseconds within which a request of `traffic = "batch"` must be answered; default 3_600_000. For an interactive
+    /// request: how long it may wait for a place; default `first_token.p95_ms`.
+    #[schemars(range(min = 1))]
+    pub deadline_ms: Option<u64>,
+    /// What decides among the targets that are fast enough; default `"cost"`.
+    pub prefer: Option<Prefer>,
+    /// Whether saturation of own capacity may send requests to targets that charge by the token; default `"allowed"`.
+    pub burst: Option<Burst>,
+    /// Whether somebody waits for the answers; default `"interactive"`. An app's own word goes before it, and a request's
+    /// `service_tier` before that: `flex` is batch, `priority` is interactive and goes first.
+    pub traffic: Option<Traffic>,
+    /// Percent of the traffic that a target takes whatever it costs, by its name in `targets`, for a migration by steps or
+    /// a trial. Absent: none.
+    pub shares: Option<BTreeMap<String, u8>>,
+}
+
+/// What decides among targets that are fast enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prefer {
+    /// Own capacity first, then the cheapest.
+    Cost,
+    /// The one whose first token is expected soonest.
+    Latency,
+}
+
+/// Whether saturation may cost money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Burst {
+    /// What own capacity cannot serve in time goes to the cheapest target that can.
+    Allowed,
+    /// Targets that charge by the token stay out wherever own capacity is permitted, also when that fails.
+    Never,
+}
+
+/// Whether somebody waits for the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traffic {
+    /// Somebody does.
+    Interactive,
+    /// Nobody does: requests take what the others leave over, and go out at 90 % of their deadline.
+    Batch,
 }
 
 /// A time that 95 of 100 requests should meet.
@@ -45,6 +90,11 @@ pub struct App {
     pub models: Vec<String>,
     /// How much it may ask for.
     pub limits: Option<Limits>,
+    /// Whether somebody waits for its answers. Absent: as its model says.
+    pub traffic: Option<Traffic>,
+    /// Whether an answer says in `x-causeway-why` and `x-causeway-plan` why it came from where it did, when the request
+    /// has `x-causeway-explain: 1`; default false.
+    pub explain: Option<bool>,
 }
 
 /// Tokens that an app may show.

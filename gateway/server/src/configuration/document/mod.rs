@@ -17,7 +17,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use administration::{Administrator, Role};
-pub use applications::{App, Issuer, IssuerKeys, Jwt, Key, Limits, Model, Target95, TokenAlgorithm};
+pub use applications::{
+    App, Burst, Issuer, IssuerKeys, Jwt, Key, Limits, Model, Prefer, Target95, TokenAlgorithm, Traffic,
+};
 pub use network::{
     Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
     EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,

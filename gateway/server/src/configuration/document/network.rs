@@ -386,8 +386,14 @@ pub struct Prices {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signals {
-    /// URL of its metrics page, in Prometheus' text format. Required.
-    pub metrics: String,
+    /// URL of its metrics page: `/metrics` of vLLM, SGLang or llama.cpp, `/api/ps` of Ollama. Absent: none is read.
+    ///
+    /// It lies on the host and port of `url`, and is read over connections that are verified as those are. It is read
+    /// five times a second while requests go there, and every two seconds while none do.
+    pub metrics: Option<String>,
+    /// Whether it is asked to say in each answer how busy it is, by the header `endpoint-load-metrics-format`; default
+    /// false. vLLM and Triton answer it.
+    pub load_header: Option<bool>,
 }
 
 /// The credential that the gateway shows an endpoint.

@@ -140,6 +140,7 @@ proptest! {
             candidates: &candidates,
             plan: &plan,
             estimate: EstimateNote { input, output },
+            reason: api,
             money: input,
             prices: policy,
             features: &features,
@@ -152,7 +153,7 @@ proptest! {
             "key": keyed.then_some(key), "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
-            "plan": plan, "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
+            "plan": plan, "reason": (!api.is_empty()).then_some(api), "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
             "features": unless_empty(&features, feature_value),
             "findings": unless_empty(&findings, finding_value),
         });

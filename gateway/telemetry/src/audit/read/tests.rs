@@ -61,6 +61,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             configuration: "sha256:bb",
             candidates: &[CandidateNote { target: "gpu-01/llama", verdict: "in", why: "" }],
             plan: &["gpu-01/llama"],
+            reason: "own capacity: first token in 0.41 s, within 1.50 s",
             estimate: EstimateNote { input: 100, output: 1024 },
             money: 1_500,
             prices: "2026-11-26 sha256:00",

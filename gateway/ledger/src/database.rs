@@ -1,0 +1,208 @@
+//! The books in `SQLite`: one table, filled behind the journal and never on a request's path.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounting::{Estimate, Money, Settlement, Tokens, Used};
+use rusqlite::{Connection, OpenFlags, Row, params};
+
+use crate::entry::{Closing, Entry, Opening};
+use crate::line::{paid, settled_by, tier};
+
+/// The format of the database that is written and read.
+pub const DATABASE_VERSION: i64 = 1;
+
+/// How long another process may hold the database before a write counts as failed; it is tried again later.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What is wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// `SQLite` says no.
+    #[error("the ledger's database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A newer release wrote it.
+    #[error(
+        "the ledger's database has format {found}, and this version reads up to {DATABASE_VERSION}; run the newer release"
+    )]
+    TooNew {
+        /// What was found.
+        found: i64,
+    },
+}
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS entry (
+    request TEXT PRIMARY KEY, began_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
+    app TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, target TEXT,
+    held_input INTEGER NOT NULL, held_output INTEGER NOT NULL, held_nano_usd INTEGER NOT NULL,
+    settled_by TEXT NOT NULL, input INTEGER NOT NULL, cached_input INTEGER NOT NULL, cache_write INTEGER NOT NULL,
+    output INTEGER NOT NULL, nano_usd INTEGER NOT NULL, priced INTEGER NOT NULL,
+    lost_attempts INTEGER NOT NULL, lost_tokens INTEGER NOT NULL, lost_nano_usd INTEGER NOT NULL,
+    tier TEXT NOT NULL, price TEXT, paid TEXT NOT NULL, avoidable INTEGER NOT NULL, recovered INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_began ON entry (began_ms);
+";
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Database(Connection);
+
+impl Database {
+    pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        check_version(&connection)?;
+        // The journal's file goes only after the commit is on the disk, so the commit must be.
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
+        connection.execute_batch(SCHEMA)?;
+        connection.pragma_update(None, "user_version", DATABASE_VERSION)?;
+        Ok(Self(connection))
+    }
+
+    /// Opens what another process writes, to read it.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self, DatabaseError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(BUSY)?;
+        check_version(&connection)?;
+        Ok(Self(connection))
+    }
+
+    /// Writes entries, each at most once: one whose request is there already is left as it is.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<u64, DatabaseError> {
+        let transaction = self.0.transaction()?;
+        let mut added = 0;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO entry VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,\
+                 ?19,?20,?21,?22,?23,?24,?25,?26)",
+            )?;
+            for Entry { opening, closing, recovered } in entries {
+                let settlement = &closing.settlement;
+                added += insert.execute(params![
+                    opening.request,
+                    whole(opening.at_ms),
+                    whole(closing.at_ms),
+                    opening.app,
+                    opening.team,
+                    opening.key,
+                    opening.model,
+                    closing.target,
+                    whole(opening.estimate.input.0),
+                    whole(opening.estimate.output.0),
+                    whole(opening.money.0),
+                    settlement.by.name(),
+                    whole(settlement.used.input.0),
+                    whole(settlement.used.cached_input.0),
+                    whole(settlement.used.cache_write.0),
+                    whole(settlement.used.output.0),
+                    whole(settlement.money.0),
+                    settlement.priced,
+                    settlement.lost_attempts,
+                    whole(settlement.lost.0),
+                    whole(settlement.lost_money.0),
+                    closing.tier,
+                    closing.price,
+                    closing.paid,
+                    closing.avoidable,
+                    recovered,
+                ])? as u64;
+            }
+        }
+        transaction.commit()?;
+        Ok(added)
+    }
+
+    /// What each app and each key was charged with for requests that began in `[from_ms, to_ms)`.
+    pub(crate) fn spent(&self, from_ms: u64, to_ms: u64) -> Result<Vec<Spent>, DatabaseError> {
+        let mut select = self.0.prepare_cached(
+            "SELECT app, key, nano_usd, lost_nano_usd FROM entry WHERE began_ms >= ?1 AND began_ms < ?2 ORDER BY app, key",
+        )?;
+        let mut rows = select.query(params![whole(from_ms), whole(to_ms)])?;
+        let mut spent: Vec<Spent> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (app, key): (Arc<str>, Arc<str>) = (row.get(0)?, row.get(1)?);
+            let money = Money(count(row, 2)?) + Money(count(row, 3)?);
+            match spent.last_mut() {
+                Some(last) if last.app == app && last.key == key => last.money = last.money + money,
+                _ => spent.push(Spent { app, key, money }),
+            }
+        }
+        Ok(spent)
+    }
+
+    /// Calls `each` with every entry that began in `[from_ms, to_ms)`, in the order in which they began.
+    pub(crate) fn read(&self, (from_ms, to_ms): (u64, u64), mut each: impl FnMut(Entry)) -> Result<(), DatabaseError> {
+        let mut select = self
+            .0
+            .prepare_cached("SELECT * FROM entry WHERE began_ms >= ?1 AND began_ms < ?2 ORDER BY began_ms, request")?;
+        let mut rows = select.query(params![whole(from_ms), whole(to_ms)])?;
+        while let Some(row) = rows.next()? {
+            each(entry(row)?);
+        }
+        Ok(())
+    }
+}
+
+fn check_version(connection: &Connection) -> Result<(), DatabaseError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > DATABASE_VERSION { Err(DatabaseError::TooNew { found }) } else { Ok(()) }
+}
+
+/// What was charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// The app.
+    pub app: Arc<str>,
+    /// The key, by its name.
+    pub key: Arc<str>,
+    /// How much.
+    pub money: Money,
+}
+
+/// `SQLite` knows signed integers only; no count of ours comes near their end, and one that did must not become negative.
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn count(row: &Row<'_>, index: usize) -> Result<u64, rusqlite::Error> {
+    let number: i64 = row.get(index)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, number))
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
+    let tokens = |index| count(row, index).map(Tokens);
+    let request: Arc<str> = row.get(0)?;
+    let by: String = row.get(11)?;
+    let opening = Opening {
+        request: Arc::clone(&request),
+        at_ms: count(row, 1)?,
+        app: row.get(3)?,
+        team: row.get(4)?,
+        key: row.get(5)?,
+        model: row.get(6)?,
+        estimate: Estimate { input: tokens(8)?, output: tokens(9)? },
+        money: Money(count(row, 10)?),
+    };
+    let settlement = Settlement {
+        used: Used { input: tokens(12)?, cached_input: tokens(13)?, cache_write: tokens(14)?, output: tokens(15)? },
+        by: settled_by(&by).ok_or(rusqlite::Error::InvalidQuery)?,
+        money: Money(count(row, 16)?),
+        priced: row.get(17)?,
+        lost_attempts: row.get(18)?,
+        lost: tokens(19)?,
+        lost_money: Money(count(row, 20)?),
+    };
+    let closing = Closing {
+        request,
+        at_ms: count(row, 2)?,
+        target: row.get(7)?,
+        settlement,
+        tier: tier(&row.get::<_, String>(21)?).ok_or(rusqlite::Error::InvalidQuery)?,
+        price: row.get(22)?,
+        paid: paid(&row.get::<_, String>(23)?).ok_or(rusqlite::Error::InvalidQuery)?,
+        avoidable: row.get(24)?,
+    };
+    Ok(Entry { opening, closing, recovered: row.get(25)? })
+}

@@ -1,0 +1,250 @@
+//! The journal's files: what this process appends, and what processes that died have left.
+//!
+//! Each process writes files of its own, `journal-<process>-<number>.log`, and holds a lock on the one it writes, so that
+//! whoever reads the folder knows which files nobody writes any more. The system lets go of the lock when a process dies.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::entry::{Closing, Entry, Opening};
+use crate::line::{self, HEAD, Line};
+
+/// A journal that grew to this many bytes is replaced by a new one, which begins with what is still open.
+pub(crate) const ROTATED_AT: u64 = 16 << 20;
+
+/// Most bytes of closings that wait in memory for the next write.
+pub(crate) const MOST_WAITING: usize = 16 << 20;
+
+/// Closings are written at once when more than this waits.
+const FLUSHED_AT: usize = 64 << 10;
+
+/// The file that this process appends to.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    folder: PathBuf,
+    process: String,
+    number: u64,
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole lines in the file.
+    length: u64,
+    /// Lines that the next write takes along.
+    waiting: String,
+    /// A write failed in a way that may have left a part of a line behind `length`.
+    torn: bool,
+    /// Closings that found no room.
+    pub(crate) lost: u64,
+}
+
+impl Writer {
+    pub(crate) fn create(folder: &Path, process: &str) -> std::io::Result<Self> {
+        let (path, file) = create(folder, process, 0)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            process: process.to_owned(),
+            number: 0,
+            path,
+            file,
+            length: HEAD.len() as u64,
+            waiting: String::new(),
+            torn: false,
+            lost: 0,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Appends an opening; it is in the file when this returns `Ok`, and no part of it otherwise.
+    pub(crate) fn open(&mut self, opening: &Opening) -> std::io::Result<()> {
+        let before = self.waiting.len();
+        line::write_opening(&mut self.waiting, opening);
+        self.flush().inspect_err(|_| self.waiting.truncate(before))
+    }
+
+    /// Appends a closing with the next write. Where there is no room it is counted: its request then pays what it held.
+    pub(crate) fn close(&mut self, closing: &Closing) {
+        if self.waiting.len() >= MOST_WAITING {
+            self.lost += 1;
+            return;
+        }
+        line::write_closing(&mut self.waiting, closing);
+        if self.waiting.len() >= FLUSHED_AT {
+            // It waits on; the keeper's next round says why.
+            let _ = self.flush();
+        }
+    }
+
+    /// Writes what waits.
+    pub(crate) fn flush(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::Start(self.length))?;
+            self.torn = false;
+        }
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.torn = true;
+        self.file.write_all(self.waiting.as_bytes())?;
+        self.torn = false;
+        self.length += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Goes on in a new file, which begins with what is open; gives the path of the old one, whose lock is let go.
+    pub(crate) fn rotate<'a>(&mut self, open: impl Iterator<Item = &'a Opening>) -> std::io::Result<PathBuf> {
+        let (path, mut file) = create(&self.folder, &self.process, self.number + 1)?;
+        let mut kept = String::new();
+        open.for_each(|opening| line::write_opening(&mut kept, opening));
+        if let Err(error) = file.write_all(kept.as_bytes()).and_then(|()| file.sync_data()) {
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+        self.number += 1;
+        self.length = (HEAD.len() + kept.len()) as u64;
+        self.file = file;
+        Ok(std::mem::replace(&mut self.path, path))
+    }
+}
+
+fn create(folder: &Path, process: &str, number: u64) -> std::io::Result<(PathBuf, File)> {
+    let path = folder.join(format!("journal-{process}-{number}.log"));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::Error(error) => error,
+        TryLockError::WouldBlock => std::io::ErrorKind::WouldBlock.into(),
+    })?;
+    file.write_all(HEAD.as_bytes())?;
+    Ok((path, file))
+}
+
+/// Most bytes that are carried over in one go.
+const MOST_READ: u64 = 4 << 20;
+
+/// Reads whole lines as they come, and keeps what is open.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    offset: u64,
+    pub(crate) open: HashMap<Arc<str>, Opening>,
+}
+
+/// What was read: entries that are complete, and lines that nobody can read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) damaged: u64,
+}
+
+impl Reader {
+    /// From here on the lines are those of another file.
+    pub(crate) fn follow(&mut self, length: u64) {
+        self.offset = length;
+    }
+
+    /// How far the file is read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What follows up to `until`, which is the end of a line; at most [`MOST_READ`] bytes of it.
+    pub(crate) fn read(&mut self, path: &Path, until: u64) -> std::io::Result<Read> {
+        let mut read = Read::default();
+        if until <= self.offset {
+            return Ok(read);
+        }
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut bytes = Vec::new();
+        file.take((until - self.offset).min(MOST_READ)).read_to_end(&mut bytes)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        bytes.truncate(whole);
+        self.take(&bytes, &mut read);
+        self.offset += bytes.len() as u64;
+        Ok(read)
+    }
+
+    /// Lines, the last of which may be torn: then it was never acted upon.
+    fn take(&mut self, bytes: &[u8], read: &mut Read) {
+        let head = HEAD.trim_end().as_bytes();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"));
+        for line in lines.filter(|line| *line != head) {
+            match std::str::from_utf8(line).ok().and_then(line::read) {
+                Some(Line::Opening(opening)) => {
+                    self.open.insert(Arc::clone(&opening.request), opening);
+                }
+                Some(Line::Closing(closing)) => match self.open.remove(&closing.request) {
+                    Some(opening) => read.entries.push(Entry { opening, closing, recovered: false }),
+                    None => read.damaged += 1,
+                },
+                None => read.damaged += 1,
+            }
+        }
+    }
+}
+
+/// What processes that died have left.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Files that nobody writes any more, locked for the time of reading.
+    pub(crate) files: Vec<(PathBuf, File)>,
+    /// Settled requests.
+    pub(crate) settled: Vec<Entry>,
+    /// Requests that nobody settled.
+    pub(crate) unsettled: Vec<Opening>,
+    /// Lines that nobody can read.
+    pub(crate) damaged: u64,
+}
+
+impl Left {
+    /// Reads the files in `folder` that no process holds.
+    pub(crate) fn find(folder: &Path) -> std::io::Result<Self> {
+        let mut left = Self::default();
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+        // A process writes its files one after the other, and their numbers say in what order.
+        paths.sort_by_key(|path| (process_of(path), number_of(path)));
+        let mut readers: HashMap<String, Reader> = HashMap::new();
+        for path in paths {
+            let Some(process) = process_of(&path) else { continue };
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            (&file).read_to_end(&mut bytes)?;
+            let mut read = Read::default();
+            readers.entry(process).or_default().take(&bytes, &mut read);
+            left.settled.append(&mut read.entries);
+            left.damaged += read.damaged;
+            left.files.push((path, file));
+        }
+        left.unsettled = readers.into_values().flat_map(|reader| reader.open.into_values()).collect();
+        Ok(left)
+    }
+}
+
+/// The process in `journal-<process>-<number>.log`.
+fn process_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let (process, _) = name.strip_prefix("journal-")?.strip_suffix(".log")?.rsplit_once('-')?;
+    Some(process.to_owned())
+}
+
+fn number_of(path: &Path) -> u64 {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,352 @@
+//! The one owner of a process's journal, and the thread that carries it over into the database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use crate::database::{Database, DatabaseError, Spent};
+use crate::entry::{Closing, Entry, Opening};
+use crate::journal::{Left, ROTATED_AT, Reader, Writer};
+
+/// Most bytes of journal that are kept while the database takes nothing: about half a million requests.
+///
+/// Beyond it no request is let in, because nobody could say any more what was spent.
+pub const MOST_JOURNAL: u64 = 256 << 20;
+
+/// How often the journal is carried over.
+const ROUND: Duration = Duration::from_millis(50);
+
+/// After a failure the database is left alone for this long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the books take nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The folder cannot be used.
+    #[error("ledger folder `{}` cannot be used: {source}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A line could not be written; nothing of it is left in the file.
+    #[error("the journal of the ledger takes no line: {0}")]
+    Write(#[source] std::io::Error),
+    /// The database has taken nothing for so long that the journal is full.
+    #[error("the journal of the ledger holds {MOST_JOURNAL} bytes that its database has not taken")]
+    Full,
+}
+
+/// How the books stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerStatus {
+    /// Bytes of journal that the database has not taken, and those that wait in memory.
+    pub behind_bytes: u64,
+    /// Requests that are open.
+    pub open: u64,
+    /// Entries that this process brought into the database.
+    pub entries: u64,
+    /// Requests of processes that died, settled at what they held.
+    pub recovered: u64,
+    /// Lines of the journal that nobody could read. Their files are kept beside it as `….damaged`.
+    pub damaged: u64,
+    /// Settlements that found no room in memory while the disk took none; their requests pay what they held.
+    pub lost: u64,
+    /// Why the latest round failed; nothing where it did not.
+    pub failing: Option<String>,
+}
+
+/// The books of this process. Cloning is cheap and gives the same books.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    writer: Mutex<Writer>,
+    status: Mutex<LedgerStatus>,
+    keeper: Mutex<Option<(Sender<Ask>, JoinHandle<()>)>>,
+}
+
+enum Ask {
+    /// Carry over all that is written by now, and say so.
+    Settle(Sender<()>),
+    /// The same, and end.
+    Leave,
+}
+
+impl Ledger {
+    /// Opens the books in `folder` (`ledger` below `state.folder`), settles what processes that died have left, and begins a
+    /// journal under the name `process`, which no process before has had.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] where folder or database cannot be used.
+    pub fn open(folder: &Path, process: &str) -> Result<Self, LedgerError> {
+        let at = |source| LedgerError::Folder { path: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(at)?;
+        let mut keeper = Keeper::new(Database::open(&database_in(folder))?);
+        let recovered = keeper.recover(folder)?;
+        let writer = Writer::create(folder, process).map_err(at)?;
+        let shared = Arc::new(Shared {
+            folder: folder.to_owned(),
+            writer: Mutex::new(writer),
+            status: Mutex::new(recovered),
+            keeper: Mutex::new(None),
+        });
+        let (sender, receiver) = channel();
+        let of_thread = Arc::downgrade(&shared);
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || {
+                while let Some(asked) = wait(&receiver) {
+                    let Some(shared) = of_thread.upgrade() else { return };
+                    if keeper.round(&shared, asked) {
+                        return;
+                    }
+                }
+            })
+            .map_err(at)?;
+        *shared.keeper.lock() = Some((sender, thread));
+        Ok(Self { shared })
+    }
+
+    /// Notes what a request holds. It is in the file when this returns `Ok`, so that the request can be sent: whatever
+    /// becomes of this process, it will be settled.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Write`] or [`LedgerError::Full`]: the request must be refused.
+    pub fn begin(&self, opening: &Opening) -> Result<(), LedgerError> {
+        if self.shared.status.lock().behind_bytes >= MOST_JOURNAL {
+            return Err(LedgerError::Full);
+        }
+        self.shared.writer.lock().open(opening).map_err(LedgerError::Write)
+    }
+
+    /// Notes what a request was settled at; the line is written with the next one, or within 50 ms.
+    pub fn settle(&self, closing: &Closing) {
+        self.shared.writer.lock().close(closing);
+    }
+
+    /// How the books stand.
+    #[must_use]
+    pub fn status(&self) -> LedgerStatus {
+        let status = self.shared.status.lock().clone();
+        LedgerStatus { lost: self.shared.writer.lock().lost, ..status }
+    }
+
+    /// What each app and key was charged with for requests that began in `[from_ms, to_ms)`.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] where the database cannot be read.
+    pub fn spent(&self, from_ms: u64, to_ms: u64) -> Result<Vec<Spent>, DatabaseError> {
+        spent_in(&self.shared.folder, from_ms, to_ms)
+    }
+
+    /// Waits until the database has all that is settled by now, or the keeper cannot say; for tests and for leaving.
+    pub fn carry_over(&self) {
+        let (done, waited) = channel();
+        let asked =
+            self.shared.keeper.lock().as_ref().is_some_and(|(sender, _)| sender.send(Ask::Settle(done)).is_ok());
+        if asked {
+            // A keeper that is gone drops the sender, which ends this as well.
+            let _ = waited.recv_timeout(Duration::from_secs(10));
+        }
+    }
+
+    /// Carries over what is settled and ends the thread. What is still open stays in the journal, for the next process.
+    pub fn leave(&self) {
+        let Some((sender, thread)) = self.shared.keeper.lock().take() else { return };
+        if sender.send(Ask::Leave).is_ok() && thread.join().is_err() {
+            tracing::error!("the keeper of the ledger has panicked; its journal is read by the next process");
+        }
+    }
+}
+
+/// The database in the folder of a ledger.
+fn database_in(folder: &Path) -> PathBuf {
+    folder.join("ledger.sqlite")
+}
+
+/// What each app and key was charged with, by the database in `folder`.
+///
+/// # Errors
+///
+/// [`DatabaseError`] where it cannot be read.
+pub fn spent_in(folder: &Path, from_ms: u64, to_ms: u64) -> Result<Vec<Spent>, DatabaseError> {
+    Database::open_to_read(&database_in(folder))?.spent(from_ms, to_ms)
+}
+
+/// Calls `each` with every entry that began in `[from_ms, to_ms)`, by the database in `folder`, which may be in use.
+///
+/// # Errors
+///
+/// [`DatabaseError`] where it cannot be read.
+pub fn read_in(folder: &Path, period: (u64, u64), each: impl FnMut(Entry)) -> Result<(), DatabaseError> {
+    Database::open_to_read(&database_in(folder))?.read(period, each)
+}
+
+/// The next thing to do: what was asked, or a round because it is time. Nothing when nobody can ask any more.
+fn wait(receiver: &Receiver<Ask>) -> Option<Option<Ask>> {
+    match receiver.recv_timeout(ROUND) {
+        Ok(asked) => Some(Some(asked)),
+        Err(RecvTimeoutError::Timeout) => Some(None),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+struct Keeper {
+    database: Database,
+    reader: Reader,
+    /// Read, and not taken by the database yet.
+    pending: Vec<Entry>,
+    /// How far the database has taken the journal.
+    taken: u64,
+    /// Until when the database is left alone.
+    pause: Option<Instant>,
+}
+
+impl Keeper {
+    fn new(database: Database) -> Self {
+        Self { database, reader: Reader::default(), pending: Vec::new(), taken: 0, pause: None }
+    }
+
+    /// One round; true when it was the last.
+    fn round(&mut self, shared: &Shared, asked: Option<Ask>) -> bool {
+        let now = Instant::now();
+        let flushed = shared.writer.lock().flush();
+        let paused = self.pause.is_some_and(|until| now < until) && asked.is_none();
+        let result = match flushed {
+            Err(error) => Err(LedgerError::Write(error)),
+            Ok(()) if paused => Ok(()),
+            Ok(()) => self.carry(shared),
+        };
+        let (length, waiting) = {
+            let writer = shared.writer.lock();
+            (writer.length(), writer.waiting() as u64)
+        };
+        let mut status = shared.status.lock();
+        status.behind_bytes = length.saturating_sub(self.taken) + waiting;
+        status.open = self.reader.open.len() as u64;
+        match result {
+            Err(error) => {
+                if status.failing.is_none() {
+                    tracing::error!(%error, "the ledger does not come along; its journal keeps what it has not taken");
+                }
+                status.failing = Some(error.to_string());
+                self.pause = Some(now + PAUSE);
+            }
+            Ok(()) if !paused => {
+                if status.failing.take().is_some() {
+                    tracing::info!("the ledger comes along again");
+                }
+                self.pause = None;
+            }
+            Ok(()) => {}
+        }
+        match asked {
+            None => false,
+            Some(Ask::Settle(done)) => {
+                let _ = done.send(());
+                false
+            }
+            Some(Ask::Leave) => {
+                self.clear_away(shared);
+                true
+            }
+        }
+    }
+
+    /// Brings what the journal says into the database.
+    fn carry(&mut self, shared: &Shared) -> Result<(), LedgerError> {
+        let (path, length) = {
+            let writer = shared.writer.lock();
+            (writer.path().to_owned(), writer.length())
+        };
+        self.take(shared, &path, length)?;
+        if length >= ROTATED_AT { self.rotate(shared) } else { Ok(()) }
+    }
+
+    /// Takes the journal up to `length`. What the database refuses is offered again, before anything else is read.
+    fn take(&mut self, shared: &Shared, path: &Path, length: u64) -> Result<(), LedgerError> {
+        loop {
+            if self.pending.is_empty() && self.reader.offset() < length {
+                let read = self.reader.read(path, length);
+                let read = read.map_err(|source| LedgerError::Folder { path: path.to_owned(), source })?;
+                self.pending = read.entries;
+                shared.status.lock().damaged += read.damaged;
+            }
+            if !self.pending.is_empty() {
+                let added = self.database.append(&self.pending)?;
+                self.pending.clear();
+                shared.status.lock().entries += added;
+            }
+            self.taken = self.reader.offset();
+            if self.taken >= length {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on in a new file. Under the writer's lock nothing is added between the reading and the change.
+    fn rotate(&mut self, shared: &Shared) -> Result<(), LedgerError> {
+        let mut writer = shared.writer.lock();
+        writer.flush().map_err(LedgerError::Write)?;
+        let (path, length) = (writer.path().to_owned(), writer.length());
+        self.take(shared, &path, length)?;
+        let old = writer.rotate(self.reader.open.values()).map_err(LedgerError::Write)?;
+        self.reader.follow(writer.length());
+        self.taken = writer.length();
+        drop(writer);
+        std::fs::remove_file(&old).map_err(|source| LedgerError::Folder { path: old, source })
+    }
+
+    /// Settles what processes that died have left, and takes their files away once the database has them.
+    fn recover(&mut self, folder: &Path) -> Result<LedgerStatus, LedgerError> {
+        let at = |source| LedgerError::Folder { path: folder.to_owned(), source };
+        let left = Left::find(folder).map_err(at)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let mut status = LedgerStatus { damaged: left.damaged, ..LedgerStatus::default() };
+        status.entries = self.database.append(&left.settled)?;
+        let unsettled: Vec<Entry> = left.unsettled.into_iter().map(|opening| Entry::recovered(opening, now)).collect();
+        status.recovered = self.database.append(&unsettled)?;
+        for (path, _lock) in &left.files {
+            let gone = if left.damaged > 0 {
+                std::fs::rename(path, path.with_extension("damaged"))
+            } else {
+                std::fs::remove_file(path)
+            };
+            gone.map_err(at)?;
+        }
+        if status.recovered > 0 || status.damaged > 0 {
+            tracing::warn!(
+                recovered = status.recovered,
+                damaged = status.damaged,
+                "a process died with open requests; they are settled at what they held, and flagged"
+            );
+        }
+        Ok(status)
+    }
+
+    /// Takes the journal away where nothing is open in it.
+    fn clear_away(&self, shared: &Shared) {
+        let writer = shared.writer.lock();
+        let all_is_taken = self.taken == writer.length() && writer.waiting() == 0;
+        if all_is_taken && self.reader.open.is_empty() {
+            let _ = std::fs::remove_file(writer.path());
+        }
+    }
+}

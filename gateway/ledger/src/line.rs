@@ -1,0 +1,279 @@
+//! A line of the journal: a checksum and fields with tabs between, so that damage is seen and `less` is enough to read it.
+//!
+//! ```text
+//! 5d41402a O cwd_0193… 1798761600000 claims insurance claims.keys[0] chat 11 1024 0
+//! ```
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use accounting::{Estimate, Money, SettledBy, Settlement, Tier, Tokens, Used};
+
+use crate::entry::{Closing, Opening};
+
+/// The first line of every journal.
+pub(crate) const HEAD: &str = "causeway-journal 1\n";
+
+/// One line, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Opening(Opening),
+    Closing(Closing),
+}
+
+pub(crate) fn write_opening(out: &mut String, opening: &Opening) {
+    line(out, |out| {
+        out.push('O');
+        text(out, &opening.request);
+        number(out, opening.at_ms);
+        text(out, &opening.app);
+        text(out, &opening.team);
+        text(out, &opening.key);
+        text(out, &opening.model);
+        number(out, opening.estimate.input.0);
+        number(out, opening.estimate.output.0);
+        number(out, opening.money.0);
+    });
+}
+
+pub(crate) fn write_closing(out: &mut String, closing: &Closing) {
+    line(out, |out| {
+        let settlement = &closing.settlement;
+        out.push('C');
+        text(out, &closing.request);
+        number(out, closing.at_ms);
+        text(out, closing.target.as_deref().unwrap_or_default());
+        text(out, settlement.by.name());
+        number(out, settlement.used.input.0);
+        number(out, settlement.used.cached_input.0);
+        number(out, settlement.used.cache_write.0);
+        number(out, settlement.used.output.0);
+        number(out, settlement.money.0);
+        number(out, settlement.priced.into());
+        number(out, settlement.lost_attempts.into());
+        number(out, settlement.lost.0);
+        number(out, settlement.lost_money.0);
+        text(out, closing.tier);
+        text(out, closing.price.as_deref().unwrap_or_default());
+        text(out, closing.paid);
+        number(out, closing.avoidable.into());
+    });
+}
+
+fn line(out: &mut String, fields: impl FnOnce(&mut String)) {
+    let begin = out.len();
+    out.push_str("00000000 ");
+    let body = out.len();
+    fields(out);
+    let sum = crc32fast::hash(out.get(body..).unwrap_or_default().as_bytes());
+    out.replace_range(begin..begin + 8, &format!("{sum:08x}"));
+    out.push('\n');
+}
+
+fn number(out: &mut String, number: u64) {
+    // Writing to a string does not fail.
+    let _ = write!(out, "\t{number}");
+}
+
+/// Control characters would break the line; `%` marks what stands for one.
+fn text(out: &mut String, text: &str) {
+    out.push('\t');
+    if !text.bytes().any(|byte| byte == b'%' || byte.is_ascii_control()) {
+        out.push_str(text);
+        return;
+    }
+    for letter in text.chars() {
+        if letter == '%' || letter.is_ascii_control() {
+            let _ = write!(out, "%{:02x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+}
+
+/// Reads one line without its end; `None` where it is damaged.
+pub(crate) fn read(line: &str) -> Option<Line> {
+    let (sum, body) = line.split_once(' ')?;
+    if sum.len() != 8 || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(body.as_bytes()) {
+        return None;
+    }
+    let mut fields = Fields(body.split('\t'));
+    let read = match fields.0.next()? {
+        "O" => Line::Opening(opening(&mut fields)?),
+        "C" => Line::Closing(closing(&mut fields)?),
+        _ => return None,
+    };
+    fields.0.next().is_none().then_some(read)
+}
+
+struct Fields<'a>(std::str::Split<'a, char>);
+
+impl Fields<'_> {
+    fn number(&mut self) -> Option<u64> {
+        self.0.next()?.parse().ok()
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        Some(self.number()? != 0)
+    }
+
+    fn text(&mut self) -> Option<Arc<str>> {
+        let field = self.0.next()?;
+        if !field.contains('%') {
+            return Some(field.into());
+        }
+        let mut parts = field.split('%');
+        let mut text = parts.next()?.to_owned();
+        for part in parts {
+            let (code, rest) = part.split_at_checked(2)?;
+            text.push(char::from(u8::from_str_radix(code, 16).ok()?));
+            text.push_str(rest);
+        }
+        Some(text.into())
+    }
+
+    /// An empty field is nothing.
+    fn perhaps(&mut self) -> Option<Option<Arc<str>>> {
+        self.text().map(|text| Some(text).filter(|text| !text.is_empty()))
+    }
+}
+
+fn opening(fields: &mut Fields<'_>) -> Option<Opening> {
+    Some(Opening {
+        request: fields.text()?,
+        at_ms: fields.number()?,
+        app: fields.text()?,
+        team: fields.text()?,
+        key: fields.text()?,
+        model: fields.text()?,
+        estimate: Estimate { input: Tokens(fields.number()?), output: Tokens(fields.number()?) },
+        money: Money(fields.number()?),
+    })
+}
+
+fn closing(fields: &mut Fields<'_>) -> Option<Closing> {
+    let (request, at_ms, target) = (fields.text()?, fields.number()?, fields.perhaps()?);
+    let by = settled_by(&fields.text()?)?;
+    let (input, cached_input) = (Tokens(fields.number()?), Tokens(fields.number()?));
+    let (cache_write, output) = (Tokens(fields.number()?), Tokens(fields.number()?));
+    let settlement = Settlement {
+        used: Used { input, cached_input, cache_write, output },
+        by,
+        money: Money(fields.number()?),
+        priced: fields.flag()?,
+        lost_attempts: u32::try_from(fields.number()?).ok()?,
+        lost: Tokens(fields.number()?),
+        lost_money: Money(fields.number()?),
+    };
+    Some(Closing {
+        request,
+        at_ms,
+        target,
+        settlement,
+        tier: tier(&fields.text()?)?,
+        price: fields.perhaps()?,
+        paid: paid(&fields.text()?)?,
+        avoidable: fields.flag()?,
+    })
+}
+
+pub(crate) fn tier(name: &str) -> Option<&'static str> {
+    Tier::ALL.into_iter().map(Tier::name).find(|known| *known == name)
+}
+
+/// The names of how a target is paid.
+const PAID: [&str; 4] = ["sunk", "provisioned", "per_token", "unknown"];
+
+pub(crate) fn paid(name: &str) -> Option<&'static str> {
+    PAID.into_iter().find(|known| *known == name)
+}
+
+pub(crate) fn settled_by(name: &str) -> Option<SettledBy> {
+    [SettledBy::Reported, SettledBy::Reservation, SettledBy::NotSent].into_iter().find(|by| by.name() == name)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn opening_of(request: &str, money: u64) -> Opening {
+        Opening {
+            request: request.into(),
+            at_ms: 1_798_761_600_000,
+            app: "claims".into(),
+            team: "insurance".into(),
+            key: "claims.keys[0]".into(),
+            model: "chat".into(),
+            estimate: Estimate { input: Tokens(11), output: Tokens(1_024) },
+            money: Money(money),
+        }
+    }
+
+    pub(crate) fn closing_of(request: &str, money: u64) -> Closing {
+        let used = Used { input: Tokens(11), output: Tokens(7), ..Used::default() };
+        let settlement = Settlement {
+            used,
+            by: SettledBy::Reported,
+            money: Money(money),
+            priced: true,
+            lost_attempts: 0,
+            lost: Tokens::ZERO,
+            lost_money: Money::ZERO,
+        };
+        Closing {
+            request: request.into(),
+            at_ms: 1_798_761_601_000,
+            target: Some("gpu-01/llama".into()),
+            settlement,
+            tier: "standard",
+            price: None,
+            paid: "sunk",
+            avoidable: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_read_back(
+            texts: [String; 6], numbers in any::<[u64; 8]>(), lost: u32, flags: [bool; 3],
+        ) {
+            let [request, app, team, key, model, target] = texts.map(Arc::<str>::from);
+            let opening = Opening {
+                app, team, key, model, request: Arc::clone(&request), at_ms: numbers[0],
+                estimate: Estimate { input: Tokens(numbers[1]), output: Tokens(numbers[2]) }, money: Money(numbers[3]),
+            };
+            let mut closing = closing_of("", numbers[4]);
+            closing.request = request;
+            closing.target = Some(target).filter(|target| !target.is_empty());
+            closing.settlement.lost_attempts = lost;
+            closing.settlement.lost_money = Money(numbers[5]);
+            closing.settlement.used.cached_input = Tokens(numbers[6]);
+            (closing.settlement.priced, closing.avoidable) = (flags[0], flags[1]);
+            let mut written = String::new();
+
+            write_opening(&mut written, &opening);
+            write_closing(&mut written, &closing);
+
+            let read: Vec<_> = written.split_terminator('\n').map(read).collect();
+            prop_assert_eq!(read, [Some(Line::Opening(opening)), Some(Line::Closing(closing))]);
+        }
+    }
+
+    #[test]
+    fn a_line_with_any_byte_changed_is_not_believed() {
+        let mut written = String::new();
+        write_opening(&mut written, &opening_of("cwd_1", 900));
+        let line = written.trim_end().to_owned();
+        assert!(read(&line).is_some());
+
+        for at in 0..line.len() {
+            let mut changed = line.clone().into_bytes();
+            changed[at] ^= 1;
+            let changed = String::from_utf8(changed).expect("still ASCII");
+            assert_eq!(read(&changed), None, "{changed}");
+            assert_eq!(read(line.get(..at).expect("ASCII")), None);
+        }
+    }
+}

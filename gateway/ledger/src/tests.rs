@@ -1,0 +1,207 @@
+use std::path::Path;
+
+use accounting::{Money, SettledBy};
+use proptest::prelude::*;
+
+use super::*;
+use crate::journal::Writer;
+use crate::line::tests::{closing_of, opening_of};
+
+const ALWAYS: (u64, u64) = (0, u64::MAX);
+
+fn entries(folder: &Path) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    read_in(folder, ALWAYS, |entry| entries.push(entry)).expect("the database can be read");
+    entries
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+fn journals(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).expect("it is there").flatten();
+    let mut names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| name.starts_with("journal"));
+    names
+}
+
+#[test]
+fn a_settled_request_is_in_the_books_as_it_was_settled() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+
+    ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
+    ledger.settle(&closing_of("cwd_1", 70));
+    ledger.carry_over();
+
+    let entry = Entry { opening: opening_of("cwd_1", 900), closing: closing_of("cwd_1", 70), recovered: false };
+    assert_eq!(entries(folder.path()), [entry]);
+    let spent = ledger.spent(0, u64::MAX).expect("it can be read");
+    assert_eq!(spent, [Spent { app: "claims".into(), key: "claims.keys[0]".into(), money: Money(70) }]);
+    assert_eq!((ledger.status().open, ledger.status().entries), (0, 1));
+}
+
+#[test]
+fn a_request_whose_process_died_is_settled_once_at_what_it_held_and_flagged() {
+    let folder = folder();
+    // A writer without a keeper is a process that died before it carried anything over.
+    let mut dead = Writer::create(folder.path(), "dead").expect("the folder can be written");
+    dead.open(&opening_of("cwd_1", 900)).expect("the disk has room");
+    dead.open(&opening_of("cwd_2", 800)).expect("the disk has room");
+    dead.close(&closing_of("cwd_2", 7));
+    dead.flush().expect("the disk has room");
+    drop(dead);
+
+    let first = Ledger::open(folder.path(), "b").expect("it opens");
+    let status = first.status();
+    first.leave();
+    let second = Ledger::open(folder.path(), "c").expect("it opens");
+
+    assert_eq!((status.recovered, status.entries, second.status().recovered), (1, 1, 0));
+    let found = entries(folder.path());
+    let charged: Vec<_> =
+        found.iter().map(|entry| (&*entry.opening.request, entry.charged(), entry.flagged())).collect();
+    assert_eq!(charged, [("cwd_1", Money(900), true), ("cwd_2", Money(7), false)]);
+    assert_eq!(found[0].closing.settlement.by, SettledBy::Reservation);
+    assert_eq!(journals(folder.path()), ["journal-c-0.log"]);
+}
+
+#[test]
+fn the_journal_of_a_process_that_runs_is_left_alone() {
+    let folder = folder();
+    let old = Ledger::open(folder.path(), "old").expect("it opens");
+    old.begin(&opening_of("cwd_1", 900)).expect("there is room");
+
+    let new = Ledger::open(folder.path(), "new").expect("it opens");
+    old.settle(&closing_of("cwd_1", 70));
+    old.leave();
+
+    assert_eq!(new.status().recovered, 0);
+    assert_eq!(entries(folder.path()).iter().map(Entry::charged).collect::<Vec<_>>(), [Money(70)]);
+    assert_eq!(journals(folder.path()), ["journal-new-0.log"]);
+}
+
+#[test]
+fn what_is_open_when_a_process_leaves_is_settled_by_the_next() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
+    ledger.leave();
+    drop(ledger);
+
+    let next = Ledger::open(folder.path(), "b").expect("it opens");
+
+    assert_eq!(next.status().recovered, 1);
+}
+
+#[test]
+fn a_torn_last_line_was_never_acted_upon_and_a_damaged_one_keeps_its_file() {
+    let folder = folder();
+    let mut dead = Writer::create(folder.path(), "dead").expect("the folder can be written");
+    dead.open(&opening_of("cwd_1", 900)).expect("the disk has room");
+    dead.open(&opening_of("cwd_2", 800)).expect("the disk has room");
+    let path = dead.path().to_owned();
+    drop(dead);
+    let whole = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::write(&path, whole.replacen("900", "000", 1).trim_end()).expect("it can be changed");
+
+    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+
+    assert_eq!((ledger.status().damaged, ledger.status().recovered), (1, 0));
+    assert!(path.with_extension("damaged").exists());
+}
+
+#[test]
+fn a_database_of_a_newer_release_is_refused_by_name() {
+    let folder = folder();
+    Ledger::open(folder.path(), "a").expect("it opens").leave();
+    let path = folder.path().join("ledger.sqlite");
+    let newer = rusqlite::Connection::open(&path).expect("it is there");
+    newer.pragma_update(None, "user_version", DATABASE_VERSION + 1).expect("it can be written");
+    drop(newer);
+
+    let refused = Ledger::open(folder.path(), "b").expect_err("it is newer");
+
+    assert!(refused.to_string().contains("has format 2"), "{refused}");
+}
+
+#[test]
+fn while_the_database_is_held_by_another_the_journal_keeps_everything() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let path = folder.path().join("ledger.sqlite");
+    let other = rusqlite::Connection::open(&path).expect("it is there");
+    other.execute_batch("BEGIN EXCLUSIVE").expect("nobody else holds it");
+
+    for number in 0..100 {
+        ledger.begin(&opening_of(&format!("cwd_{number}"), 900)).expect("the journal has room");
+        ledger.settle(&closing_of(&format!("cwd_{number}"), 1));
+    }
+    other.execute_batch("ROLLBACK").expect("it was begun");
+    // A keeper that met the lock waits for it, or tries again.
+    while ledger.status().entries < 100 {
+        ledger.carry_over();
+    }
+
+    assert_eq!(entries(folder.path()).iter().map(Entry::charged).sum::<Money>(), Money(100));
+}
+
+#[test]
+fn a_journal_that_is_full_of_settled_requests_is_replaced_and_loses_none() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    ledger.begin(&opening_of("cwd_open", 5)).expect("there is room");
+    let long = "m".repeat(10_000);
+
+    let requests = 1_700_u64;
+    for number in 0..requests {
+        let mut opening = opening_of(&format!("cwd_{number:06}"), 900);
+        opening.model = long.as_str().into();
+        ledger.begin(&opening).expect("there is room");
+        ledger.settle(&closing_of(&opening.request, 3));
+    }
+    ledger.carry_over();
+    ledger.carry_over();
+    ledger.settle(&closing_of("cwd_open", 4));
+    ledger.carry_over();
+
+    assert_eq!(journals(folder.path()), ["journal-a-1.log"]);
+    assert_eq!(ledger.status().entries, requests + 1);
+    assert_eq!(entries(folder.path()).iter().map(Entry::charged).sum::<Money>(), Money(3 * requests + 4));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn cut_at_any_byte_every_whole_opening_is_charged_exactly_once(
+        requests in proptest::collection::vec((1..1_000_u64, proptest::option::of(0..1_000_u64)), 1..12), cut: prop::sample::Index,
+    ) {
+        let folder = folder();
+        let mut writer = Writer::create(folder.path(), "dead").expect("the folder can be written");
+        let mut ends = Vec::new();
+        for (number, (held, charged)) in requests.iter().enumerate() {
+            writer.open(&opening_of(&format!("cwd_{number:03}"), *held)).expect("the disk has room");
+            let opened = writer.length();
+            if let Some(charged) = charged {
+                writer.close(&closing_of(&format!("cwd_{number:03}"), *charged));
+                writer.flush().expect("the disk has room");
+            }
+            ends.push((opened, writer.length(), *held, *charged));
+        }
+        let path = writer.path().to_owned();
+        drop(writer);
+        let length = cut.index(usize::try_from(std::fs::metadata(&path).expect("it is there").len()).expect("small") + 1);
+        std::fs::OpenOptions::new().write(true).open(&path).expect("it is there").set_len(length as u64).expect("it can be cut");
+
+        Ledger::open(folder.path(), "b").expect("it opens").leave();
+
+        let length = length as u64;
+        let expected: u64 = ends
+            .iter()
+            .filter(|(opened, ..)| *opened <= length)
+            .map(|(_, closed, held, charged)| charged.filter(|_| *closed <= length).unwrap_or(*held))
+            .sum();
+        prop_assert_eq!(entries(folder.path()).iter().map(Entry::charged).sum::<Money>(), Money(expected));
+    }
+}

@@ -1,0 +1,173 @@
+//! Stage 7: which permitted target, in what order, and whether to wait for a better moment.
+//!
+//! The choice itself is `routing`'s, on what the traffic has taught. A request for which nothing will do now, and whose
+//! time allows it, waits in its model's queue: bounded, in the order of deadlines, and until something ended or its
+//! time came. It looks again each time it is woken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use accounting::Tokens;
+use http::{HeaderName, HeaderValue};
+use ingress::body::BodyPermit;
+use ingress::limits::Admitted as AdmittedGuard;
+use inspection::Findings;
+use policy::Permit;
+use routing::{Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Place, Plan, Priority, Waiting, Why};
+use tokio::sync::Notify;
+use wire::{Call, ServiceTier};
+
+use super::arrive::{Caller, Exchange};
+use super::authorize::Authorized;
+use super::refusal::{Refusal, Refused};
+use crate::snapshot::{Model, ModelState, ModelSteering};
+
+/// Stage 7: the attempts in order, each with its warrant.
+pub(super) struct Planned {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caller: Caller,
+    pub(super) guard: AdmittedGuard,
+    pub(super) held: BodyPermit,
+    pub(super) call: Call,
+    pub(super) findings: Findings,
+    pub(super) permit: Arc<Permit>,
+    pub(super) plan: Plan,
+    pub(super) ask: Ask,
+}
+
+pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>> {
+    let Authorized { mut exchange, caller, guard, held, call, findings, permit } = authorized;
+    let (mut ask, priority) = ask(&exchange, &caller, &call);
+    let mut plan = decide(&exchange, &permit, &ask);
+    if let Advice::Wait { .. } = plan.advice() {
+        plan = wait(&exchange, &caller, &permit, (&mut ask, priority, plan)).await;
+    }
+    if plan.advice() == Advice::Nothing {
+        return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));
+    }
+    note_decision(&exchange, &plan, &ask);
+    exchange.explanation = explanation(&exchange, &caller, &plan);
+    Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, ask })
+}
+
+/// The request in numbers.
+fn ask(exchange: &Exchange, caller: &Caller, call: &Call) -> (Ask, Priority) {
+    let now = exchange.started;
+    let mut expected = caller.app.habits.expect(call.model(), call.input_bytes(), call.max_output_tokens(), now);
+    let choices = |tokens: Tokens| Tokens(tokens.0.saturating_mul(call.choices())).bounded();
+    (expected.output, expected.at_most) = (choices(expected.output), choices(expected.at_most));
+    let configured = caller.app.traffic.or_else(|| model_of(exchange).map(|model| model.steering.traffic));
+    let (class, priority) = match call.service_tier() {
+        ServiceTier::Flex => (Class::Batch, Priority::Low),
+        ServiceTier::Priority => (Class::Interactive, Priority::High),
+        ServiceTier::Default => (configured.unwrap_or_default(), Priority::Normal),
+    };
+    (Ask { expected, class, waited: Duration::ZERO, session: None, draw: rand::random() }, priority)
+}
+
+fn model_of(exchange: &Exchange) -> Option<&Model> {
+    exchange.model_index.map(|index| exchange.snapshot.model(index))
+}
+
+/// One decision, on what is known now.
+fn decide(exchange: &Exchange, permit: &Arc<Permit>, ask: &Ask) -> Plan {
+    let now = Instant::now();
+    let snapshot = &exchange.snapshot;
+    let Some(ModelSteering { knobs, shares, state, .. }) = model_of(exchange).map(|model| &model.steering) else {
+        return routing::plan(permit, |target| snapshot.target(target).standing(now));
+    };
+    let tightness = state.calibration.lock().at(now);
+    let demand = Demand { ask, knobs, tightness, now };
+    routing::route(permit, &demand, |id| {
+        let target = snapshot.target(id);
+        let outlook = target.steering.outlook(ask, id, target.standing(now), now);
+        outlook.with_share(shares.get(&id).copied())
+    })
+}
+
+/// Waits until the plan says send, the time is over or the queue is full; then whatever is the least bad is the plan.
+async fn wait(
+    exchange: &Exchange,
+    caller: &Caller,
+    permit: &Arc<Permit>,
+    (ask, priority, mut plan): (&mut Ask, Priority, Plan),
+) -> Plan {
+    let Some(steering) = model_of(exchange).map(|model| &model.steering) else { return plan };
+    let latest = exchange.started + most_wait(steering, ask.class);
+    let waiting = Waiting { app: Arc::clone(&caller.app.name), priority, latest, work: ask.expected.prompt };
+    let waiter = Arc::new(Notify::new());
+    let Ok(place) = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)) else { return plan };
+    let _turn = Turn { state: &steering.state, place };
+    while let Advice::Wait { at_most } = plan.advice() {
+        let now = Instant::now();
+        if now >= latest {
+            break;
+        }
+        let until = (now + at_most).min(latest);
+        tokio::select! {
+            () = waiter.notified() => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        ask.waited = exchange.started.elapsed();
+        plan = decide(exchange, permit, ask);
+    }
+    plan
+}
+
+/// How long a request may wait at all; `routing` asks for less where less will do.
+fn most_wait(steering: &ModelSteering, class: Class) -> Duration {
+    let knobs = &steering.knobs;
+    match class {
+        Class::Batch => knobs.deadline.unwrap_or(DEFAULT_DEADLINE),
+        Class::Interactive => knobs.deadline.or(knobs.first_token).unwrap_or_default(),
+    }
+}
+
+/// A place in the queue, given up on every way out, a caller that leaves among them; then the next one looks.
+struct Turn<'a> {
+    state: &'a ModelState,
+    place: Place,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.state.queue().lock().take(self.place);
+        self.state.wake();
+    }
+}
+
+/// The model's burst state learns of the decision.
+fn note_decision(exchange: &Exchange, plan: &Plan, ask: &Ask) {
+    let Some(model) = model_of(exchange) else { return };
+    if ask.class == Class::Batch {
+        return;
+    }
+    let used = plan.own_first_token().zip(model.steering.knobs.first_token);
+    let used = used.map(|(own, target)| own.as_secs_f64() / target.as_secs_f64().max(0.001));
+    let turn = model.steering.state.burst.lock().on_decision(plan.is_burst(), used, Instant::now());
+    ModelSteering::announce(&model.name, turn);
+}
+
+const EXPLAIN: HeaderName = HeaderName::from_static("x-causeway-explain");
+
+/// The sentence and the plan, for an app that may see them and asks.
+fn explanation(exchange: &Exchange, caller: &Caller, plan: &Plan) -> Option<[HeaderValue; 2]> {
+    let asked = exchange.head.headers.get(&EXPLAIN).is_some_and(|value| value == "1");
+    if !asked || !caller.app.may_explain {
+        return None;
+    }
+    let entries = plan.explain().iter();
+    let entries = entries.map(|ranked| format!("{}: {}", exchange.snapshot.target(ranked.target).name, ranked.why));
+    let plan_text = entries.collect::<Vec<_>>().join("; ");
+    let header = |text: &str| {
+        let visible: String =
+            text.chars().map(|letter| if matches!(letter, ' '..='~') { letter } else { '?' }).collect();
+        HeaderValue::from_str(&visible).ok()
+    };
+    Some([header(&plan.reason().to_string())?, header(&plan_text)?])
+}
+
+/// Whether a target that is paid for already would have met the request's time, although another goes first.
+pub(super) fn own_would_do(plan: &Plan) -> bool {
+    plan.explain().iter().any(|ranked| ranked.outlook.tier.is_sunk() && matches!(ranked.why, Why::InTime { .. }))
+}
