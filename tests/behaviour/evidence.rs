@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::testkit::{Config, Endpoint, Gateway, Upstream, chat, run, until};
+use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, chat, run, run_with_input, until};
 
 /// A configuration whose checkpoints are copied to the folder `auditors`.
 fn witnessed(upstream: &Upstream) -> Config {
@@ -237,4 +237,79 @@ async fn an_exposure_names_the_apps_whose_requests_may_have_reached_an_endpoint(
     assert_eq!(endpoint["apps"]["tests"]["team"], "testers");
     assert_eq!(key["requests"], 3);
     assert_eq!((&nobody["requests"], &before["requests"]), (&Value::from(0), &Value::from(0)));
+}
+
+/// The key of pseudonyms of these tests: what `causeway keys pseudonym` prints.
+const PSEUDONYMS: &str = "PSEUDONYM+KEY+0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+
+#[tokio::test]
+async fn a_user_is_recorded_as_a_pseudonym_that_whoever_holds_the_key_finds_again() {
+    let upstream = Upstream::start("only").await;
+    let config = Config::serving(&upstream)
+        .file("pseudonyms.key", PSEUDONYMS)
+        .section("[audit]\npseudonyms = { key = \"pseudonyms.key\", held_by = \"data protection office\" }\n")
+        .app_with_data("claims", "cw_of_claims", &["assistant"], "labels = [\"health\", \"eu_personal\"]");
+    let gateway = Gateway::start(&config).await;
+    let asks_for = |member: &str, who: &str| {
+        let mut body = chat("assistant");
+        body[member] = who.into();
+        Request::post("/v1/chat/completions", &body).key("cw_of_claims")
+    };
+    let erika = gateway.send(asks_for("user", "erika@corp.example")).await;
+    let again = gateway.send(asks_for("safety_identifier", "erika@corp.example")).await;
+    let max = gateway.send(asks_for("user", "max")).await;
+    let nobody = gateway.send(Request::post("/v1/chat/completions", &chat("assistant")).key("cw_of_claims")).await;
+
+    let mut users = Vec::new();
+    for answer in [&erika, &again, &max, &nobody] {
+        assert_eq!(answer.status, 200);
+        users.push(gateway.audit().record(&answer.decision()).await.intent["user"].clone());
+    }
+    let asked = ["keys", "pseudonym-of", "--key", "pseudonyms.key", "--app", "claims"];
+    let found = run_with_input(&asked, gateway.folder(), "erika@corp.example\n").await;
+
+    let found = String::from_utf8(found.stdout).expect("a pseudonym is plain text").trim().to_owned();
+    assert_eq!((&users[0], &users[1]), (&Value::from(found.clone()), &Value::from(found.clone())));
+    assert!(users[2].is_string() && users[2] != users[0] && users[3].is_null());
+    for file in gateway.audit().files() {
+        let bytes = std::fs::read(&file).expect("a file of the log can be read");
+        assert!(!bytes.windows(5).any(|window| window == b"erika"), "{}", file.display());
+    }
+    assert!(!gateway.log().contains("erika"));
+    let (code, said) = audit(&gateway, &["exposure", "--config", "causeway.toml", "--json", "--since", "2026-01-01"]).await;
+    let touched = &serde_json::from_str::<Value>(&said).expect("JSON")["apps"]["claims"];
+    assert_eq!(code, 0);
+    assert_eq!((&touched["users"][&found], &touched["requests"]), (&Value::from(2), &Value::from(4)));
+    assert_eq!((&touched["labels"]["health"], &touched["labels"]["eu_personal"]), (&Value::from(4), &Value::from(4)));
+}
+
+#[tokio::test]
+async fn an_exposure_finds_who_was_touched_when_something_else_is_known_of_a_place() {
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first).place(Some("{ azure = { region = \"swedencentral\", sku = \"Standard\" } }")))
+        .endpoint("second", Endpoint::of(&second))
+        .model("one", &["first/served-model"])
+        .model("two", &["second/served-model"]);
+    let gateway = Gateway::start(&config).await;
+    for model in ["one", "one", "two"] {
+        assert_eq!(gateway.chat(&chat(model)).await.status, 200);
+    }
+    until("three outcomes", async || (gateway.audit().records().len() == 3).then_some(())).await;
+    let facts = |countries: &str| {
+        let text = format!("[fact.azure-standard]\nprocessing = {countries}\nbecause = \"the provider has told us so\"\n");
+        std::fs::write(gateway.folder().join("known-now.toml"), text).expect("a file can be written");
+    };
+    let asked = ["exposure", "--config", "causeway.toml", "--since", "2026-01-01", "--place-changed", "known-now.toml"];
+
+    facts("[\"SE\", \"US\"]");
+    let (code, said) = audit(&gateway, &asked).await;
+    facts("[\"SE\"]");
+    let (unchanged, why) = audit(&gateway, &asked).await;
+
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("first/served-model: processing was"), "{said}");
+    assert!(said.contains("2 requests of 1 apps"), "{said}");
+    assert_eq!(unchanged, 2, "{why}");
+    assert!(why.contains("changes nothing"), "{why}");
 }

@@ -2,11 +2,13 @@
 
 #![expect(clippy::print_stdout, reason = "a command's answer goes to the terminal")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 use telemetry::audit::read::{self, Exposure, Question};
 
+use super::places::{self, Change};
 use super::{AuditCommandError, Where, times};
 
 /// What is asked.
@@ -21,8 +23,12 @@ pub(in crate::commands) struct Arguments {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Those that may have reached this endpoint.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "place_changed")]
     endpoint: Option<String>,
+    /// Those that may have reached an endpoint of which something else is known now: a TOML file of `[fact.ROW]` sections,
+    /// which are added to those of the configuration.
+    #[arg(long, value_name = "FACTS", requires = "config")]
+    place_changed: Option<PathBuf>,
     /// Those that were asked with this key, by its name in the configuration.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
@@ -34,17 +40,25 @@ pub(in crate::commands) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, AuditCommandError> {
     let log = arguments.at.log()?;
     let span = times::Span::parse(Some(&arguments.since), arguments.until.as_deref())?;
+    let changes = match (&arguments.place_changed, &log.compiled) {
+        (Some(facts), Some(before)) => Some(places::changed(&arguments.at, before, facts)?),
+        _ => None,
+    };
+    let named = arguments.endpoint.iter().cloned().collect();
+    let of_places = changes.as_ref().map(|changes| changes.iter().map(|change| change.endpoint.clone()).collect());
     let question = Question {
         since: span.since,
         until: span.until,
-        endpoint: arguments.endpoint.clone(),
+        endpoints: of_places.or(arguments.endpoint.is_some().then_some(named)),
         key: arguments.key.clone(),
     };
     let exposure = read::exposure(&log.folder, &question)
         .map_err(|source| AuditCommandError::Read { path: log.folder.clone(), source })?;
+    let changes = changes.unwrap_or_default();
     if arguments.json {
-        print_json(&exposure);
+        print_json(&exposure, &changes);
     } else {
+        changes.iter().for_each(|change| println!("{change}"));
         print(&exposure);
     }
     Ok(ExitCode::SUCCESS)
@@ -69,7 +83,7 @@ fn print(exposure: &Exposure) {
     println!("This is what the log says; `causeway audit verify` says whether the log is whole.");
 }
 
-fn print_json(exposure: &Exposure) {
+fn print_json(exposure: &Exposure, changes: &[Change]) {
     let apps: serde_json::Map<_, _> = exposure
         .apps
         .iter()
@@ -81,5 +95,9 @@ fn print_json(exposure: &Exposure) {
             (app.clone(), value)
         })
         .collect();
-    println!("{}", json!({ "requests": exposure.requests(), "entries": exposure.entries, "apps": apps }));
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    println!(
+        "{}",
+        json!({ "requests": exposure.requests(), "entries": exposure.entries, "apps": apps, "changed": changes })
+    );
 }

@@ -3,6 +3,7 @@
 mod export;
 mod exposure;
 mod ocsf;
+mod places;
 mod show;
 mod times;
 mod verify;
@@ -64,6 +65,8 @@ enum AuditCommandError {
     NoKey,
     #[error("{0}")]
     Shown(String),
+    #[error("`{}` changes nothing that is known of any target; give what is known now, as `[fact.ROW]` sections", .0.display())]
+    NothingChanged(PathBuf),
     #[error("{0} is no time: write 2026-11-26 or 2026-11-26T08:00:00Z")]
     Time(String),
 }

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use policy::{Candidate, Class, Judge, TargetId, WorldError};
 use routing::{Class as Traffic, Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
+use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
 
 use crate::gateway::PerSecond;
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub(crate) body_timeout: Duration,
     /// How long audit records are kept; none while nothing may be removed.
     pub(crate) audit_retention: Option<Duration>,
+    /// Makes pseudonyms of users for the audit log; none where users are not recorded.
+    pub(crate) pseudonyms: Option<Arc<PseudonymKey>>,
     /// What is declared and not enforced yet.
     pub notes: Vec<String>,
     /// Date and hash of the price catalogue that counts.
@@ -338,6 +341,14 @@ pub enum SnapshotError {
         issuer: String,
         /// What is wrong.
         source: KeySetError,
+    },
+    /// The key of pseudonyms changed between check and use, and is none any more.
+    #[error("{}: {source}", path.display())]
+    Pseudonyms {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NoPseudonymKey,
     },
     /// An endpoint speaks a dialect that this version does not.
     #[error("endpoint `{endpoint}` names a provider that this version does not speak")]

@@ -17,3 +17,4 @@
 pub mod audit;
 pub mod log;
 pub mod metrics;
+pub mod pseudonym;

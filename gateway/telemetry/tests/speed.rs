@@ -50,6 +50,7 @@ async fn request(log: &AuditLog, decision: &str) {
         app: "claims",
         team: "insurance",
         key: Some("claims.keys[0]"),
+        user: None,
         model: "chat-large",
         api: "chat",
         stream: true,
@@ -175,7 +176,7 @@ fn verifying_a_million_records_and_asking_who_was_touched() {
     say(&format!("verify: {} entries in {took:.2?}, {:?}", report.entries, report.verdict()));
 
     let begun = Instant::now();
-    let question = Question { endpoint: Some("gpu-01".to_owned()), ..Question::default() };
+    let question = Question { endpoints: Some(["gpu-01".to_owned()].into()), ..Question::default() };
     let exposure = read::exposure(&folder, &question).expect("it is there");
     let took = begun.elapsed();
     say(&format!("exposure: {} entries in {took:.2?}, {} requests", exposure.entries, exposure.requests()));

@@ -210,6 +210,8 @@ pub struct AuditConfig {
     pub origins: Vec<String>,
     /// Absolute path of the key that signs checkpoints; below the state folder where absent.
     pub signing_key: Option<PathBuf>,
+    /// Absolute path of the key that makes pseudonyms of users, which has been read; users are not recorded where absent.
+    pub pseudonyms: Option<PathBuf>,
 }
 
 /// DNS servers with their zones.

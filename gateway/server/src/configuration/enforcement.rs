@@ -101,6 +101,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("audit.origin", Enforced),
     ("audit.origins", Enforced),
     ("audit.signing_key", Enforced),
+    ("audit.pseudonyms", Enforced),
     ("audit.retention", Enforced),
     ("evidence", Refused("sinks of evidence do not state their place yet")),
     ("authors", Enforced),

@@ -45,6 +45,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         app: &caller.app.name,
         team: &caller.app.team,
         key: Some(&caller.key.name),
+        user: None,
         model: "",
         api: "models",
         stream: false,

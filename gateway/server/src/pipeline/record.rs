@@ -3,6 +3,7 @@
 use policy::Verdict;
 use routing::Plan;
 use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, Intent};
+use telemetry::pseudonym::Realm;
 use wire::Call;
 
 use super::authorize::{finding_counts, kind_of};
@@ -11,6 +12,7 @@ use super::data::DataFacts;
 use super::plan::Planned;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Reserved;
+use crate::snapshot::Snapshot;
 
 /// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
 pub(super) struct Recorded {
@@ -31,12 +33,14 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         let features = feature_notes(&call);
         let findings = finding_counts(&findings);
         let estimate = charge.estimate();
+        let user = pseudonym(&exchange.snapshot, &caller, &call);
         let intent = Intent {
             decision: exchange.decision.as_str(),
             at: exchange.at,
             app: &caller.app.name,
             team: &caller.app.team,
             key: Some(&caller.key.name),
+            user: user.as_deref(),
             model: call.model(),
             api: call.api().config_name(),
             stream: call.stream(),
@@ -73,6 +77,12 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             Err(exchange.refuse(Refusal::AuditUnavailable))
         }
     }
+}
+
+/// Who the app asks for, as a name that only whoever holds the key can find again.
+fn pseudonym(snapshot: &Snapshot, caller: &Caller, call: &Call) -> Option<String> {
+    let key = snapshot.pseudonyms.as_ref()?;
+    Some(key.pseudonym(Realm::Audit, &caller.app.name, &call.user()?))
 }
 
 /// The reasons as text: the policies by which each candidate is in or out.

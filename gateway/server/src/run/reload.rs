@@ -196,7 +196,7 @@ impl Reloader {
 
 /// What of the audit log cannot change while it is open: its key can.
 fn log_of(compiled: &Compiled) -> AuditConfig {
-    AuditConfig { signing_key: None, origins: Vec::new(), retention: None, ..compiled.audit.clone() }
+    AuditConfig { signing_key: None, origins: Vec::new(), retention: None, pseudonyms: None, ..compiled.audit.clone() }
 }
 
 /// What of the listener's section can change while it is open: the rest is told apart by leaving this out.

@@ -14,6 +14,7 @@ use ingress::limits::{Admission, Limit};
 use policy::{Candidate, TargetId};
 use routing::Terms;
 use telemetry::metrics::Metrics;
+use telemetry::pseudonym::PseudonymKey;
 use wire::Api;
 
 use super::steering::{AppHabits, tier_of};
@@ -67,6 +68,7 @@ impl Snapshot {
             body_timeout: compiled.listen.body_timeout,
             stream_comment: compiled.listen.stream_comment,
             audit_retention: compiled.audit.retention,
+            pseudonyms: pseudonyms(compiled)?,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),
             prices: compiled.prices.name().into(),
             prices_taken: compiled.prices.catalogue.taken,
@@ -179,6 +181,13 @@ fn candidates(compiled: &Compiled, model: &configuration::ModelConfig, api: Api)
     let found: Vec<Candidate> =
         model.targets.iter().filter(speaks).map(|index| outlook::candidate(compiled, *index)).collect();
     (!found.is_empty()).then_some((api, found))
+}
+
+fn pseudonyms(compiled: &Compiled) -> Result<Option<Arc<PseudonymKey>>, SnapshotError> {
+    let Some(path) = &compiled.audit.pseudonyms else { return Ok(None) };
+    let text = String::from_utf8_lossy(&read(path)?).into_owned();
+    let key = PseudonymKey::parse(&text).map_err(|source| SnapshotError::Pseudonyms { path: path.clone(), source })?;
+    Ok(Some(Arc::new(key)))
 }
 
 fn by_name(models: &[Model]) -> HashMap<Arc<str>, ModelIndex> {

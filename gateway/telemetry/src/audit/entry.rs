@@ -24,6 +24,8 @@ pub struct Intent<'a> {
     pub team: &'a str,
     /// The name of the key that was used, never the key.
     pub key: Option<&'a str>,
+    /// The pseudonym of the user that the app asks for, where it names one and a key makes pseudonyms.
+    pub user: Option<&'a str>,
     /// The model that was asked for.
     pub model: &'a str,
     /// The surface: `chat`, `responses`, ….
@@ -295,6 +297,7 @@ impl Entry for Intent<'_> {
         json::named(line, ",\"app\":", self.app);
         json::named(line, ",\"team\":", self.team);
         json::named_if(line, ",\"key\":", self.key);
+        json::named_if(line, ",\"user\":", self.user);
         json::named(line, ",\"model\":", self.model);
         json::named(line, ",\"api\":", self.api);
         line.extend_from_slice(b",\"stream\":");

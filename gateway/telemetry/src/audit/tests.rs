@@ -163,6 +163,7 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         app: "claims",
         team: "insurance",
         key: Some("claims-1"),
+        user: None,
         model: "chat-large",
         api: "chat",
         stream: true,

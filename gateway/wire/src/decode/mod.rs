@@ -14,6 +14,7 @@ mod tables;
 mod top;
 mod walk;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -140,6 +141,15 @@ fn no_model(controls: &Controls, body: &[u8]) -> DecodeError {
     }
 }
 
+/// `user_id` of Anthropic's `metadata`.
+fn user_id(metadata: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        user_id: Option<String>,
+    }
+    serde_json::from_slice::<Metadata>(metadata).ok()?.user_id
+}
+
 impl Call {
     /// The API that was called.
     #[must_use]
@@ -151,6 +161,18 @@ impl Call {
     #[must_use]
     pub fn metadata(&self) -> Option<&[u8]> {
         self.body.get(self.read.controls.metadata.clone()?)
+    }
+
+    /// Who the caller asks for: `safety_identifier`, or else `user`, or in Anthropic's API `metadata.user_id`; none where
+    /// it is absent, empty or no text.
+    #[must_use]
+    pub fn user(&self) -> Option<Cow<'_, str>> {
+        let named = match &self.read.controls.user {
+            Some(text) => Some(text.unescaped(&self.body)),
+            None if matches!(self.api, Api::Messages | Api::CountTokens) => user_id(self.metadata()?).map(Cow::Owned),
+            None => None,
+        };
+        named.filter(|user| !user.is_empty())
     }
 
     /// The model that the caller asks for.

@@ -439,3 +439,26 @@ fn media_is_not_counted_as_text_and_tokens_are() {
         assert_eq!(call.input_bytes(), expected, "{}", members.get(..60).unwrap_or(&members));
     }
 }
+
+#[test]
+fn the_user_is_read_from_the_member_that_names_one() {
+    let user = |api, members: &str| {
+        let body = format!(r#"{{"model":"m","messages":[]{members}}}"#);
+        decode(api, None, body.into()).unwrap().user().map(std::borrow::Cow::into_owned)
+    };
+    let table = [
+        (Chat, r#","user":"u-1""#, Some("u-1")),
+        (Chat, r#","user":"u\u002d1""#, Some("u-1")),
+        (Chat, r#","user":"u-1","safety_identifier":"s-1""#, Some("s-1")),
+        (Chat, r#","safety_identifier":"s-1","user":"u-1""#, Some("s-1")),
+        (Messages, r#","metadata":{"user_id":"m-1"}"#, Some("m-1")),
+        (Chat, r#","metadata":{"user_id":"m-1"}"#, None),
+        (Chat, r#","user":"""#, None),
+        (Chat, r#","user":7"#, None),
+        (Chat, r#","x":{"user":"u-1"}"#, None),
+        (Chat, "", None),
+    ];
+    for (api, members, expected) in table {
+        assert_eq!(user(api, members).as_deref(), expected, "{members}");
+    }
+}

@@ -31,6 +31,9 @@ pub(crate) struct Controls {
     pub(super) service_tier: ServiceTier,
     /// The value of `metadata`, where it is an object.
     pub(crate) metadata: Option<Range<usize>>,
+    /// The value of `safety_identifier`, or else of `user`, where it is a text.
+    pub(super) user: Option<Text>,
+    user_is_safety_identifier: bool,
 }
 
 /// `service_tier`: how soon the answer is wanted, which providers charge for.
@@ -106,6 +109,18 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         b"tools" => walker.value(Zone::Tools).map(drop),
         b"metadata" if walker.scan.peek() == Some(b'{') => {
             controls.metadata = Some(walker.spanned(Zone::Opaque)?.1);
+            Ok(())
+        }
+        name @ (b"user" | b"safety_identifier") => {
+            let is_safety_identifier = name == b"safety_identifier";
+            let value = walker.value(Zone::Content(tables::check_of(&folded)))?;
+            // What names the user for the provider's safety checks is the newer member, and wins wherever it stands.
+            if let Seen::Text(text) = value
+                && (is_safety_identifier || !controls.user_is_safety_identifier)
+            {
+                controls.user = Some(text);
+                controls.user_is_safety_identifier = is_safety_identifier;
+            }
             Ok(())
         }
         name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use telemetry::audit::is_origin;
+use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 
-use super::super::compile::AuditConfig;
-use super::super::document::{Audit, Document, Durability, Witness};
+use super::super::compile::{AuditConfig, Secrets};
+use super::super::document::{Audit, Document, Durability, Pseudonyms, Witness};
+use super::super::mistakes::MistakeKind;
 use super::super::report::quote;
 use super::super::tree::{Cursor, Mark};
 use super::Check;
@@ -35,6 +37,7 @@ impl Check<'_> {
             Some(path) => self.folder(at.at("signing_key"), "audit.signing_key", path).map(Some),
             None => Some(None),
         };
+        let pseudonyms = audit.pseudonyms.as_ref().map(|pseudonyms| self.pseudonyms(pseudonyms));
         if let Some(origin) = &audit.origin {
             self.origin(at.at("origin").mark(), "audit.origin", origin);
         }
@@ -47,7 +50,30 @@ impl Check<'_> {
             origin: audit.origin.clone(),
             origins: audit.origins.clone().unwrap_or_default(),
             signing_key: signing_key?,
+            pseudonyms: pseudonyms.flatten(),
         })
+    }
+
+    /// The key is read here, and no message holds anything of it.
+    fn pseudonyms(&mut self, pseudonyms: &Pseudonyms) -> Option<PathBuf> {
+        let at = self.root.at("audit").at("pseudonyms");
+        if pseudonyms.held_by.trim().is_empty() {
+            let message = "`audit.pseudonyms.held_by` is empty";
+            self.wrong(at.at("held_by").mark(), message, "name the role that may find a person again");
+        }
+        let (at, setting) = (at.at("key"), "audit.pseudonyms.key");
+        if self.options.secrets == Secrets::Skip {
+            return Some(self.path(at.mark(), &pseudonyms.key));
+        }
+        let (path, bytes) = self.read_file((at, setting, &pseudonyms.key))?;
+        self.readable_by_others(at.mark(), setting, &path);
+        let key = std::str::from_utf8(&bytes).ok().map(PseudonymKey::parse);
+        if !matches!(key, Some(Ok(_))) {
+            let message = format!("`{setting}`: {} is {NoPseudonymKey}", quote(&pseudonyms.key));
+            self.report.mistake(MistakeKind::Material, at.mark(), message);
+            return None;
+        }
+        Some(path)
     }
 
     fn warn_of_no_witness(&mut self) {

@@ -119,7 +119,7 @@ impl Check<'_> {
         (Some(chain_path), Some(key_path))
     }
 
-    fn readable_by_others(&mut self, mark: Mark, setting: &str, path: &Path) {
+    pub(super) fn readable_by_others(&mut self, mark: Mark, setting: &str, path: &Path) {
         let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o004 != 0) {
             self.warn(

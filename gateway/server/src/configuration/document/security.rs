@@ -113,8 +113,21 @@ pub struct Audit {
     /// Path of the private key that signs checkpoints; it is made where there is none. Absent: `audit-keys/` and the origin
     /// in `state.folder`. The public key lies beside it, with the ending `.pub`.
     pub signing_key: Option<String>,
+    /// How users are recorded. Absent: they are not, and only that a request named one is.
+    pub pseudonyms: Option<Pseudonyms>,
     /// How long records are kept. Absent: 183 days.
     pub retention: Option<Retention>,
+}
+
+/// How users are recorded: the name by which an app knows its user, in `safety_identifier`, `user` or `metadata.user_id`, as
+/// a pseudonym that nobody can turn back without the key.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pseudonyms {
+    /// Path of the key; `causeway keys pseudonym` makes one. Required. Gateways of one fleet take the same.
+    pub key: String,
+    /// Who else holds the key, and so can find a person again: a role, such as `"data protection office"`. Required.
+    pub held_by: String,
 }
 
 /// What a record survives.

@@ -177,6 +177,7 @@ proptest! {
             decision, app, team, peer, policy, status, code,
             at: at(micros),
             key: known.then_some(key),
+            user: None,
             model: known.then_some(model),
             api: known.then_some(api),
             configuration: policy,

@@ -16,8 +16,8 @@ pub struct Question {
     pub since: Option<String>,
     /// Before this time.
     pub until: Option<String>,
-    /// Requests that may have reached this endpoint; all where absent.
-    pub endpoint: Option<String>,
+    /// Requests that may have reached one of these endpoints; all where absent.
+    pub endpoints: Option<BTreeSet<String>>,
     /// Requests that were asked with this key, by its name; all where absent.
     pub key: Option<String>,
 }
@@ -69,11 +69,17 @@ struct Entry<'a> {
     #[serde(borrow, default)]
     user: Cow<'a, str>,
     #[serde(borrow, default)]
-    labels: Vec<Cow<'a, str>>,
+    data: Data<'a>,
     #[serde(borrow, default)]
     plan: Vec<Cow<'a, str>>,
     #[serde(borrow, default)]
     attempts: Vec<Attempt<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Data<'a> {
+    #[serde(borrow, default)]
+    labels: Vec<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -140,28 +146,30 @@ impl Question {
             && self.key.as_deref().is_none_or(|key| intent.key == key)
     }
 
+    fn asks_about(&self, endpoint: &str) -> bool {
+        self.endpoints.as_ref().is_none_or(|endpoints| endpoints.contains(endpoint))
+    }
+
     /// Whether anything of the request may have reached the endpoint.
     fn reached(&self, attempts: &[Attempt<'_>]) -> bool {
         attempts.iter().any(|attempt| {
             let touched = attempt.may_have_executed || attempt.status.is_some();
-            touched && self.endpoint.as_deref().is_none_or(|endpoint| attempt.endpoint == endpoint)
+            touched && self.asks_about(&attempt.endpoint)
         })
     }
 }
 
 impl Waiting {
     fn of(intent: &Entry<'_>, question: &Question) -> Self {
-        let planned = |endpoint: &str| {
-            intent.plan.iter().any(|target| target.split_once('/').is_some_and(|(of, _)| of == endpoint))
-        };
+        let endpoint_of = |target: &str| target.split_once('/').map_or_else(String::new, |(of, _)| of.to_owned());
         Self {
             app: intent.app.to_string(),
             team: intent.team.to_string(),
             key: intent.key.to_string(),
             user: intent.user.to_string(),
-            labels: intent.labels.iter().map(ToString::to_string).collect(),
+            labels: intent.data.labels.iter().map(ToString::to_string).collect(),
             at: intent.at.to_string(),
-            planned: question.endpoint.as_deref().map_or(!intent.plan.is_empty(), planned),
+            planned: intent.plan.iter().any(|target| question.asks_about(&endpoint_of(target))),
         }
     }
 }

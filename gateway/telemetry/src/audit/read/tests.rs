@@ -53,6 +53,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             app: "claims",
             team: "insurance",
             key: Some("claims-1"),
+            user: None,
             model: "chat-large",
             api: "chat",
             stream: true,
