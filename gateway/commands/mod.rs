@@ -1,6 +1,7 @@
 //! One file a verb.
 
 mod audit;
+mod break_glass;
 mod check;
 mod cost;
 mod demo;
@@ -63,6 +64,9 @@ enum Command {
     Quarantine(restrict::Quarantine),
     /// Use own sites only, whatever the policies permit.
     LocalOnly(restrict::LocalOnly),
+    /// Approve, open and close grants for an emergency.
+    #[command(subcommand)]
+    BreakGlass(break_glass::Command),
     /// Print what the network team has to set up: forwarders, private zones, firewall rules.
     Netplan(netplan::Arguments),
     /// Play a trace in virtual time with the code that decides: what would have happened, and what if.
@@ -130,6 +134,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Revoke(arguments) => restrict::revoke(&arguments),
         Command::Quarantine(arguments) => restrict::quarantine(&arguments),
         Command::LocalOnly(arguments) => restrict::local_only(&arguments),
+        Command::BreakGlass(command) => break_glass::run(&command),
         Command::Netplan(arguments) => netplan::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

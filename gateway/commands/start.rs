@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ledger::Ledger;
+use server::break_glass::BreakGlass;
 use server::configuration::{self, Compiled, Mistakes};
 use server::gateway::Gateway;
 use server::load;
@@ -31,6 +32,9 @@ pub(super) enum StartError {
     /// What administrators held back is not known, and nothing is served without knowing it.
     #[error(transparent)]
     Restrictions(#[from] RestrictionsError),
+    /// Which grants are open is not known.
+    #[error(transparent)]
+    BreakGlass(#[from] server::kept::KeptError),
     /// A listener's certificate cannot be used.
     #[error(transparent)]
     Door(#[from] server::run::DoorError),
@@ -79,6 +83,7 @@ pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gatew
     let snapshot = Snapshot::build(compiled, None, &metrics)?;
     // Before the audit log is opened: a start that fails leaves no epoch behind.
     Holding::default().open(&compiled.state_folder)?;
+    BreakGlass::default().open(&compiled.state_folder)?;
     let settings = server::run::audit_settings(compiled)?;
     tracing::info!(origin = settings.origin, key = %settings.key.public(), "the audit log is signed; auditors need this public key");
     let audit = AuditLog::open(settings, SystemTime::now())?;
@@ -86,6 +91,7 @@ pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gatew
     let ledger = Ledger::open(&compiled.state_folder.join("ledger"), &process)?;
     let gateway = Gateway::new(snapshot, audit, ledger, metrics);
     gateway.restrictions.open(&compiled.state_folder)?;
+    gateway.break_glass.open(&compiled.state_folder)?;
     let snapshot = gateway.snapshot();
     let event = AdminEvent {
         at: SystemTime::now(),

@@ -11,7 +11,7 @@ const OPERATOR: &str = "cw_key_of_an_operator";
 const SECURITY: &str = "cw_key_of_security";
 
 /// Every route of the operators' listener, with its method and the least role: none for the probes.
-const ADMIN_ROUTES: [(&str, &str, Option<&str>); 13] = [
+const ADMIN_ROUTES: [(&str, &str, Option<&str>); 16] = [
     ("GET", "/livez", None),
     ("GET", "/readyz", None),
     ("GET", "/", Some("viewer")),
@@ -22,6 +22,9 @@ const ADMIN_ROUTES: [(&str, &str, Option<&str>); 13] = [
     ("POST", "/api/revoke", Some("operator")),
     ("POST", "/api/quarantine", Some("operator")),
     ("POST", "/api/local-only/on", Some("operator")),
+    ("GET", "/api/break-glass", Some("viewer")),
+    ("POST", "/api/break-glass/open", Some("operator")),
+    ("POST", "/api/break-glass/close", Some("operator")),
     ("POST", "/api/reinstate", Some("security")),
     ("POST", "/api/release", Some("security")),
     ("POST", "/api/local-only/off", Some("security")),

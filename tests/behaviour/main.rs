@@ -11,6 +11,7 @@ mod admission;
 mod anthropic;
 mod audit;
 mod azure;
+mod break_glass;
 mod bodies;
 mod budgets;
 mod commands;

@@ -231,13 +231,32 @@ pub fn decide(judge: &Judge, question: &Question<'_>) -> Result<Arc<Permit>, Den
     }
 }
 
-/// What the policies hold of one candidate, in the words of this request; what is withheld is out, whatever they hold.
+/// What becomes of one candidate, in the words of this request: what the policies hold, what an open grant permits beyond
+/// them, and last what is withheld, which is out whatever the others say.
 fn rule(held: &Held, candidate: &Candidate, question: &Question<'_>) -> Ruling {
+    let ruling = match (held, question.lifted_by(candidate.target)) {
+        (Held::Forbidden(_) | Held::NotPermitted, Some(grant)) => lifted(grant, candidate, question),
+        _ => rule_of_policies(held, candidate, question),
+    };
+    match (ruling.is_in(), question.withheld_because(candidate.target)) {
+        (true, Some(what)) => Ruling::Withheld(Arc::clone(what)),
+        _ => ruling,
+    }
+}
+
+/// A grant permits the operation and nothing beyond it: what a finding would set off takes the endpoint's own grant, and a
+/// policy that could not be evaluated denies as ever.
+fn lifted(grant: &Arc<str>, candidate: &Candidate, question: &Question<'_>) -> Ruling {
+    let lacks = |finding: &&Finding| Action::behind(&finding.kind).is_some_and(|action| !candidate.grants.allow(action));
+    match question.findings.iter().find(lacks) {
+        Some(finding) => Ruling::NotGranted { finding: finding.clone(), by: PolicyIds::default() },
+        None => Ruling::In { by: [Arc::clone(grant)].into_iter().collect(), obligations: Obligations::none() },
+    }
+}
+
+fn rule_of_policies(held: &Held, candidate: &Candidate, question: &Question<'_>) -> Ruling {
     match held {
-        Held::Permitted { by, obligations } => match question.withheld_because(candidate.target) {
-            Some(what) => Ruling::Withheld(Arc::clone(what)),
-            None => Ruling::In { by: by.clone(), obligations: obligations.clone() },
-        },
+        Held::Permitted { by, obligations } => Ruling::In { by: by.clone(), obligations: obligations.clone() },
         Held::Forbidden(by) => Ruling::Forbidden(by.clone()),
         Held::NotPermitted if !candidate.approved => Ruling::NotApproved,
         Held::NotPermitted => Ruling::NotPermitted,

@@ -309,6 +309,8 @@ pub struct Question<'a> {
     pub candidates: &'a [Candidate],
     /// Targets that administrators hold back for now, each with what is held back, in words. It only takes away.
     pub withheld: &'a [(TargetId, Arc<str>)],
+    /// Targets that a grant which two people opened permits although policies do not, each with the id that records show.
+    pub lifted: &'a [(TargetId, Arc<str>)],
     /// When it is asked.
     pub now: SystemTime,
 }
@@ -326,8 +328,14 @@ impl<'a> Question<'a> {
             findings: NOTHING,
             candidates,
             withheld: &[],
+            lifted: &[],
             now: SystemTime::UNIX_EPOCH,
         }
+    }
+
+    /// The open grant that permits `target`, if there is one.
+    pub(crate) fn lifted_by(&self, target: TargetId) -> Option<&'a Arc<str>> {
+        self.lifted.iter().find(|(lifted, _)| *lifted == target).map(|(_, grant)| grant)
     }
 
     /// What holds `target` back, if anything does.

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
 
+use crate::break_glass::BreakGlass;
 use crate::pipeline;
 use crate::restrictions::Holding;
 use crate::snapshot::Snapshot;
@@ -31,6 +32,8 @@ pub struct Gateway {
     pub body_budget: BodyBudget,
     /// What administrators hold back; empty, and kept nowhere, until it is opened.
     pub restrictions: Holding,
+    /// Grants for an emergency that are open.
+    pub break_glass: BreakGlass,
     /// Retries that may have been executed already, as a share of requests.
     pub retry_budget: TpsBudget,
     /// Lets one refused credential a second into the log.
@@ -80,6 +83,7 @@ impl Gateway {
             metrics,
             body_budget,
             restrictions: Holding::default(),
+            break_glass: BreakGlass::default(),
             retry_budget: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_PERCENT),
             unauthenticated_sample: OncePerSecond::default(),
             refused_administrators: PerSecond::default(),

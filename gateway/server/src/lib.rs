@@ -11,8 +11,10 @@
 //! `wire`'s. It is the only crate that knows all the others.
 
 pub mod admin;
+pub mod break_glass;
 pub mod configuration;
 pub mod gateway;
+pub mod kept;
 pub mod load;
 pub mod outlook;
 pub mod pipeline;

@@ -8,7 +8,6 @@
 //!
 //! **Does not do.** It knows no role and writes no record: `admin` does both. It cuts no stream that runs.
 
-mod file;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +20,7 @@ use parking_lot::Mutex;
 use policy::{Candidate, TargetId};
 use serde::{Deserialize, Serialize};
 
-use file::Home;
-pub use file::{FORMAT_VERSION, RestrictionsError};
-
+use crate::kept::{Home, KeptError};
 use crate::snapshot::{App, KeyFacts, Target};
 
 /// Most restrictions at once. A leak of more keys than this is a case for a new configuration.
@@ -171,12 +168,23 @@ impl Restrictions {
     }
 }
 
+/// Why something cannot be held back or let go, or what is held back is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum RestrictionsError {
+    /// The file.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// There are as many as there may be.
+    #[error("{MOST_RESTRICTIONS} restrictions stand already; lift some, or change the configuration")]
+    TooMany,
+}
+
 /// What is in force, and where it is kept.
 #[derive(Debug, Default)]
 pub struct Holding {
     current: ArcSwap<Restrictions>,
     /// Taken by whoever changes something; none until [`Holding::open`].
-    home: Mutex<Option<Home>>,
+    home: Mutex<Option<Home<Restrictions>>>,
 }
 
 /// What a change led to.
@@ -187,7 +195,7 @@ pub enum Changed {
     /// Nothing had to be done: it was so already.
     Already,
     /// It is in force until this process ends, because it cannot be written.
-    NotKept(RestrictionsError),
+    NotKept(KeptError),
 }
 
 impl Holding {
@@ -197,7 +205,7 @@ impl Holding {
     ///
     /// When the file is damaged, of a newer version or cannot be read: the gateway must not serve then.
     pub fn open(&self, state_folder: &Path) -> Result<(), RestrictionsError> {
-        let mut home = Home::at(state_folder);
+        let mut home = Home::at(state_folder, "restrictions");
         let kept = home.read()?;
         self.current.store(Arc::new(kept));
         *self.home.lock() = Some(home);
@@ -282,7 +290,7 @@ impl Holding {
 
     /// What to change: the file's own state where it can be read, since another process may have written it, together with
     /// what is in force here and could not be written.
-    fn latest(&self, home: Option<&Home>) -> Restrictions {
+    fn latest(&self, home: Option<&Home<Restrictions>>) -> Restrictions {
         let mut latest = (*self.current.load_full()).clone();
         let unwritten = home.is_some_and(Home::lags);
         if let Some(Ok(kept)) = home.map(Home::peek) {

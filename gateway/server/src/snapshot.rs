@@ -22,6 +22,7 @@ use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
 
+use crate::configuration::BreakGlassConfig;
 use crate::gateway::PerSecond;
 
 mod administrators;
@@ -81,6 +82,8 @@ pub struct Snapshot {
     targets: Vec<Arc<Target>>,
     /// Decides where requests may go; what it remembers ends with this snapshot.
     pub(crate) judge: Judge,
+    /// Grants that two people may open.
+    pub(crate) break_glass: BreakGlassConfig,
     /// Every label there is; a request that names another is refused.
     pub(crate) labels: BTreeSet<Arc<str>>,
 }

@@ -66,6 +66,7 @@ async fn request(log: &AuditLog, decision: &str) {
         features: &[],
         data: None,
         findings: &[],
+        break_glass: None,
     };
     let mut record = log.intent(&intent).await.expect("the disk takes it");
     let usage = Some(UsageNote { input: 250, output: 80, ..UsageNote::default() });

@@ -186,3 +186,25 @@ fn what_is_withheld_is_out_and_the_rest_is_as_it_was() {
     assert_eq!(denial.cause(), &Cause::Withheld(what));
     assert_eq!(denial.cause().to_string(), "held back by an administrator: endpoint `endpoint-0`");
 }
+
+#[test]
+fn an_open_grant_permits_what_policies_do_not_and_nothing_beyond_the_operation() {
+    let candidates = [candidate(0, false, NO_GRANTS), candidate(1, true, NO_GRANTS), candidate(2, false, NO_GRANTS)];
+    let judge = Judge::of_grants(&candidates);
+    let grant: Arc<str> = "break-glass:sweden".into();
+    let lifted = [(TargetId(0), Arc::clone(&grant)), (TargetId(1), Arc::clone(&grant))];
+    let withheld = [(TargetId(0), Arc::from("endpoint `endpoint-0` is in quarantine"))];
+    let findings: Findings = [finding(FindingKind::StoredState, "$.store")].into_iter().collect();
+    let about = || Question { lifted: &lifted, ..Question::about("claims", "chat", &candidates) };
+
+    let permit = decide(&judge, &about()).unwrap();
+    let held = decide(&judge, &Question { withheld: &withheld, ..about() }).unwrap();
+    let stored = decide(&judge, &Question { findings: &findings, ..about() }).unwrap_err();
+
+    assert_eq!(permit.targets(), [TargetId(0), TargetId(1)]);
+    assert_eq!(permit.verdicts()[0].ruling.to_string(), "permitted by `break-glass:sweden`");
+    assert_eq!(permit.verdicts()[1].ruling.to_string(), "permitted by `approved-targets`", "policy comes first");
+    assert_eq!(permit.verdicts()[2].ruling, Ruling::NotApproved);
+    assert_eq!(held.targets(), [TargetId(1)], "what is withheld no grant brings back");
+    assert!(matches!(stored.verdicts()[0].ruling, Ruling::NotGranted { .. }), "{stored}");
+}

@@ -16,7 +16,7 @@ use telemetry::audit::AdminEvent;
 
 use super::gate::Authorized;
 use super::routes::Route;
-use super::{answer, error};
+use super::{answer, emergency, error};
 use crate::gateway::Gateway;
 use crate::restrictions::{Changed, Held, Restraint};
 use crate::run::Reloader;
@@ -39,6 +39,7 @@ struct Asked {
     app: Option<String>,
     endpoint: Option<String>,
     model: Option<String>,
+    grant: Option<String>,
     because: Option<String>,
 }
 
@@ -137,8 +138,19 @@ async fn act(
             nothing(&asked)?;
             action("local_only_off").lift(Restraint::LocalOnly).await
         }
+        Route::BreakGlassOpen | Route::BreakGlassClose => {
+            let Asked { grant: Some(name), key: None, app: None, endpoint: None, model: None, .. } = &asked else {
+                return Err(Fault::Subject("`grant`"));
+            };
+            let done = match route {
+                Route::BreakGlassOpen => emergency::open(gateway, who, (name, &because)).await,
+                _ => emergency::close(gateway, who, (name, &because)).await,
+            };
+            Ok(done.unwrap_or_else(|fault| fault.respond()))
+        }
         Route::Livez
         | Route::Readyz
+        | Route::BreakGlass
         | Route::Index
         | Route::Metrics
         | Route::Status
@@ -150,26 +162,26 @@ async fn act(
 /// A key by its name in the configuration or its digest, or an app.
 fn credential(snapshot: &Snapshot, asked: Asked) -> Result<Restraint, Fault> {
     match asked {
-        Asked { key: Some(name), app: None, endpoint: None, model: None, .. } => {
+        Asked { key: Some(name), app: None, endpoint: None, model: None, grant: None, .. } => {
             let named = snapshot.keys().find(|key| *key.name == *name);
             // One that the configuration does not know yet can be revoked by its digest, before it does.
             Ok(Restraint::Key(named.map_or(name, |key| key.id.to_string())))
         }
-        Asked { key: None, app: Some(name), endpoint: None, model: None, .. } => Ok(Restraint::App(name)),
+        Asked { key: None, app: Some(name), endpoint: None, model: None, grant: None, .. } => Ok(Restraint::App(name)),
         _ => Err(Fault::Subject("`key` and `app`")),
     }
 }
 
 fn place(asked: Asked) -> Result<Restraint, Fault> {
     match asked {
-        Asked { endpoint: Some(name), key: None, app: None, model: None, .. } => Ok(Restraint::Endpoint(name)),
-        Asked { model: Some(name), key: None, app: None, endpoint: None, .. } => Ok(Restraint::Model(name)),
+        Asked { endpoint: Some(name), key: None, app: None, model: None, grant: None, .. } => Ok(Restraint::Endpoint(name)),
+        Asked { model: Some(name), key: None, app: None, endpoint: None, grant: None, .. } => Ok(Restraint::Model(name)),
         _ => Err(Fault::Subject("`endpoint` and `model`")),
     }
 }
 
 fn nothing(asked: &Asked) -> Result<(), Fault> {
-    let is_bare = matches!(asked, Asked { key: None, app: None, endpoint: None, model: None, .. });
+    let is_bare = matches!(asked, Asked { key: None, app: None, endpoint: None, model: None, grant: None, .. });
     if is_bare { Ok(()) } else { Err(Fault::Subject("`because`")) }
 }
 

@@ -8,6 +8,7 @@
 //! is loopback, everybody there may read, and nobody may act: a record must say who did.
 
 mod actions;
+pub(crate) mod emergency;
 mod gate;
 mod routes;
 mod status;
@@ -60,7 +61,13 @@ impl Admin {
                 let restrictions = json!(&*self.gateway.restrictions.current());
                 answer(StatusCode::OK, "application/json", restrictions.to_string())
             }
+            Route::BreakGlass => {
+                let standings = json!(&*self.gateway.break_glass.current());
+                answer(StatusCode::OK, "application/json", standings.to_string())
+            }
             Route::Reload
+            | Route::BreakGlassOpen
+            | Route::BreakGlassClose
             | Route::Revoke
             | Route::Quarantine
             | Route::LocalOnlyOn

@@ -20,6 +20,9 @@ pub(super) enum Route {
     Reinstate,
     Release,
     LocalOnlyOff,
+    BreakGlass,
+    BreakGlassOpen,
+    BreakGlassClose,
 }
 
 /// What it takes to ask for a route.
@@ -41,7 +44,7 @@ pub(super) enum Missing {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Livez,
         Self::Readyz,
         Self::Index,
@@ -55,6 +58,9 @@ impl Route {
         Self::Reinstate,
         Self::Release,
         Self::LocalOnlyOff,
+        Self::BreakGlass,
+        Self::BreakGlassOpen,
+        Self::BreakGlassClose,
     ];
 
     pub(super) const fn path(self) -> &'static str {
@@ -72,15 +78,26 @@ impl Route {
             Self::Reinstate => "/api/reinstate",
             Self::Release => "/api/release",
             Self::LocalOnlyOff => "/api/local-only/off",
+            Self::BreakGlass => "/api/break-glass",
+            Self::BreakGlassOpen => "/api/break-glass/open",
+            Self::BreakGlassClose => "/api/break-glass/close",
         }
     }
 
-    /// What holds back takes an operator; what lets go again takes somebody of security.
+    /// What holds back takes an operator; what lets go again takes somebody of security. A grant takes two administrators,
+    /// one of them of security, which opening it sees to.
     pub(super) const fn access(self) -> Access {
         match self {
             Self::Livez | Self::Readyz => Access::Everybody,
-            Self::Index | Self::Metrics | Self::Status | Self::Restrictions => Access::Read(Role::Viewer),
-            Self::Reload | Self::Revoke | Self::Quarantine | Self::LocalOnlyOn => Access::Act(Role::Operator),
+            Self::Index | Self::Metrics | Self::Status | Self::Restrictions | Self::BreakGlass => {
+                Access::Read(Role::Viewer)
+            }
+            Self::Reload
+            | Self::Revoke
+            | Self::Quarantine
+            | Self::LocalOnlyOn
+            | Self::BreakGlassOpen
+            | Self::BreakGlassClose => Access::Act(Role::Operator),
             Self::Reinstate | Self::Release | Self::LocalOnlyOff => Access::Act(Role::Security),
         }
     }

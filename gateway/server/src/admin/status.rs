@@ -129,6 +129,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
                 Some(entries) => json!({ "entries": entries, "failing": audit.witness_failing }),
             },
         },
+        "break_glass": &*gateway.break_glass.current(),
         "restrictions": &*gateway.restrictions.current(),
         "ledger": {
             "behind_bytes": ledger.behind_bytes,

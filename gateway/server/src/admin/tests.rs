@@ -33,8 +33,15 @@ fn only_the_probes_are_open_and_only_what_lets_go_again_needs_security() {
     for route in Route::ALL {
         let expected = match route {
             Route::Livez | Route::Readyz => Access::Everybody,
-            Route::Index | Route::Metrics | Route::Status | Route::Restrictions => Access::Read(Role::Viewer),
-            Route::Reload | Route::Revoke | Route::Quarantine | Route::LocalOnlyOn => Access::Act(Role::Operator),
+            Route::Index | Route::Metrics | Route::Status | Route::Restrictions | Route::BreakGlass => {
+                Access::Read(Role::Viewer)
+            }
+            Route::Reload
+            | Route::Revoke
+            | Route::Quarantine
+            | Route::LocalOnlyOn
+            | Route::BreakGlassOpen
+            | Route::BreakGlassClose => Access::Act(Role::Operator),
             Route::Reinstate | Route::Release | Route::LocalOnlyOff => Access::Act(Role::Security),
         };
         assert_eq!(route.access(), expected, "{route:?}");

@@ -15,6 +15,7 @@ use super::administration::AdministrationConfig;
 use super::check;
 pub use super::check::prices::PriceList;
 use super::document::{Api, Class, Document, Http2, Place};
+use super::grant::BreakGlassConfig;
 use super::mistakes::{Mistakes, Note};
 use super::network::Network;
 use super::report::Report;
@@ -129,6 +130,8 @@ pub struct Compiled {
     pub apps: Vec<AppConfig>,
     /// What decides where data may go.
     pub policy: PolicyConfig,
+    /// Grants that two people may open.
+    pub break_glass: BreakGlassConfig,
     /// Keys of all apps. No digest stands twice.
     pub keys: Vec<KeyConfig>,
     /// The prices by the token that endpoints were priced with.

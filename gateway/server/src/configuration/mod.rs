@@ -20,6 +20,7 @@ mod check;
 mod compile;
 mod document;
 mod enforcement;
+mod grant;
 mod last_good;
 mod mistakes;
 mod network;
@@ -49,6 +50,7 @@ pub use compile::{
     TokenConfig, TransportConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
+pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Note, NoteKind, Position};
 pub use network::Network;

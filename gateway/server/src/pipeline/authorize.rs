@@ -106,11 +106,15 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
         return Err(exchange.refuse(refusal));
     };
     let withheld = exchange.gateway.restrictions.current().withheld(&known.name, candidates);
+    let asked = data.asked();
+    let open = &exchange.gateway.break_glass;
+    let lifted = open.lifted(&exchange.snapshot.break_glass, (&caller.app.name, &asked), candidates, exchange.at);
     let question = Question {
         operation: operation_of(call.api()),
-        data: data.asked(),
+        data: asked,
         findings: &findings,
         withheld: &withheld,
+        lifted: &lifted,
         now: exchange.at,
         ..Question::about(&caller.app.name, call.model(), candidates)
     };

@@ -174,10 +174,15 @@ impl Books {
         }
     }
 
-    /// Whether an administrator holds the target back by now.
+    /// Whether an administrator holds the target back by now, or the grant that permitted it is closed.
     pub(super) fn is_withheld(&self, target: TargetId) -> bool {
+        let gateway = &self.exchange().gateway;
+        let verdict = self.permit.verdicts().iter().find(|verdict| verdict.target == target);
+        let grant = verdict.and_then(super::record::opened_grant);
+        let closed = grant.filter(|grant| !gateway.break_glass.is_open(grant, SystemTime::now()));
+        let closed = closed.map(|grant| format!("the grant `{grant}` is closed").into());
         let target = self.snapshot().target(target);
-        let Some(what) = self.exchange().gateway.restrictions.current().withhold(target) else { return false };
+        let Some(what) = closed.or_else(|| gateway.restrictions.current().withhold(target)) else { return false };
         tracing::warn!(decision = %self.decision(), target = %target.name, %what, "held back since the request was permitted it");
         true
     }

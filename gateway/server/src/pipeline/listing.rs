@@ -61,6 +61,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         features: &[],
         data: None,
         findings: &[],
+        break_glass: None,
     };
     let open = exchange.gateway.audit.intent(&intent).await?;
     open.close(Outcome {

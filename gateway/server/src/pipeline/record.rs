@@ -12,6 +12,7 @@ use super::data::DataFacts;
 use super::plan::Planned;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Reserved;
+use crate::break_glass;
 use crate::snapshot::Snapshot;
 
 /// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
@@ -56,6 +57,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             features: &borrowed(&features),
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &counted(&findings),
+            break_glass: permit.verdicts().iter().find_map(opened_grant),
         };
         exchange.gateway.audit.intent(&intent).await
     };
@@ -77,6 +79,14 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             Err(exchange.refuse(Refusal::AuditUnavailable))
         }
     }
+}
+
+/// The open grant that permits a target, where it is one and no policy.
+pub(super) fn opened_grant(verdict: &Verdict) -> Option<&str> {
+    if !verdict.ruling.is_in() {
+        return None;
+    }
+    verdict.ruling.policies()?.iter().find_map(break_glass::grant_of)
 }
 
 /// Who the app asks for, as a name that only whoever holds the key can find again.

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use policy::{Candidate, TargetId};
 
-use super::{Changed, FORMAT_VERSION, Held, Holding, MOST_RESTRICTIONS, Restraint, Restrictions, RestrictionsError};
+use super::{Changed, Held, Holding, MOST_RESTRICTIONS, Restraint, Restrictions, RestrictionsError};
+use crate::kept::{FORMAT_VERSION, KeptError};
 
 fn held(because: &str) -> Held {
     Held { at: 1_795_680_000, by: "alice".to_owned(), because: because.to_owned(), named: None }
@@ -80,13 +81,13 @@ fn a_file_that_is_damaged_or_newer_is_an_error_and_not_an_empty_list() {
 
         let error = Holding::default().open(folder.path()).unwrap_err();
 
-        assert!(matches!(error, RestrictionsError::Damaged { .. }), "cut at {length}: {error}");
+        assert!(matches!(error, RestrictionsError::Kept(KeptError::Damaged { .. })), "cut at {length}: {error}");
     }
 
     std::fs::write(&path, whole.replace("\"format_version\": 1", "\"format_version\": 2")).unwrap();
     let error = Holding::default().open(folder.path()).unwrap_err();
 
-    assert!(matches!(error, RestrictionsError::Newer { version: 2, .. }), "{error}");
+    assert!(matches!(error, RestrictionsError::Kept(KeptError::Newer { version: 2, .. })), "{error}");
     assert_eq!(FORMAT_VERSION, 1);
 }
 
@@ -99,7 +100,7 @@ fn a_file_that_is_damaged_while_the_process_runs_leaves_in_force_what_was() {
 
     let looked = holding.look();
 
-    assert!(matches!(looked, Err(RestrictionsError::Damaged { .. })));
+    assert!(matches!(looked, Err(RestrictionsError::Kept(KeptError::Damaged { .. }))));
     assert!(holding.current().local_only.is_some());
 }
 

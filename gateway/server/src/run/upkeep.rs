@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Reloader, housekeeping, notify};
+use crate::admin::emergency;
 use crate::gateway::Gateway;
 
 /// How long an outcome may wait for the audit log's next write.
@@ -24,6 +25,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         gateway.tend(),
         housekeeping::run(gateway),
         restrictions(gateway),
+        break_glass(gateway),
     );
 }
 
@@ -69,6 +71,16 @@ async fn restrictions(gateway: &Arc<Gateway>) {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// Closes grants whose time is over.
+async fn break_glass(gateway: &Arc<Gateway>) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        emergency::sweep(gateway).await;
     }
 }
 

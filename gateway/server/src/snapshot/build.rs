@@ -81,6 +81,7 @@ impl Snapshot {
             models,
             targets,
             judge,
+            break_glass: compiled.break_glass.clone(),
             labels: compiled.policy.labels.clone(),
         })
     }
@@ -270,6 +271,14 @@ fn policy_hash(compiled: &Compiled) -> String {
     }
     for app in &compiled.apps {
         text.push_str(&format!("{} {} {:?} {:?} {:?}\n", app.name, app.team, app.labels, app.class, app.purposes));
+    }
+    // Not the policies' own text alone: a grant that may be opened decides as well.
+    for grant in &compiled.break_glass.grants {
+        text.push_str(&format!("grant {} {}\n", grant.name, grant.hash));
+    }
+    if !compiled.break_glass.grants.is_empty() {
+        let never = (&compiled.break_glass.never_labels, compiled.break_glass.never_from);
+        text.push_str(&format!("no grant for {never:?}\n"));
     }
     ingress::auth::hex_of(&ingress::auth::digest_of(&text))
 }

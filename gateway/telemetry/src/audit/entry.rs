@@ -56,6 +56,8 @@ pub struct Intent<'a> {
     pub data: Option<DataNote<'a>>,
     /// What inspection found in the text, by kind.
     pub findings: &'a [FindingNote<'a>],
+    /// The grant that two people opened and by which a target is permitted that policies do not permit.
+    pub break_glass: Option<&'a str>,
 }
 
 /// What the data of a request is: names that the configuration defines, never a value.
@@ -320,6 +322,7 @@ impl Entry for Intent<'_> {
         write_features(line, self.features);
         write_data(line, self.data);
         write_findings(line, self.findings);
+        json::named_if(line, ",\"break_glass\":", self.break_glass);
     }
 }
 

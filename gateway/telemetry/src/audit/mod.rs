@@ -59,7 +59,7 @@ pub use epoch::{FORMAT_VERSION, is_origin};
 pub use keeper::CHECKPOINT_EVERY;
 pub use keys::{KeyFileError, load_or_make};
 pub use log::AuditLog;
-pub use note::{KeyError, SigningKey, VerifierKey};
+pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, sign as sign_note};
 pub use path::{ConnectionPath, PathNote, TlsPath};
 pub use record::OpenRecord;
 pub use reserve::RESERVE_BYTES;

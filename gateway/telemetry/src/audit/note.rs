@@ -119,7 +119,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The note of `text`, which ends with a line feed, signed by each of `keys`.
-pub(super) fn sign<'k>(text: &str, keys: impl IntoIterator<Item = &'k SigningKey>) -> String {
+pub fn sign<'k>(text: &str, keys: impl IntoIterator<Item = &'k SigningKey>) -> String {
     let lines: String = keys.into_iter().map(|key| key.signature_line(text)).collect();
     format!("{text}\n{lines}")
 }
@@ -139,7 +139,10 @@ pub enum NoteError {
 }
 
 /// The text of a note that one of `keys` has signed.
-pub(super) fn open<'a>(note: &'a str, keys: &[VerifierKey]) -> Result<&'a str, NoteError> {
+///
+/// # Errors
+/// [`NoteError`] says why it does not hold.
+pub fn open<'a>(note: &'a str, keys: &[VerifierKey]) -> Result<&'a str, NoteError> {
     let (text, signatures) = split(note).ok_or(NoteError::Form)?;
     let lines: Vec<&str> = signatures.lines().collect();
     if lines.is_empty() || lines.len() > MOST_SIGNATURES || !signatures.ends_with('\n') {

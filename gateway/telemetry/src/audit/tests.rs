@@ -182,6 +182,7 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         features: &[],
         data: None,
         findings: &[],
+        break_glass: None,
     }
 }
 

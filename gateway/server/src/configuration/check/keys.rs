@@ -181,7 +181,7 @@ impl Check<'_> {
 }
 
 /// A date means its first instant in UTC: what ends, ends rather too early than too late.
-pub(super) fn parse_moment(text: &str) -> Option<SystemTime> {
+pub(in super::super) fn parse_moment(text: &str) -> Option<SystemTime> {
     let moment = match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(moment) => moment,
         Err(_) => Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?.midnight().assume_utc(),

@@ -6,6 +6,7 @@
 mod administration;
 mod apps;
 mod audit;
+mod break_glass;
 mod endpoints;
 mod facts;
 mod identity;
@@ -64,6 +65,7 @@ pub(super) fn check(
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
     let certificates = check.certificate_names(document);
+    let break_glass = check.break_glass(document);
     let administrators = check.administrators(document, &keys);
     let policy = check.rules(document, &targets, adjustments);
     let Check { material, .. } = check;
@@ -82,6 +84,7 @@ pub(super) fn check(
         models,
         apps,
         policy,
+        break_glass,
         keys,
         prices,
         issuers,
@@ -96,6 +99,7 @@ pub(super) fn check(
 }
 
 pub use facts::pack;
+pub(super) use keys::parse_moment;
 pub(super) use outlook::look_ahead;
 pub use rules::due;
 

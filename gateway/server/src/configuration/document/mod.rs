@@ -25,7 +25,7 @@ pub use network::{
     EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
     Place, Pool, Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
-pub use security::{Audit, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness};
+pub use security::{Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness};
 pub use transport::{ChainKind, EndpointTransport, Keepalive, Service};
 
 /// The whole configuration of a gateway.

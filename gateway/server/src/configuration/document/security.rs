@@ -23,6 +23,21 @@ pub struct Policy {
     ///
     /// What a policy forbids is permitted without it. `causeway check` and every record's policy hash show it.
     pub off: Option<BTreeMap<String, String>>,
+    /// Grants for an emergency, approved and signed beforehand, that two administrators may open for a few hours. Absent: none.
+    pub break_glass: Option<BreakGlass>,
+    /// Labels and classes whose data no grant may send anywhere; a class stands for itself and those above it. Required with
+    /// `break_glass`; `[]` says that there are none.
+    pub no_break_glass: Option<Vec<String>>,
+}
+
+/// Grants for an emergency.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Path of the folder that holds them, one in each file `*.grant`. Required.
+    pub grants: String,
+    /// Public keys of those who approve grants, each `"NAME+ID+KEY"`; a grant bears the signature of one of them. Required.
+    pub approved_by: Vec<String>,
 }
 
 /// A change to a row of the data pack, by the row's id. It shows wherever the row is used.

@@ -137,6 +137,7 @@ proptest! {
             decision, app, team, model, api, stream, peer, policy, configuration,
             at: at(micros),
             key: keyed.then_some(key),
+            user: keyed.then_some(key),
             candidates: &candidates,
             plan: &plan,
             estimate: EstimateNote { input, output },
@@ -146,11 +147,13 @@ proptest! {
             features: &features,
             data: None,
             findings: &findings,
+            break_glass: keyed.then_some(key),
         };
 
         let expected = json!({
             "decision": decision, "at": time(at(micros)), "app": app, "team": team,
-            "key": keyed.then_some(key), "model": model, "api": api, "stream": stream,
+            "key": keyed.then_some(key), "user": keyed.then_some(key), "break_glass": keyed.then_some(key),
+            "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
             "plan": plan, "reason": (!api.is_empty()).then_some(api), "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
@@ -177,7 +180,6 @@ proptest! {
             decision, app, team, peer, policy, status, code,
             at: at(micros),
             key: known.then_some(key),
-            user: None,
             model: known.then_some(model),
             api: known.then_some(api),
             configuration: policy,

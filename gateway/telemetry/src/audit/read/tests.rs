@@ -69,6 +69,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             features: &[],
             data: None,
             findings: &[],
+            break_glass: None,
         };
         runtime.block_on(log.intent(&intent)).unwrap().close(Outcome {
             at: now(),

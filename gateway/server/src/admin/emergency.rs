@@ -1,0 +1,147 @@
+//! Opening and closing grants for an emergency.
+//!
+//! Opening widens, so it is recorded first, then kept, then in force; what fails on the way leaves it closed. Closing is in
+//! force first.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+use telemetry::audit::{AdminEvent, AuditError};
+
+use super::{answer, error};
+use crate::break_glass::{self, NotOpened, Standings, Step};
+use crate::gateway::Gateway;
+use crate::kept::KeptError;
+use crate::snapshot::{Administrator, Snapshot};
+
+/// Why a grant is as it was.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the configuration has no grant `{0}`")]
+    Unknown(String),
+    #[error(transparent)]
+    NotOpened(#[from] NotOpened),
+    #[error("the grant is not open, and nobody has asked for it")]
+    NotOpen,
+    #[error("the decision could not be recorded, so nothing was changed")]
+    Unrecorded(#[from] AuditError),
+    #[error("{0}")]
+    Kept(#[from] KeptError),
+}
+
+impl Fault {
+    pub(super) fn respond(&self) -> Response<Full<Bytes>> {
+        let (status, code) = match self {
+            Self::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotOpened(_) | Self::NotOpen => (StatusCode::CONFLICT, "not_done"),
+            Self::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable"),
+            Self::Kept(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
+        };
+        error(status, code, &self.to_string())
+    }
+}
+
+/// The first of two people asks, or the second one opens it.
+pub(super) async fn open(
+    gateway: &Arc<Gateway>,
+    who: &Administrator,
+    (name, because): (&str, &str),
+) -> Result<Response<Full<Bytes>>, Fault> {
+    let snapshot = gateway.snapshot();
+    let found = snapshot.break_glass.grants.iter().find(|grant| grant.name == name);
+    let grant = found.ok_or_else(|| Fault::Unknown(name.to_owned()))?;
+    let now = SystemTime::now();
+    let _changing = gateway.break_glass.changing.lock().await;
+    let person = break_glass::person(&who.name, who.role, now);
+    let (step, next) = gateway.break_glass.current().asked(grant, person, because)?;
+    let action = match step {
+        Step::Waits { .. } => "break_glass_asked",
+        Step::Opens { .. } => "break_glass_opened",
+    };
+    let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
+    record(gateway, &snapshot, (action, &who.name, now), &detail).await?;
+    keep(gateway, next, false).await?;
+    let (state, until) = match step {
+        Step::Waits { until } => ("waits for a second person", until),
+        Step::Opens { until } => {
+            tracing::error!(grant = name, actor = %who.name, until, "ALARM break_glass: a grant for an emergency is open; policies do not hold for it");
+            ("open", until)
+        }
+    };
+    let body = json!({ "action": action, "grant": name, "state": state, "until": until });
+    Ok(answer(StatusCode::OK, "application/json", body.to_string()))
+}
+
+pub(super) async fn close(
+    gateway: &Arc<Gateway>,
+    who: &Administrator,
+    (name, because): (&str, &str),
+) -> Result<Response<Full<Bytes>>, Fault> {
+    let snapshot = gateway.snapshot();
+    let _changing = gateway.break_glass.changing.lock().await;
+    let mut next = Standings::clone(&gateway.break_glass.current());
+    next.0.remove(name).ok_or(Fault::NotOpen)?;
+    let kept = keep(gateway, next, true).await;
+    let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
+    let recorded =
+        record(gateway, &snapshot, ("break_glass_closed", &who.name, SystemTime::now()), &detail).await.is_ok();
+    tracing::warn!(grant = name, actor = %who.name, "a grant for an emergency was closed");
+    let problem = kept.err().map(|error| error.to_string());
+    let body = json!({
+        "action": "break_glass_closed", "grant": name, "state": "closed",
+        "kept": problem.is_none(), "recorded": recorded, "problem": problem,
+    });
+    Ok(answer(StatusCode::OK, "application/json", body.to_string()))
+}
+
+/// Closes what has ended, and records it; called every second.
+pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
+    if let Err(error) = gateway.break_glass.look() {
+        tracing::error!(%error, "which grants are open stays as it was");
+    }
+    let snapshot = gateway.snapshot();
+    let now = SystemTime::now();
+    if gateway.break_glass.ended(&snapshot.break_glass, now).is_none() {
+        return;
+    }
+    let _changing = gateway.break_glass.changing.lock().await;
+    let Some((ended, rest)) = gateway.break_glass.ended(&snapshot.break_glass, now) else { return };
+    if let Err(error) = keep(gateway, rest, true).await {
+        tracing::error!(%error, "a grant has ended, and that cannot be kept; it is closed all the same");
+    }
+    for name in ended {
+        tracing::warn!(grant = name, "a grant for an emergency has closed itself");
+        let detail = format!("grant `{name}`");
+        // A failure is in the log; the grant is closed whatever the record.
+        let _ = record(gateway, &snapshot, ("break_glass_ended", "process", now), &detail).await;
+    }
+}
+
+/// On a thread that may wait: a disk that hangs must not hold up the listener.
+async fn keep(gateway: &Arc<Gateway>, next: Standings, closes: bool) -> Result<(), KeptError> {
+    let owner = Arc::clone(gateway);
+    let keeping = tokio::task::spawn_blocking(move || {
+        if closes { owner.break_glass.close_to(next) } else { owner.break_glass.change_to(next) }
+    });
+    keeping.await.unwrap_or_else(|fault| {
+        Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not written: {fault}") })
+    })
+}
+
+async fn record(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    (action, actor, at): (&str, &str, SystemTime),
+    detail: &str,
+) -> Result<(), AuditError> {
+    let event = AdminEvent { at, action, actor, done: true, configuration: Some(&snapshot.hash), detail };
+    let written = gateway.audit.admin(&event).await;
+    if let Err(error) = &written {
+        tracing::error!(%error, actor, action, "an action could not be recorded");
+    }
+    written
+}

@@ -1,0 +1,125 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use policy::{Candidate, Class, Data, TargetId};
+
+use super::{BreakGlass, NotOpened, PATIENCE, Person, Standings, Step};
+use crate::configuration::{self, BreakGlassConfig, Grant};
+
+const NOW: u64 = 1_795_680_000;
+const HOURS: u64 = 4 * 3_600;
+
+fn grant() -> Grant {
+    Grant {
+        name: "sweden".to_owned(),
+        apps: vec!["claims".to_owned()],
+        endpoints: vec!["cloud".to_owned()],
+        open_for: Duration::from_secs(HOURS),
+        until: UNIX_EPOCH + Duration::from_secs(NOW + 30 * 24 * 3_600),
+        because: "the own site may fail".to_owned(),
+        hash: "abc".to_owned(),
+    }
+}
+
+fn config() -> BreakGlassConfig {
+    BreakGlassConfig {
+        grants: vec![grant()],
+        never_labels: vec!["health".to_owned()],
+        never_from: Some(configuration::Class::Secret),
+    }
+}
+
+fn person(name: &str, is_security: bool, at: u64) -> Person {
+    Person { name: name.to_owned(), is_security, at }
+}
+
+fn opened() -> Standings {
+    let (_, waits) = Standings::default().asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
+    waits.asked(&grant(), person("sam", true, NOW + 60), "fire").unwrap().1
+}
+
+fn lifted(standings: &Standings, app: &str, data: &Data<'_>, at: u64) -> Vec<u32> {
+    let candidates = [Candidate::new(TargetId(0), "own/m"), Candidate::new(TargetId(1), "cloud/m")];
+    let glass = BreakGlass::default();
+    glass.change_to(standings.clone()).unwrap();
+    let at = UNIX_EPOCH + Duration::from_secs(at);
+    glass.lifted(&config(), (app, data), &candidates, at).into_iter().map(|(target, _)| target.0).collect()
+}
+
+#[test]
+fn two_people_open_a_grant_and_one_does_not() {
+    let none = Standings::default();
+    let (first, waits) = none.asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
+
+    assert_eq!(first, Step::Waits { until: NOW + PATIENCE.as_secs() });
+    assert_eq!(lifted(&waits, "claims", &Data::PLAIN, NOW + 1), []);
+    assert_eq!(waits.asked(&grant(), person("oscar", false, NOW + 1), "fire"), Err(NotOpened::SamePerson));
+    assert_eq!(waits.asked(&grant(), person("olga", false, NOW + 1), "fire"), Err(NotOpened::NobodyOfSecurity));
+    let (second, open) = waits.asked(&grant(), person("sam", true, NOW + 60), "fire").unwrap();
+    assert_eq!(second, Step::Opens { until: NOW + 60 + HOURS });
+    assert_eq!(lifted(&open, "claims", &Data::PLAIN, NOW + 61), [1]);
+    assert_eq!(open.asked(&grant(), person("vera", true, NOW + 62), "fire"), Err(NotOpened::AlreadyOpen));
+}
+
+#[test]
+fn the_first_person_is_forgotten_when_nobody_comes_and_a_grant_that_ran_out_is_not_opened() {
+    let (_, waits) = Standings::default().asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
+    let late = NOW + PATIENCE.as_secs();
+
+    let (step, _) = waits.asked(&grant(), person("sam", true, late), "fire").unwrap();
+    let ran_out = waits.asked(&grant(), person("sam", true, NOW + 31 * 24 * 3_600), "fire");
+
+    assert_eq!(step, Step::Waits { until: late + PATIENCE.as_secs() }, "sam is the first now");
+    assert_eq!(ran_out, Err(NotOpened::RanOut));
+}
+
+#[test]
+fn a_grant_closes_itself_and_never_lasts_longer_than_it_was_approved() {
+    let open = opened();
+    let until = NOW + 60 + HOURS;
+
+    assert_eq!(lifted(&open, "claims", &Data::PLAIN, until - 1), [1]);
+    assert_eq!(lifted(&open, "claims", &Data::PLAIN, until), []);
+    assert_eq!(open.swept(&config(), until - 1), (vec![], open.clone()));
+    assert_eq!(open.swept(&config(), until), (vec!["sweden".to_owned()], Standings::default()));
+    let soon = Grant { until: UNIX_EPOCH + Duration::from_secs(NOW + 120), ..grant() };
+    let (_, waits) = Standings::default().asked(&soon, person("oscar", false, NOW), "fire").unwrap();
+    assert_eq!(waits.asked(&soon, person("sam", true, NOW + 60), "").unwrap().0, Step::Opens { until: NOW + 120 });
+}
+
+#[test]
+fn a_grant_whose_text_changed_or_that_is_gone_is_closed() {
+    let changed = BreakGlassConfig { grants: vec![Grant { hash: "abd".to_owned(), ..grant() }], ..config() };
+    let gone = BreakGlassConfig { grants: Vec::new(), ..config() };
+
+    for config in [changed, gone] {
+        assert_eq!(opened().swept(&config, NOW + 61), (vec!["sweden".to_owned()], Standings::default()));
+    }
+}
+
+#[test]
+fn it_is_for_its_apps_and_never_for_what_no_break_glass_names() {
+    let labels = |names: &[&str]| -> Vec<std::sync::Arc<str>> { names.iter().map(|name| (*name).into()).collect() };
+    let (personal, health) = (labels(&["eu_personal"]), labels(&["eu_personal", "health"]));
+    let open = opened();
+    let of = |labels, class| Data { labels, class, ..Data::PLAIN };
+
+    assert_eq!(lifted(&open, "claims", &of(&personal, Class::Confidential), NOW + 61), [1]);
+    assert_eq!(lifted(&open, "search", &of(&personal, Class::Confidential), NOW + 61), []);
+    assert_eq!(lifted(&open, "claims", &of(&health, Class::Internal), NOW + 61), []);
+    assert_eq!(lifted(&open, "claims", &of(&personal, Class::Secret), NOW + 61), []);
+}
+
+#[test]
+fn what_is_open_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = BreakGlass::default();
+    first.open(folder.path()).unwrap();
+    first.change_to(opened()).unwrap();
+
+    let second = BreakGlass::default();
+    second.open(folder.path()).unwrap();
+
+    assert_eq!(second.current(), first.current());
+    std::fs::write(folder.path().join("break-glass/break-glass.json"), "{}").unwrap();
+    assert!(BreakGlass::default().open(folder.path()).is_err(), "what is damaged opens nothing and is said");
+}

@@ -1,0 +1,185 @@
+//! Grants for an emergency: two people open what was approved beforehand, for a while, and every record says so.
+
+use serde_json::Value;
+
+use crate::testkit::{Config, Dns, Endpoint, Gateway, Request, Upstream, causeway, chat, run, until, within};
+
+const OPERATOR: &str = "cw_key_of_an_operator";
+const SECURITY: &str = "cw_key_of_security";
+
+/// A cloud that no policy permits for personal data of the EU.
+const ELSEWHERE: &str =
+    "{ declared = { processing = [\"US\"], at_rest = [\"US\"], operator = \"US\", because = \"a stand-in of this test\" } }";
+
+const GRANT: &str = "causeway break-glass 1\ngrant: overseas\napps: claims, clinic\nendpoints: cloud\nhours: 1\nuntil: 2099-01-01\n\
+                     because: the own site may fail\n";
+
+struct World {
+    upstream: Upstream,
+    gateway: Gateway,
+}
+
+/// The app `claims` has personal data, `clinic` health data; the only endpoint is overseas, and a grant for both sleeps.
+async fn world() -> World {
+    let upstream = Upstream::start("cloud").await;
+    let endpoint = Endpoint::of(&upstream);
+    world_of(upstream, Config::new(), endpoint).await
+}
+
+async fn world_of(upstream: Upstream, config: Config, endpoint: Endpoint) -> World {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let made = run(&["break-glass", "key", "--name", "security", "approver.key"], folder.path()).await;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let public = String::from_utf8(made.stdout).expect("a key is plain text").trim().to_owned();
+    std::fs::write(folder.path().join("overseas.txt"), GRANT).expect("a file can be written");
+    let signed = run(&["break-glass", "sign", "--key", "approver.key", "overseas.txt"], folder.path()).await;
+    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    let grant = String::from_utf8(signed.stdout).expect("a grant is plain text");
+    let policy = format!(
+        "[policy]\nno_break_glass = [\"health\", \"secret\"]\n\
+         break_glass = {{ grants = \"grants\", approved_by = [\"{public}\"] }}\n"
+    );
+    let config = config
+        .endpoint("cloud", endpoint.place(Some(ELSEWHERE)))
+        .model("assistant", &["cloud/served-model"])
+        .app_with_data("claims", "cw_of_claims", &["assistant"], "labels = [\"eu_personal\"]")
+        .app_with_data("clinic", "cw_of_the_clinic", &["assistant"], "labels = [\"eu_personal\", \"health\"]")
+        .app_with_data("search", "cw_of_search", &["assistant"], "labels = [\"eu_personal\"]")
+        .administrator("oscar", "operator", OPERATOR)
+        .administrator("sam", "security", SECURITY)
+        .file("grants/overseas.grant", &grant)
+        .section(&policy);
+    let gateway = Gateway::start(&config).await;
+    World { upstream, gateway }
+}
+
+impl World {
+    async fn act(&self, key: &str, verb: &str) -> (Option<i32>, String) {
+        let arguments = ["break-glass", verb, "overseas", "--because", "the own site burns", "--config", "causeway.toml"];
+        let mut command = causeway(&arguments, self.gateway.folder());
+        command.env("CAUSEWAY_ADMIN_KEY", key);
+        let output = within("the command to end", command.output()).await.expect("cargo built the binary");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    async fn status_of(&self, key: &str) -> u16 {
+        self.gateway.send(asking(key)).await.status
+    }
+
+    async fn opened(&self) {
+        assert_eq!(self.act(OPERATOR, "open").await.0, Some(0));
+        assert_eq!(self.act(SECURITY, "open").await.0, Some(0));
+    }
+}
+
+fn asking(key: &str) -> Request {
+    Request::post("/v1/chat/completions", &chat("assistant")).key(key)
+}
+
+#[tokio::test]
+async fn a_grant_that_two_people_opened_lets_its_apps_through_and_each_record_says_so() {
+    let world = world().await;
+    assert_eq!(world.status_of("cw_of_claims").await, 403, "policy forbids it");
+
+    let (first, said) = world.act(OPERATOR, "open").await;
+    assert_eq!((first, said.contains("waits for a second person")), (Some(0), true), "{said}");
+    assert_eq!(world.status_of("cw_of_claims").await, 403, "one person opens nothing");
+    let (again, said) = world.act(OPERATOR, "open").await;
+    assert_eq!((again, said.contains("another administrator")), (Some(1), true), "{said}");
+    let (second, said) = world.act(SECURITY, "open").await;
+    assert_eq!((second, said.contains("open, until")), (Some(0), true), "{said}");
+    let through = world.gateway.send(asking("cw_of_claims")).await;
+
+    assert_eq!(through.status, 200);
+    let record = world.gateway.audit().record(&through.decision()).await.intent;
+    assert_eq!(record["break_glass"], "overseas");
+    assert_eq!(record["candidates"][0]["why"], "permitted by `break-glass:overseas`");
+    assert_eq!(world.status_of("cw_of_the_clinic").await, 403, "health data goes nowhere by a grant");
+    assert_eq!(world.status_of("cw_of_search").await, 403, "the grant is not for this app");
+    assert_eq!(world.upstream.requests().len(), 1);
+    assert!(world.gateway.log().contains("ALARM break_glass"), "an open grant is said aloud");
+
+    assert_eq!(world.act(OPERATOR, "close").await.0, Some(0));
+    assert_eq!(world.status_of("cw_of_claims").await, 403);
+    let actions: Vec<Value> = world.gateway.audit().of_kind("admin");
+    let named: Vec<(&str, &str)> = actions
+        .iter()
+        .filter_map(|entry| Some((entry["action"].as_str()?, entry["actor"].as_str()?)))
+        .filter(|(action, _)| action.starts_with("break_glass"))
+        .collect();
+    assert_eq!(
+        named,
+        [("break_glass_asked", "oscar"), ("break_glass_opened", "sam"), ("break_glass_closed", "oscar")]
+    );
+}
+
+#[tokio::test]
+async fn an_open_grant_outlives_a_restart_and_is_closed_when_it_leaves_the_configuration() {
+    let mut world = world().await;
+    world.opened().await;
+    world.gateway.kill().await;
+    let mut again = world.gateway.again("again.log", &[]);
+    assert!(again.is_ready().await, "{}", again.log());
+    world.gateway = again;
+    assert_eq!(world.status_of("cw_of_claims").await, 200);
+
+    let text = world.gateway.configuration_text();
+    let kept = text.lines().filter(|line| !line.starts_with("break_glass") && !line.starts_with("no_break_glass"));
+    let cut: String = kept.map(|line| format!("{line}\n")).collect();
+    world.gateway.configure_text(&cut);
+    world.gateway.signal("HUP");
+
+    until("the grant to be closed", async || {
+        let ended = world.gateway.audit().of_kind("admin").into_iter().any(|entry| entry["action"] == "break_glass_ended");
+        ended.then_some(())
+    })
+    .await;
+    assert_eq!(world.status_of("cw_of_claims").await, 403);
+}
+
+#[tokio::test]
+async fn an_open_grant_brings_back_nothing_that_is_held_back() {
+    let world = world().await;
+    world.opened().await;
+    let arguments = ["quarantine", "endpoint", "cloud", "--because", "a leak at three", "--config", "causeway.toml"];
+    let mut command = causeway(&arguments, world.gateway.folder());
+    command.env("CAUSEWAY_ADMIN_KEY", OPERATOR);
+    let held = within("the command to end", command.output()).await.expect("cargo built the binary");
+    assert!(held.status.success(), "{}", String::from_utf8_lossy(&held.stderr));
+
+    let refused = world.gateway.send(asking("cw_of_claims")).await.of_status(403, "what is held back").await;
+
+    assert!(refused.contains("endpoint `cloud` is in quarantine"), "{refused}");
+    assert!(world.upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_open_grant_skips_no_private_check() {
+    let (upstream, dns) = (Upstream::start("cloud").await, Dns::start().await);
+    let world = world_of(upstream, Config::new().resolving(&dns), Endpoint::outside_its_ranges()).await;
+    world.opened().await;
+
+    let refused = world.gateway.send(asking("cw_of_claims")).await;
+
+    assert_eq!(refused.code().await, "no_private_path");
+    assert!(world.upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_grant_that_nobody_named_has_signed_is_a_mistake_of_the_document() {
+    let world = world().await;
+    let forged = std::fs::read_to_string(world.gateway.folder().join("grants/overseas.grant")).expect("it was written");
+    for (from, to, word) in [
+        ("apps: claims, clinic", "apps: search", "its signature does not hold"),
+        ("hours: 1", "hours: 4", "its signature does not hold"),
+    ] {
+        let path = world.gateway.folder().join("grants/overseas.grant");
+        std::fs::write(path, forged.replace(from, to)).expect("a file can be written");
+
+        let output = run(&["check", "--config", "causeway.toml"], world.gateway.folder()).await;
+
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains(word)), (Some(1), true), "{said}");
+    }
+}
