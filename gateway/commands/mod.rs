@@ -17,6 +17,7 @@ mod restrict;
 mod schema;
 mod serve;
 mod start;
+mod support_bundle;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ enum Command {
     /// Approve, open and close grants for an emergency.
     #[command(subcommand)]
     BreakGlass(break_glass::Command),
+    /// Put together what somebody who helps needs to see, without a secret and without a prompt.
+    SupportBundle(support_bundle::Arguments),
     /// Print what the network team has to set up: forwarders, private zones, firewall rules.
     Netplan(netplan::Arguments),
     /// Play a trace in virtual time with the code that decides: what would have happened, and what if.
@@ -135,6 +138,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Quarantine(arguments) => restrict::quarantine(&arguments),
         Command::LocalOnly(arguments) => restrict::local_only(&arguments),
         Command::BreakGlass(command) => break_glass::run(&command),
+        Command::SupportBundle(arguments) => support_bundle::run(&arguments),
         Command::Netplan(arguments) => netplan::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -68,6 +68,19 @@ pub(super) enum OperatorError {
     Unreachable { address: SocketAddr, why: String },
 }
 
+impl OperatorError {
+    /// What went wrong, without a word that a person wrote.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Mistakes(_) => "the configuration has mistakes",
+            Self::NoListener => "the configuration has no `[admin]` listener",
+            Self::File { .. } | Self::Pem { .. } | Self::Key => "a key or certificate cannot be used",
+            Self::NoKey => "no key",
+            Self::Unreachable { .. } => "the listener does not answer",
+        }
+    }
+}
+
 /// What the gateway answered.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
@@ -75,10 +88,33 @@ pub(super) struct Answered {
 }
 
 impl Operator {
+    /// The configuration, where one is named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Posts a JSON body to `path` and gives the answer.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answered, OperatorError> {
+        self.send(path, Some(body), self.credential()?)
+    }
+
+    /// Fetches `path`; where you have no key it is tried without.
+    pub(super) fn get(&self, path: &str) -> Result<Answered, OperatorError> {
+        let credential = match self.credential() {
+            Err(OperatorError::NoKey) => None,
+            credential => credential?,
+        };
+        self.send(path, None, credential)
+    }
+
+    fn send(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        credential: Option<Credential>,
+    ) -> Result<Answered, OperatorError> {
         let (address, has_tls) = self.listener()?;
-        let spec = self.spec(address, has_tls || self.ca.is_some())?;
+        let spec = EndpointSpec { credential, ..self.spec(address, has_tls || self.ca.is_some())? };
         let unreachable = |why: String| OperatorError::Unreachable { address, why };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
@@ -116,7 +152,7 @@ impl Operator {
                 client_certificate: self.client_certificate()?,
                 ..TlsSpec::default()
             },
-            credential: self.credential()?,
+            credential: None,
             timeouts: Timeouts {
                 connect: Duration::from_secs(5),
                 first_byte: Duration::from_secs(30),
@@ -157,7 +193,7 @@ impl Operator {
     }
 }
 
-async fn ask(spec: EndpointSpec, path: &str, body: &Value) -> Result<Answered, String> {
+async fn ask(spec: EndpointSpec, path: &str, body: Option<&Value>) -> Result<Answered, String> {
     let target = TargetId(0);
     let fleet = Fleet::build(vec![spec], Vec::new(), &[(target, 0)], None).map_err(|error| error.to_string())?;
     let candidates = [Candidate::new(target, "admin")];
@@ -165,15 +201,17 @@ async fn ask(spec: EndpointSpec, path: &str, body: &Value) -> Result<Answered, S
     let permit = policy::decide(&judge, &Question::about("operator", "(admin)", &candidates))
         .map_err(|denial| denial.to_string())?;
     let warrant = permit.warrant(target).ok_or("nothing permits it")?;
-    let bytes = Bytes::from(body.to_string());
+    let bytes = Bytes::from(body.map(Value::to_string).unwrap_or_default());
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if body.is_some() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     let request = UpstreamRequest {
-        method: Method::POST,
+        method: if body.is_some() { Method::POST } else { Method::GET },
         path_and_query: path.to_owned(),
         headers,
         body_len: bytes.len() as u64,
-        body: vec![bytes],
+        body: if body.is_some() { vec![bytes] } else { Vec::new() },
     };
     let cleared = permit.clear(&warrant, request);
     let reply = fleet.send(warrant, cleared).await.map_err(|error| with_sources(&error))?;

@@ -41,6 +41,7 @@ mod responses;
 mod restrictions;
 mod routing;
 mod streaming;
+mod support_bundle;
 mod tls;
 mod upgrade;
 mod upstream_http2;
