@@ -115,7 +115,8 @@ fn ask(asked: &Asked, path: &str) -> ExitCode {
                 println!("{}", answered.body);
             } else {
                 let state = answered.body["state"].as_str().unwrap_or_default();
-                let until = answered.body["until"].as_i64().and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
+                let until =
+                    answered.body["until"].as_i64().and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
                 let until = until.map_or_else(String::new, |until| format!(", until {until}"));
                 println!("grant `{}`: {state}{until}", asked.name);
             }

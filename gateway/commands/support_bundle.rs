@@ -70,7 +70,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match write(&path, &text) {
         Ok(()) => {
             println!("{}", path.display());
-            println!("It names hosts, addresses, apps and administrators of yours; look through it before you send it.");
+            println!(
+                "It names hosts, addresses, apps and administrators of yours; look through it before you send it."
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -122,7 +124,7 @@ fn configuration_of(compiled: &Compiled) -> Value {
     let apps = compiled.apps.iter().enumerate().map(|(index, app)| {
         json!({
             "name": app.name, "team": app.team, "class": format!("{:?}", app.class), "labels": app.labels,
-            "models": app.models.len(), "requests_per_minute": app.requests_per_minute,
+            "models": app.models.len(), "requests_per_minute": app.requests.per_minute, "in_flight": app.requests.in_flight,
             "keys": compiled.keys.iter().filter(|key| key.app == index).count(),
         })
     });
@@ -130,8 +132,7 @@ fn configuration_of(compiled: &Compiled) -> Value {
         let targets: Vec<&str> = model.targets.iter().map(|index| compiled.targets[*index].name.as_str()).collect();
         json!({ "name": model.name, "targets": targets })
     });
-    let resolvers =
-        compiled.resolvers.iter().map(|resolver| json!({ "name": resolver.name, "zones": resolver.zones }));
+    let resolvers = compiled.resolvers.iter().map(|resolver| json!({ "name": resolver.name, "zones": resolver.zones }));
     let administrators = compiled.administration.administrators.iter();
     let mut notes: BTreeMap<String, usize> = BTreeMap::new();
     for note in &compiled.notes {

@@ -108,3 +108,69 @@ async fn a_stream_keeps_its_place_at_an_endpoint_until_it_ends() {
     assert_eq!(refused.code().await, "overloaded");
     assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_stream_keeps_the_place_of_its_app_and_its_model_until_its_last_byte() {
+    for (of_app, of_model) in [("limits = { in_flight = 1 }", ""), ("", "limits = { in_flight = 1 }")] {
+        let upstream = Upstream::start("only").await;
+        let config = Config::new()
+            .endpoint("only", Endpoint::of(&upstream))
+            .model_with("assistant", &["only/m"], of_model)
+            .app("narrow", "cw_test_narrow", &["assistant"], of_app);
+        let gateway = Gateway::start(&config).await;
+        let gate = Gate::closed();
+        let steps = [
+            crate::testkit::Step::Send(crate::testkit::chunk("ferry").into()),
+            crate::testkit::Step::Wait(gate.clone()),
+            crate::testkit::Step::Send((crate::testkit::finish() + crate::testkit::DONE).into()),
+        ];
+        upstream.script([Act::steps(steps)]);
+        let ask = |body| gateway.send(Request::post(PATH, &body).key("cw_test_narrow"));
+
+        let mut stream = ask(crate::testkit::chat_stream("assistant")).await;
+        stream.event().await;
+        let refused = ask(chat("assistant")).await;
+        gate.open();
+        stream.bytes().await;
+
+        assert_eq!(refused.status, 429, "{of_app}{of_model}");
+        assert!(refused.header("retry-after").is_some());
+        assert_eq!(refused.code().await, "rate_limit_exceeded");
+        assert_eq!(ask(chat("assistant")).await.status, 200, "{of_app}{of_model}");
+        assert_eq!(upstream.requests().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_model_and_each_user_have_rates_of_their_own_and_the_headers_say_what_is_left() {
+    let upstream = Upstream::start("only").await;
+    let config = Config::new()
+        .endpoint("only", Endpoint::of(&upstream))
+        .model_with("scarce", &["only/m"], "limits = { requests_per_minute = 2 }")
+        .model("plenty", &["only/m"])
+        .app("first", "cw_test_first", &["scarce", "plenty"], "limits = { requests_per_minute = 50 }")
+        .app("second", "cw_test_second", &["scarce", "plenty"], "limits = { user_requests_per_minute = 1 }");
+    let gateway = Gateway::start(&config).await;
+    let ask = |key: &str, model: &str, user: &str| {
+        let mut body = chat(model);
+        body["user"] = user.into();
+        gateway.send(Request::post(PATH, &body).key(key))
+    };
+
+    let first = ask("cw_test_first", "plenty", "erika").await;
+    let scarce = ask("cw_test_first", "scarce", "erika").await;
+    let of_another = ask("cw_test_second", "scarce", "erika").await;
+    let used_up = ask("cw_test_first", "scarce", "erika").await;
+    let again = ask("cw_test_second", "plenty", "erika").await;
+    let somebody_else = ask("cw_test_second", "plenty", "max").await;
+
+    let left = |answer: &crate::testkit::Answer| {
+        let header = |name: &str| answer.header(&format!("x-ratelimit-{name}-requests")).unwrap_or("none").to_owned();
+        (header("limit"), header("remaining"), header("reset"))
+    };
+    assert_eq!(left(&first), ("50".to_owned(), "49".to_owned(), "1.2s".to_owned()));
+    assert_eq!(left(&scarce), ("2".to_owned(), "1".to_owned(), "30s".to_owned()));
+    let statuses = [&first, &scarce, &of_another, &used_up, &again, &somebody_else].map(|answer| answer.status);
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 200]);
+    assert_eq!(upstream.requests().len(), 4);
+}

@@ -8,8 +8,7 @@ const OPERATOR: &str = "cw_key_of_an_operator";
 const SECURITY: &str = "cw_key_of_security";
 
 /// A cloud that no policy permits for personal data of the EU.
-const ELSEWHERE: &str =
-    "{ declared = { processing = [\"US\"], at_rest = [\"US\"], operator = \"US\", because = \"a stand-in of this test\" } }";
+const ELSEWHERE: &str = "{ declared = { processing = [\"US\"], at_rest = [\"US\"], operator = \"US\", because = \"a stand-in of this test\" } }";
 
 const GRANT: &str = "causeway break-glass 1\ngrant: overseas\napps: claims, clinic\nendpoints: cloud\nhours: 1\nuntil: 2099-01-01\n\
                      because: the own site may fail\n";
@@ -55,7 +54,8 @@ async fn world_of(upstream: Upstream, config: Config, endpoint: Endpoint) -> Wor
 
 impl World {
     async fn act(&self, key: &str, verb: &str) -> (Option<i32>, String) {
-        let arguments = ["break-glass", verb, "overseas", "--because", "the own site burns", "--config", "causeway.toml"];
+        let arguments =
+            ["break-glass", verb, "overseas", "--because", "the own site burns", "--config", "causeway.toml"];
         let mut command = causeway(&arguments, self.gateway.folder());
         command.env("CAUSEWAY_ADMIN_KEY", key);
         let output = within("the command to end", command.output()).await.expect("cargo built the binary");
@@ -108,10 +108,7 @@ async fn a_grant_that_two_people_opened_lets_its_apps_through_and_each_record_sa
         .filter_map(|entry| Some((entry["action"].as_str()?, entry["actor"].as_str()?)))
         .filter(|(action, _)| action.starts_with("break_glass"))
         .collect();
-    assert_eq!(
-        named,
-        [("break_glass_asked", "oscar"), ("break_glass_opened", "sam"), ("break_glass_closed", "oscar")]
-    );
+    assert_eq!(named, [("break_glass_asked", "oscar"), ("break_glass_opened", "sam"), ("break_glass_closed", "oscar")]);
 }
 
 #[tokio::test]
@@ -131,7 +128,8 @@ async fn an_open_grant_outlives_a_restart_and_is_closed_when_it_leaves_the_confi
     world.gateway.signal("HUP");
 
     until("the grant to be closed", async || {
-        let ended = world.gateway.audit().of_kind("admin").into_iter().any(|entry| entry["action"] == "break_glass_ended");
+        let ended =
+            world.gateway.audit().of_kind("admin").into_iter().any(|entry| entry["action"] == "break_glass_ended");
         ended.then_some(())
     })
     .await;

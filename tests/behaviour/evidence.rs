@@ -276,7 +276,8 @@ async fn a_user_is_recorded_as_a_pseudonym_that_whoever_holds_the_key_finds_agai
         assert!(!bytes.windows(5).any(|window| window == b"erika"), "{}", file.display());
     }
     assert!(!gateway.log().contains("erika"));
-    let (code, said) = audit(&gateway, &["exposure", "--config", "causeway.toml", "--json", "--since", "2026-01-01"]).await;
+    let (code, said) =
+        audit(&gateway, &["exposure", "--config", "causeway.toml", "--json", "--since", "2026-01-01"]).await;
     let touched = &serde_json::from_str::<Value>(&said).expect("JSON")["apps"]["claims"];
     assert_eq!(code, 0);
     assert_eq!((&touched["users"][&found], &touched["requests"]), (&Value::from(2), &Value::from(4)));
@@ -287,7 +288,10 @@ async fn a_user_is_recorded_as_a_pseudonym_that_whoever_holds_the_key_finds_agai
 async fn an_exposure_finds_who_was_touched_when_something_else_is_known_of_a_place() {
     let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
     let config = Config::new()
-        .endpoint("first", Endpoint::of(&first).place(Some("{ azure = { region = \"swedencentral\", sku = \"Standard\" } }")))
+        .endpoint(
+            "first",
+            Endpoint::of(&first).place(Some("{ azure = { region = \"swedencentral\", sku = \"Standard\" } }")),
+        )
         .endpoint("second", Endpoint::of(&second))
         .model("one", &["first/served-model"])
         .model("two", &["second/served-model"]);
@@ -297,7 +301,8 @@ async fn an_exposure_finds_who_was_touched_when_something_else_is_known_of_a_pla
     }
     until("three outcomes", async || (gateway.audit().records().len() == 3).then_some(())).await;
     let facts = |countries: &str| {
-        let text = format!("[fact.azure-standard]\nprocessing = {countries}\nbecause = \"the provider has told us so\"\n");
+        let text =
+            format!("[fact.azure-standard]\nprocessing = {countries}\nbecause = \"the provider has told us so\"\n");
         std::fs::write(gateway.folder().join("known-now.toml"), text).expect("a file can be written");
     };
     let asked = ["exposure", "--config", "causeway.toml", "--since", "2026-01-01", "--place-changed", "known-now.toml"];

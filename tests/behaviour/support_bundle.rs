@@ -68,7 +68,8 @@ async fn a_support_bundle_holds_what_helps_and_nothing_that_was_planted() {
     assert_eq!(private.len(), 1);
     let digest = crate::testkit::digest_of(KEY);
     let digits = digest.trim_start_matches("sha256:");
-    let secrets = [UPSTREAM_KEY, KEY, SECURITY, digits, PROMPT, ANSWER, REASON, "planted", "0011223344", "erika", &private[0]];
+    let secrets =
+        [UPSTREAM_KEY, KEY, SECURITY, digits, PROMPT, ANSWER, REASON, "planted", "0011223344", "erika", &private[0]];
     for secret in secrets {
         assert!(!bundle.contains(secret), "the bundle holds `{secret}`");
     }
@@ -78,8 +79,12 @@ async fn a_support_bundle_holds_what_helps_and_nothing_that_was_planted() {
     assert_eq!(bundle["status"]["restrictions"]["local_only"]["by"], "sam");
     assert_eq!(bundle["status"]["configuration"]["last_reload"]["refused"], true);
     assert!(bundle["metrics"].as_str().is_some_and(|text| text.contains("causeway_requests")));
-    let actions: Vec<&str> =
-        bundle["audit"]["actions"].as_array().expect("a list").iter().filter_map(|one| one["action"].as_str()).collect();
+    let actions: Vec<&str> = bundle["audit"]["actions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["action"].as_str())
+        .collect();
     assert!(actions.contains(&"local_only_on") && actions.contains(&"reload_refused"), "{actions:?}");
     let again = command(&gateway, &["support-bundle", "--config", "causeway.toml", "--out", "bundle.json"]).await;
     assert_eq!(again.status.code(), Some(3), "a file that is there is not written over");

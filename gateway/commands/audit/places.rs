@@ -26,8 +26,8 @@ impl fmt::Display for Change {
 /// The targets whose facts differ once the `[fact.ROW]` sections of `facts` are added to the configuration.
 pub(super) fn changed(at: &Where, before: &Compiled, facts: &Path) -> Result<Vec<Change>, AuditCommandError> {
     let config = at.config.as_deref().ok_or(AuditCommandError::NoLog)?;
-    let text = std::fs::read_to_string(facts)
-        .map_err(|source| AuditCommandError::Read { path: facts.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(facts).map_err(|source| AuditCommandError::Read { path: facts.to_owned(), source })?;
     let mut sources = Sources::read(config)?;
     let base = facts.parent().unwrap_or(Path::new("")).to_owned();
     sources.files.push(Source { path: facts.to_owned(), base, text });
@@ -36,12 +36,18 @@ pub(super) fn changed(at: &Where, before: &Compiled, facts: &Path) -> Result<Vec
     let mut options = load::options(SystemTime::now());
     options.secrets = Secrets::Skip;
     let after = configuration::load_sources(&sources, &options)?;
-    let changes: Vec<Change> =
-        before.targets.iter().zip(&after.targets).filter_map(|(old, new)| Some(Change {
-            endpoint: before.endpoints.get(old.endpoint)?.name.clone(),
-            target: old.name.clone(),
-            differences: Some(differences(&old.facts, &new.facts)).filter(|found| !found.is_empty())?,
-        })).collect();
+    let changes: Vec<Change> = before
+        .targets
+        .iter()
+        .zip(&after.targets)
+        .filter_map(|(old, new)| {
+            Some(Change {
+                endpoint: before.endpoints.get(old.endpoint)?.name.clone(),
+                target: old.name.clone(),
+                differences: Some(differences(&old.facts, &new.facts)).filter(|found| !found.is_empty())?,
+            })
+        })
+        .collect();
     if changes.is_empty() { Err(AuditCommandError::NothingChanged(facts.to_owned())) } else { Ok(changes) }
 }
 

@@ -247,7 +247,8 @@ fn rule(held: &Held, candidate: &Candidate, question: &Question<'_>) -> Ruling {
 /// A grant permits the operation and nothing beyond it: what a finding would set off takes the endpoint's own grant, and a
 /// policy that could not be evaluated denies as ever.
 fn lifted(grant: &Arc<str>, candidate: &Candidate, question: &Question<'_>) -> Ruling {
-    let lacks = |finding: &&Finding| Action::behind(&finding.kind).is_some_and(|action| !candidate.grants.allow(action));
+    let lacks =
+        |finding: &&Finding| Action::behind(&finding.kind).is_some_and(|action| !candidate.grants.allow(action));
     match question.findings.iter().find(lacks) {
         Some(finding) => Ruling::NotGranted { finding: finding.clone(), by: PolicyIds::default() },
         None => Ruling::In { by: [Arc::clone(grant)].into_iter().collect(), obligations: Obligations::none() },

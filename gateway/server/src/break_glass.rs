@@ -108,12 +108,7 @@ impl Standings {
     /// # Errors
     ///
     /// [`NotOpened`]; nothing changes.
-    pub fn asked(
-        &self,
-        grant: &Grant,
-        who: Person,
-        because: &str,
-    ) -> Result<(Step, Self), NotOpened> {
+    pub fn asked(&self, grant: &Grant, who: Person, because: &str) -> Result<(Step, Self), NotOpened> {
         let now = who.at;
         let runs_out = seconds(grant.until);
         if now >= runs_out {
@@ -251,7 +246,8 @@ impl BreakGlass {
                 continue;
             }
             let id: Arc<str> = format!("{PREFIX}{}", grant.name).into();
-            let named = candidates.iter().filter(|candidate| grant.endpoints.iter().any(|one| one == candidate.endpoint()));
+            let named =
+                candidates.iter().filter(|candidate| grant.endpoints.iter().any(|one| one == candidate.endpoint()));
             lifted.extend(named.map(|candidate| (candidate.target, Arc::clone(&id))));
         }
         lifted

@@ -143,6 +143,8 @@ pub struct App {
 pub struct Model {
     /// The name.
     pub name: Arc<str>,
+    /// How much all apps together may ask for it.
+    pub(crate) limit: LimitIndex,
     /// The targets that speak each API, in declared order.
     by_api: Vec<(Api, Vec<Candidate>)>,
     pub(crate) steering: ModelSteering,

@@ -1,11 +1,12 @@
 //! Whether a request may come in now.
 //!
-//! [`Admission`] bounds the requests in flight, over all and for each app, and the rate at which an
-//! app may ask. Whoever is let in holds an [`Admitted`] until the last byte of the answer is gone;
+//! [`Admission`] bounds the requests in flight, over all and for each app, key and model, and the rates at which an
+//! app, a key, a user of theirs may ask, and a model be asked for. Whoever is let in holds an [`Admitted`] until the last byte of the answer is gone;
 //! whoever is not is told when to come back. Nobody waits inside: a queue would only hide overload.
 
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,13 +14,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
+use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
 use crate::auth::AppIndex;
+pub use users::MOST_USERS;
+use users::Users;
 
 /// When a caller that met too many requests in flight should come back.
 ///
@@ -31,8 +34,8 @@ const RETRY_WHEN_BUSY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimitIndex(pub u32);
 
-/// What one app, or one key, may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one app, one key or one model may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limit {
     /// Whose limit it is; with it, requests in flight and the rate so far outlive a reload.
     pub name: Arc<str>,
@@ -43,6 +46,29 @@ pub struct Limit {
     /// So many may come at once. From then on, one more is let in each time a minute's Nth part has
     /// passed (the generic cell rate algorithm).
     pub requests_per_minute: Option<NonZeroU32>,
+    /// Requests per second, in the same way; `None` for no bound.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Requests per minute of each user that the app names; `None` for no bound.
+    pub user_requests_per_minute: Option<NonZeroU32>,
+}
+
+/// How the rate that leaves least stands after a request took from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// So many may come at once.
+    pub limit: u32,
+    /// So many more may come now.
+    pub remaining: u32,
+    /// After this time, if none comes, all of them may.
+    pub full_in: Duration,
+}
+
+impl Standing {
+    fn of(after: &StateSnapshot) -> Self {
+        let quota = after.quota();
+        let (limit, remaining) = (quota.burst_size().get(), after.remaining_burst_capacity());
+        Self { limit, remaining, full_in: quota.replenish_interval().saturating_mul(limit.saturating_sub(remaining)) }
+    }
 }
 
 /// Why a request is not let in, and when to come back.
@@ -119,11 +145,26 @@ impl Admission {
         let busy = Refusal::Busy { retry_after };
         let key_seat = key.map(|key| Room::enter(&key.room).ok_or(busy));
         let app_seat = app.map(|app| Room::enter(&app.room).ok_or(busy));
-        let seats = [key_seat.transpose()?, app_seat.transpose()?];
-        for place in [key, app].into_iter().flatten() {
-            place.pace()?;
-        }
-        Ok(Admitted { _global: global, _seats: seats })
+        let seats = [key_seat.transpose()?, app_seat.transpose()?, None];
+        let standing = pace([key, app].into_iter().flatten())?;
+        Ok(Admitted { _global: global, seats, standing })
+    }
+
+    /// Lets a request that was let in ask for the model with the limit `model` as well.
+    pub fn admit_to(&self, mut admitted: Admitted, model: LimitIndex) -> Result<Admitted, Refusal> {
+        let Some(place) = self.place(model.0) else { return Ok(admitted) };
+        let busy = Refusal::Busy { retry_after: RETRY_WHEN_BUSY };
+        let seat = Room::enter(&place.room).ok_or(busy)?;
+        let standing = pace([place].into_iter())?;
+        admitted.seats[2] = Some(seat);
+        admitted.standing = tighter(admitted.standing, standing);
+        Ok(admitted)
+    }
+
+    /// Lets one request for `user` in, as the app names its users.
+    pub fn admit_user(&self, app: AppIndex, key: Option<LimitIndex>, user: &str) -> Result<(), Refusal> {
+        let places = [key.and_then(|key| self.place(key.0)), self.place(app.0)];
+        places.into_iter().flatten().filter_map(|place| place.users.as_ref()).try_for_each(|users| users.pace(user))
     }
 
     /// Requests in flight, over all.
@@ -172,7 +213,17 @@ impl Admission {
 #[must_use = "the place is given up when this is dropped"]
 pub struct Admitted {
     _global: Seat,
-    _seats: [Option<Seat>; 2],
+    /// Of the key, the app and the model.
+    seats: [Option<Seat>; 3],
+    standing: Option<Standing>,
+}
+
+impl Admitted {
+    /// How the rate that leaves least stands; `None` where there is none.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing
+    }
 }
 
 /// A bound on requests in flight, and how many there are.
@@ -211,31 +262,64 @@ impl Drop for Seat {
 struct Place {
     limit: Limit,
     room: Arc<Room>,
-    rate: Option<Arc<Rate>>,
+    per_minute: Option<Arc<Rate>>,
+    per_second: Option<Arc<Rate>>,
+    users: Option<Arc<Users>>,
 }
 
-type Rate = RateLimiter<NotKeyed, InMemoryState, Watch, NoOpMiddleware<Nanos>>;
+type Rate = RateLimiter<NotKeyed, InMemoryState, Watch, StateInformationMiddleware>;
 
 impl Place {
     fn new(limit: Limit, kept: Option<&Self>) -> Self {
         let taken = kept.map(|kept| Arc::clone(&kept.room.taken));
-        let unchanged = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
-        let rate = match unchanged {
-            Some(kept) => kept.rate.clone(),
-            None => limit.requests_per_minute.map(|per_minute| {
-                let quota = Quota::per_minute(per_minute);
-                Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()))
-            }),
-        };
-        Self { room: Arc::new(Room::new(limit.in_flight, taken)), limit, rate }
+        // A rate that is unchanged goes on where it was.
+        let minute = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
+        let second = kept.filter(|kept| kept.limit.requests_per_second == limit.requests_per_second);
+        let users = kept.filter(|kept| kept.limit.user_requests_per_minute == limit.user_requests_per_minute);
+        let rate = |quota| Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()).with_middleware());
+        Self {
+            per_minute: match minute {
+                Some(kept) => kept.per_minute.clone(),
+                None => limit.requests_per_minute.map(|count| rate(Quota::per_minute(count))),
+            },
+            per_second: match second {
+                Some(kept) => kept.per_second.clone(),
+                None => limit.requests_per_second.map(|count| rate(Quota::per_second(count))),
+            },
+            users: match users {
+                Some(kept) => kept.users.clone(),
+                None => limit.user_requests_per_minute.map(|count| Arc::new(Users::new(count))),
+            },
+            room: Arc::new(Room::new(limit.in_flight, taken)),
+            limit,
+        }
     }
+}
 
-    fn pace(&self) -> Result<(), Refusal> {
-        let Some(rate) = &self.rate else {
-            return Ok(());
-        };
-        rate.check().map_err(|early| Refusal::TooFast { retry_after: early.wait_time_from(rate.clock().now()) })
+/// Takes one request from every rate of these places, and says how the tightest stands then.
+///
+/// What was taken before a rate that refuses is not given back, so the time to come back counts what those need as well.
+fn pace<'p>(places: impl Iterator<Item = &'p Place>) -> Result<Option<Standing>, Refusal> {
+    let (mut tightest, mut refilled) = (None, Duration::ZERO);
+    for rate in places.flat_map(|place| [&place.per_second, &place.per_minute]).flatten() {
+        match rate.check() {
+            Ok(after) => {
+                if after.remaining_burst_capacity() == 0 {
+                    refilled = refilled.max(after.quota().replenish_interval());
+                }
+                tightest = tighter(tightest, Some(Standing::of(&after)));
+            }
+            Err(early) => {
+                let retry_after = early.wait_time_from(rate.clock().now()).max(refilled);
+                return Err(Refusal::TooFast { retry_after });
+            }
+        }
     }
+    Ok(tightest)
+}
+
+fn tighter(one: Option<Standing>, other: Option<Standing>) -> Option<Standing> {
+    [one, other].into_iter().flatten().min_by_key(|standing| standing.remaining)
 }
 
 /// tokio's clock, so that tests can pause it and one clock times all.

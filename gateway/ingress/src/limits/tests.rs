@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use tokio::time::advance;
 
-use super::{Admission, Limit, LimitIndex, Refusal};
+use super::users::Users;
+use super::{Admission, Limit, LimitIndex, Refusal, Standing};
 use crate::auth::AppIndex;
 
 const APP: AppIndex = AppIndex(0);
@@ -19,6 +20,7 @@ fn limit(name: &str, in_flight: u32, requests_per_minute: u32) -> Limit {
         name: name.into(),
         in_flight: NonZeroU32::new(in_flight),
         requests_per_minute: NonZeroU32::new(requests_per_minute),
+        ..Limit::default()
     }
 }
 
@@ -144,4 +146,98 @@ fn many_threads_never_exceed_the_bound_and_leave_nothing_behind() {
 
     assert_eq!(admission.in_flight(), 0);
     assert_eq!(admission.in_flight_of(APP), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_and_a_minute_are_both_held_and_the_time_to_come_back_is_when_it_works() {
+    let both = Limit { requests_per_second: Some(most(2)), ..limit("app", 0, 3) };
+    let admission = Admission::new(most(100), vec![both]);
+    let ask = || admission.admit(APP, None);
+
+    let burst = [ask().is_ok(), ask().is_ok()];
+    let second = ask().unwrap_err().retry_after();
+    advance(second).await;
+    let third = ask().is_ok();
+    let minute = ask().unwrap_err().retry_after();
+    advance(minute).await;
+    let fourth = ask().is_ok();
+
+    assert_eq!((burst, third, fourth), ([true, true], true, true));
+    assert_eq!(second, Duration::from_millis(500));
+    assert!(minute > Duration::from_secs(10), "{minute:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_one_rate_took_and_the_next_refused_is_told_when_both_have_one() {
+    let key = Limit { requests_per_second: Some(most(1)), ..limit("key", 0, 0) };
+    let admission = Admission::new(most(100), vec![limit("app", 0, 60), limit("other", 0, 0), key]);
+    for _ in 0..60 {
+        admission.admit(APP, None).unwrap();
+    }
+    advance(Duration::from_millis(900)).await;
+
+    // The app has one again in 100 ms; the key's was just taken and needs a second.
+    let refused = admission.admit(APP, Some(KEY)).unwrap_err().retry_after();
+    advance(refused).await;
+
+    assert_eq!(refused, Duration::from_secs(1));
+    assert!(admission.admit(APP, Some(KEY)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_that_leaves_least_says_how_it_stands() {
+    let limits = vec![limit("app", 0, 60), limit("other", 0, 0), limit("key", 0, 10)];
+    let admission = Admission::new(most(100), limits);
+
+    let first = admission.admit(APP, Some(KEY)).unwrap().standing();
+    let none = admission.admit(OTHER, None).unwrap().standing();
+
+    let full_in = Duration::from_secs(6);
+    assert_eq!((first, none), (Some(Standing { limit: 10, remaining: 9, full_in }), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_has_its_own_bounds_and_gives_its_place_back_with_the_request() {
+    let model = Limit { in_flight: Some(most(1)), ..limit("model", 0, 2) };
+    let admission = Admission::new(most(100), vec![limit("app", 0, 0), limit("other", 0, 0), model]);
+    let ask = || admission.admit_to(admission.admit(APP, None).unwrap(), KEY);
+
+    let first = ask().unwrap();
+    let busy = ask().unwrap_err();
+    drop(first);
+    let second = ask().map(drop);
+    let fast = ask().unwrap_err();
+
+    assert!(matches!(busy, Refusal::Busy { .. }) && second.is_ok());
+    assert_eq!(fast, Refusal::TooFast { retry_after: Duration::from_secs(30) });
+    assert_eq!(admission.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_user_has_a_rate_of_their_own() {
+    let app = Limit { user_requests_per_minute: Some(most(2)), ..limit("app", 0, 0) };
+    let admission = Admission::new(most(100), vec![app, limit("other", 0, 0)]);
+    let ask = |app, user| admission.admit_user(app, None, user);
+
+    assert_eq!([ask(APP, "erika"), ask(APP, "erika"), ask(APP, "max")], [Ok(()); 3]);
+    assert_eq!(ask(APP, "erika"), Err(Refusal::TooFast { retry_after: Duration::from_secs(30) }));
+    assert_eq!((ask(APP, "max"), ask(OTHER, "erika")), (Ok(()), Ok(())));
+    advance(Duration::from_secs(30)).await;
+    assert_eq!(ask(APP, "erika"), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_beyond_the_bound_share_buckets_and_idle_ones_make_room() {
+    let users = Users::bounded(most(1), 128);
+    for number in 0..1_000 {
+        let _ = users.pace(&number.to_string());
+    }
+    let crowded = users.len();
+    advance(Duration::from_secs(61)).await;
+
+    let later = users.pace("somebody new");
+
+    assert!(crowded <= 128, "{crowded}");
+    assert_eq!(later, Ok(()));
+    assert!(users.len() < 10, "{}", users.len());
 }

@@ -174,8 +174,12 @@ fn credential(snapshot: &Snapshot, asked: Asked) -> Result<Restraint, Fault> {
 
 fn place(asked: Asked) -> Result<Restraint, Fault> {
     match asked {
-        Asked { endpoint: Some(name), key: None, app: None, model: None, grant: None, .. } => Ok(Restraint::Endpoint(name)),
-        Asked { model: Some(name), key: None, app: None, endpoint: None, grant: None, .. } => Ok(Restraint::Model(name)),
+        Asked { endpoint: Some(name), key: None, app: None, model: None, grant: None, .. } => {
+            Ok(Restraint::Endpoint(name))
+        }
+        Asked { model: Some(name), key: None, app: None, endpoint: None, grant: None, .. } => {
+            Ok(Restraint::Model(name))
+        }
         _ => Err(Fault::Subject("`endpoint` and `model`")),
     }
 }

@@ -16,6 +16,7 @@ use super::check;
 pub use super::check::prices::PriceList;
 use super::document::{Api, Class, Document, Http2, Place};
 use super::grant::BreakGlassConfig;
+use super::limits::RequestLimits;
 use super::mistakes::{Mistakes, Note};
 use super::network::Network;
 use super::report::Report;
@@ -479,6 +480,8 @@ pub struct ModelConfig {
     pub targets: Vec<usize>,
     /// How its targets are chosen.
     pub routing: RoutingConfig,
+    /// Requests of all apps together.
+    pub requests: RequestLimits,
 }
 
 /// A registered caller.
@@ -490,8 +493,8 @@ pub struct AppConfig {
     pub team: String,
     /// Indices of its models; at least one.
     pub models: Vec<usize>,
-    /// Requests per minute; no bound where absent.
-    pub requests_per_minute: Option<u32>,
+    /// Requests.
+    pub requests: RequestLimits,
     /// Tokens and money; no bound where absent.
     pub limits: Limits,
     /// Whether somebody waits for its answers; as its model says where absent.
@@ -519,8 +522,8 @@ pub struct KeyConfig {
     pub expires: Option<SystemTime>,
     /// Indices of those of the app's models that it may use; all where absent.
     pub models: Option<Vec<usize>>,
-    /// Requests per minute of this key, within the app's own bound; no bound where absent.
-    pub requests_per_minute: Option<u32>,
+    /// Requests of this key, within the app's own bounds.
+    pub requests: RequestLimits,
     /// Tokens and money of this key, within the app's own bounds; no bound where absent.
     pub limits: Limits,
 }

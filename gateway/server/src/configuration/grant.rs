@@ -55,7 +55,9 @@ pub enum GrantFault {
     #[error("its first line is not `{HEAD}`")]
     Head,
     /// A line that is none of those there are, or stands twice.
-    #[error("line {0} is not one of `grant`, `apps`, `endpoints`, `hours`, `until` and `because`, each once, as `name: value`")]
+    #[error(
+        "line {0} is not one of `grant`, `apps`, `endpoints`, `hours`, `until` and `because`, each once, as `name: value`"
+    )]
     Line(usize),
     /// A line that is missing or says nothing.
     #[error("`{0}` is missing or says nothing")]
@@ -125,9 +127,8 @@ impl Written {
     }
 
     fn grant(self, text: &str) -> Result<Grant, GrantFault> {
-        let said = |value: Option<String>, name| {
-            value.filter(|value| !value.is_empty()).ok_or(GrantFault::Missing(name))
-        };
+        let said =
+            |value: Option<String>, name| value.filter(|value| !value.is_empty()).ok_or(GrantFault::Missing(name));
         let list = |value: Option<String>, name| {
             let names: Vec<String> = said(value, name)?.split(',').map(|one| one.trim().to_owned()).collect();
             if names.iter().all(|one| !one.is_empty()) { Ok(names) } else { Err(GrantFault::Missing(name)) }

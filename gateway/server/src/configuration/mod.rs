@@ -22,6 +22,7 @@ mod document;
 mod enforcement;
 mod grant;
 mod last_good;
+mod limits;
 mod mistakes;
 mod network;
 mod read;
@@ -52,6 +53,7 @@ pub use compile::{
 pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};
+pub use limits::RequestLimits;
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Note, NoteKind, Position};
 pub use network::Network;
 pub use read::state_folder_of;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::HeaderValue;
 use http::request::Parts;
 use ingress::auth::AppIndex;
-use ingress::limits::{self, Admitted as AdmittedGuard};
+use ingress::limits::{self, Admitted as AdmittedGuard, Standing};
 use ingress::listen::{Incoming, Peer};
 use inspection::Findings;
 use policy::Denial;
@@ -85,6 +85,8 @@ pub(super) struct Exchange {
     /// Set by `authorize`: what the data is.
     pub(super) data: Option<DataFacts>,
     pub(super) stream: bool,
+    /// Set by [`admit`] and `decode`: how the rate of requests that leaves least stands.
+    pub(super) rate: Option<Standing>,
     /// Whether one of its stages panicked.
     pub(super) fault: Fault,
     /// Why the request goes where it goes, where its app asked and may see it: the sentence, and the whole plan.
@@ -178,6 +180,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         model_index: None,
         data: None,
         stream: false,
+        rate: None,
         fault: Fault::default(),
         explanation: None,
     });
@@ -223,6 +226,7 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
 pub(super) struct Admitted {
     pub(super) exchange: Box<Exchange>,
     pub(super) caller: Caller,
+    pub(super) index: AppIndex,
     pub(super) route: Route,
     pub(super) guard: AdmittedGuard,
     pub(super) body: hyper::body::Incoming,
@@ -235,7 +239,7 @@ impl Admitted {
 }
 
 pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
-    let Identified { exchange, caller, index, body } = identified;
+    let Identified { mut exchange, caller, index, body } = identified;
     // Before the path is looked at: whoever asks for what does not exist takes from the app's rate as well.
     let guard = match exchange.snapshot.admission.admit(index, caller.key.limit) {
         Ok(guard) => guard,
@@ -244,8 +248,9 @@ pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
             return Err(exchange.refuse(refusal).with_unread(body));
         }
     };
+    exchange.rate = guard.standing();
     match route_of(&exchange) {
-        Ok(route) => Ok(Admitted { exchange, caller, route, guard, body }),
+        Ok(route) => Ok(Admitted { exchange, caller, index, route, guard, body }),
         Err(refusal) => Err(exchange.refuse(refusal).with_unread(body)),
     }
 }
@@ -259,7 +264,7 @@ fn route_of(exchange: &Exchange) -> Result<Route, Refusal> {
     })
 }
 
-fn refusal_of(early: limits::Refusal) -> Refusal {
+pub(super) fn refusal_of(early: limits::Refusal) -> Refusal {
     match early {
         limits::Refusal::Shed { retry_after } => Refusal::Overloaded { retry_after },
         limits::Refusal::Busy { retry_after } | limits::Refusal::TooFast { retry_after } => {

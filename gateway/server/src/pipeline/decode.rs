@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use ingress::auth::AppIndex;
 use ingress::body::{self, BodyError, BodyPermit};
-use ingress::limits::Admitted as AdmittedGuard;
+use ingress::limits::{self, Admitted as AdmittedGuard};
 use wire::{Call, DecodeError, Route};
 
-use super::arrive::{Admitted, Caller, Exchange};
+use super::arrive::{self, Admitted, Caller, Exchange};
 use super::refusal::{Refusal, Refused};
 use crate::snapshot::ModelIndex;
 
@@ -25,7 +26,7 @@ pub(super) struct Decoded {
 }
 
 pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> {
-    let Admitted { mut exchange, caller, route, guard, body } = admitted;
+    let Admitted { mut exchange, caller, index, route, guard, body } = admitted;
     let limits = &exchange.snapshot.body_limits;
     let read = body::read(body, &exchange.head.headers, limits, &exchange.gateway.body_budget);
     // The timer is armed only for a body that has not come whole with its head.
@@ -50,7 +51,27 @@ pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> 
         return Err(exchange.refuse(Refusal::ModelNotFound { model }));
     };
     exchange.model_index = Some(model);
+    let guard = match admit_further(&exchange, guard, (index, &caller), &call, model) {
+        Ok(guard) => guard,
+        Err(early) => return Err(exchange.refuse(arrive::refusal_of(early))),
+    };
+    exchange.rate = guard.standing();
     Ok(Decoded { exchange, caller, guard, call, model, held })
+}
+
+/// What could not be asked before the body was read: the rate of the user that it names, and the bounds of its model.
+fn admit_further(
+    exchange: &Exchange,
+    guard: AdmittedGuard,
+    (app, caller): (AppIndex, &Caller),
+    call: &Call,
+    model: ModelIndex,
+) -> Result<AdmittedGuard, limits::Refusal> {
+    let snapshot = &exchange.snapshot;
+    if let Some(user) = call.user() {
+        snapshot.admission.admit_user(app, caller.key.limit, &user)?;
+    }
+    snapshot.admission.admit_to(guard, snapshot.model(model).limit)
 }
 
 fn invalid(error: &DecodeError) -> Refusal {

@@ -72,8 +72,8 @@ pub enum Refusal {
     /// The caller's body stalled.
     #[error("the request body did not arrive in time")]
     SlowBody,
-    /// The app's request rate is used up.
-    #[error("this app has used up its requests per minute; retry in {} ms", retry_after.as_millis())]
+    /// A rate of requests is used up, or as many are in flight as may be.
+    #[error("this app, key, user or model has used up its requests; retry in {} ms", retry_after.as_millis())]
     RateLimited {
         /// When it will really work.
         retry_after: Duration,

@@ -204,9 +204,22 @@ impl Drop for Charge {
     }
 }
 
+/// The headers by which `OpenAI` says how limits on requests and on tokens stand, here for the one that leaves least. An
+/// upstream's own are about the account that all callers share, and are replaced.
+pub(super) fn rate_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
+    if let Some(rate) = exchange.rate {
+        headers.insert("x-ratelimit-limit-requests", rate.limit.into());
+        headers.insert("x-ratelimit-remaining-requests", rate.remaining.into());
+        if let Ok(reset) = http::HeaderValue::from_str(&span(rate.full_in)) {
+            headers.insert("x-ratelimit-reset-requests", reset);
+        }
+    }
+    token_headers(headers, exchange);
+}
+
 /// The headers by which `OpenAI` says how a limit on tokens stands, here for the limit of the key or the app, whichever
 /// leaves less. An upstream's own are about the account that all callers share, and are replaced.
-pub(super) fn rate_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
+fn token_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
     let Some(caller) = &exchange.caller else { return };
     let now = Instant::now();
     let books = [caller.key.book.as_ref(), Some(&caller.app.book)];

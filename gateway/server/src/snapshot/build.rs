@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use accounting::{Book, Limits};
 use egress::Fleet;
 use http::HeaderValue;
-use ingress::limits::{Admission, Limit};
+use ingress::limits::{Admission, Limit, LimitIndex};
 use policy::{Candidate, TargetId};
 use routing::Terms;
 use telemetry::metrics::Metrics;
@@ -157,8 +157,9 @@ fn terms(endpoint: &EndpointConfig) -> Terms {
 }
 
 fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Model> {
-    let build = |model: &configuration::ModelConfig| Model {
+    let build = |(index, model): (usize, &configuration::ModelConfig)| Model {
         name: model.name.as_str().into(),
+        limit: model_limit(compiled, index),
         by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
         steering: ModelSteering {
             knobs: model.routing.knobs,
@@ -170,7 +171,7 @@ fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> 
         },
         metrics: Arc::new(metrics.model(&model.name)),
     };
-    compiled.models.iter().map(build).collect()
+    compiled.models.iter().enumerate().map(build).collect()
 }
 
 /// The model's targets whose endpoints speak `api`, in declared order.
@@ -244,18 +245,28 @@ pub(super) fn kept_book<'a>(before: Option<&'a Snapshot>, key: &str) -> Option<&
     before?.keys().find(|kept| *kept.name == *key)?.book.as_ref()
 }
 
-/// The apps' limits come first, so that an app's limit has the app's index; those of keys follow.
+/// The apps' limits come first, so that an app's limit has the app's index; those of keys follow, and those of models.
 fn limits(compiled: &Compiled) -> Vec<Limit> {
-    let of_apps = compiled.apps.iter().map(|app| (app.name.clone(), app.requests_per_minute));
-    let of_keys = compiled.keys.iter().map(|key| (format!("key {}", key.name), key.requests_per_minute));
+    let of_apps = compiled.apps.iter().map(|app| (app.name.clone(), app.requests));
+    let of_keys = compiled.keys.iter().map(|key| (format!("key {}", key.name), key.requests));
+    let of_models = compiled.models.iter().map(|model| (format!("model {}", model.name), model.requests));
+    let bound = |bound: Option<u32>| bound.and_then(NonZeroU32::new);
     of_apps
         .chain(of_keys)
-        .map(|(name, requests_per_minute)| Limit {
+        .chain(of_models)
+        .map(|(name, requests)| Limit {
             name: name.into(),
-            in_flight: None,
-            requests_per_minute: requests_per_minute.and_then(NonZeroU32::new),
+            in_flight: bound(requests.in_flight),
+            requests_per_minute: bound(requests.per_minute),
+            requests_per_second: bound(requests.per_second),
+            user_requests_per_minute: bound(requests.per_minute_of_a_user),
         })
         .collect()
+}
+
+/// Where the limit of a model stands among them.
+fn model_limit(compiled: &Compiled, index: usize) -> LimitIndex {
+    LimitIndex(model_index(compiled.apps.len() + compiled.keys.len() + index).0)
 }
 
 /// Everything that decides where data may go: policies, facts, approvals, grants, and what each app's data is.

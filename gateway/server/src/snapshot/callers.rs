@@ -8,7 +8,7 @@ use ingress::limits::LimitIndex;
 
 use super::build::{book, kept_book, model_index, read};
 use super::{KeyFacts, Snapshot, SnapshotError};
-use crate::configuration::{Compiled, IssuerConfig};
+use crate::configuration::{Compiled, IssuerConfig, RequestLimits};
 
 /// The callers, and what each credential stands for. Keys come first, so that a key has the index that its digest gives;
 /// the tokens and certificates of apps follow, one entry for each.
@@ -57,7 +57,8 @@ fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc
     let mut facts = Vec::with_capacity(compiled.keys.len());
     for (index, key) in compiled.keys.iter().enumerate() {
         let models = key.models.as_ref().unwrap_or(&compiled.apps[key.app].models);
-        let limit = key.requests_per_minute.map(|_| LimitIndex(model_index(compiled.apps.len() + index).0));
+        let limit =
+            (key.requests != RequestLimits::default()).then(|| LimitIndex(model_index(compiled.apps.len() + index).0));
         entries.push(KeyEntry { digest: key.digest, app: app(key.app), expires: key.expires, models: None, limit });
         facts.push(Arc::new(KeyFacts {
             name: key.name.as_str().into(),

@@ -33,7 +33,7 @@ pub(crate) struct Controls {
     pub(crate) metadata: Option<Range<usize>>,
     /// The value of `safety_identifier`, or else of `user`, where it is a text.
     pub(super) user: Option<Text>,
-    user_is_safety_identifier: bool,
+    pub(super) user_is_safety_identifier: bool,
 }
 
 /// `service_tier`: how soon the answer is wanted, which providers charge for.

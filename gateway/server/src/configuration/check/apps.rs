@@ -24,7 +24,7 @@ impl Check<'_> {
                 name: name.clone(),
                 team: app.team.clone(),
                 models,
-                requests_per_minute: app.limits.as_ref().and_then(|limits| limits.requests_per_minute),
+                requests: app.limits.as_ref().into(),
                 limits: self.limits("app", name, app.limits.as_ref()),
                 traffic: app.traffic.map(class_of),
                 may_explain: app.explain.unwrap_or(false),

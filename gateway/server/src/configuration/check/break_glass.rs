@@ -28,7 +28,8 @@ impl Check<'_> {
             return BreakGlassConfig::default();
         };
         let Some(never) = policy.and_then(|policy| policy.no_break_glass.as_ref()) else {
-            let remedy = "name the labels and classes whose data no grant may send anywhere; `[]` says that there are none";
+            let remedy =
+                "name the labels and classes whose data no grant may send anywhere; `[]` says that there are none";
             self.wrong(at.at("break_glass").mark(), "`policy.break_glass` needs `policy.no_break_glass`", remedy);
             return BreakGlassConfig::default();
         };
@@ -66,7 +67,11 @@ impl Check<'_> {
                 Ok(key) => keys.push(key),
                 Err(error) => {
                     let mark = at.at("approved_by").item(index).mark();
-                    self.wrong(mark, format!("`policy.break_glass.approved_by`: it is {error}"), "`causeway break-glass key` prints it");
+                    self.wrong(
+                        mark,
+                        format!("`policy.break_glass.approved_by`: it is {error}"),
+                        "`causeway break-glass key` prints it",
+                    );
                 }
             }
         }

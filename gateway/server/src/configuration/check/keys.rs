@@ -12,6 +12,7 @@ use time::{Date, OffsetDateTime};
 
 use super::super::compile::KeyConfig;
 use super::super::document::{Decimal, Document, Key, Moment};
+use super::super::limits::RequestLimits;
 use super::super::mistakes::{MistakeKind, NoteKind};
 use super::super::report::quote;
 use super::super::sources::unhex;
@@ -43,7 +44,7 @@ impl Check<'_> {
                         app,
                         expires: None,
                         models: None,
-                        requests_per_minute: None,
+                        requests: RequestLimits::default(),
                         limits: Limits::default(),
                     });
                 }
@@ -70,7 +71,7 @@ impl Check<'_> {
             app: self.index_of("app", &key.app)?,
             expires: expires.map_or(Some(None), |found| found.map(Some))?,
             models,
-            requests_per_minute: key.limits.as_ref().and_then(|limits| limits.requests_per_minute),
+            requests: key.limits.as_ref().into(),
             limits: self.limits("key", name, key.limits.as_ref()),
         })
     }
@@ -163,6 +164,17 @@ impl Check<'_> {
                 "requests_per_minute",
                 whole(own.requests_per_minute.map(u64::from)),
                 whole(app.requests_per_minute.map(u64::from)),
+            ),
+            (
+                "requests_per_second",
+                whole(own.requests_per_second.map(u64::from)),
+                whole(app.requests_per_second.map(u64::from)),
+            ),
+            ("in_flight", whole(own.in_flight.map(u64::from)), whole(app.in_flight.map(u64::from))),
+            (
+                "user_requests_per_minute",
+                whole(own.user_requests_per_minute.map(u64::from)),
+                whole(app.user_requests_per_minute.map(u64::from)),
             ),
             ("tokens_per_minute", whole(own.tokens_per_minute), whole(app.tokens_per_minute)),
             ("usd_per_month", money(&own.usd_per_month), money(&app.usd_per_month)),

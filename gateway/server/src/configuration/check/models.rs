@@ -33,7 +33,12 @@ impl Check<'_> {
             let own = self.targets(name, model, &mut targets);
             self.permitted(name, model, document, permissions);
             let routing = self.routing(name, model, &targets);
-            models.push(ModelConfig { name: name.clone(), targets: own, routing });
+            models.push(ModelConfig {
+                name: name.clone(),
+                targets: own,
+                routing,
+                requests: model.limits.as_ref().into(),
+            });
         }
         self.unasked(document);
         (targets, models)

@@ -32,6 +32,8 @@ pub struct Model {
     /// Percent of the traffic that a target takes whatever it costs, by its name in `targets`, for a migration by steps or
     /// a trial. Absent: none.
     pub shares: Option<BTreeMap<String, u8>>,
+    /// How much all apps together may ask for it.
+    pub limits: Option<ModelLimits>,
 }
 
 /// What decides among targets that are fast enough.
@@ -62,6 +64,21 @@ pub enum Traffic {
     Interactive,
     /// Nobody does: requests take what the others leave over, and go out at 90 % of their deadline.
     Batch,
+}
+
+/// How much all apps together may ask for a model.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelLimits {
+    /// Requests per minute. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<u32>,
+    /// Requests per second, in the same way.
+    #[schemars(range(min = 1))]
+    pub requests_per_second: Option<u32>,
+    /// Requests worked on at once, each for as long as its stream runs. Absent: no bound. Above it: 429 `rate_limit_exceeded`.
+    #[schemars(range(min = 1))]
+    pub in_flight: Option<u32>,
 }
 
 /// A time that 95 of 100 requests should meet.
@@ -179,6 +196,17 @@ pub struct Limits {
     /// Requests per minute. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
     #[schemars(range(min = 1))]
     pub requests_per_minute: Option<u32>,
+    /// Requests per second, beside those per minute. Absent: no bound. N lets N through at once; above it: 429
+    /// `rate_limit_exceeded`.
+    #[schemars(range(min = 1))]
+    pub requests_per_second: Option<u32>,
+    /// Requests worked on at once, each for as long as its stream runs. Absent: no bound. Above it: 429 `rate_limit_exceeded`.
+    #[schemars(range(min = 1))]
+    pub in_flight: Option<u32>,
+    /// Requests per minute of each user that a request names in `safety_identifier`, `user` or `metadata.user_id`. Absent: no
+    /// bound. A request that names none is not counted here.
+    #[schemars(range(min = 1))]
+    pub user_requests_per_minute: Option<u32>,
     /// Tokens per minute, input and output together. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
     ///
     /// A request takes its estimate, and what it used replaces that at its end; what it used beyond is waited for by those

@@ -18,14 +18,16 @@ use serde::{Deserialize, Serialize};
 
 pub use administration::{Administrator, Role};
 pub use applications::{
-    App, Burst, Issuer, IssuerKeys, Jwt, Key, Limits, Model, Prefer, Target95, TokenAlgorithm, Traffic,
+    App, Burst, Issuer, IssuerKeys, Jwt, Key, Limits, Model, ModelLimits, Prefer, Target95, TokenAlgorithm, Traffic,
 };
 pub use network::{
     Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
     EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
     Place, Pool, Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
-pub use security::{Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness};
+pub use security::{
+    Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
+};
 pub use transport::{ChainKind, EndpointTransport, Keepalive, Service};
 
 /// The whole configuration of a gateway.

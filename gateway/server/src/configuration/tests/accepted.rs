@@ -72,11 +72,11 @@ fn the_keys_of_the_example_point_to_their_app_and_models() {
     let [inline, named] = compiled.keys.as_slice() else { panic!("two keys") };
     assert_eq!((inline.name.as_str(), inline.app, &inline.models), ("claims.keys[0]", 0, &None));
     assert_eq!(inline.digest[..2], [0x7f, 0x3c]);
-    assert_eq!((named.name.as_str(), named.requests_per_minute), ("claims-nightly", Some(60)));
+    assert_eq!((named.name.as_str(), named.requests.per_minute), ("claims-nightly", Some(60)));
     assert_eq!(named.models, Some(vec![0]));
     // 2027-12-31T00:00:00Z
     assert_eq!(named.expires, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_830_211_200)));
-    assert_eq!(compiled.apps[0].requests_per_minute, Some(600));
+    assert_eq!(compiled.apps[0].requests.per_minute, Some(600));
 }
 
 #[test]
