@@ -1,5 +1,6 @@
 //! Who asks: tokens of an issuer and client certificates, beside keys.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -155,4 +156,42 @@ async fn the_word_certificate_is_no_key_where_no_certificate_names_an_app() {
     let client = Client { tls: Some(authority.client(&[])), ..gateway.client() };
 
     assert_eq!(client.send(Request::post(PATH, &chat("assistant")).key("certificate")).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_listed_proxy_says_whose_certificate_it_saw_and_nobody_else_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    make_example_certificates(folder.path());
+    let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("make-certs made it");
+    let upstream = Upstream::start("only").await;
+    let server = Issued::example(folder.path(), "server");
+    let tls = client_trusting(&folder.path().join("server-ca.pem"), Some(&Issued::example(folder.path(), "client-claims")));
+    let named = "x-forwarded-client-cert";
+    let saw_search = "Hash=468ed33b;Subject=\"CN=search\";URI=spiffe://example.org/app/search";
+    let ask = Request::post(PATH, &chat("assistant")).anonymous();
+    for is_listed in [true, false] {
+        let mut config = Config::serving(&upstream)
+            .tls_asking(&server, &file("app-ca.pem"), None)
+            .app("search", "cw_of_search", &["assistant"], "certificate = \"spiffe://example.org/app/search\"");
+        if is_listed {
+            config = config.listen("forwarded_client_cert_from = [\"spiffe://example.org/app/claims\"]");
+        }
+        let gateway = Gateway::start(&config).await;
+        let client = Client { tls: Some(Arc::clone(&tls)), ..gateway.client() };
+
+        let forwarded = client.send(ask.clone().header(named, saw_search)).await;
+        let two = client.send(ask.clone().header(named, &format!("{saw_search},URI=spiffe://example.org/app/x"))).await;
+        let stranger = client.send(ask.clone().header(named, "URI=spiffe://example.org/app/nobody")).await;
+        let by_key = client.send(ask.clone().key("cw_of_search").header(named, "not one at all")).await;
+
+        let expected = if is_listed { [200, 401, 401, 401] } else { [401, 401, 401, 200] };
+        let statuses = [&forwarded, &two, &stranger, &by_key].map(|answer| answer.status);
+        assert_eq!(statuses, expected, "listed: {is_listed}");
+        if is_listed {
+            assert_eq!(gateway.audit().record(&forwarded.decision()).await.intent["app"], "search");
+        }
+    }
+    for request in upstream.requests() {
+        assert!(request.header(named).is_none(), "the header goes to nobody");
+    }
 }

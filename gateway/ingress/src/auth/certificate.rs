@@ -67,13 +67,20 @@ impl Certificates {
         if self.by_name.is_empty() {
             return Ok(None);
         }
-        let der = CertificateDer::from(certificate);
-        // The handshake read it already; one that cannot be read now names nobody.
-        let Ok(leaf) = EndEntityCert::try_from(&der) else { return Ok(None) };
-        let uris = leaf.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
-        let hosts = leaf.valid_dns_names().map(|host| CertificateName::Dns(host.to_ascii_lowercase().into()));
+        self.identify_names(names_of(certificate))
+    }
+
+    /// Whose names these are, `None` where they are no app's.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Conflicting`] when they belong to two apps.
+    pub(super) fn identify_names(
+        &self,
+        names: impl IntoIterator<Item = CertificateName>,
+    ) -> Result<Option<Identified>, AuthError> {
         let mut found: Option<Identified> = None;
-        for name in uris.chain(hosts) {
+        for name in names {
             let Some(owner) = self.by_name.get(&name) else { continue };
             if found.is_some_and(|earlier| earlier != *owner) {
                 return Err(AuthError::Conflicting);
@@ -82,6 +89,20 @@ impl Certificates {
         }
         Ok(found)
     }
+}
+
+/// Whether the certificate, in DER, bears any of `names`.
+pub(super) fn has_any(certificate: &[u8], names: &[CertificateName]) -> bool {
+    !names.is_empty() && names_of(certificate).iter().any(|name| names.contains(name))
+}
+
+/// The names in a certificate that the handshake verified; one that cannot be read now names nobody.
+fn names_of(certificate: &[u8]) -> Vec<CertificateName> {
+    let der = CertificateDer::from(certificate);
+    let Ok(leaf) = EndEntityCert::try_from(&der) else { return Vec::new() };
+    let uris = leaf.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
+    let hosts = leaf.valid_dns_names().map(|host| CertificateName::Dns(host.to_ascii_lowercase().into()));
+    uris.chain(hosts).collect()
 }
 
 #[cfg(test)]

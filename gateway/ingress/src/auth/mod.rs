@@ -7,6 +7,7 @@
 
 mod certificate;
 mod credential;
+mod forwarded;
 mod token;
 
 #[cfg(test)]
@@ -192,13 +193,23 @@ pub struct Callers {
     keys: Keys,
     tokens: Tokens,
     certificates: Certificates,
+    /// Proxies that say whose certificate they saw.
+    forwarders: Vec<CertificateName>,
 }
 
 impl Callers {
     /// Brings the three ways together.
     #[must_use]
     pub fn new(keys: Keys, tokens: Tokens, certificates: Certificates) -> Self {
-        Self { keys, tokens, certificates }
+        Self { keys, tokens, certificates, forwarders: Vec::new() }
+    }
+
+    /// Believes the header `x-forwarded-client-cert` of whoever has one of these names in the certificate of its own
+    /// connection.
+    #[must_use]
+    pub fn believing(mut self, forwarders: Vec<CertificateName>) -> Self {
+        self.forwarders = forwarders;
+        self
     }
 
     /// The issuers of tokens, for whoever keeps their keys fresh.
@@ -222,6 +233,9 @@ impl Callers {
         now: SystemTime,
     ) -> Result<Identified, AuthError> {
         let named = match certificate {
+            Some(certificate) if certificate::has_any(certificate, &self.forwarders) => {
+                self.certificates.identify_names(forwarded::names(headers)?)?
+            }
             Some(certificate) => self.certificates.identify(certificate)?,
             None => None,
         };

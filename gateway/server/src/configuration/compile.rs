@@ -164,6 +164,8 @@ pub struct ListenConfig {
     pub tls: Option<ListenTlsConfig>,
     /// From these networks, and only these, a connection begins with a PROXY protocol v2 header.
     pub proxy_protocol_from: Vec<Network>,
+    /// Whoever has one of these names in its certificate says whose certificate it saw.
+    pub forwarded_client_cert_from: Vec<ingress::auth::CertificateName>,
     /// Time for the TLS handshake.
     pub handshake_timeout: Duration,
     /// Time for the head of a request.

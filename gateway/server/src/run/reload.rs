@@ -203,6 +203,7 @@ fn log_of(compiled: &Compiled) -> AuditConfig {
 fn fixed(listen: &ListenConfig) -> ListenConfig {
     ListenConfig {
         tls: None,
+        forwarded_client_cert_from: Vec::new(),
         body_timeout: Duration::ZERO,
         stream_comment: Duration::ZERO,
         max_body_bytes: 0,

@@ -30,7 +30,8 @@ pub(super) fn build(
         (named.certificate.clone(), app(named.app), stand_in(&mut facts, compiled, &named.name, named.app))
     });
     let certificates = Certificates::new(names.collect::<Vec<_>>());
-    Ok((Callers::new(keys, tokens, certificates), facts))
+    let forwarders = compiled.listen.forwarded_client_cert_from.clone();
+    Ok((Callers::new(keys, tokens, certificates).believing(forwarders), facts))
 }
 
 fn app(index: usize) -> AppIndex {

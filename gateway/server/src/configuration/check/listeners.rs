@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ingress::auth::CertificateName;
+
 use super::super::compile::{ListenConfig, ListenTlsConfig};
 use super::super::document::{Admin, Document, Listen, ListenTls};
 use super::super::mistakes::MistakeKind;
@@ -114,6 +116,7 @@ impl Check<'_> {
             "listen.proxy_protocol_from",
             listen.proxy_protocol_from.as_deref().unwrap_or_default(),
         );
+        let forwarders = self.forwarders(listen);
         let max_body_bytes = listen.max_body_bytes.unwrap_or(33_554_432);
         let max_buffered_bytes = listen.max_buffered_bytes.unwrap_or(536_870_912);
         if max_buffered_bytes < max_body_bytes {
@@ -129,6 +132,7 @@ impl Check<'_> {
             address: address?,
             tls: tls.flatten(),
             proxy_protocol_from: proxy_protocol_from?,
+            forwarded_client_cert_from: forwarders,
             handshake_timeout: time(timeouts.handshake_ms, 10_000),
             header_timeout: time(timeouts.header_ms, 10_000),
             body_timeout: time(timeouts.body_ms, 60_000),
@@ -140,6 +144,29 @@ impl Check<'_> {
             max_in_flight: listen.max_in_flight.unwrap_or(4_096),
             max_connections: listen.max_connections.unwrap_or(16_384),
         })
+    }
+
+    fn forwarders(&mut self, listen: &Listen) -> Vec<CertificateName> {
+        let at = self.root.at("listen").at("forwarded_client_cert_from");
+        let written = listen.forwarded_client_cert_from.as_deref().unwrap_or_default();
+        if !written.is_empty() && listen.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
+            let message = "`listen.forwarded_client_cert_from`: the listener asks nobody for a certificate, so nobody can be one of them";
+            self.wrong(at.mark(), message, "add `client_ca` to `listen.tls`");
+        }
+        self.no_repeats(at, "listen.forwarded_client_cert_from", written, |name| quote(name));
+        let mut found = Vec::new();
+        for (index, text) in written.iter().enumerate() {
+            match CertificateName::parse(text) {
+                Some(name) => found.push(name),
+                None => {
+                    let message =
+                        format!("`listen.forwarded_client_cert_from`: {} is no name in a certificate", quote(text));
+                    let remedy = "write it as `spiffe://corp.example/f5` or `dns:f5.corp.example`";
+                    self.wrong(at.item(index).mark(), message, remedy);
+                }
+            }
+        }
+        found
     }
 
     fn listen_tls(&mut self, section: &str, tls: &ListenTls) -> Option<ListenTlsConfig> {

@@ -19,6 +19,12 @@ pub struct Listen {
     ///
     /// From a listed address the header is required, from any other it is refused, so that nobody can forge a caller's address.
     pub proxy_protocol_from: Option<Vec<String>>,
+    /// Names in the client certificates of proxies whose header `x-forwarded-client-cert` is believed, each a URI such as
+    /// `"spiffe://corp.example/f5"`, or `"dns:"` and a host name; default none. Needs `tls.client_ca`.
+    ///
+    /// The app is then the one whose `certificate` the header names. From everybody else the header is ignored, and it never goes
+    /// to an endpoint.
+    pub forwarded_client_cert_from: Option<Vec<String>>,
     /// Time limits of a caller's connection.
     pub timeouts: Option<ListenTimeouts>,
     /// Largest request body accepted, in bytes; default 33_554_432 (32 MiB).
