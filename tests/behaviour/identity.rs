@@ -195,3 +195,29 @@ async fn a_listed_proxy_says_whose_certificate_it_saw_and_nobody_else_does() {
         assert!(request.header(named).is_none(), "the header goes to nobody");
     }
 }
+
+#[tokio::test]
+async fn the_status_page_says_when_each_credential_was_last_shown_also_after_a_reload() {
+    let upstream = Upstream::start("only").await;
+    let config = Config::serving(&upstream).app("idle", "cw_of_nobody", &["assistant"], "");
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(gateway.send(Request::post(PATH, &chat("assistant"))).await.status, 200);
+    let last = async || {
+        let status = gateway.operator("/api/status").await.json().await;
+        let keys = status["keys"].as_array().cloned().unwrap_or_default();
+        let of = |name: &str| keys.iter().find(|key| key["key"] == name).map(|key| key["last_used"].clone());
+        (of("tests.keys[0]").expect("it is listed"), of("idle.keys[0]").expect("it is listed"), status["configuration"]["hash"].clone())
+    };
+    let (used, never, before) = last().await;
+
+    gateway.configure(&config.clone().app("third", "cw_of_a_third", &["assistant"], ""));
+    gateway.signal("HUP");
+    let kept = until("the reload", async || {
+        let (kept, _, hash) = last().await;
+        (hash != before).then_some(kept)
+    })
+    .await;
+
+    assert!(used.is_string() && never.is_null(), "{used} {never}");
+    assert_eq!(kept, used);
+}

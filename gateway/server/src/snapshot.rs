@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS};
@@ -104,6 +104,25 @@ pub struct KeyFacts {
     pub limit: Option<LimitIndex>,
     /// Its own tokens and money, where it has limits on them; kept over a reload.
     pub book: Option<Arc<Book>>,
+    /// Kept over a reload.
+    last_used: Arc<AtomicU64>,
+}
+
+impl KeyFacts {
+    /// Remembers that it was shown now. Nothing is written: a store in memory, once a second at most.
+    pub(crate) fn touch(&self, now: SystemTime) {
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.last_used.load(Ordering::Relaxed) != second {
+            self.last_used.store(second, Ordering::Relaxed);
+        }
+    }
+
+    /// When it was last shown since the process began, to the second.
+    #[must_use]
+    pub fn last_used(&self) -> Option<SystemTime> {
+        let seconds = self.last_used.load(Ordering::Relaxed);
+        (seconds > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
 }
 
 /// A book that begins with this snapshot, and whose it is.

@@ -145,6 +145,9 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         "targets": targets,
         "models": models,
         "apps": apps,
+        "keys": snapshot.keys().map(|key| json!({
+            "key": key.name, "last_used": key.last_used().map(stamp),
+        })).collect::<Vec<_>>(),
     })
 }
 

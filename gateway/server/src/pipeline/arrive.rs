@@ -204,6 +204,7 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
                 app: Arc::clone(exchange.snapshot.app(identified.app)),
                 key: Arc::clone(exchange.snapshot.key(identified.key)),
             };
+            caller.key.touch(exchange.at);
             exchange.caller = Some(caller.clone());
             if exchange.gateway.restrictions.current().revoke(&caller.app, &caller.key) {
                 // The caller learns no more than that its key is no good; the record says whose it was.

@@ -1,6 +1,8 @@
 //! Who may ask, in the words of `ingress`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use accounting::Limits;
 use ingress::auth::{AppIndex, Callers, Certificates, Issuer, KeyEntry, KeyIndex, KeySet, Keys, TokenRule, Tokens};
@@ -16,22 +18,31 @@ pub(super) fn build(
     compiled: &Compiled,
     before: Option<&Snapshot>,
 ) -> Result<(Callers, Vec<Arc<KeyFacts>>), SnapshotError> {
-    let (keys, mut facts) = keys(compiled, before)?;
+    let used = last_used(before);
+    let (keys, mut facts) = keys(compiled, before, &used)?;
     let issuers = compiled.issuers.iter().map(issuer).collect::<Result<Vec<_>, _>>()?;
     let rules = compiled.tokens.iter().map(|token| TokenRule {
         issuer: token.issuer.as_str().into(),
         audience: token.audience.as_str().into(),
         claims: token.claims.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
         app: app(token.app),
-        key: stand_in(&mut facts, compiled, &token.name, token.app),
+        key: stand_in(&mut facts, compiled, (&token.name, token.app), &used),
     });
     let tokens = Tokens::new(issuers, rules.collect());
     let names = compiled.certificates.iter().map(|named| {
-        (named.certificate.clone(), app(named.app), stand_in(&mut facts, compiled, &named.name, named.app))
+        (named.certificate.clone(), app(named.app), stand_in(&mut facts, compiled, (&named.name, named.app), &used))
     });
     let certificates = Certificates::new(names.collect::<Vec<_>>());
     let forwarders = compiled.listen.forwarded_client_cert_from.clone();
     Ok((Callers::new(keys, tokens, certificates).believing(forwarders), facts))
+}
+
+/// When each credential was last shown, by what it is revoked by.
+type Used = HashMap<Arc<str>, Arc<AtomicU64>>;
+
+fn last_used(before: Option<&Snapshot>) -> Used {
+    let known = before.into_iter().flat_map(Snapshot::keys);
+    known.map(|key| (Arc::clone(&key.id), Arc::clone(&key.last_used))).collect()
 }
 
 fn app(index: usize) -> AppIndex {
@@ -39,10 +50,16 @@ fn app(index: usize) -> AppIndex {
 }
 
 /// An entry for a credential that is no key: it may use the models of its app, and has no limit of its own.
-fn stand_in(facts: &mut Vec<Arc<KeyFacts>>, compiled: &Compiled, name: &str, app: usize) -> KeyIndex {
+fn stand_in(
+    facts: &mut Vec<Arc<KeyFacts>>,
+    compiled: &Compiled,
+    (name, app): (&str, usize),
+    used: &Used,
+) -> KeyIndex {
     let index = KeyIndex(model_index(facts.len()).0);
     let models = compiled.apps[app].models.iter().map(|model| model_index(*model)).collect();
-    facts.push(Arc::new(KeyFacts { name: name.into(), id: name.into(), models, limit: None, book: None }));
+    let last_used = used.get(name).map(Arc::clone).unwrap_or_default();
+    facts.push(Arc::new(KeyFacts { name: name.into(), id: name.into(), models, limit: None, book: None, last_used }));
     index
 }
 
@@ -53,7 +70,11 @@ fn issuer(issuer: &IssuerConfig) -> Result<Arc<Issuer>, SnapshotError> {
     Ok(Arc::new(Issuer::new(issuer.name.as_str().into(), &issuer.issuer, algorithms, issuer.skew, keys)))
 }
 
-fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
+fn keys(
+    compiled: &Compiled,
+    before: Option<&Snapshot>,
+    used: &Used,
+) -> Result<(Keys, Vec<Arc<KeyFacts>>), SnapshotError> {
     let mut entries = Vec::with_capacity(compiled.keys.len());
     let mut facts = Vec::with_capacity(compiled.keys.len());
     for (index, key) in compiled.keys.iter().enumerate() {
@@ -61,9 +82,11 @@ fn keys(compiled: &Compiled, before: Option<&Snapshot>) -> Result<(Keys, Vec<Arc
         let limit =
             (key.requests != RequestLimits::default()).then(|| LimitIndex(model_index(compiled.apps.len() + index).0));
         entries.push(KeyEntry { digest: key.digest, app: app(key.app), expires: key.expires, models: None, limit });
+        let id: Arc<str> = format!("sha256:{}", ingress::auth::hex_of(&key.digest)).into();
         facts.push(Arc::new(KeyFacts {
             name: key.name.as_str().into(),
-            id: format!("sha256:{}", ingress::auth::hex_of(&key.digest)).into(),
+            last_used: used.get(&id).map(Arc::clone).unwrap_or_default(),
+            id,
             models: models.iter().map(|model| model_index(*model)).collect(),
             limit,
             book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),
