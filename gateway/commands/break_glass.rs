@@ -66,7 +66,9 @@ pub(super) fn run(command: &Command) -> ExitCode {
 }
 
 fn key(name: &str, file: &Path) -> ExitCode {
-    match load_or_make(file, name) {
+    // A file without a folder lies here.
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    match load_or_make(&file, name) {
         Ok(key) => {
             println!("{}", key.public());
             ExitCode::SUCCESS

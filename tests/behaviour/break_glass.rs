@@ -94,7 +94,8 @@ async fn a_grant_that_two_people_opened_lets_its_apps_through_and_each_record_sa
     assert_eq!(through.status, 200);
     let record = world.gateway.audit().record(&through.decision()).await.intent;
     assert_eq!(record["break_glass"], "overseas");
-    assert_eq!(record["candidates"][0]["why"], "permitted by `break-glass:overseas`");
+    let why = record["candidates"][0]["why"].as_str().unwrap_or_default();
+    assert!(why.starts_with("permitted by `break-glass:overseas`"), "{why}");
     assert_eq!(world.status_of("cw_of_the_clinic").await, 403, "health data goes nowhere by a grant");
     assert_eq!(world.status_of("cw_of_search").await, 403, "the grant is not for this app");
     assert_eq!(world.upstream.requests().len(), 1);

@@ -300,16 +300,15 @@ async fn an_exposure_finds_who_was_touched_when_something_else_is_known_of_a_pla
         assert_eq!(gateway.chat(&chat(model)).await.status, 200);
     }
     until("three outcomes", async || (gateway.audit().records().len() == 3).then_some(())).await;
-    let facts = |countries: &str| {
-        let text =
-            format!("[fact.azure-standard]\nprocessing = {countries}\nbecause = \"the provider has told us so\"\n");
+    let facts = |known: &str| {
+        let text = format!("[fact.azure-standard]\n{known}\nbecause = \"the provider has told us so\"\n");
         std::fs::write(gateway.folder().join("known-now.toml"), text).expect("a file can be written");
     };
     let asked = ["exposure", "--config", "causeway.toml", "--since", "2026-01-01", "--place-changed", "known-now.toml"];
 
-    facts("[\"SE\", \"US\"]");
+    facts("processing = [\"SE\", \"US\"]");
     let (code, said) = audit(&gateway, &asked).await;
-    facts("[\"SE\"]");
+    facts("retention_days = 30");
     let (unchanged, why) = audit(&gateway, &asked).await;
 
     assert_eq!(code, 0, "{said}");

@@ -165,14 +165,18 @@ async fn a_listed_proxy_says_whose_certificate_it_saw_and_nobody_else_does() {
     let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("make-certs made it");
     let upstream = Upstream::start("only").await;
     let server = Issued::example(folder.path(), "server");
-    let tls = client_trusting(&folder.path().join("server-ca.pem"), Some(&Issued::example(folder.path(), "client-claims")));
+    let tls =
+        client_trusting(&folder.path().join("server-ca.pem"), Some(&Issued::example(folder.path(), "client-claims")));
     let named = "x-forwarded-client-cert";
     let saw_search = "Hash=468ed33b;Subject=\"CN=search\";URI=spiffe://example.org/app/search";
     let ask = Request::post(PATH, &chat("assistant")).anonymous();
     for is_listed in [true, false] {
-        let mut config = Config::serving(&upstream)
-            .tls_asking(&server, &file("app-ca.pem"), None)
-            .app("search", "cw_of_search", &["assistant"], "certificate = \"spiffe://example.org/app/search\"");
+        let mut config = Config::serving(&upstream).tls_asking(&server, &file("app-ca.pem"), None).app(
+            "search",
+            "cw_of_search",
+            &["assistant"],
+            "certificate = \"spiffe://example.org/app/search\"",
+        );
         if is_listed {
             config = config.listen("forwarded_client_cert_from = [\"spiffe://example.org/app/claims\"]");
         }
@@ -206,7 +210,11 @@ async fn the_status_page_says_when_each_credential_was_last_shown_also_after_a_r
         let status = gateway.operator("/api/status").await.json().await;
         let keys = status["keys"].as_array().cloned().unwrap_or_default();
         let of = |name: &str| keys.iter().find(|key| key["key"] == name).map(|key| key["last_used"].clone());
-        (of("tests.keys[0]").expect("it is listed"), of("idle.keys[0]").expect("it is listed"), status["configuration"]["hash"].clone())
+        (
+            of("tests.keys[0]").expect("it is listed"),
+            of("idle.keys[0]").expect("it is listed"),
+            status["configuration"]["hash"].clone(),
+        )
     };
     let (used, never, before) = last().await;
 

@@ -221,6 +221,13 @@ impl BreakGlass {
         (*current != rest).then_some((ended, rest))
     }
 
+    /// How many are open now.
+    pub(crate) fn open_count(&self, now: SystemTime) -> i64 {
+        let (current, now) = (self.current.load(), seconds(now));
+        let open = current.0.keys().filter(|name| current.is_open(name, None, now)).count();
+        i64::try_from(open).unwrap_or(i64::MAX)
+    }
+
     /// Whether a request that this grant let through may still make an attempt.
     pub(crate) fn is_open(&self, name: &str, now: SystemTime) -> bool {
         self.current.load().is_open(name, None, seconds(now))

@@ -1,5 +1,7 @@
 //! How fast the log is written and verified. Not a check: run by hand, in release, on the disk that matters.
 //!
+//! `CAUSEWAY_REQUESTS=5000000` makes ten million entries instead of one.
+//!
 //! `TMPDIR=/var/lib cargo test -p telemetry --release --test speed -- --ignored --nocapture --test-threads 1`
 
 use std::io::Write as _;
@@ -163,7 +165,8 @@ fn verifying_a_million_records_and_asking_who_was_touched() {
     let state = tempfile::tempdir().expect("a temporary folder");
     let log = open(state.path(), Durability::Os);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    for number in 0..500_000 {
+    let requests = std::env::var("CAUSEWAY_REQUESTS").ok().and_then(|count| count.parse().ok()).unwrap_or(500_000);
+    for number in 0..requests {
         runtime.block_on(request(&log, &decision(number)));
     }
     runtime.block_on(log.seal("drained", SystemTime::now())).expect("the disk takes it");

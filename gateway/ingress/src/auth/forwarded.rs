@@ -46,7 +46,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, AuthError> {
         let mut key = String::new();
         loop {
             match letters.next() {
-                Some('=') => break,
+                Some('=') if !key.is_empty() => break,
                 Some(letter) if letter.is_ascii_alphanumeric() => key.push(letter),
                 _ => return Err(AuthError::Malformed),
             }

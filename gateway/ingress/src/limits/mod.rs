@@ -64,6 +64,12 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Nothing is left.
+    fn used_up(quota: Quota) -> Self {
+        let limit = quota.burst_size().get();
+        Self { limit, remaining: 0, full_in: quota.replenish_interval().saturating_mul(limit) }
+    }
+
     fn of(after: &StateSnapshot) -> Self {
         let quota = after.quota();
         let (limit, remaining) = (quota.burst_size().get(), after.remaining_burst_capacity());
@@ -91,6 +97,8 @@ pub enum Refusal {
     TooFast {
         /// The time after which the next request is let in, if no other comes before it.
         retry_after: Duration,
+        /// How the rate stands that refused it.
+        standing: Standing,
     },
 }
 
@@ -98,7 +106,7 @@ impl Refusal {
     /// When to come back, whatever the reason.
     pub fn retry_after(self) -> Duration {
         match self {
-            Self::Shed { retry_after } | Self::Busy { retry_after } | Self::TooFast { retry_after } => retry_after,
+            Self::Shed { retry_after } | Self::Busy { retry_after } | Self::TooFast { retry_after, .. } => retry_after,
         }
     }
 }
@@ -311,7 +319,7 @@ fn pace<'p>(places: impl Iterator<Item = &'p Place>) -> Result<Option<Standing>,
             }
             Err(early) => {
                 let retry_after = early.wait_time_from(rate.clock().now()).max(refilled);
-                return Err(Refusal::TooFast { retry_after });
+                return Err(Refusal::TooFast { retry_after, standing: Standing::used_up(early.quota()) });
             }
         }
     }

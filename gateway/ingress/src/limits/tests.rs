@@ -67,8 +67,8 @@ async fn a_rate_of_n_lets_n_through_at_once_and_then_one_each_nth_of_a_minute() 
     let again = admission.admit(APP, None);
 
     assert!(burst.iter().all(Result::is_ok));
-    assert_eq!(early, Refusal::TooFast { retry_after: Duration::from_secs(1) });
-    assert_eq!(later, Refusal::TooFast { retry_after: Duration::from_millis(600) });
+    assert_eq!(early.retry_after(), Duration::from_secs(1));
+    assert_eq!(later.retry_after(), Duration::from_millis(600));
     assert!(on_time.is_ok());
     assert!(matches!(again, Err(Refusal::TooFast { .. })));
 }
@@ -158,6 +158,7 @@ async fn a_second_and_a_minute_are_both_held_and_the_time_to_come_back_is_when_i
     let second = ask().unwrap_err().retry_after();
     advance(second).await;
     let third = ask().is_ok();
+    advance(Duration::from_secs(1)).await;
     let minute = ask().unwrap_err().retry_after();
     advance(minute).await;
     let fourth = ask().is_ok();
@@ -172,7 +173,7 @@ async fn a_request_that_one_rate_took_and_the_next_refused_is_told_when_both_hav
     let key = Limit { requests_per_second: Some(most(1)), ..limit("key", 0, 0) };
     let admission = Admission::new(most(100), vec![limit("app", 0, 60), limit("other", 0, 0), key]);
     for _ in 0..60 {
-        admission.admit(APP, None).unwrap();
+        let _ = admission.admit(APP, None).unwrap();
     }
     advance(Duration::from_millis(900)).await;
 
@@ -209,7 +210,7 @@ async fn a_model_has_its_own_bounds_and_gives_its_place_back_with_the_request() 
     let fast = ask().unwrap_err();
 
     assert!(matches!(busy, Refusal::Busy { .. }) && second.is_ok());
-    assert_eq!(fast, Refusal::TooFast { retry_after: Duration::from_secs(30) });
+    assert_eq!(fast.retry_after(), Duration::from_secs(30));
     assert_eq!(admission.in_flight(), 0);
 }
 
@@ -220,7 +221,7 @@ async fn each_user_has_a_rate_of_their_own() {
     let ask = |app, user| admission.admit_user(app, None, user);
 
     assert_eq!([ask(APP, "erika"), ask(APP, "erika"), ask(APP, "max")], [Ok(()); 3]);
-    assert_eq!(ask(APP, "erika"), Err(Refusal::TooFast { retry_after: Duration::from_secs(30) }));
+    assert_eq!(ask(APP, "erika").unwrap_err().retry_after(), Duration::from_secs(30));
     assert_eq!((ask(APP, "max"), ask(OTHER, "erika")), (Ok(()), Ok(())));
     advance(Duration::from_secs(30)).await;
     assert_eq!(ask(APP, "erika"), Ok(()));
@@ -233,7 +234,7 @@ async fn users_beyond_the_bound_share_buckets_and_idle_ones_make_room() {
         let _ = users.pace(&number.to_string());
     }
     let crowded = users.len();
-    advance(Duration::from_secs(61)).await;
+    advance(Duration::from_secs(121)).await;
 
     let later = users.pace("somebody new");
 

@@ -10,7 +10,7 @@ use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::{Refusal, Watch};
+use super::{Refusal, Standing, Watch};
 
 /// Most users of one app whose requests are counted apart. When more ask within a minute or so, they share buckets.
 pub const MOST_USERS: usize = 65_536;
@@ -44,9 +44,10 @@ impl Users {
     pub(super) fn pace(&self, user: &str) -> Result<(), Refusal> {
         let own = self.hasher.hash_one(user);
         let bucket = if self.has_room() { own } else { own % SHARED };
-        self.rate
-            .check_key(&bucket)
-            .map_err(|early| Refusal::TooFast { retry_after: early.wait_time_from(self.rate.clock().now()) })
+        self.rate.check_key(&bucket).map_err(|early| Refusal::TooFast {
+            retry_after: early.wait_time_from(self.rate.clock().now()),
+            standing: Standing::used_up(early.quota()),
+        })
     }
 
     /// Whether one more user can have a bucket; users whose bucket is full again are forgotten, once a second at most.

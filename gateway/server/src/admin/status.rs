@@ -19,6 +19,8 @@ pub(super) fn gauge(gateway: &Gateway) {
     gateway.metrics.set_audit(&gateway.audit.status());
     let process = gateway.metrics.process();
     process.in_flight().set(i64::from(snapshot.admission.in_flight()));
+    process.restrictions().set(i64::try_from(gateway.restrictions.current().len()).unwrap_or(i64::MAX));
+    process.open_grants().set(gateway.break_glass.open_count(SystemTime::now()));
     process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
     let now = Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();

@@ -7,6 +7,7 @@ use crate::configuration::{self, BreakGlassConfig, Grant};
 
 const NOW: u64 = 1_795_680_000;
 const HOURS: u64 = 4 * 3_600;
+const NOTHING: [u32; 0] = [];
 
 fn grant() -> Grant {
     Grant {
@@ -51,7 +52,7 @@ fn two_people_open_a_grant_and_one_does_not() {
     let (first, waits) = none.asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
 
     assert_eq!(first, Step::Waits { until: NOW + PATIENCE.as_secs() });
-    assert_eq!(lifted(&waits, "claims", &Data::PLAIN, NOW + 1), []);
+    assert_eq!(lifted(&waits, "claims", &Data::PLAIN, NOW + 1), NOTHING);
     assert_eq!(waits.asked(&grant(), person("oscar", false, NOW + 1), "fire"), Err(NotOpened::SamePerson));
     assert_eq!(waits.asked(&grant(), person("olga", false, NOW + 1), "fire"), Err(NotOpened::NobodyOfSecurity));
     let (second, open) = waits.asked(&grant(), person("sam", true, NOW + 60), "fire").unwrap();
@@ -78,7 +79,7 @@ fn a_grant_closes_itself_and_never_lasts_longer_than_it_was_approved() {
     let until = NOW + 60 + HOURS;
 
     assert_eq!(lifted(&open, "claims", &Data::PLAIN, until - 1), [1]);
-    assert_eq!(lifted(&open, "claims", &Data::PLAIN, until), []);
+    assert_eq!(lifted(&open, "claims", &Data::PLAIN, until), NOTHING);
     assert_eq!(open.swept(&config(), until - 1), (vec![], open.clone()));
     assert_eq!(open.swept(&config(), until), (vec!["sweden".to_owned()], Standings::default()));
     let soon = Grant { until: UNIX_EPOCH + Duration::from_secs(NOW + 120), ..grant() };
@@ -104,9 +105,9 @@ fn it_is_for_its_apps_and_never_for_what_no_break_glass_names() {
     let of = |labels, class| Data { labels, class, ..Data::PLAIN };
 
     assert_eq!(lifted(&open, "claims", &of(&personal, Class::Confidential), NOW + 61), [1]);
-    assert_eq!(lifted(&open, "search", &of(&personal, Class::Confidential), NOW + 61), []);
-    assert_eq!(lifted(&open, "claims", &of(&health, Class::Internal), NOW + 61), []);
-    assert_eq!(lifted(&open, "claims", &of(&personal, Class::Secret), NOW + 61), []);
+    assert_eq!(lifted(&open, "search", &of(&personal, Class::Confidential), NOW + 61), NOTHING);
+    assert_eq!(lifted(&open, "claims", &of(&health, Class::Internal), NOW + 61), NOTHING);
+    assert_eq!(lifted(&open, "claims", &of(&personal, Class::Secret), NOW + 61), NOTHING);
 }
 
 #[test]

@@ -245,6 +245,7 @@ pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
     let guard = match exchange.snapshot.admission.admit(index, caller.key.limit) {
         Ok(guard) => guard,
         Err(early) => {
+            exchange.rate = standing_of(early);
             let refusal = refusal_of(early);
             return Err(exchange.refuse(refusal).with_unread(body));
         }
@@ -265,10 +266,18 @@ fn route_of(exchange: &Exchange) -> Result<Route, Refusal> {
     })
 }
 
+/// How the rate stands that refused a request, for the headers of its answer.
+pub(super) fn standing_of(early: limits::Refusal) -> Option<Standing> {
+    match early {
+        limits::Refusal::TooFast { standing, .. } => Some(standing),
+        limits::Refusal::Shed { .. } | limits::Refusal::Busy { .. } => None,
+    }
+}
+
 pub(super) fn refusal_of(early: limits::Refusal) -> Refusal {
     match early {
         limits::Refusal::Shed { retry_after } => Refusal::Overloaded { retry_after },
-        limits::Refusal::Busy { retry_after } | limits::Refusal::TooFast { retry_after } => {
+        limits::Refusal::Busy { retry_after } | limits::Refusal::TooFast { retry_after, .. } => {
             Refusal::RateLimited { retry_after }
         }
     }

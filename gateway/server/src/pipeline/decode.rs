@@ -53,7 +53,10 @@ pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> 
     exchange.model_index = Some(model);
     let guard = match admit_further(&exchange, guard, (index, &caller), &call, model) {
         Ok(guard) => guard,
-        Err(early) => return Err(exchange.refuse(arrive::refusal_of(early))),
+        Err(early) => {
+            exchange.rate = arrive::standing_of(early).or(exchange.rate);
+            return Err(exchange.refuse(arrive::refusal_of(early)));
+        }
     };
     exchange.rate = guard.standing();
     Ok(Decoded { exchange, caller, guard, call, model, held })

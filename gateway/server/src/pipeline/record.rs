@@ -6,6 +6,7 @@ use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, In
 use telemetry::pseudonym::Realm;
 use wire::Call;
 
+use super::arrive::Caller;
 use super::authorize::{finding_counts, kind_of};
 use super::books::{Books, Carried};
 use super::data::DataFacts;

@@ -50,12 +50,7 @@ fn app(index: usize) -> AppIndex {
 }
 
 /// An entry for a credential that is no key: it may use the models of its app, and has no limit of its own.
-fn stand_in(
-    facts: &mut Vec<Arc<KeyFacts>>,
-    compiled: &Compiled,
-    (name, app): (&str, usize),
-    used: &Used,
-) -> KeyIndex {
+fn stand_in(facts: &mut Vec<Arc<KeyFacts>>, compiled: &Compiled, (name, app): (&str, usize), used: &Used) -> KeyIndex {
     let index = KeyIndex(model_index(facts.len()).0);
     let models = compiled.apps[app].models.iter().map(|model| model_index(*model)).collect();
     let last_used = used.get(name).map(Arc::clone).unwrap_or_default();

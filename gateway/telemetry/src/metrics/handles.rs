@@ -228,6 +228,8 @@ pub struct ProcessMetrics {
     connections: Gauge,
     in_flight: Gauge,
     buffered_bytes: Gauge,
+    restrictions: Gauge,
+    open_grants: Gauge,
     unauthenticated: Counter,
     refused_connections: Counter,
     retries: Counter,
@@ -243,6 +245,8 @@ impl ProcessMetrics {
         Self {
             connections: add(to, "connections", "Connections of callers that are open", Gauge::default()),
             in_flight: add(to, "in_flight", "Requests that are running", Gauge::default()),
+            restrictions: add(to, "restrictions", "What administrators hold back", Gauge::default()),
+            open_grants: add(to, "break_glass_open", "Grants for an emergency that are open", Gauge::default()),
             buffered_bytes: add(to, "buffered_bytes", "Bytes of request bodies that are held", Gauge::default()),
             unauthenticated: add(to, "unauthenticated", "Requests without a known credential", Counter::default()),
             refused_connections: add(
@@ -283,6 +287,16 @@ impl ProcessMetrics {
     /// Running requests; use it with [`InFlight::enter`].
     pub fn in_flight(&self) -> &Gauge {
         &self.in_flight
+    }
+
+    /// What administrators hold back.
+    pub fn restrictions(&self) -> &Gauge {
+        &self.restrictions
+    }
+
+    /// Grants for an emergency that are open.
+    pub fn open_grants(&self) -> &Gauge {
+        &self.open_grants
     }
 
     /// Bytes of request bodies that are held.

@@ -442,9 +442,10 @@ fn media_is_not_counted_as_text_and_tokens_are() {
 
 #[test]
 fn the_user_is_read_from_the_member_that_names_one() {
+    use Api::{Chat, Messages};
     let user = |api, members: &str| {
         let body = format!(r#"{{"model":"m","messages":[]{members}}}"#);
-        decode(api, None, body.into()).unwrap().user().map(std::borrow::Cow::into_owned)
+        decode(api, None, body.into()).unwrap().user().map(Cow::into_owned)
     };
     let table = [
         (Chat, r#","user":"u-1""#, Some("u-1")),
