@@ -11,11 +11,23 @@ pub struct Frame {
     pub raw: Bytes,
     terminated: bool,
     bom: bool,
+    /// It is one line `data:…` and the blank line that ends it, as nearly all are: then no line is looked for.
+    lone_data: bool,
 }
 
 impl Frame {
-    pub(super) fn new(raw: Bytes, terminated: bool, bom: bool) -> Self {
-        Self { raw, terminated, bom }
+    /// A frame of `lines` that are not blank.
+    pub(super) fn new(raw: Bytes, terminated: bool, bom: bool, lines: usize) -> Self {
+        let lone_data = terminated && lines == 1 && raw.starts_with(b"data:");
+        Self { raw, terminated, bom, lone_data }
+    }
+
+    /// The value of the only line, where it is one of data.
+    fn lone_data(&self) -> Option<&[u8]> {
+        let value = self.raw.strip_prefix(b"data:").filter(|_| self.lone_data)?;
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let end = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        value.get(..end)
     }
 
     /// Whether a blank line ended it. Only the last frame of a stream can lack one.
@@ -27,12 +39,18 @@ impl Frame {
     /// The last `event:` field.
     #[must_use]
     pub fn event(&self) -> Option<&[u8]> {
+        if self.lone_data {
+            return None;
+        }
         self.fields().filter(|(name, _)| *name == b"event").last().map(|(_, value)| value)
     }
 
     /// The data: the frame's own bytes where there is one `data:` line, else the lines joined by LF.
     #[must_use]
     pub fn data(&self) -> Cow<'_, [u8]> {
+        if let Some(data) = self.lone_data() {
+            return Cow::Borrowed(data);
+        }
         let mut values = self.fields().filter(|(name, _)| *name == b"data").map(|(_, value)| value);
         let Some(first) = values.next() else {
             return Cow::Borrowed(&[]);
@@ -51,13 +69,16 @@ impl Frame {
     /// The value of the first field with this name.
     #[must_use]
     pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        if self.lone_data {
+            return self.lone_data().filter(|_| name == b"data");
+        }
         self.fields().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     /// Whether it has no field: only comments, or only blank lines.
     #[must_use]
     pub fn is_comment(&self) -> bool {
-        self.fields().next().is_none()
+        !self.lone_data && self.fields().next().is_none()
     }
 
     /// The fields in order, each with the one space behind its colon taken off. Comments are left out.

@@ -57,7 +57,8 @@ pub struct SseFramer {
     bom: usize,
     line_is_blank: bool,
     after_cr: bool,
-    has_content: bool,
+    /// Lines of the frame being read that ended and are not blank.
+    lines: usize,
     is_first: bool,
 }
 
@@ -86,7 +87,7 @@ impl SseFramer {
             bom: 0,
             line_is_blank: true,
             after_cr: false,
-            has_content: false,
+            lines: 0,
             is_first: true,
         }
     }
@@ -139,7 +140,7 @@ impl SseFramer {
     fn frame(&mut self, raw: Bytes, terminated: bool) -> Frame {
         let first = std::mem::replace(&mut self.is_first, false);
         let bom = first && raw.starts_with(&BOM);
-        Frame::new(raw, terminated, bom)
+        Frame::new(raw, terminated, bom, std::mem::take(&mut self.lines))
     }
 
     /// Looks on in `input` and returns where the frame ends in it. Without an end, all of `input` was looked at.
@@ -171,9 +172,8 @@ impl SseFramer {
             let blank = self.line_is_blank && length == 0;
             self.line_is_blank = true;
             if !blank {
-                self.has_content = true;
-            } else if self.has_content {
-                self.has_content = false;
+                self.lines += 1;
+            } else if self.lines > 0 {
                 return Some(self.scanned);
             }
         }

@@ -149,6 +149,32 @@ fn an_unterminated_tail_says_so() {
 
 proptest! {
     #[test]
+    fn a_frame_of_one_line_is_read_like_any_other(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(
+                vec!["data:", "data", " ", "a", ":", "\n", "\n\n", "\r", "\r\n", "event: e\n", "error:", "\u{feff}"]
+            ),
+            0..24,
+        ),
+        cut in 0_usize..64,
+    ) {
+        let stream = pieces.concat();
+        let (left, right) = stream.as_bytes().split_at(cut.min(stream.len()));
+        for frame in frames_of(&[left, right]) {
+            let fields: Vec<_> = frame.fields().collect();
+            let of = |wanted: &[u8]| -> Vec<&[u8]> {
+                fields.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| *value).collect()
+            };
+
+            prop_assert_eq!(frame.is_comment(), fields.is_empty());
+            prop_assert_eq!(frame.event(), of(b"event").last().copied());
+            prop_assert_eq!(frame.field(b"error"), of(b"error").first().copied());
+            prop_assert_eq!(frame.field(b"data"), of(b"data").first().copied());
+            prop_assert_eq!(&frame.data()[..], of(b"data").join(&b'\n'));
+        }
+    }
+
+    #[test]
     fn any_bytes_come_out_as_they_went_in_however_cut(
         stream in proptest::collection::vec(
             prop_oneof![Just(b'\n'), Just(b'\r'), Just(b':'), Just(b'd'), Just(0xEF), Just(0xBB), Just(0xBF), any::<u8>()],
