@@ -145,6 +145,13 @@ def causeway(binary, work, upstream):
     return Peer("causeway", command, port, (health, "/readyz"), work / "causeway.log", environment)
 
 
+def bare(binary, work, upstream):
+    """The least that a gateway on hyper does, in Causeway's place."""
+    port = free_port()
+    command = [binary, "--listen", f"127.0.0.1:{port}", "--to", f"127.0.0.1:{upstream}", "--key", KEY]
+    return Peer("causeway", command, port, (port, "/readyz"), work / "bare.log")
+
+
 def upstream(binary, work, core):
     """Starts the mock upstream and gives its process and port."""
     port = free_port()
