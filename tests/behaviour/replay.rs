@@ -139,6 +139,27 @@ async fn what_if_counts_the_requests_that_a_new_policy_would_move_and_what_they_
 }
 
 #[tokio::test]
+async fn another_price_in_the_configuration_is_another_bill() {
+    let world = World::new();
+    let priced = |usd: &str| {
+        let cost = format!("cost = {{ per_token = {{ input_usd_per_million = {usd}, output_usd_per_million = 8 }} }}");
+        configuration("\"cloud\"")
+            .replace("[\"gpu/llama\", \"cloud/llama\"]", "[\"cloud/llama\"]")
+            .replace("url = \"https://cloud.example/v1\"", &format!("url = \"https://cloud.example/v1\"\n{cost}"))
+    };
+    world.write("now.toml", &priced("2.0"));
+    world.write("next.toml", &priced("1.0"));
+
+    let answer = world.json(&["--config", "now.toml", "--against", "next.toml", "--app", "trace"]).await;
+
+    let all = &answer["what_if"]["all"];
+    assert_eq!((all["moved"].as_u64(), all["cheaper"].as_u64()), (Some(0), Some(1_200)), "{answer}");
+    let dollars = |name: &str| all[name].as_f64().unwrap();
+    assert!((dollars("usd_before") - 1_200.0 * 0.0028).abs() < 1e-6, "{all}");
+    assert!((dollars("usd_what_if") - 1_200.0 * 0.0018).abs() < 1e-6, "{all}");
+}
+
+#[tokio::test]
 async fn the_report_is_one_page_that_fetches_nothing() {
     let world = World::new();
 
@@ -155,7 +176,7 @@ fn two_places(site: &Upstream, zone: &Upstream) -> Config {
     let azure = "{ azure = { region = \"swedencentral\", sku = \"DataZoneStandard\" } }";
     Config::new()
         .endpoint("zone", Endpoint::of(zone).place(Some(azure)))
-        .endpoint("site", Endpoint::of(site))
+        .endpoint("site", Endpoint::of(site).with("cost = { fixed = { usd_per_hour = 1 } }"))
         .model("assistant", &["zone/gpt", "site/llama"])
 }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use accounting::{Pricing, Rate};
 use policy::{Denial, Permit};
 use replay::{CloudSpec, EngineSpec, Scenario, ScenarioError, Target, Trace, TraceError};
-use server::configuration::{self, Mistakes, ReachConfig, Secrets};
+use server::configuration::{self, EndpointConfig, Mistakes, ReachConfig, Secrets, TargetConfig};
 use server::load;
 use server::snapshot::{Asked, Snapshot, SnapshotError};
 use telemetry::audit::read::scan;
@@ -92,14 +93,68 @@ impl World {
     }
 }
 
+/// A target, as the configuration knows it.
+struct Declared {
+    name: String,
+    /// How it is paid.
+    pricing: Pricing,
+    /// Whether it is taken for a server of one's own: it is paid for by the hour, or it stands on a site and nobody said
+    /// what it costs.
+    is_own: bool,
+}
+
+impl Declared {
+    fn of(target: &TargetConfig, endpoint: &EndpointConfig) -> Self {
+        let pricing = endpoint.cost.pricing.clone();
+        let is_own = match pricing {
+            Pricing::Sunk { is_provisioned, .. } => !is_provisioned,
+            Pricing::PerToken(_) => false,
+            Pricing::Unknown => matches!(endpoint.reach, ReachConfig::Local { .. }),
+        };
+        Self { name: target.name.clone(), pricing, is_own }
+    }
+
+    /// Dollars a million tokens of the prompt and of the answer. A provisioned throughput is paid for in any case.
+    fn prices(&self) -> (Option<f64>, Option<f64>) {
+        let dollars = |rate: Rate| rate.0 as f64 / RATE_PER_USD_PER_MILLION;
+        match &self.pricing {
+            Pricing::Sunk { .. } => (Some(0.0), Some(0.0)),
+            Pricing::PerToken(price) => {
+                (Some(dollars(price.standard.base.input)), Some(dollars(price.standard.base.output)))
+            }
+            Pricing::Unknown => (None, None),
+        }
+    }
+
+    /// What is assumed to stand behind it.
+    fn assumed(&self) -> Target {
+        let (input_usd_per_million, output_usd_per_million) = self.prices();
+        Target {
+            name: self.name.clone(),
+            engine: self.is_own.then(EngineSpec::default),
+            cloud: (!self.is_own).then(CloudSpec::default),
+            input_usd_per_million,
+            output_usd_per_million,
+        }
+    }
+}
+
+/// The unit of [`Rate`] in a dollar a million tokens.
+const RATE_PER_USD_PER_MILLION: f64 = 1e9;
+
+/// The unit of [`Money`](accounting::Money) in a dollar.
+const MONEY_PER_USD: f64 = 1e9;
+
 /// A configuration, as far as a replay goes by it.
 struct Configured {
     snapshot: Snapshot,
     /// Names of the models, in declared order.
     models: Vec<String>,
     apps: Vec<String>,
-    /// Name of each target, in the order of their ids, and whether its endpoint is on one's own network.
-    targets: Vec<(String, bool)>,
+    /// The target of each id.
+    targets: Vec<Declared>,
+    /// Dollars an hour of the endpoints that are paid for by the hour.
+    fixed_usd_per_hour: f64,
 }
 
 impl Configured {
@@ -110,40 +165,55 @@ impl Configured {
         let compiled = configuration::load(path, &options)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let snapshot = runtime.block_on(async { Snapshot::build(&compiled, None, &Metrics::new()) })?;
-        let is_local = |endpoint: usize| matches!(compiled.endpoints[endpoint].reach, ReachConfig::Local { .. });
-        let targets = compiled.targets.iter().map(|target| (target.name.clone(), is_local(target.endpoint))).collect();
+        let targets = compiled.targets.iter().map(|target| Declared::of(target, &compiled.endpoints[target.endpoint]));
+        let targets = targets.collect();
+        let paid = compiled.endpoints.iter().map(|endpoint| match endpoint.cost.pricing {
+            Pricing::Sunk { usd_per_hour, .. } => usd_per_hour.map_or(0.0, |money| money.0 as f64 / MONEY_PER_USD),
+            Pricing::PerToken(_) | Pricing::Unknown => 0.0,
+        });
+        let fixed_usd_per_hour = paid.sum();
         let models = compiled.models.iter().map(|model| model.name.clone()).collect();
         let apps = compiled.apps.iter().map(|app| app.name.clone()).collect();
-        Ok(Self { snapshot, models, apps, targets })
+        Ok(Self { snapshot, models, apps, targets, fixed_usd_per_hour })
     }
 
-    /// The scenario's server behind each target of the configuration, or an assumed one.
+    /// The scenario's server behind each target of the configuration, or an assumed one. Prices that the scenario does not
+    /// give are the configuration's.
     ///
     /// The ids of targets are their places in this list, so that the configuration's permits name the scenario's targets.
     fn stand_behind(&self, scenario: Option<Scenario>) -> Result<(Scenario, Vec<String>), WorldError> {
         let mut scenario = scenario.map_or_else(empty, Ok)?;
         let mut assumed = Vec::new();
-        let targets = self.targets.iter().map(|(name, is_local)| {
-            let known = scenario.index_of(name).and_then(|index| scenario.targets.get(index).cloned());
-            known.unwrap_or_else(|| {
-                assumed.push(name.as_str());
-                Target {
-                    name: name.clone(),
-                    engine: is_local.then(EngineSpec::default),
-                    cloud: (!is_local).then(CloudSpec::default),
-                    input_usd_per_million: None,
-                    output_usd_per_million: None,
-                }
-            })
+        let targets = self.targets.iter().map(|declared| {
+            let known = scenario.index_of(&declared.name).and_then(|index| scenario.targets.get(index).cloned());
+            let Some(mut known) = known else {
+                assumed.push(declared.name.as_str());
+                return declared.assumed();
+            };
+            if known.input_usd_per_million.is_none() && known.output_usd_per_million.is_none() {
+                (known.input_usd_per_million, known.output_usd_per_million) = declared.prices();
+            }
+            known
         });
         let targets: Vec<Target> = targets.collect();
         let mut notes = Vec::new();
         if !assumed.is_empty() {
             notes.push(format!(
-                "The scenario says nothing of {}: taken for a server with the usual constants where it is local, else for \
-                 a cloud with the usual constants and no price.",
+                "The scenario says nothing of {}: taken for a server with the usual constants where it is paid for by the \
+                 hour, or local and without a price, else for a cloud with the usual constants.",
                 assumed.join(", ")
             ));
+        }
+        let unpriced = targets.iter().filter(|target| target.cloud.is_some() && target.usd(1, 1).is_none());
+        let unpriced: Vec<&str> = unpriced.map(|target| target.name.as_str()).collect();
+        if !unpriced.is_empty() {
+            notes.push(format!(
+                "Nobody says what {} costs: it counts as nothing and is asked last.",
+                unpriced.join(", ")
+            ));
+        }
+        if scenario.fixed_usd_per_hour == 0.0 {
+            scenario.fixed_usd_per_hour = self.fixed_usd_per_hour;
         }
         scenario.faults.retain(|fault| targets.iter().any(|target| target.name == fault.target));
         scenario.targets = targets;
