@@ -30,6 +30,7 @@ mod leaving;
 mod ledger;
 mod listeners;
 mod models;
+mod monitoring;
 mod passthrough;
 mod policy_tools;
 mod private_path;
