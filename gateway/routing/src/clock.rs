@@ -49,7 +49,11 @@ pub(crate) struct Clock {
     silent_since: f64,
     unanswered: u32,
     outstanding: f64,
+    /// The longest prompt since nothing was unanswered: one of those that are.
+    longest: f64,
     mean_prompt: f64,
+    /// When the server last said that requests wait there, if it did not say since that none does.
+    said_waiting: Option<f64>,
     others: Others,
 }
 
@@ -99,7 +103,9 @@ impl Clock {
             silent_since: 0.0,
             unanswered: 0,
             outstanding: 0.0,
+            longest: 0.0,
             mean_prompt: 1_000.0,
+            said_waiting: None,
             others: Others {
                 gateways: 0.0,
                 waiting: 0.0,
@@ -123,6 +129,7 @@ impl Clock {
         if self.unanswered(now) == 0 {
             self.unanswered = 0;
             self.outstanding = 0.0;
+            self.longest = 0.0;
             self.silent_since = now;
             self.finish = now;
         }
@@ -133,6 +140,7 @@ impl Clock {
         self.unanswered += 1;
         self.others.on_send(tokens, now);
         self.outstanding += tokens;
+        self.longest = self.longest.max(tokens);
         self.mean_prompt += 0.02 * (tokens - self.mean_prompt);
         Dispatch { at: now, tokens, foretold: self.finish + self.base(now), offset: self.offset, found_idle }
     }
@@ -172,6 +180,7 @@ impl Clock {
     /// The server was reported to hold `waiting` prompts that it has not begun; what is not ours is others'.
     pub(crate) fn on_waiting(&mut self, waiting: f64, now: f64) {
         let ours = f64::from(self.unanswered(now));
+        self.said_waiting = (waiting > 0.0).then_some(now);
         // While some wait, another one is being read, half of it on the average.
         let all = if waiting > 0.0 { waiting + 0.5 } else { 0.0 };
         self.on_others((all - ours).max(0.0) * self.mean_prompt, now);
@@ -238,7 +247,11 @@ impl Clock {
         }
         // All that is outstanding should have been heard of by then. Silence beyond it is lateness, and grows: without
         // this a server that hangs looks idle as soon as its clock has run out.
-        let late = now - self.silent_since - self.outstanding / rate - self.base(now);
+        // A server that says that requests wait reads one of them at a time, so there it begins with the longest; a server
+        // whose places are all taken by long answers begins none, however fast it would read them.
+        let waits = self.said_waiting.is_some_and(|at| now - at <= REPORT_AGE);
+        let unread = if waits { self.longest } else { self.outstanding };
+        let late = now - self.silent_since - unread / rate - self.base(now);
         (self.finish - now).max(others).max(0.0) + late.max(0.0)
     }
 
@@ -349,6 +362,24 @@ mod tests {
 
         assert!(clock.predict(100.0, 1.05) < 0.2);
         assert!(clock.predict(100.0, 4.0) > 2.5);
+    }
+
+    /// Measured before vLLM 0.26 with four places: 48 requests went there within 2.4 s, and waited for up to 25 s, although
+    /// its page had said all the while how many were waiting.
+    #[test]
+    fn a_server_that_says_that_requests_wait_and_begins_none_is_late_before_all_of_them_would_have_been_read() {
+        let (mut told, mut untold) = (Clock::new(), Clock::new());
+        for clock in [&mut told, &mut untold] {
+            for step in 0..30 {
+                clock.on_send(250.0, 0.02 * f64::from(step));
+            }
+        }
+        told.on_waiting(26.0, 0.6);
+
+        assert!(untold.predict(250.0, 1.0) < 0.6, "{}", untold.predict(250.0, 1.0));
+        assert!(told.predict(250.0, 1.0) > 0.8, "{}", told.predict(250.0, 1.0));
+        told.on_waiting(0.0, 1.0);
+        assert!(told.predict(250.0, 1.0) < 0.6, "{}", told.predict(250.0, 1.0));
     }
 
     #[test]
