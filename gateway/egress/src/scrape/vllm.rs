@@ -15,6 +15,19 @@ pub(super) fn read(page: &Page<'_>) -> Option<Load> {
 mod tests {
     use super::*;
 
+    /// The page of a vLLM 0.26.0 with four places (`--max-num-seqs 4`) and 24 requests, taken on 2026-11-26. The model had
+    /// random weights, so its lengths and times say nothing; names, labels and types are what counts.
+    const PAGE_OF_0_26_0: &str = include_str!("vllm-0.26.0.txt");
+
+    #[test]
+    fn the_page_of_a_real_server_under_load_is_read() {
+        let load = super::super::read(PAGE_OF_0_26_0).unwrap();
+
+        assert_eq!((load.engine, load.running, load.waiting), ("vllm", Some(4), Some(20)));
+        assert!(load.cache_usage.is_some_and(|part| (0.0006..0.0007).contains(&part)), "{load:?}");
+        assert!(PAGE_OF_0_26_0.len() < super::super::MOST_PAGE / 10, "a page of many models must fit as well");
+    }
+
     #[test]
     fn the_page_of_the_documentation_is_read() {
         let page = "# HELP vllm:num_requests_running Number of requests in model execution batches.\n\

@@ -46,6 +46,17 @@ mod tests {
         }
     }
 
+    /// Taken from the answers of a vLLM 0.26.0 on 2026-11-26. To a streamed request it answered without the header.
+    #[test]
+    fn the_reports_of_a_real_server_are_read() {
+        let text = "TEXT named_metrics.num_requests_waiting=0.0, named_metrics.kv_cache_usage_perc=0.0";
+        let json = r#"JSON {"named_metrics": {"num_requests_waiting": 0.0, "kv_cache_usage_perc": 0.0}}"#;
+        for report in [text, json] {
+            let said = said(&[("endpoint-load-metrics", report)]);
+            assert_eq!((said.waiting, said.cache_usage), (Some(0), Some(0.0)), "{report}");
+        }
+    }
+
     #[test]
     fn a_report_that_cannot_be_is_not_believed() {
         for report in ["TEXT named_metrics.num_requests_waiting=-1", "JSON {", "BIN 0a0b", "TEXT", "JSON []"] {

@@ -398,7 +398,7 @@ pub struct Signals {
     /// five times a second while requests go there, and every two seconds while none do.
     pub metrics: Option<String>,
     /// Whether it is asked to say in each answer how busy it is, by the header `endpoint-load-metrics-format`; default
-    /// false. vLLM and Triton answer it.
+    /// false. vLLM answers it (release 0.26: with whole answers, not with streams), and Triton.
     pub load_header: Option<bool>,
 }
 
