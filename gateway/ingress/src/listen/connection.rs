@@ -1,6 +1,5 @@
 //! One connection, from its first byte to its last.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
@@ -25,6 +24,7 @@ use tokio_util::either::Either;
 
 use super::proxy::{self, ProxyError};
 use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
+use super::standing::{NoLonger, Standing};
 use super::{Drain, Handler, Incoming, ListenSettings, Peer, TlsFacts, TlsServer};
 
 /// How long an HTTP/2 peer may take to say that it is still there.
@@ -151,7 +151,7 @@ where
     H: Handler,
 {
     let limit = door.settings.handshake_timeout;
-    let (transport, peer) =
+    let (transport, peer, standing) =
         timeout(limit, open(io, sender, door)).await.map_err(|_| ServeError::HandshakeTimeout(limit))??;
     let (builder, protocol) = match peer.tls.as_ref().and_then(|tls| tls.alpn) {
         Some("h2") => (&door.http2, Protocol::Http2),
@@ -163,12 +163,17 @@ where
     let peer = Arc::new(peer);
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let flight = Flight::begin(&pulse, request.version());
-        let (head, body) = request.into_parts();
-        let incoming = Incoming { head, body, peer: Arc::clone(&peer) };
-        let answer = Arc::clone(&handler).handle(incoming);
+        let stands = match (&standing, &door.tls) {
+            (Some(standing), Some(tls)) => standing.check(tls, Instant::now()),
+            _ => Ok(()),
+        };
+        let answer = stands.map(|()| {
+            let (head, body) = request.into_parts();
+            Arc::clone(&handler).handle(Incoming { head, body, peer: Arc::clone(&peer) })
+        });
         // Boxed, because hyper keeps the room of this future for as long as the connection lives: some 10 KiB that only a
         // request which is worked on needs, and neither an idle connection nor an open stream does.
-        Box::pin(async move { Ok::<_, Infallible>(in_flight(answer.await, flight)) })
+        Box::pin(async move { Ok::<_, NoLonger>(in_flight(answer?.await, flight)) })
     });
 
     let mut connection = pin!(builder.serve_connection(io, service));
@@ -218,7 +223,11 @@ fn in_flight<B>(mut response: Response<B>, flight: Flight) -> Response<InFlight<
 type Transport<I> = Either<I, Box<TlsStream<I>>>;
 
 /// Everything before HTTP: who is there, and the handshake.
-async fn open<I>(mut io: I, sender: SocketAddr, door: &Door) -> Result<(Transport<I>, Peer), ServeError>
+async fn open<I>(
+    mut io: I,
+    sender: SocketAddr,
+    door: &Door,
+) -> Result<(Transport<I>, Peer, Option<Standing>), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
@@ -231,12 +240,15 @@ where
         }
     }
     let Some(tls) = &door.tls else {
-        return Ok((Either::Left(io), peer));
+        return Ok((Either::Left(io), peer, None));
     };
-    let accepted = TlsAcceptor::from(tls.config()).accept(io).await;
+    let material = tls.material();
+    let accepted = TlsAcceptor::from(material.config()).accept(io).await;
     let stream = Box::new(accepted.map_err(ServeError::Tls)?);
     peer.tls = Some(facts(&stream));
-    Ok((Either::Right(stream), peer))
+    let shown = stream.get_ref().1.peer_certificates();
+    let standing = shown.map(|chain| Standing::verified(chain, material, Instant::now()));
+    Ok((Either::Right(stream), peer, standing))
 }
 
 fn facts<I>(stream: &TlsStream<I>) -> TlsFacts {

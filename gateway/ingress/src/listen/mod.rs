@@ -12,6 +12,7 @@ mod drain;
 mod net;
 mod proxy;
 mod pulse;
+mod standing;
 mod tls;
 
 #[cfg(test)]
@@ -108,7 +109,8 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// The protocol agreed on by ALPN, `h2` or `http/1.1`; `None` when the caller offered none.
     pub alpn: Option<&'static str>,
-    /// The caller's certificate in DER, verified against the client CA, and without its chain.
+    /// The caller's certificate in DER, verified against the client CA, and without its chain. It is verified again before
+    /// a request, so that the one which is served stands.
     pub client_certificate: Option<Vec<u8>>,
 }
 

@@ -76,30 +76,45 @@ pub enum TlsError {
 /// The TLS side of a listener. Its certificate can be replaced while connections run.
 #[derive(Debug)]
 pub struct TlsServer {
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Material>,
+}
+
+/// What handshakes are made with, and callers' certificates verified.
+#[derive(Debug)]
+pub(super) struct Material {
+    config: Arc<ServerConfig>,
+    /// Absent where callers are asked for no certificate.
+    pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl TlsServer {
     /// Checks `material` and makes a server of it.
     pub fn new(material: &TlsMaterial) -> Result<Self, TlsError> {
-        Ok(Self { current: ArcSwap::from(config(material)?) })
+        Ok(Self { current: ArcSwap::from_pointee(ready(material)?) })
     }
 
-    /// Replaces certificate, key and client trust for handshakes that begin from now on.
+    /// Replaces certificate and key for handshakes that begin from now on, and client trust for requests as well: a
+    /// caller whose certificate the new authorities or lists refuse is served no further request.
     ///
     /// With an error the old material stays. Sessions from before cannot be resumed, so a caller
     /// always meets the certificate, and the revocation lists, that are current.
     pub fn reload(&self, material: &TlsMaterial) -> Result<(), TlsError> {
-        self.current.store(config(material)?);
+        self.current.store(Arc::new(ready(material)?));
         Ok(())
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
+    pub(super) fn material(&self) -> Arc<Material> {
         self.current.load_full()
     }
 }
 
-fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, TlsError> {
+impl Material {
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+fn ready(material: &TlsMaterial) -> Result<Material, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates("server certificate", &material.certificate)?;
     let key =
@@ -107,8 +122,9 @@ fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(TlsError::Server)?;
-    let builder = match &material.clients {
-        Some(trust) => builder.with_client_cert_verifier(client_verifier(trust, provider)?),
+    let clients = material.clients.as_ref().map(|trust| client_verifier(trust, provider)).transpose()?;
+    let builder = match &clients {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Server)?;
@@ -121,7 +137,7 @@ fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, TlsError> {
     } else {
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Server)?;
     }
-    Ok(Arc::new(config))
+    Ok(Material { config: Arc::new(config), clients })
 }
 
 fn client_verifier(

@@ -87,7 +87,8 @@ pub fn doors(compiled: &Compiled) -> Result<Doors, DoorError> {
 }
 
 impl Doors {
-    /// Takes new certificates into listeners that are open; connections that run keep theirs.
+    /// Takes new certificates into listeners that are open; connections that run keep theirs. Callers' certificates are
+    /// held to the new authorities and revocation lists from the next request on.
     ///
     /// # Errors
     ///

@@ -344,6 +344,36 @@ async fn a_certificate_revoked_meanwhile_cannot_resume_an_old_session() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_revoked_is_served_no_further_request_on_an_open_connection() {
+    let (servers, apps) = (Authority::new("server CA"), Authority::new("app CA"));
+    let with_list = |serials: &[u64]| {
+        let list = apps.revocation_list(serials, 4000);
+        material(&servers, Some(trust(&apps, vec![list])))
+    };
+    let client = || Client::trusting(&servers).presenting(apps.client(7, 4000));
+
+    let world = world(&with_list(&[]));
+    let tls = world.door.tls().unwrap();
+    let (stream, _served) = handshake(&world, &client().config()).await;
+    let mut live = http1_over(stream.unwrap()).await;
+    let request = || ::http::Request::get("/").body(http_body_util::Empty::new()).unwrap();
+    let mut by_two = Client { alpn: vec!["h2"], ..client() };
+    by_two.version = Some(&rustls::version::TLS13);
+    let (stream, _served_too) = handshake(&world, &by_two.config()).await;
+    let (mut live_two, _connection) = http2_over(stream.unwrap()).await;
+
+    for others in [vec![], vec![8]] {
+        tls.reload(&with_list(&others)).unwrap();
+        assert_eq!(text_of(live.send_request(request()).await.unwrap()).await, "hello");
+        assert_eq!(text_of(live_two.send_request(get("/")).await.unwrap()).await, "hello");
+    }
+    tls.reload(&with_list(&[7])).unwrap();
+
+    assert!(live.send_request(request()).await.is_err());
+    assert!(live_two.send_request(get("/")).await.is_err());
+}
+
+#[tokio::test]
 async fn without_client_certificates_a_session_is_resumed_until_the_next_reload() {
     let authority = Authority::new("server CA");
     let world = world(&material(&authority, None));
