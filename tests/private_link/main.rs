@@ -10,6 +10,7 @@ mod fence;
 mod lab;
 mod leftovers;
 mod line;
+mod load;
 mod parsers;
 
 use lab::{Lab, Settings};
