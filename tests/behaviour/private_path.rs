@@ -45,7 +45,7 @@ struct World {
 impl World {
     async fn new(says: Says) -> Self {
         let authority = Authority::new();
-        let acceptor = || TlsAcceptor::from(Authority::showing(&authority.issue_for(&[HOST])));
+        let acceptor = || TlsAcceptor::from(Authority::showing(&authority.issue_for(&[HOST, "*.openai.azure.com"])));
         let endpoint = Upstream::at((PRIVATE, 0).into(), Expect::Azure, "private", Some(acceptor())).await;
         let port = endpoint.address.port();
         let front = Upstream::at((PUBLIC, port).into(), Expect::Azure, "public", Some(acceptor())).await;
@@ -296,7 +296,59 @@ async fn a_front_behind_a_private_address_gets_one_request_and_no_more_until_it_
     until("a request without content to show that the front is gone", back).await;
 }
 
-/// The issue's second condition: a resolver that turns public while requests run leaks nothing, and the way back needs
+/// Each way in which a public front says that it is one, with its status, its code, and whether nothing more is sent.
+const FRONTS: [(u16, &str, &str, bool); 8] = [
+    (403, "Public access is disabled. Please configure private endpoint.", "HTTP-01", true),
+    (403, "Access denied due to Virtual Network/Firewall rules.", "HTTP-02", true),
+    (403, "A Virtual Network is configured for this resource. Please use the correct endpoint.", "HTTP-03", true),
+    (404, "Subdomain does not map to a resource.", "HTTP-03", true),
+    (403, "Traffic is not from an approved private endpoint.", "HTTP-04", true),
+    (403, "caller is not allowed, nor via an approved private link", "HTTP-04", true),
+    (403, "not authorized because no VPC endpoint policy allows the bedrock:InvokeModel action", "HTTP-05", false),
+    (400, "Invalid AzureCognitiveSearch configuration detected", "HTTP-06", false),
+];
+
+#[tokio::test]
+async fn what_a_front_says_is_a_verdict_and_the_next_target_answers() {
+    let world = World::new(private(&[PRIVATE])).await;
+    let spare = Upstream::start("spare").await;
+    let hub = format!("[resolver.hub]\nzones = [\"openai.azure.com\"]\nservers = [\"{}\"]\n", world.dns.address);
+    let mut config = Config::new().file("ca.pem", &world.authority.pem()).section(&hub);
+    config = config.endpoint("spare", Endpoint::of(&spare));
+    let names: Vec<String> = (0..FRONTS.len()).map(|number| format!("front-{number}")).collect();
+    for name in &names {
+        let section = world.section_of(name, &format!("{name}.openai.azure.com"), "hub");
+        config = config.section(&section).model(name, &[&format!("{name}/gpt-4o"), "spare/m"]);
+    }
+    let gateway = Gateway::start(&config.section(&format!("[policy]\napprove = {names:?}\n"))).await;
+
+    for ((status, words, code, closed), name) in FRONTS.into_iter().zip(&names) {
+        let body = serde_json::json!({ "error": { "code": status.to_string(), "message": words } }).to_string();
+        world.endpoint.script([Act::bytes(status, body)]);
+
+        let answer = gateway.chat(&chat(name)).await;
+
+        let decision = answer.headers["x-causeway-decision"].to_str().unwrap().to_owned();
+        let (met, text) = (answer.status, answer.text().await);
+        let record = gateway.audit().record(&decision).await;
+        assert_eq!(record.outcome["attempts"][0]["verdict"], code, "{words}");
+        if code == "HTTP-06" {
+            // A hop behind the service failed: the answer is the endpoint's own, and elsewhere it would be no better.
+            assert_eq!((met, text.contains(words)), (400, true), "{text}");
+        } else {
+            assert_eq!((met, text.contains("spare")), (200, true), "{words}: {text}");
+            assert_eq!(record.attempts(), [format!("{name}/gpt-4o no_private_path"), "spare/m success".to_owned()]);
+        }
+        let status = gateway.operator("/api/status").await.json().await;
+        let endpoints = status["endpoints"].as_array().unwrap();
+        let shown = endpoints.iter().find(|one| one["endpoint"] == name.as_str()).unwrap();
+        // Whoever asks late may find the endpoint open again, because a request without content was answered well.
+        assert!(shown["verdict"].is_null() || (closed && shown["verdict"]["code"] == code), "{shown}");
+    }
+    world.nothing_leaked();
+}
+
+/// A resolver that turns public while requests run leaks nothing, and the way back needs
 /// no restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resolver_that_turns_public_under_load_leaks_nothing_and_recovers() {
