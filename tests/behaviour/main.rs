@@ -44,6 +44,7 @@ mod routing;
 mod streaming;
 mod support_bundle;
 mod tls;
+mod tokens_of_ours;
 mod upgrade;
 mod upstream_http2;
 mod world;

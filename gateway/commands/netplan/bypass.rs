@@ -5,12 +5,14 @@
 
 use super::plan::{Plan, Purpose};
 
-/// Each endpoint behind TLS, by name, with its host.
+/// Each endpoint and identity host behind TLS, by name, with its host.
 pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
     let mut hosts: Vec<(&str, &str)> = plan
         .flows
         .iter()
-        .filter(|flow| flow.purpose == Purpose::Endpoint && flow.is_tls && !flow.stays_here())
+        .filter(|flow| {
+            matches!(flow.purpose, Purpose::Endpoint | Purpose::Identity) && flow.is_tls && !flow.stays_here()
+        })
         .map(|flow| (flow.name.as_str(), flow.host.as_str()))
         .collect();
     hosts.dedup();

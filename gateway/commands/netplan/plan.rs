@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use server::configuration::{
-    Compiled, EndpointConfig, Host, Network, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme,
+    Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, ReachConfig,
+    ResolverConfig, ResolverServers, ResolverTransport, Scheme,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -62,6 +63,8 @@ pub(super) enum Purpose {
     Resolver,
     /// Requests go there, and probes.
     Endpoint,
+    /// The gateway asks for the tokens by which it identifies itself.
+    Identity,
     /// The machine's clock: certificates and tokens depend on it.
     Time,
 }
@@ -71,6 +74,7 @@ impl Purpose {
         match self {
             Self::Resolver => "resolver",
             Self::Endpoint => "endpoint",
+            Self::Identity => "identity",
             Self::Time => "time",
         }
     }
@@ -156,6 +160,8 @@ impl Plan {
     pub(super) fn of(compiled: &Compiled, surroundings: Surroundings) -> Self {
         let mut flows: BTreeSet<Flow> = compiled.resolvers.iter().flat_map(resolver_flows).collect();
         flows.extend(compiled.endpoints.iter().map(endpoint_flow));
+        flows.extend(compiled.identities.iter().map(identity_flow));
+        flows.extend(compiled.endpoints.iter().filter_map(machine_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
         let mut private: Vec<PrivateName> = compiled.endpoints.iter().filter_map(private_name).collect();
         private.sort();
@@ -168,7 +174,8 @@ impl Plan {
     pub(super) fn warnings(&self, callers_needed: bool) -> Vec<String> {
         let unknown = self.flows.iter().filter_map(|flow| match &flow.destination {
             Destination::Internet(host) => Some(format!(
-                "endpoint `{}` is public: `{host}` has no addresses that a plan could list, so no rule for addresses lets it through",
+                "{} `{}` is public: `{host}` has no addresses that a plan could list, so no rule for addresses lets it through",
+                flow.purpose.as_str(),
                 flow.name
             )),
             Destination::System => Some(format!(
@@ -248,7 +255,7 @@ fn endpoint_flow(endpoint: &EndpointConfig) -> Flow {
     Flow {
         purpose: Purpose::Endpoint,
         name: endpoint.name.clone(),
-        destination: destination(endpoint),
+        destination: destination(&endpoint.host, &endpoint.reach),
         protocol: Protocol::Tcp,
         port: endpoint.port,
         host: endpoint.host.to_string(),
@@ -257,14 +264,41 @@ fn endpoint_flow(endpoint: &EndpointConfig) -> Flow {
 }
 
 /// An address in the URL is narrower than any range; a name may be any address of its ranges.
-fn destination(endpoint: &EndpointConfig) -> Destination {
-    match (&endpoint.host, &endpoint.reach) {
+fn destination(host: &Host, reach: &ReachConfig) -> Destination {
+    match (host, reach) {
         (Host::Address(address), _) => Destination::Networks(vec![single(*address)]),
         (Host::Name(_), ReachConfig::Local { within } | ReachConfig::PrivateLink { within, .. }) => {
             Destination::Networks(networks(within))
         }
         (Host::Name(host), ReachConfig::Public) => Destination::Internet(host.clone()),
     }
+}
+
+fn identity_flow(identity: &IdentityConfig) -> Flow {
+    Flow {
+        purpose: Purpose::Identity,
+        name: identity.name.clone(),
+        destination: destination(&identity.host, &identity.reach),
+        protocol: Protocol::Tcp,
+        port: identity.port,
+        host: identity.host.to_string(),
+        is_tls: identity.scheme == Scheme::Https,
+    }
+}
+
+/// The metadata service of the machine, for a managed identity that names no host. The agent of Arc is on the machine.
+fn machine_flow(endpoint: &EndpointConfig) -> Option<Flow> {
+    let Some(CredentialConfig::Token(token)) = &endpoint.credential else { return None };
+    let address = IpAddr::from([169, 254, 169, 254]);
+    (token.host == IdentityHostConfig::Machine).then(|| Flow {
+        purpose: Purpose::Identity,
+        name: "managed-identity".to_owned(),
+        destination: Destination::Networks(vec![single(address)]),
+        protocol: Protocol::Tcp,
+        port: 80,
+        host: address.to_string(),
+        is_tls: false,
+    })
 }
 
 fn time_flow(server: IpAddr) -> Flow {

@@ -130,13 +130,16 @@ pub(crate) fn judge(reach: &Reach, answer: &[IpAddr], port: u16) -> Judged {
 
 fn prove(reach: &Reach, socket: SocketAddr) -> Verified {
     match reach {
-        Reach::Local { .. } => Verified::Local(LocalAddr { socket }),
+        Reach::Local { .. } | Reach::Metadata => Verified::Local(LocalAddr { socket }),
         Reach::PrivateLink { .. } => Verified::Private(PrivateAddr { socket }),
         Reach::Public => Verified::Public(PublicAddr { socket }),
     }
 }
 
 fn fault_of(reach: &Reach, address: IpAddr) -> Option<AddressFault> {
+    if *reach == Reach::Metadata {
+        return (address != METADATA_HOST).then_some(AddressFault::Outside);
+    }
     let carried = carried(address);
     if METADATA.contains(&address) || carried.is_some_and(|v4| METADATA.contains(&IpAddr::V4(v4))) {
         return Some(AddressFault::Metadata);
@@ -149,6 +152,7 @@ fn fault_of(reach: &Reach, address: IpAddr) -> Option<AddressFault> {
             let public = is_public(address) && carried.is_none_or(|v4| is_public(IpAddr::V4(v4)));
             (!public).then_some(AddressFault::NotPublic)
         }
+        Reach::Metadata => None,
         Reach::Local { within } | Reach::PrivateLink { within, .. } => {
             // What a translator is given for it is where it goes.
             let meant = carried.map_or(address, IpAddr::V4);
@@ -162,17 +166,20 @@ fn fault_of(reach: &Reach, address: IpAddr) -> Option<AddressFault> {
     }
 }
 
+/// The address of Azure's metadata service, and of most others'.
+const METADATA_HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+
 /// Addresses that give credentials to whoever asks from inside a cloud machine. No endpoint has one of them.
 const METADATA: [IpAddr; 9] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), // AWS, Azure, Google, Oracle and others
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // AWS ECS task credentials
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),  // AWS EKS pod identity
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure's host agent
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba Cloud
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle Cloud, older
+    METADATA_HOST,                                                  // AWS, Azure, Google, Oracle and others
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),                    // AWS ECS task credentials
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),                   // AWS EKS pod identity
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),                    // Azure's host agent
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),                  // Alibaba Cloud
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),                      // Oracle Cloud, older
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), // AWS
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)), // AWS EKS pod identity
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),  // AWS EKS pod identity
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),  // Google
 ];
 
 /// The v4 address that a v6 address leads to through a translator: NAT64 (RFC 6052), 6to4 (RFC 3056), and the
@@ -267,6 +274,14 @@ mod tests {
 
         assert_eq!(verified.len(), 1);
         assert_eq!(refused, [("203.0.113.9".parse().unwrap(), AddressFault::Outside)]);
+    }
+
+    #[test]
+    fn the_metadata_service_is_reached_at_its_address_alone() {
+        assert_eq!(verdict(&Reach::Metadata, &["169.254.169.254"]), None);
+        for address in ["127.0.0.1", "169.254.169.253", "10.0.0.1", "fd00:ec2::254", "203.0.113.9"] {
+            assert_eq!(verdict(&Reach::Metadata, &[address]), Some(AddressFault::Outside), "{address}");
+        }
     }
 
     #[test]

@@ -135,10 +135,13 @@ pub enum Protocol {
 /// A connected stream: plain, or in TLS.
 pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
+/// How TLS is spoken, and the name that the certificate must carry.
+pub(crate) type Tls = (TlsConnector, ServerName<'static>);
+
 /// Dials one endpoint.
 pub(crate) struct Connector {
     endpoint: Arc<str>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Tls>,
     http2: Http2,
     limit: Duration,
     transport: TransportSpec,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use zeroize::Zeroizing;
 
+use crate::identity::TokenSpec;
+
 /// A key or token. It never prints itself, and its memory is wiped when the last copy is dropped.
 ///
 /// The wiping is housekeeping, not a promise: the bytes also pass through the header map and the socket's buffers.
@@ -17,6 +19,11 @@ impl Secret {
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Arc::new(Zeroizing::new(text)))
+    }
+
+    /// The secret itself, for the one request that carries it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
     }
 }
 
@@ -30,6 +37,15 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("redacted")
     }
+}
+
+/// How the gateway identifies itself to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// By a secret that stands in the configuration.
+    Secret(Credential),
+    /// By a token that is asked for elsewhere and runs out.
+    Token(Arc<TokenSpec>),
 }
 
 /// The header that carries a secret to an endpoint.
@@ -72,12 +88,12 @@ const CALLERS: [HeaderName; 5] = [
 ];
 
 /// Removes every credential that a caller may have sent and puts the endpoint's own in.
-pub(crate) fn replace(headers: &mut HeaderMap, own: Option<&(HeaderName, HeaderValue)>) {
+pub(crate) fn replace(headers: &mut HeaderMap, own: Option<(HeaderName, HeaderValue)>) {
     for name in &CALLERS {
         headers.remove(name);
     }
     if let Some((name, value)) = own {
-        headers.insert(name.clone(), value.clone());
+        headers.insert(name, value);
     }
 }
 
@@ -113,7 +129,7 @@ mod tests {
         headers.append("x-api-key", HeaderValue::from_static("caller"));
         let own = (AUTHORIZATION, credential("own").value().unwrap());
 
-        replace(&mut headers, Some(&own));
+        replace(&mut headers, Some(own));
 
         assert_eq!(headers.len(), 1);
         assert_eq!(headers[AUTHORIZATION].as_bytes(), b"Bearer own");

@@ -14,13 +14,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::body::{Held, Limits, ReplyBody, UpstreamBody};
-use crate::connect::{ConnectionProof, Connector, Protocol};
+use crate::connect::{ConnectionProof, Connector, Level, Protocol};
 use crate::connection::{self, Facts, Lease};
-use crate::credentials;
+use crate::credentials::{self, Own};
 use crate::dns::Freshness;
 use crate::error::{BodyError, Bound, BuildProblem, Phase, SendError};
+use crate::identity::Keeper;
 use crate::pool::Pool;
 use crate::resolve::{Resolvers, Source};
+use crate::shown::{Shown, Shows};
 use crate::spec::{EndpointSpec, Reach, Scheme, TlsSpec};
 use crate::status::{Counters, EndpointStatus, Last, count};
 use crate::tls::{self, SystemRoots};
@@ -66,7 +68,7 @@ pub struct Endpoint {
     connector: Connector,
     authority: Authority,
     host: HeaderValue,
-    credential: Option<(HeaderName, HeaderValue)>,
+    shows: Shows,
     pool: Pool,
     /// Held while a connection is opened that others may be able to share.
     opening: tokio::sync::Mutex<()>,
@@ -108,7 +110,12 @@ impl std::fmt::Debug for Endpoint {
 
 impl Endpoint {
     /// Prepares everything that does not change from request to request; nothing is dialled.
-    pub(crate) fn build(spec: EndpointSpec, resolvers: &Resolvers, roots: &SystemRoots) -> Result<Self, BuildProblem> {
+    /// The keeper is that of the specification's token, where it has one.
+    pub(crate) fn build(
+        spec: EndpointSpec,
+        keeper: Option<Arc<Keeper>>,
+        (resolvers, roots): (&Resolvers, &SystemRoots),
+    ) -> Result<Self, BuildProblem> {
         let name = || Arc::clone(&spec.name);
         let url =
             |what: &'static str, value: &str| BuildProblem::Url { endpoint: name(), what, value: value.to_owned() };
@@ -133,12 +140,13 @@ impl Endpoint {
                 Some((TlsConnector::from(config), tls::server_name(&spec).map_err(settings)?))
             }
         };
-        let credential = match &spec.credential {
-            None => None,
-            Some(own) => {
+        let shows = match (&spec.credential, keeper) {
+            (Some(Own::Secret(own)), _) => {
                 let value = own.value().map_err(|source| BuildProblem::Credential { endpoint: name(), source })?;
-                Some((own.header.clone(), value))
+                Shows::Header(own.header.clone(), value)
             }
+            (Some(Own::Token(_)), Some(keeper)) => Shows::Token(keeper),
+            (Some(Own::Token(_)), None) | (None, _) => Shows::Nothing,
         };
         Ok(Self {
             connector: Connector::new(&spec, tls),
@@ -146,7 +154,7 @@ impl Endpoint {
             source,
             authority,
             host,
-            credential,
+            shows,
             opening: tokio::sync::Mutex::new(()),
             spoken: AtomicU8::new(0),
             in_flight: AtomicUsize::new(0),
@@ -196,37 +204,54 @@ impl Endpoint {
 
     /// Sends a request whose `total` time runs from `arrived`: the whole call, with the attempts before this one.
     pub(crate) async fn send(self: &Arc<Self>, request: UpstreamRequest, arrived: Instant) -> Result<Reply, SendError> {
-        self.send_below(&self.spec.base_path, request, arrived).await
-    }
-
-    /// The same for control traffic, whose paths begin at the root of the host.
-    pub(crate) async fn send_from_root(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
-        self.send_below("", request, Instant::now()).await
+        let own = match self.at_hand() {
+            Some(own) => own,
+            None => match Box::pin(self.token(arrived)).await {
+                Ok(own) => own,
+                Err(error) => return Err(self.noted(error)),
+            },
+        };
+        let prepared = self.enter().and_then(|permit| {
+            let request = self.prepare(&self.spec.base_path, request, own)?;
+            Ok((request, permit))
+        });
+        self.send_prepared(prepared, arrived).await
     }
 
     /// The same beside the calls: it takes no place among those in flight, because it asks how many there are.
     pub(crate) async fn send_aside(self: &Arc<Self>, request: UpstreamRequest) -> Result<Reply, SendError> {
         let permit = Permit { endpoint: Arc::clone(self), counts: false };
-        let request = self.prepare("", request)?;
+        let own = self.identified().await?;
+        let request = self.prepare("", request, own)?;
         self.exchange(request, permit, Instant::now()).await
     }
 
-    async fn send_below(
+    /// The same for control traffic, whose paths begin at the root of the host, with what is shown there.
+    pub(crate) async fn send_from_root(
         self: &Arc<Self>,
-        base: &str,
         request: UpstreamRequest,
+        own: Shown,
+    ) -> Result<Reply, SendError> {
+        let prepared = self.enter().and_then(|permit| Ok((self.prepare("", request, own)?, permit)));
+        self.send_prepared(prepared, Instant::now()).await
+    }
+
+    async fn send_prepared(
+        self: &Arc<Self>,
+        prepared: Result<(Request<UpstreamBody>, Permit), SendError>,
         arrived: Instant,
     ) -> Result<Reply, SendError> {
-        let prepared = self.enter().and_then(|permit| Ok((self.prepare(base, request)?, permit)));
         let reply = match prepared {
             Ok((request, permit)) => self.exchange(request, permit, arrived).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = &reply {
-            count(&self.counters.failed);
-            self.last.note_error(error.to_string());
-        }
-        reply
+        reply.map_err(|error| self.noted(error))
+    }
+
+    fn noted(&self, error: SendError) -> SendError {
+        count(&self.counters.failed);
+        self.last.note_error(error.to_string());
+        error
     }
 
     fn enter(self: &Arc<Self>) -> Result<Permit, SendError> {
@@ -278,7 +303,12 @@ impl Endpoint {
     }
 
     /// Puts the request into HTTP, with the endpoint's credential and none of the caller's.
-    pub(crate) fn prepare(&self, base: &str, request: UpstreamRequest) -> Result<Request<UpstreamBody>, SendError> {
+    pub(crate) fn prepare(
+        &self,
+        base: &str,
+        request: UpstreamRequest,
+        own: Shown,
+    ) -> Result<Request<UpstreamBody>, SendError> {
         let body = UpstreamBody::new(request.body);
         if http_body::Body::size_hint(&body).exact() != Some(request.body_len) {
             return Err(self.unsendable("the parts of the body are not as long as was said"));
@@ -300,7 +330,7 @@ impl Endpoint {
         // The length of the body is what hyper counts; a second opinion is how requests are smuggled.
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
-        credentials::replace(headers, self.credential.as_ref());
+        credentials::replace(headers, own);
         Ok(http)
     }
 
@@ -449,6 +479,10 @@ impl Endpoint {
 
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    pub(crate) fn shows(&self) -> &Shows {
+        &self.shows
     }
 
     pub(crate) fn connector(&self) -> &Connector {

@@ -36,6 +36,9 @@ pub enum SendError {
     /// The endpoint has no address that it may be dialled at, or not over a path that it may be reached by.
     #[error(transparent)]
     NoPrivatePath(#[from] Box<Verdict>),
+    /// There is no token that would identify the gateway; nothing was sent.
+    #[error("no token to show: {0}")]
+    NoCredential(Box<Verdict>),
     /// A bound of the endpoint is reached; nothing was sent.
     #[error("endpoint `{endpoint}`: all {limit} {bound} are in use")]
     Saturated {
@@ -134,6 +137,7 @@ impl SendError {
             | Self::UnknownTarget { .. }
             | Self::Unsendable { .. }
             | Self::NoPrivatePath(_)
+            | Self::NoCredential(_)
             | Self::Saturated { .. }
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
@@ -144,14 +148,14 @@ impl SendError {
 }
 
 impl SendError {
-    /// The code of the failure catalogue, where the path to the endpoint is to blame.
+    /// The code of the failure catalogue, where the path to the endpoint is to blame, or the gateway's identity.
     ///
     /// A handshake that hangs may be a lost large packet or a dropped first message; they look alike, and the entry of
     /// the first names both.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
-            Self::NoPrivatePath(verdict) => Some(verdict.code),
+            Self::NoPrivatePath(verdict) | Self::NoCredential(verdict) => Some(verdict.code),
             Self::Connect { refused: true, .. } => Some(Code::Net02),
             Self::Connect { source, .. } => Some(match source.kind() {
                 // After the seconds in which nobody says whose address it is; a device that refuses answers at once, and
@@ -401,6 +405,20 @@ pub enum BuildProblem {
         endpoint: Arc<str>,
         /// The resolver.
         resolver: Arc<str>,
+    },
+    /// An endpoint is reached as only identity hosts may be.
+    #[error("endpoint `{endpoint}`: the metadata service of a cloud serves no models")]
+    Metadata {
+        /// The endpoint.
+        endpoint: Arc<str>,
+    },
+    /// What is shown for a token cannot be used.
+    #[error("endpoint `{endpoint}`: {reason}")]
+    Identity {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// Why.
+        reason: String,
     },
     /// The resolver cannot be set up.
     #[error("resolver `{resolver}`: {reason}")]

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use policy::{Cleared, TargetId, Warrant};
 use tokio::time::Instant;
 
+use crate::credentials::Own;
 use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
 use crate::error::{BuildError, BuildProblem, SendError};
+use crate::identity::{self, Keeper, TokenSpec, TokenStatus};
 use crate::resolve::Resolvers;
-use crate::spec::{EndpointSpec, Host, ResolverSpec};
+use crate::spec::{EndpointSpec, Host, Reach, ResolverSpec};
 use crate::status::EndpointStatus;
 use crate::tls::SystemRoots;
 use crate::upkeep;
@@ -51,14 +53,22 @@ impl Fleet {
         };
         let mut problems = Vec::new();
         let mut names = HashSet::new();
-        let mut endpoints = Vec::with_capacity(specs.len());
+        let mut endpoints: Vec<Arc<Endpoint>> = Vec::with_capacity(specs.len());
         let count = specs.len();
         for spec in specs {
+            if spec.reach == Reach::Metadata {
+                problems.push(BuildProblem::Metadata { endpoint: Arc::clone(&spec.name) });
+            }
             if !names.insert(Arc::clone(&spec.name)) {
                 problems.push(BuildProblem::Duplicate { name: Arc::clone(&spec.name) });
             }
             let kept = previous.and_then(|previous| previous.unchanged(&spec, same.is_some()));
-            match kept.map_or_else(|| Endpoint::build(spec, &resolvers, &roots).map(Arc::new), Ok) {
+            let known = endpoints.iter().chain(same.into_iter().flat_map(|previous| &previous.endpoints));
+            let build = || {
+                let keeper = keeper_of(&spec, known, (&resolvers, &roots))?;
+                Endpoint::build(spec, keeper, (&resolvers, &roots)).map(Arc::new)
+            };
+            match kept.map_or_else(build, Ok) {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(problem) => problems.push(problem),
             }
@@ -70,6 +80,8 @@ impl Fleet {
     fn unchanged(&self, spec: &EndpointSpec, same_resolvers: bool) -> Option<Arc<Endpoint>> {
         let independent = matches!(spec.host, Host::Address(_));
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.spec() == spec)?;
+        // The host of its token may be a name, whatever its own is.
+        let independent = independent && endpoint.keeper().is_none();
         (same_resolvers || independent).then(|| Arc::clone(endpoint))
     }
 
@@ -122,13 +134,45 @@ impl Fleet {
         self.endpoints.iter().map(|endpoint| endpoint.status()).collect()
     }
 
-    /// Begins the upkeep of every endpoint: closing old connections, warming up, probing.
+    /// The identity hosts, each once.
+    #[must_use]
+    pub fn identities(&self) -> Vec<Arc<Endpoint>> {
+        let mut hosts: Vec<Arc<Endpoint>> = Vec::new();
+        for keeper in self.keepers() {
+            if !hosts.iter().any(|host| Arc::ptr_eq(host, keeper.host())) {
+                hosts.push(Arc::clone(keeper.host()));
+            }
+        }
+        hosts
+    }
+
+    /// The tokens by which the gateway identifies itself, each once.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<TokenStatus> {
+        self.keepers().iter().map(|keeper| keeper.status()).collect()
+    }
+
+    fn keepers(&self) -> Vec<&Arc<Keeper>> {
+        let mut keepers: Vec<&Arc<Keeper>> = Vec::new();
+        for keeper in self.endpoints.iter().filter_map(|endpoint| endpoint.keeper()) {
+            if !keepers.iter().any(|known| Arc::ptr_eq(known, keeper)) {
+                keepers.push(keeper);
+            }
+        }
+        keepers
+    }
+
+    /// Begins the upkeep of every endpoint: closing old connections, warming up, probing, and keeping tokens fresh.
     ///
     /// It spawns one task per endpoint, on the runtime that it is called on, which ends when the endpoint is dropped.
     /// An endpoint that was taken over has its task already.
     pub fn start(&self) {
         for endpoint in &self.endpoints {
             upkeep::start(endpoint);
+        }
+        for keeper in self.keepers() {
+            upkeep::start(keeper.host());
+            identity::start(keeper);
         }
     }
 
@@ -138,7 +182,31 @@ impl Fleet {
         for endpoint in &self.endpoints {
             endpoint.pool().drain();
         }
+        for host in self.identities() {
+            host.pool().drain();
+        }
     }
+}
+
+/// The keeper of an endpoint's token: the one that another endpoint has already, or a new one, with the host that another
+/// one asks where it is the same.
+fn keeper_of<'a>(
+    spec: &EndpointSpec,
+    known: impl Iterator<Item = &'a Arc<Endpoint>>,
+    (resolvers, roots): (&Resolvers, &SystemRoots),
+) -> Result<Option<Arc<Keeper>>, BuildProblem> {
+    let Some(Own::Token(token)) = &spec.credential else { return Ok(None) };
+    let known: Vec<&Arc<Keeper>> = known.filter_map(|endpoint| endpoint.keeper()).collect();
+    if let Some(same) = known.iter().find(|keeper| *keeper.spec() == *token) {
+        return Ok(Some(Arc::clone(same)));
+    }
+    let (endpoint, host) = (Arc::clone(&spec.name), TokenSpec::clone(token).host);
+    identity::check(token).map_err(|reason| BuildProblem::Identity { endpoint, reason })?;
+    let host = match known.iter().find(|keeper| *keeper.host().spec() == *host) {
+        Some(keeper) => Arc::clone(keeper.host()),
+        None => Arc::new(Endpoint::build(EndpointSpec::clone(&host), None, (resolvers, roots))?),
+    };
+    Ok(Some(Arc::new(Keeper::new(Arc::clone(token), host))))
 }
 
 fn index(targets: &[(TargetId, usize)], count: usize, problems: &mut Vec<BuildProblem>) -> Vec<Option<usize>> {

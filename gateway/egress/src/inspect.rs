@@ -235,10 +235,8 @@ impl Endpoint {
             body: Vec::new(),
             body_len: 0,
         };
-        let mut request = self.prepare("", request)?;
-        if !with_credential {
-            crate::credentials::replace(request.headers_mut(), None);
-        }
+        let own = if with_credential { self.identified().await? } else { None };
+        let mut request = self.prepare("", request, own)?;
         self.fit(&mut request, lease.protocol());
         let response = lease.try_send(request, deadline).await.ok_or_else(too_slow)?;
         let (head, mut body) = response.map_err(|error| broken(error.into_error()))?.into_parts();

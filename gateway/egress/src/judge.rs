@@ -176,7 +176,7 @@ fn ended(reach: &Reach, resolution: &Resolution) -> Result<(), Refused> {
             let by = &resolution.by;
             Err(Refused::new(Code::Dns04, format!("resolver `{by}` says that `{name}` {what}{zone}")))
         }
-        Reach::Local { .. } | Reach::Public => {
+        Reach::Local { .. } | Reach::Public | Reach::Metadata => {
             let by = &resolution.by;
             Err(Refused::new(Code::Addr03, format!("resolver `{by}` knows no address of `{name}`")))
         }
@@ -205,7 +205,7 @@ fn addresses(reach: &Reach, resolution: &Resolution, port: u16) -> Result<Vec<Ve
             }
             _ if !good.is_empty() => Code::Dns12,
             Reach::PrivateLink { .. } => Code::Dns01,
-            Reach::Local { .. } => Code::Addr01,
+            Reach::Local { .. } | Reach::Metadata => Code::Addr01,
         };
         return Err(Refused::new(code, seen_of(*fault)));
     }

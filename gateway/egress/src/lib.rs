@@ -18,7 +18,7 @@
 //!
 //! - What an endpoint fails by has one [`Code`] with one set of words, in logs, metrics, records and `causeway doctor`.
 //!
-//! **Does not do.** It does not retry elsewhere or classify statuses. It signs nothing yet.
+//! **Does not do.** It does not retry elsewhere or classify statuses. It signs no request (SigV4) yet.
 //!
 //! **Tasks.** An HTTP/1.1 connection is driven by whoever waits for its reply (`drive.rs`); nobody drives an idle one. An
 //! HTTP/2 connection, which requests share, is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it;
@@ -40,12 +40,14 @@ mod fleet;
 mod front;
 #[cfg(any(test, feature = "lies"))]
 pub mod fuzz;
+mod identity;
 mod inspect;
 mod issuer;
 mod judge;
 mod pool;
 mod resolve;
 pub mod scrape;
+mod shown;
 mod spec;
 mod status;
 mod tls;
@@ -57,13 +59,14 @@ pub use address::{LocalAddr, PrivateAddr, PublicAddr, Verified};
 pub use body::ReplyBody;
 pub use catalogue::{ChainKind, HostFault, Service, WrongHost, service, services};
 pub use connect::{ConnectionProof, Level, Protocol, TlsProof};
-pub use credentials::{Credential, InvalidCredential, Secret};
+pub use credentials::{Credential, InvalidCredential, Own, Secret};
 pub use dns::{Failure, Hop, Trouble};
 pub use endpoint::{Endpoint, Reply, UpstreamRequest};
 pub use error::{BodyError, Bound, BuildError, BuildProblem, Phase, SendError, TlsFault};
 pub use fault::{Act, Code, Entry, Evidence, Verdict, Who};
 pub use fleet::Fleet;
 pub use front::{FRONT_BYTES, front_of};
+pub use identity::{Application, Grant, TokenSpec, TokenStatus};
 pub use inspect::{Answer, Inspect, Inspection, Step, StepKind};
 pub use resolve::Resolution;
 pub use spec::{

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::catalogue::Service;
-use crate::credentials::Credential;
+use crate::credentials::Own;
 
 /// One place that serves models, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub struct EndpointSpec {
     pub reach: Reach,
     /// What its certificate must be, and ours.
     pub tls: TlsSpec,
-    /// The header that identifies the gateway to it.
-    pub credential: Option<Credential>,
+    /// How the gateway identifies itself to it.
+    pub credential: Option<Own>,
     /// How long to wait for it.
     pub timeouts: Timeouts,
     /// Most requests in flight at once, counted until their replies end; `None` for no bound.
@@ -108,6 +108,8 @@ pub enum Reach {
     },
     /// On the internet: every address must be a public one.
     Public,
+    /// The metadata service of a cloud's machine, at its one address. Identity hosts only: no endpoint may have it.
+    Metadata,
 }
 
 impl Reach {
@@ -118,6 +120,7 @@ impl Reach {
             Self::Local { .. } => "local",
             Self::PrivateLink { .. } => "private-link",
             Self::Public => "public",
+            Self::Metadata => "metadata",
         }
     }
 
@@ -126,7 +129,7 @@ impl Reach {
         match self {
             Self::PrivateLink { service, expect, .. } if expect.is_empty() => service.zones.clone(),
             Self::PrivateLink { expect, .. } => expect.clone(),
-            Self::Local { .. } | Self::Public => Vec::new(),
+            Self::Local { .. } | Self::Public | Self::Metadata => Vec::new(),
         }
     }
 
@@ -135,7 +138,7 @@ impl Reach {
     pub fn within(&self) -> &[IpNet] {
         match self {
             Self::Local { within } | Self::PrivateLink { within, .. } => within,
-            Self::Public => &[],
+            Self::Public | Self::Metadata => &[],
         }
     }
 }

@@ -160,7 +160,11 @@ async fn probe(endpoint: &Arc<Endpoint>, spec: &ProbeSpec) -> Option<ProbeReport
         body: Vec::new(),
         body_len: 0,
     };
-    let result = match endpoint.send_from_root(request).await {
+    let sent = match endpoint.identified().await {
+        Ok(own) => endpoint.send_from_root(request, own).await,
+        Err(error) => Err(error),
+    };
+    let result = match sent {
         Ok(mut reply) => {
             read_away(&mut reply.body).await;
             Ok(reply.status.as_u16())

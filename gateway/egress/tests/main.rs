@@ -11,6 +11,7 @@ mod connections;
 mod failure_codes;
 mod failures;
 mod http2;
+mod identity;
 mod pages;
 mod reload;
 mod tls;

@@ -28,6 +28,7 @@ use crate::gateway::PerSecond;
 mod administrators;
 mod build;
 mod callers;
+mod identity;
 mod steering;
 mod upstream;
 mod what_if;

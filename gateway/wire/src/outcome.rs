@@ -19,6 +19,8 @@ pub enum Outcome {
     TlsFailed,
     /// The private path could not be verified.
     NoPrivatePath,
+    /// The gateway has no token to show to it.
+    NoCredential,
     /// The endpoint's own bound on requests in flight is reached.
     Saturated,
     /// A time limit passed.
@@ -80,7 +82,8 @@ impl Outcome {
             Self::NotSent => (Retry::Same, false, false),
             // Nothing reached a model: free to go on.
             Self::Refused | Self::ConnectFailed | Self::TlsFailed | Self::NoPrivatePath => (Retry::Next, false, true),
-            Self::Saturated => (Retry::Next, false, false),
+            // Both are found out at once and say nothing about the endpoint itself.
+            Self::Saturated | Self::NoCredential => (Retry::Next, false, false),
             Self::Timeout(TimeoutKind::Connect) => (Retry::Next, false, true),
             Self::Timeout(TimeoutKind::FirstByte | TimeoutKind::Idle) => (Retry::Next, true, true),
             // The caller's time is spent, and which of the attempts spent it is not said.
@@ -163,6 +166,7 @@ mod tests {
             (Outcome::ConnectFailed, Next, false, true),
             (Outcome::TlsFailed, Next, false, true),
             (Outcome::NoPrivatePath, Next, false, true),
+            (Outcome::NoCredential, Next, false, false),
             (Outcome::Saturated, Next, false, false),
             (Outcome::Timeout(TimeoutKind::Connect), Next, false, true),
             (Outcome::Timeout(TimeoutKind::FirstByte), Next, true, true),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use egress::{ConnectionProof, EndpointStatus, Hop, Verdict};
+use egress::{ConnectionProof, EndpointStatus, Hop, TokenStatus, Verdict};
 use routing::Standing;
 
 use crate::gateway::Gateway;
@@ -144,6 +144,8 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         },
         "in_flight": snapshot.admission.in_flight(),
         "endpoints": snapshot.fleet.status().iter().map(endpoint).collect::<Vec<_>>(),
+        "identities": snapshot.fleet.identities().iter().map(|host| endpoint(&host.status())).collect::<Vec<_>>(),
+        "tokens": snapshot.fleet.tokens().iter().map(token).collect::<Vec<_>>(),
         "targets": targets,
         "models": models,
         "apps": apps,
@@ -195,6 +197,18 @@ fn endpoint(status: &EndpointStatus) -> Value {
             "status": probe.result.as_ref().ok(),
             "error": probe.result.as_ref().err(),
         })),
+    })
+}
+
+/// How the gateway identifies itself; the token itself is nowhere in it.
+fn token(token: &TokenStatus) -> Value {
+    json!({
+        "identity": token.host,
+        "grant": token.grant,
+        "scope": token.scope,
+        "expires_at": token.expires.map(stamp),
+        "failed": token.failed.as_ref().map(verdict),
+        "clock_ahead_seconds": token.clock_ahead_s,
     })
 }
 

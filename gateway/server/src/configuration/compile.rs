@@ -11,6 +11,8 @@ use accounting::{Limits, Pricing};
 use policy::{Adjustments, Facts, Rules};
 use routing::Class as Traffic;
 
+mod identity;
+
 use super::administration::AdministrationConfig;
 use super::check;
 pub use super::check::prices::PriceList;
@@ -24,6 +26,9 @@ use super::sources::Sources;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
+pub use identity::{
+    ApplicationConfig, CredentialConfig, GrantConfig, IdentityConfig, IdentityHostConfig, TokenAuthConfig,
+};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,6 +126,8 @@ pub struct Compiled {
     pub audit: AuditConfig,
     /// DNS servers with their zones, by name.
     pub resolvers: Vec<ResolverConfig>,
+    /// Hosts that give the gateway tokens, by name.
+    pub identities: Vec<IdentityConfig>,
     /// Endpoints by name, including those that no model names.
     pub endpoints: Vec<EndpointConfig>,
     /// Targets, each once, in the order in which models first name them.
@@ -288,8 +295,8 @@ pub struct EndpointConfig {
     pub place: Option<Place>,
     /// How its certificate is checked. Present exactly where `scheme` is `https`.
     pub tls: Option<EndpointTlsConfig>,
-    /// What it is shown. Absent where it needs none, and with [`Secrets::Skip`].
-    pub credential: Option<Secret>,
+    /// What it is shown. Absent where it needs none, and where it is a secret with [`Secrets::Skip`].
+    pub credential: Option<CredentialConfig>,
     /// Time limits of calls to it.
     pub timeouts: TimeoutsConfig,
     /// Most calls in flight; no bound where absent.

@@ -142,6 +142,7 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
         Outcome::Timeout(kind) => Refusal::UpstreamTimeout { limit: limit_of(kind) },
         Outcome::Saturated => Refusal::Overloaded { retry_after: Duration::from_secs(1) },
         Outcome::NotSent
+        | Outcome::NoCredential
         | Outcome::Refused
         | Outcome::ConnectFailed
         | Outcome::TlsFailed
@@ -206,10 +207,13 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
             } else {
                 tracing::warn!(decision = %books.decision(), target = %target.name, %error, "attempt failed");
             }
-            let verdict = error.code().filter(|_| outcome == Outcome::NoPrivatePath || is_private(books, id));
+            let private = matches!(outcome, Outcome::NoPrivatePath | Outcome::NoCredential) || is_private(books, id);
+            let verdict = error.code().filter(|_| private);
             if let Some(code) = verdict {
                 books.path_failed(code);
             }
+            // Without a token no path was tried.
+            let verdict = verdict.filter(|_| outcome != Outcome::NoCredential);
             Tried::Failed(Met { verdict, ..Met::new(outcome) })
         }
     }
@@ -280,6 +284,7 @@ fn outcome_of(error: &SendError) -> Outcome {
             Outcome::Saturated
         }
         SendError::NoPrivatePath(_) => Outcome::NoPrivatePath,
+        SendError::NoCredential(_) => Outcome::NoCredential,
         SendError::Saturated { .. } => Outcome::Saturated,
         SendError::Connect { refused: true, .. } => Outcome::Refused,
         SendError::Connect { refused: false, .. } => Outcome::ConnectFailed,

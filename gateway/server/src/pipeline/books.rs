@@ -549,6 +549,7 @@ fn name_of(outcome: Outcome) -> &'static str {
         Outcome::ConnectFailed => "connect_failed",
         Outcome::TlsFailed => "tls_failed",
         Outcome::NoPrivatePath => "no_private_path",
+        Outcome::NoCredential => "no_credential",
         Outcome::Saturated => "saturated",
         Outcome::Timeout(TimeoutKind::Connect) => "timeout_connect",
         Outcome::Timeout(TimeoutKind::FirstByte) => "timeout_first_byte",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use egress::{
-    ClientCertificate, Credential, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme, Secret,
-    Servers, Timeouts, TlsSpec, Transport, TransportSpec,
+    ClientCertificate, Credential, EndpointSpec, Host, Http2, Own, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme,
+    Secret, Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
 use http::HeaderName;
 use ipnet::IpNet;
@@ -12,11 +12,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wire::CredentialForm;
 
-use super::SnapshotError;
 use super::build::read;
+use super::{SnapshotError, identity};
 use crate::configuration::{
-    self, Compiled, EndpointConfig, Network, ReachConfig, ResolverConfig, ResolverServers, ResolverTls,
-    ResolverTransport, TransportConfig,
+    self, Compiled, CredentialConfig, EndpointConfig, EndpointTlsConfig, Network, ReachConfig, ResolverConfig,
+    ResolverServers, ResolverTls, ResolverTransport, TransportConfig,
 };
 
 /// Requests to an endpoint are bounded by its connections as well: there are at most this many idle.
@@ -37,31 +37,24 @@ pub struct Specs {
 ///
 /// [`SnapshotError`] when a file cannot be used.
 pub fn specs(compiled: &Compiled) -> Result<Specs, SnapshotError> {
-    let endpoint = |one| endpoint(one, &compiled.resolvers);
+    let endpoint = |one| endpoint(one, compiled);
     Ok(Specs {
         endpoints: compiled.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
         resolvers: compiled.resolvers.iter().map(resolver).collect::<Result<_, _>>()?,
     })
 }
 
-fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) -> Result<EndpointSpec, SnapshotError> {
-    let scheme = match endpoint.scheme {
-        configuration::Scheme::Http => Scheme::Http,
-        configuration::Scheme::Https => Scheme::Https,
-    };
+fn endpoint(endpoint: &EndpointConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
     Ok(EndpointSpec {
         name: endpoint.name.as_str().into(),
-        scheme,
-        host: match &endpoint.host {
-            configuration::Host::Name(name) => Host::Name(name.clone()),
-            configuration::Host::Address(address) => Host::Address(*address),
-        },
+        scheme: scheme(endpoint.scheme),
+        host: host(&endpoint.host),
         port: endpoint.port,
-        authority: authority(endpoint),
+        authority: authority(endpoint.scheme, &endpoint.host, endpoint.port),
         base_path: endpoint.base_path.clone(),
-        reach: reach(&endpoint.reach, resolvers),
-        tls: tls(endpoint)?,
-        credential: credential(endpoint)?,
+        reach: reach(&endpoint.reach, &compiled.resolvers),
+        tls: tls(endpoint.tls.as_ref())?,
+        credential: credential(endpoint, compiled)?,
         timeouts: Timeouts {
             connect: endpoint.timeouts.connect,
             first_byte: endpoint.timeouts.first_byte,
@@ -87,7 +80,21 @@ fn endpoint(endpoint: &EndpointConfig, resolvers: &[ResolverConfig]) -> Result<E
     })
 }
 
-fn transport(transport: &TransportConfig) -> TransportSpec {
+pub(super) fn scheme(scheme: configuration::Scheme) -> Scheme {
+    match scheme {
+        configuration::Scheme::Http => Scheme::Http,
+        configuration::Scheme::Https => Scheme::Https,
+    }
+}
+
+pub(super) fn host(host: &configuration::Host) -> Host {
+    match host {
+        configuration::Host::Name(name) => Host::Name(name.clone()),
+        configuration::Host::Address(address) => Host::Address(*address),
+    }
+}
+
+pub(super) fn transport(transport: &TransportConfig) -> TransportSpec {
     TransportSpec {
         keepalive_idle: transport.keepalive_idle,
         keepalive_interval: transport.keepalive_interval,
@@ -102,15 +109,15 @@ fn transport(transport: &TransportConfig) -> TransportSpec {
 }
 
 /// `Host` as the upstream reads it: with the port where it is not the scheme's own.
-fn authority(endpoint: &EndpointConfig) -> String {
-    let usual = match endpoint.scheme {
+pub(super) fn authority(scheme: configuration::Scheme, host: &configuration::Host, port: u16) -> String {
+    let usual = match scheme {
         configuration::Scheme::Http => 80,
         configuration::Scheme::Https => 443,
     };
-    if endpoint.port == usual { endpoint.host.to_string() } else { format!("{}:{}", endpoint.host, endpoint.port) }
+    if port == usual { host.to_string() } else { format!("{host}:{port}") }
 }
 
-fn reach(reach: &ReachConfig, resolvers: &[ResolverConfig]) -> Reach {
+pub(super) fn reach(reach: &ReachConfig, resolvers: &[ResolverConfig]) -> Reach {
     match reach {
         ReachConfig::Local { within } => Reach::Local { within: nets(within) },
         ReachConfig::PrivateLink { service, within, resolver, expect } => Reach::PrivateLink {
@@ -130,19 +137,14 @@ fn nets(within: &[Network]) -> Vec<IpNet> {
     within.iter().map(net).collect()
 }
 
-fn tls(endpoint: &EndpointConfig) -> Result<TlsSpec, SnapshotError> {
-    let Some(tls) = &endpoint.tls else { return Ok(TlsSpec::default()) };
+pub(super) fn tls(tls: Option<&EndpointTlsConfig>) -> Result<TlsSpec, SnapshotError> {
+    let Some(tls) = tls else { return Ok(TlsSpec::default()) };
     let ca = match &tls.ca {
         Some(path) => Some(certificates(path)?),
         None => None,
     };
     let client_certificate = match &tls.client {
-        Some(client) => {
-            let pem = read(&client.key)?;
-            let key = PrivateKeyDer::from_pem_slice(&pem)
-                .map_err(|source| SnapshotError::Pem { path: client.key.clone(), source })?;
-            Some(ClientCertificate { chain: certificates(&client.certificate)?, key: Arc::new(key) })
-        }
+        Some(client) => Some(client_certificate(client)?),
         None => None,
     };
     Ok(TlsSpec {
@@ -154,6 +156,13 @@ fn tls(endpoint: &EndpointConfig) -> Result<TlsSpec, SnapshotError> {
     })
 }
 
+pub(super) fn client_certificate(files: &configuration::ClientCertificate) -> Result<ClientCertificate, SnapshotError> {
+    let pem = read(&files.key)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|source| SnapshotError::Pem { path: files.key.clone(), source })?;
+    Ok(ClientCertificate { chain: certificates(&files.certificate)?, key: Arc::new(key) })
+}
+
 fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, SnapshotError> {
     let pem = read(path)?;
     CertificateDer::pem_slice_iter(&pem)
@@ -161,13 +170,17 @@ fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
         .map_err(|source| SnapshotError::Pem { path: path.to_owned(), source })
 }
 
-fn credential(endpoint: &EndpointConfig) -> Result<Option<Credential>, SnapshotError> {
-    let Some(secret) = &endpoint.credential else { return Ok(None) };
+fn credential(endpoint: &EndpointConfig, compiled: &Compiled) -> Result<Option<Own>, SnapshotError> {
+    let secret = match &endpoint.credential {
+        None => return Ok(None),
+        Some(CredentialConfig::Token(token)) => return Ok(Some(Own::Token(identity::token(token, compiled)?))),
+        Some(CredentialConfig::Key(secret)) => secret,
+    };
     let dialect =
         wire::dialect(&endpoint.provider).ok_or_else(|| SnapshotError::Provider { endpoint: endpoint.name.clone() })?;
     let CredentialForm::Header { name, prefix } = dialect.credential();
     let header = HeaderName::from_static(name);
-    Ok(Some(Credential { header, prefix, secret: Secret::new(secret.expose().to_owned()) }))
+    Ok(Some(Own::Secret(Credential { header, prefix, secret: Secret::new(secret.expose().to_owned()) })))
 }
 
 fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {

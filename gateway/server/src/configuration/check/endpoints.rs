@@ -12,10 +12,10 @@ use super::super::report::quote;
 use super::super::sources::unhex;
 use super::super::tree::Cursor;
 use super::super::url::{Scheme, Url};
-use super::Check;
 use super::policy::Permissions;
 use super::resolvers::Zones;
 use super::service::Services;
+use super::{Check, Owner};
 
 impl Check<'_> {
     pub(super) fn endpoints(
@@ -41,20 +41,20 @@ impl Check<'_> {
         network: (&Zones, &Services),
         permissions: &Permissions,
     ) -> Option<EndpointConfig> {
-        let at = self.place("endpoint", name);
+        let owner = Owner::endpoint(name);
         self.provider(name, endpoint);
-        let url = self.url(name, endpoint);
-        let reach = self.reach(name, endpoint, url.as_ref().map(|url| &url.host), network);
-        let tls = url.as_ref().map(|url| self.endpoint_tls(name, url, endpoint.tls.as_ref()));
+        let url = self.url(owner, &endpoint.url, &endpoint.reach);
+        let reach = self.reach(owner, &endpoint.reach, url.as_ref().map(|url| &url.host), network);
+        let tls = url.as_ref().map(|url| self.endpoint_tls(owner, url, endpoint.tls.as_ref()));
         if let Some(place) = &endpoint.place {
             self.endpoint_place(name, place);
         }
-        let credential = endpoint.auth.as_ref().and_then(|auth| self.credential(at.at("auth"), name, auth));
+        let credential = endpoint.auth.as_ref().and_then(|auth| self.credential(name, endpoint, auth));
         let apis = self.apis(name, endpoint);
         self.credential_is_missing(name, endpoint);
         let timeouts = self.timeouts(name, endpoint);
         let pool = self.pool(name, endpoint.pool.as_ref());
-        let transport = self.transport(name, endpoint);
+        let transport = self.transport(owner, endpoint.transport.as_ref(), &endpoint.reach);
         let health = endpoint.health.as_ref().and_then(|probe| self.probe(name, probe));
         let url = url?;
         let page = self.page(name, endpoint, &url);
@@ -135,12 +135,17 @@ impl Check<'_> {
         apis
     }
 
-    fn endpoint_tls(&mut self, name: &str, url: &Url, tls: Option<&EndpointTls>) -> Option<EndpointTlsConfig> {
-        let at = self.place("endpoint", name).at("tls");
-        let setting = |key: &str| format!("endpoint.{name}.tls.{key}");
+    pub(super) fn endpoint_tls(
+        &mut self,
+        owner: Owner<'_>,
+        url: &Url,
+        tls: Option<&EndpointTls>,
+    ) -> Option<EndpointTlsConfig> {
+        let at = self.of(owner).at("tls");
+        let setting = |key: &str| owner.setting(&format!("tls.{key}"));
         if url.scheme == Scheme::Http {
             if tls.is_some() {
-                let message = format!("`endpoint.{name}.tls` has no effect: the url is `http`");
+                let message = format!("`{}` has no effect: the url is `http`", owner.setting("tls"));
                 self.wrong(at.mark(), message, "write `https://…`, or leave it out");
             }
             return None;
@@ -164,7 +169,7 @@ impl Check<'_> {
                 "no certificate would fit; leave it out",
             );
         }
-        let client = self.client_certificate(at, name, tls);
+        let client = self.client_certificate(at, owner, tls);
         Some(EndpointTlsConfig {
             ca: ca.map_or(Some(None), |found| found.map(Some))?,
             pin: pin.map_or(Some(None), |found| found.map(Some))?,
@@ -182,7 +187,7 @@ impl Check<'_> {
         digest
     }
 
-    fn client_certificate(&mut self, at: Cursor<'_>, name: &str, tls: &EndpointTls) -> Option<ClientCertificate> {
+    fn client_certificate(&mut self, at: Cursor<'_>, owner: Owner<'_>, tls: &EndpointTls) -> Option<ClientCertificate> {
         let (certificate, key) = match (&tls.client_certificate, &tls.client_key) {
             (None, None) => return None,
             (Some(certificate), Some(key)) => (certificate, key),
@@ -191,7 +196,7 @@ impl Check<'_> {
                     None => ("client_certificate", "client_key"),
                     Some(_) => ("client_key", "client_certificate"),
                 };
-                let message = format!("`endpoint.{name}.tls` has `{found}` and no `{lacking}`");
+                let message = format!("`{}` has `{found}` and no `{lacking}`", owner.setting("tls"));
                 // Where the other one was there and wrong, that has been reported.
                 if !at.at(lacking).exists() {
                     self.wrong(at.at(found).mark(), message, "write both, or neither");
@@ -199,8 +204,8 @@ impl Check<'_> {
                 return None;
             }
         };
-        let certificate_setting = format!("endpoint.{name}.tls.client_certificate");
-        let key_setting = format!("endpoint.{name}.tls.client_key");
+        let certificate_setting = owner.setting("tls.client_certificate");
+        let key_setting = owner.setting("tls.client_key");
         let (certificate, key) = self.identity(
             (at.at("client_certificate"), &certificate_setting, certificate),
             (at.at("client_key"), &key_setting, key),

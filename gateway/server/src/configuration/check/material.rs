@@ -15,7 +15,6 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
 use super::super::compile::{Secret, Secrets};
-use super::super::document::{Auth, KeySource};
 use super::super::mistakes::MistakeKind;
 use super::super::report::quote;
 use super::super::tree::{Cursor, Mark};
@@ -36,7 +35,7 @@ impl Check<'_> {
         base.unwrap_or(Path::new("")).join(text)
     }
 
-    fn material(&mut self, mark: Mark, message: impl Into<String>) {
+    pub(super) fn material(&mut self, mark: Mark, message: impl Into<String>) {
         self.report.mistake(MistakeKind::Material, mark, message);
     }
 
@@ -130,62 +129,8 @@ impl Check<'_> {
         }
     }
 
-    /// The credential that an endpoint is shown. Without keys being read there is none.
-    pub(super) fn credential(&mut self, at: Cursor<'_>, endpoint: &str, auth: &Auth) -> Option<Secret> {
-        let Auth::Key(source) = auth else { return None };
-        let at = at.at("key");
-        match source {
-            KeySource::Env(name) => self.key_of_environment(at.at("env").mark(), endpoint, name),
-            KeySource::File(path) => self.key_of_file(at.at("file").mark(), endpoint, path),
-        }
-    }
-
-    fn key_of_environment(&mut self, mark: Mark, endpoint: &str, name: &str) -> Option<Secret> {
-        let setting = format!("endpoint.{endpoint}.auth.key.env");
-        let mut bytes = name.bytes();
-        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            let remedy = "it takes the name of the variable that holds the key, never the key itself";
-            self.wrong(mark, format!("`{setting}` is no name of an environment variable"), remedy);
-            return None;
-        }
-        if self.options.secrets == Secrets::Skip {
-            return None;
-        }
-        match (self.options.environment)(name) {
-            Some(text) => self.secret(mark, &setting, &text),
-            None => {
-                self.material(mark, format!("`{setting}` names an environment variable that is not set"));
-                None
-            }
-        }
-    }
-
-    fn key_of_file(&mut self, mark: Mark, endpoint: &str, text: &str) -> Option<Secret> {
-        let setting = format!("endpoint.{endpoint}.auth.key.file");
-        if self.options.secrets == Secrets::Skip {
-            return None;
-        }
-        let path = self.path(mark, text);
-        self.material.insert(path.clone());
-        let text = match read_bounded(&path).map(String::from_utf8) {
-            Ok(Ok(text)) => text,
-            Ok(Err(_)) => {
-                self.material(mark, format!("`{setting}` names a file that is not text"));
-                return None;
-            }
-            Err(error) => {
-                self.material(mark, format!("`{setting}` names a file that cannot be read: {error}"));
-                return None;
-            }
-        };
-        self.readable_by_others(mark, &setting, &path);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        self.secret(mark, &setting, text.strip_suffix('\r').unwrap_or(text))
-    }
-
     /// A credential goes into a header: what a header cannot carry is found here and not at the first request.
-    fn secret(&mut self, mark: Mark, setting: &str, text: &str) -> Option<Secret> {
+    pub(super) fn secret(&mut self, mark: Mark, setting: &str, text: &str) -> Option<Secret> {
         let fault = if text.is_empty() {
             "is empty"
         } else if text.len() > MAX_SECRET_BYTES {
@@ -200,7 +145,7 @@ impl Check<'_> {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, std::io::Error> {
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, std::io::Error> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

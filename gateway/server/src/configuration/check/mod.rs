@@ -7,8 +7,10 @@ mod administration;
 mod apps;
 mod audit;
 mod break_glass;
+mod credentials;
 mod endpoints;
 mod facts;
+mod hosts;
 mod identity;
 mod keys;
 mod listeners;
@@ -54,6 +56,7 @@ pub(super) fn check(
     let permissions = check.policy(document);
     let prices = check.prices(document);
     let adjustments = check.facts(document);
+    let identities = check.identity_hosts(document, (&zones, &services));
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
     let (mut targets, models) = check.models(document, &permissions);
@@ -79,6 +82,7 @@ pub(super) fn check(
         state_folder: listeners.state_folder,
         audit: audit?,
         resolvers: zones.resolvers,
+        identities,
         endpoints,
         targets,
         models,
@@ -103,6 +107,31 @@ pub(super) use keys::parse_moment;
 pub(super) use outlook::look_ahead;
 pub use rules::due;
 
+/// Whose settings are looked at: an endpoint's, or those of an identity host, which is reached in the same ways.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    /// `endpoint` or `identity`.
+    section: &'static str,
+    name: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    fn endpoint(name: &'a str) -> Self {
+        Self { section: "endpoint", name }
+    }
+
+    /// A setting by its whole name.
+    fn setting(self, key: &str) -> String {
+        format!("{}.{}.{key}", self.section, self.name)
+    }
+}
+
+impl std::fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} `{}`", self.section, self.name)
+    }
+}
+
 /// What the checks look at and report to.
 struct Check<'a> {
     sources: &'a Sources,
@@ -117,6 +146,11 @@ impl<'a> Check<'a> {
     /// The place of `[section.name]`.
     fn place(&self, section: &str, name: &str) -> Cursor<'a> {
         self.root.at(section).at(name)
+    }
+
+    /// The place of the section of `owner`.
+    fn of(&self, owner: Owner<'_>) -> Cursor<'a> {
+        self.place(owner.section, owner.name)
     }
 
     /// Every name that a section defines, also where its definition has a mistake.
@@ -163,9 +197,19 @@ impl<'a> Check<'a> {
 
     /// Names stand in headers, in metrics and in paths, so they are plain.
     fn names(&mut self) {
-        for section in
-            ["resolver", "service", "site", "endpoint", "issuer", "app", "key", "label", "fact", "administrator"]
-        {
+        for section in [
+            "resolver",
+            "service",
+            "site",
+            "identity",
+            "endpoint",
+            "issuer",
+            "app",
+            "key",
+            "label",
+            "fact",
+            "administrator",
+        ] {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             for name in self.defined(section) {
                 let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());

@@ -5,26 +5,27 @@ use std::net::IpAddr;
 use policy::Country;
 
 use super::super::compile::ReachConfig;
-use super::super::document::{DeclaredPlace, Endpoint, Place, Reach, Site};
+use super::super::document::{DeclaredPlace, Place, Reach, Site};
 use super::super::network::Network;
 use super::super::report::quote;
 use super::super::tree::Cursor;
 use super::super::url::{Host, Scheme, Url};
-use super::Check;
 use super::resolvers::Zones;
 use super::service::Services;
+use super::{Check, Owner};
 
 /// Where clouds answer for the machine itself. Nothing that serves a model lives there.
 const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
 
 impl Check<'_> {
     /// Reads the URL of an endpoint and sees that its reach allows it.
-    pub(super) fn url(&mut self, name: &str, endpoint: &Endpoint) -> Option<Url> {
-        let mark = self.place("endpoint", name).at("url").mark();
-        let url = match Url::parse(&endpoint.url) {
+    pub(super) fn url(&mut self, owner: Owner<'_>, url: &str, reach: &Reach) -> Option<Url> {
+        let mark = self.of(owner).at("url").mark();
+        let setting = owner.setting("url");
+        let url = match Url::parse(url) {
             Ok(url) => url,
             Err(fault) => {
-                self.report.mistake(super::MistakeKind::Value, mark, format!("`endpoint.{name}.url` {fault}"));
+                self.report.mistake(super::MistakeKind::Value, mark, format!("`{setting}` {fault}"));
                 return None;
             }
         };
@@ -35,20 +36,18 @@ impl Check<'_> {
         if address.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
             self.wrong(
                 mark,
-                format!("`endpoint.{name}.url`: nothing can be reached at {}", url.host),
+                format!("`{setting}`: nothing can be reached at {}", url.host),
                 "write the address of the server",
             );
         }
         if address.is_some_and(|address| METADATA.contains(&address.to_string().as_str())) {
-            let message = format!("`endpoint.{name}.url`: {} is the metadata service of a cloud", url.host);
+            let message = format!("`{setting}`: {} is the metadata service of a cloud", url.host);
             self.wrong(mark, message, "it is never dialled");
         }
-        let is_private =
-            matches!(endpoint.reach, Reach::Local { .. }) || address.is_some_and(|address| address.is_loopback());
+        let is_private = matches!(reach, Reach::Local { .. }) || address.is_some_and(|address| address.is_loopback());
         if url.scheme == Scheme::Http && !is_private {
-            let message = format!(
-                "`endpoint.{name}.url` is plaintext, which only `reach = {{ local = … }}` and loopback addresses may be"
-            );
+            let message =
+                format!("`{setting}` is plaintext, which only `reach = {{ local = … }}` and loopback addresses may be");
             self.wrong(mark, message, "write `https://…`");
         }
         Some(url)
@@ -57,28 +56,27 @@ impl Check<'_> {
     /// Checks how an endpoint is reached. The host is absent where the URL was wrong.
     pub(super) fn reach(
         &mut self,
-        name: &str,
-        endpoint: &Endpoint,
+        owner: Owner<'_>,
+        reach: &Reach,
         host: Option<&Host>,
         (zones, services): (&Zones, &Services),
     ) -> Option<ReachConfig> {
-        let at = self.place("endpoint", name).at("reach");
-        let config = match &endpoint.reach {
+        let at = self.of(owner).at("reach");
+        let config = match reach {
             Reach::Local { within } => {
-                let within =
-                    self.within(at.at("local").at("within"), &format!("endpoint.{name}.reach.local.within"), within);
+                let within = self.within(at.at("local").at("within"), &owner.setting("reach.local.within"), within);
                 ReachConfig::Local { within: within? }
             }
             Reach::PrivateLink { service, within, resolver, expect } => {
                 let at = at.at("private-link");
-                let setting = format!("endpoint.{name}.reach.private-link");
-                let service = self.named_service(name, service, host, services);
+                let setting = owner.setting("reach.private-link");
+                let service = self.named_service(owner, service, host, services);
                 let within = self.within(at.at("within"), &format!("{setting}.within"), within);
                 if let Some(expect) = expect {
                     let remedy = "no chain would fit; leave it out for those of the service";
                     self.is_empty_list(at.at("expect"), &format!("{setting}.expect"), expect.len(), remedy);
                 }
-                let resolver = resolver.as_ref().map(|resolver| self.named_resolver(name, resolver, host, zones));
+                let resolver = resolver.as_ref().map(|resolver| self.named_resolver(owner, resolver, host, zones));
                 ReachConfig::PrivateLink {
                     service: service?,
                     within: within?,
@@ -89,8 +87,8 @@ impl Check<'_> {
             Reach::Public {} => ReachConfig::Public,
         };
         match host? {
-            Host::Address(address) => self.inside(name, *address, &config),
-            Host::Name(host) => self.resolvable(name, host, &config, zones),
+            Host::Address(address) => self.inside(owner, *address, &config),
+            Host::Name(host) => self.resolvable(owner, host, &config, zones),
         }
         Some(config)
     }
@@ -104,10 +102,16 @@ impl Check<'_> {
     }
 
     /// The resolver that a private link names: it must exist and have a zone that holds the host.
-    fn named_resolver(&mut self, name: &str, resolver: &str, host: Option<&Host>, zones: &Zones) -> Option<usize> {
-        let mark = self.place("endpoint", name).at("reach").at("private-link").at("resolver").mark();
+    fn named_resolver(
+        &mut self,
+        owner: Owner<'_>,
+        resolver: &str,
+        host: Option<&Host>,
+        zones: &Zones,
+    ) -> Option<usize> {
+        let mark = self.of(owner).at("reach").at("private-link").at("resolver").mark();
         if !self.is_defined("resolver", resolver) {
-            self.dangling(mark, &format!("endpoint `{name}`"), "resolver", resolver);
+            self.dangling(mark, &owner.to_string(), "resolver", resolver);
             return None;
         }
         if let Some(Host::Name(host)) = host
@@ -123,22 +127,21 @@ impl Check<'_> {
     }
 
     /// An address is known now, so a range that does not hold it can be reported now.
-    fn inside(&mut self, name: &str, address: IpAddr, config: &ReachConfig) {
+    fn inside(&mut self, owner: Owner<'_>, address: IpAddr, config: &ReachConfig) {
         let (ReachConfig::Local { within } | ReachConfig::PrivateLink { within, .. }) = config else { return };
         if !within.iter().any(|network| network.contains(address)) {
             let ranges: Vec<String> = within.iter().map(ToString::to_string).collect();
-            let mark = self.place("endpoint", name).at("url").mark();
-            let message = format!("endpoint `{name}`: {address} is outside its `within`, {}", ranges.join(", "));
+            let mark = self.of(owner).at("url").mark();
+            let message = format!("{owner}: {address} is outside its `within`, {}", ranges.join(", "));
             self.wrong(mark, message, "correct the address, or the networks");
         }
     }
 
     /// A name in no zone is asked of no one, so the endpoint could never be reached.
-    fn resolvable(&mut self, name: &str, host: &str, config: &ReachConfig, zones: &Zones) {
-        let mark = self.place("endpoint", name).at("url").mark();
+    fn resolvable(&mut self, owner: Owner<'_>, host: &str, config: &ReachConfig, zones: &Zones) {
+        let mark = self.of(owner).at("url").mark();
         if host == "localhost" {
-            let message =
-                format!("endpoint `{name}`: `localhost` is a name, and may be another address for every resolver");
+            let message = format!("{owner}: `localhost` is a name, and may be another address for every resolver");
             self.wrong(mark, message, "write `127.0.0.1`");
             return;
         }
@@ -149,14 +152,14 @@ impl Check<'_> {
             return;
         }
         let Some(resolver) = zones.resolver_of(host) else {
-            let message = format!("endpoint `{name}`: no resolver may be asked for `{host}`");
+            let message = format!("{owner}: no resolver may be asked for `{host}`");
             let remedy = format!("add its zone to a `[resolver.NAME]`, such as `zones = [\"{}\"]`", parent(host));
             self.wrong(mark, message, remedy);
             return;
         };
         if zones.is_system(resolver) && *config != ReachConfig::Public {
             let message = format!(
-                "endpoint `{name}`: `{host}` would be asked of the system resolver, which serves only `reach = {{ public = {{}} }}`"
+                "{owner}: `{host}` would be asked of the system resolver, which serves only `reach = {{ public = {{}} }}`"
             );
             self.wrong(mark, message, "name the servers that answer for it in a `[resolver.NAME]`");
         }

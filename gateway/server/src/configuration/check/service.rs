@@ -9,7 +9,7 @@ use super::super::document::{self, ChainKind, Document};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::url::Host;
-use super::Check;
+use super::{Check, Owner};
 
 /// The services of the document, by name.
 #[derive(Debug, Default)]
@@ -73,18 +73,18 @@ impl Check<'_> {
     /// The service that an endpoint names, with a host that can be one of it.
     pub(super) fn named_service(
         &mut self,
-        endpoint: &str,
+        owner: Owner<'_>,
         service: &str,
         host: Option<&Host>,
         services: &Services,
     ) -> Option<Arc<Service>> {
-        let at = self.place("endpoint", endpoint);
+        let at = self.of(owner);
         let Some(found) = services.0.get(service).or_else(|| egress::service(service)) else {
             let mark = at.at("reach").at("private-link").at("service").mark();
             let known = egress::services().iter().map(|service| service.name.as_str());
             let known = known.chain(services.0.keys().map(String::as_str));
             let remedy = remedy_for(service, known, "the reference lists the services; `own` is any of your own");
-            let message = format!("endpoint `{endpoint}`: {} is no service with a private link", quote(service));
+            let message = format!("{owner}: {} is no service with a private link", quote(service));
             self.report.mend(MistakeKind::Reference, mark, message, remedy);
             return None;
         };
@@ -92,7 +92,7 @@ impl Check<'_> {
         if let Some(Host::Name(host)) = host
             && let Err(fault) = found.check_host(host)
         {
-            let (message, remedy) = said_of(endpoint, &found, host, &fault);
+            let (message, remedy) = said_of(owner, &found, host, &fault);
             self.wrong(at.at("url").mark(), message, remedy);
         }
         Some(found)
@@ -100,25 +100,25 @@ impl Check<'_> {
 }
 
 /// What is wrong with a host, and the right name where it can be told.
-fn said_of(endpoint: &str, service: &Service, host: &str, fault: &HostFault) -> (String, String) {
+fn said_of(owner: Owner<'_>, service: &Service, host: &str, fault: &HostFault) -> (String, String) {
     let name = &service.name;
     match fault {
         HostFault::NoPrivateLink => (
-            format!("endpoint `{endpoint}`: `{name}` ({}) has no private link", service.title),
+            format!("{owner}: `{name}` ({}) has no private link", service.title),
             "declare it `reach = { public = {} }`, or choose a service that has one".to_owned(),
         ),
         HostFault::PrivateName { right } => (
-            format!("endpoint `{endpoint}`: `{host}` is the private name, which no certificate carries (NET-07)"),
+            format!("{owner}: `{host}` is the private name, which no certificate carries (NET-07)"),
             match right {
                 Some(right) => format!("write `https://{right}`; the chain of names leads there by itself"),
                 None => format!("write the public name, which looks like `{}`", service.hosts.join("`, `")),
             },
         ),
         HostFault::Wrong(because) => {
-            (format!("endpoint `{endpoint}`: `{host}` cannot be reached over a private link"), because.clone())
+            (format!("{owner}: `{host}` cannot be reached over a private link"), because.clone())
         }
         HostFault::Foreign { expected, other } => (
-            format!("endpoint `{endpoint}`: `{host}` is no host of service `{name}`, which looks like `{expected}`"),
+            format!("{owner}: `{host}` is no host of service `{name}`, which looks like `{expected}`"),
             match other {
                 Some(other) => format!("did you mean `service = \"{other}\"`?"),
                 None => "correct the url or the service; `service = \"own\"` takes every host".to_owned(),

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::compile::TransportConfig;
-use super::super::document::{Endpoint, EndpointTransport, Keepalive, Reach};
+use super::super::document::{EndpointTransport, Keepalive, Reach};
 use super::super::report::quote;
 use super::super::tree::Cursor;
-use super::Check;
+use super::{Check, Owner};
 
 /// The longest name of an interface on Linux.
 const LONGEST_DEVICE: usize = 15;
@@ -15,12 +15,17 @@ const LONGEST_DEVICE: usize = 15;
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 impl Check<'_> {
-    pub(super) fn transport(&mut self, name: &str, endpoint: &Endpoint) -> Option<TransportConfig> {
-        let at = self.place("endpoint", name).at("transport");
-        let given = endpoint.transport.clone().unwrap_or_default();
+    pub(super) fn transport(
+        &mut self,
+        owner: Owner<'_>,
+        transport: Option<&EndpointTransport>,
+        reach: &Reach,
+    ) -> Option<TransportConfig> {
+        let at = self.of(owner).at("transport");
+        let given = transport.cloned().unwrap_or_default();
         let EndpointTransport { keepalive, user_timeout_ms, mss, device, source, leaves_from, ipv6 } = given;
         let Keepalive { idle_ms, interval_ms, count } = keepalive.unwrap_or_default();
-        let setting = |key: &str| format!("endpoint.{name}.transport.{key}");
+        let setting = |key: &str| owner.setting(&format!("transport.{key}"));
         if let Some(device) = &device
             && (device.is_empty()
                 || device.len() > LONGEST_DEVICE
@@ -48,7 +53,7 @@ impl Check<'_> {
             device,
             source: source.map_or(Some(None), |found| found.map(Some))?,
             leaves_from: leaves_from?,
-            ipv6: ipv6.unwrap_or(!matches!(endpoint.reach, Reach::PrivateLink { .. })),
+            ipv6: ipv6.unwrap_or(!matches!(reach, Reach::PrivateLink { .. })),
         })
     }
 

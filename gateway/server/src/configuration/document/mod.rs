@@ -6,6 +6,7 @@
 
 mod administration;
 mod applications;
+mod identity;
 mod network;
 mod security;
 mod transport;
@@ -20,10 +21,11 @@ pub use administration::{Administrator, Role};
 pub use applications::{
     App, Burst, Issuer, IssuerKeys, Jwt, Key, Limits, Model, ModelLimits, Prefer, Target95, TokenAlgorithm, Traffic,
 };
+pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use network::{
-    Admin, AnthropicPlace, Api, Auth, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint,
-    EndpointTimeouts, EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken,
-    Place, Pool, Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
+    Admin, AnthropicPlace, Api, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint, EndpointTimeouts,
+    EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken, Place, Pool,
+    Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
 pub use security::{
     Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
@@ -59,6 +61,9 @@ pub struct Document {
     /// Places of one's own, for endpoints that stand there.
     #[serde(default)]
     pub site: BTreeMap<String, Site>,
+    /// Hosts that give the gateway the tokens by which it identifies itself to endpoints.
+    #[serde(default)]
+    pub identity: BTreeMap<String, Identity>,
     /// Places that serve models. The name has no `/`.
     #[serde(default)]
     pub endpoint: BTreeMap<String, Endpoint>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Decimal, EndpointTransport};
+use super::{Auth, Decimal, EndpointTransport};
 
 /// Where callers connect, and how much they may ask for at once.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -400,16 +400,6 @@ pub struct Signals {
     /// Whether it is asked to say in each answer how busy it is, by the header `endpoint-load-metrics-format`; default
     /// false. vLLM answers it (release 0.26: with whole answers, not with streams), and Triton.
     pub load_header: Option<bool>,
-}
-
-/// The credential that the gateway shows an endpoint.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub enum Auth {
-    /// A key, read when the configuration is loaded and never written anywhere.
-    Key(KeySource),
-    /// The identity of the machine, from the cloud.
-    ManagedIdentity {},
 }
 
 /// Where a key is read from.

@@ -28,6 +28,11 @@ fn load_in(folder: &Path, text: &str) -> Result<Compiled, Mistakes> {
     load(&write(folder, "gateway.toml", text), &options())
 }
 
+fn key_of(endpoint: &EndpointConfig) -> &str {
+    let Some(CredentialConfig::Key(key)) = &endpoint.credential else { panic!("it has no key") };
+    key.expose()
+}
+
 #[test]
 fn the_example_is_accepted_and_becomes_plain_values() {
     let folder = tempfile::tempdir().unwrap();
@@ -57,7 +62,7 @@ fn the_example_is_accepted_and_becomes_plain_values() {
 
     let azure = &compiled.endpoints[0];
     assert!(matches!(&azure.reach, ReachConfig::PrivateLink { resolver: Some(0), .. }));
-    assert_eq!(azure.credential.as_ref().unwrap().expose(), "k-123");
+    assert_eq!(key_of(azure), "k-123");
     assert!(!format!("{compiled:?}").contains("k-123"), "a key is shown by no Debug");
     assert_eq!(compiled.endpoints[1].apis, [Api::Messages]);
 }
@@ -108,9 +113,8 @@ fn the_document_of_the_design_is_refused_only_for_what_this_version_cannot_keep(
     assert_eq!(
         said,
         [
-            "40:33 NotEnforced", // managed-identity
-            "52:11 Value",       // the digest is an ellipsis
-            "57:11 Material",    // policy.folder is not there
+            "52:11 Value",    // the digest is an ellipsis
+            "57:11 Material", // policy.folder is not there
         ],
         "{mistakes}"
     );
@@ -121,7 +125,6 @@ fn the_document_of_the_design_is_accepted_without_what_cannot_be_kept() {
     let folder = tempfile::tempdir().unwrap();
     write_certificates(folder.path());
     let text = include_str!("design.toml")
-        .replace("{ managed-identity = {} }", "{ key = { env = \"CLOUD_KEY\" } }")
         .replace("sha256:…", &format!("sha256:{}", "ab".repeat(32)))
         .replace("folder  = \"policies\"", "");
 
@@ -131,6 +134,8 @@ fn the_document_of_the_design_is_accepted_without_what_cannot_be_kept() {
     assert_eq!(tls.client_ca, Some(folder.path().join("certs/apps-ca.pem")));
     assert!(compiled.notes.iter().any(|note| note.message.contains("the document is one file")));
     assert!(compiled.endpoints[0].tls.as_ref().unwrap().ca.is_some());
+    let Some(CredentialConfig::Token(token)) = &compiled.endpoints[0].credential else { panic!() };
+    assert_eq!(token.scope, "https://cognitiveservices.azure.com/.default");
 }
 
 #[test]
@@ -172,7 +177,7 @@ fn a_key_from_a_file_loses_its_line_end_and_nothing_else() {
 
     let compiled = load_in(folder.path(), &text).unwrap();
 
-    assert_eq!(compiled.endpoints[0].credential.as_ref().unwrap().expose(), "k-456");
+    assert_eq!(key_of(&compiled.endpoints[0]), "k-456");
     write(folder.path(), "secret", "k-456\n\n");
     assert!(load_in(folder.path(), &text).unwrap_err().to_string().contains("a line end"));
 }

@@ -1,0 +1,100 @@
+//! How the gateway identifies itself to endpoints, and the hosts that it asks for tokens.
+
+use std::path::PathBuf;
+
+use super::{ClientCertificate, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TransportConfig};
+
+/// A host that gives the gateway tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityConfig {
+    /// Its name.
+    pub name: String,
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Name or address.
+    pub host: Host,
+    /// Port.
+    pub port: u16,
+    /// How it is reached.
+    pub reach: ReachConfig,
+    /// How its certificate is checked. Present exactly where `scheme` is `https`.
+    pub tls: Option<EndpointTlsConfig>,
+    /// How its connections are made.
+    pub transport: TransportConfig,
+}
+
+/// What an endpoint is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialConfig {
+    /// A key.
+    Key(Secret),
+    /// A token.
+    Token(TokenAuthConfig),
+}
+
+/// A token, and how it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenAuthConfig {
+    /// Who is asked.
+    pub host: IdentityHostConfig,
+    /// What it is for.
+    pub scope: String,
+    /// What is shown for it.
+    pub grant: GrantConfig,
+}
+
+/// Who is asked for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityHostConfig {
+    /// The identity host with this index.
+    Named(usize),
+    /// The metadata service of the cloud's machine.
+    Machine,
+    /// The agent of Azure Arc.
+    ArcAgent,
+}
+
+/// What is shown for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantConfig {
+    /// A secret.
+    Secret {
+        /// The application.
+        app: ApplicationConfig,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// An assertion that is signed with the key of a certificate.
+    Certificate {
+        /// The application.
+        app: ApplicationConfig,
+        /// Its certificate, with an RSA key.
+        certificate: ClientCertificate,
+    },
+    /// The token of another issuer.
+    Federated {
+        /// The application.
+        app: ApplicationConfig,
+        /// Absolute path of the file that holds the token.
+        file: PathBuf,
+    },
+    /// Nothing but being this machine.
+    Machine {
+        /// Which of its identities.
+        client: Option<String>,
+    },
+    /// Being able to read what the agent writes.
+    Arc {
+        /// Absolute path of the folder that it writes to.
+        folder: PathBuf,
+    },
+}
+
+/// An application of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationConfig {
+    /// The tenant's id or domain.
+    pub tenant: String,
+    /// The client id.
+    pub client: String,
+}
