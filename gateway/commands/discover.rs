@@ -213,6 +213,7 @@ fn spec(usual: &Usual) -> EndpointSpec {
         reach: Reach::Local { within: vec![IpNet::from(loopback)] },
         tls: TlsSpec::default(),
         credential: None,
+        canary: None,
         timeouts: Timeouts {
             connect: Duration::from_millis(500),
             first_byte: Duration::from_secs(2),

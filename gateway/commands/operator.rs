@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use egress::{
-    ClientCertificate, Credential, EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Secret as EgressSecret,
-    Timeouts, TlsSpec, TransportSpec, UpstreamRequest,
+    ClientCertificate, Credential, EndpointSpec, Fleet, Host, Http2, Own, PoolSpec, Reach, Scheme,
+    Secret as EgressSecret, Timeouts, TlsSpec, TransportSpec, UpstreamRequest,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -114,6 +114,7 @@ impl Operator {
         credential: Option<Credential>,
     ) -> Result<Answered, OperatorError> {
         let (address, has_tls) = self.listener()?;
+        let credential = credential.map(Own::Secret);
         let spec = EndpointSpec { credential, ..self.spec(address, has_tls || self.ca.is_some())? };
         let unreachable = |why: String| OperatorError::Unreachable { address, why };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -165,6 +166,7 @@ impl Operator {
             probe: None,
             page: None,
             transport: TransportSpec::default(),
+            canary: None,
         })
     }
 

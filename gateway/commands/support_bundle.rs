@@ -269,7 +269,8 @@ fn without_reasons(value: &mut Value) {
 /// The endpoint whose credential stands in the text, if one does.
 fn leaks<'c>(text: &str, compiled: &'c Compiled) -> Option<&'c str> {
     let holds = |endpoint: &&configuration::EndpointConfig| {
-        endpoint.credential.as_ref().is_some_and(|secret| secret.expose().len() >= 8 && text.contains(secret.expose()))
+        let secret = endpoint.credential.as_ref().and_then(|credential| credential.secret());
+        secret.is_some_and(|secret| secret.expose().len() >= 8 && text.contains(secret.expose()))
     };
     compiled.endpoints.iter().find(holds).map(|endpoint| endpoint.name.as_str())
 }

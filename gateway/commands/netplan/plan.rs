@@ -63,6 +63,8 @@ pub(super) enum Purpose {
     Resolver,
     /// Requests go there, and probes.
     Endpoint,
+    /// The public front of a private endpoint's name is asked whether it is closed.
+    Canary,
     /// The gateway asks for the tokens by which it identifies itself.
     Identity,
     /// The machine's clock: certificates and tokens depend on it.
@@ -74,6 +76,7 @@ impl Purpose {
         match self {
             Self::Resolver => "resolver",
             Self::Endpoint => "endpoint",
+            Self::Canary => "canary",
             Self::Identity => "identity",
             Self::Time => "time",
         }
@@ -160,6 +163,7 @@ impl Plan {
     pub(super) fn of(compiled: &Compiled, surroundings: Surroundings) -> Self {
         let mut flows: BTreeSet<Flow> = compiled.resolvers.iter().flat_map(resolver_flows).collect();
         flows.extend(compiled.endpoints.iter().map(endpoint_flow));
+        flows.extend(compiled.endpoints.iter().filter_map(canary_flow));
         flows.extend(compiled.identities.iter().map(identity_flow));
         flows.extend(compiled.endpoints.iter().filter_map(machine_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
@@ -272,6 +276,15 @@ fn destination(host: &Host, reach: &ReachConfig) -> Destination {
         }
         (Host::Name(host), ReachConfig::Public) => Destination::Internet(host.clone()),
     }
+}
+
+fn canary_flow(endpoint: &EndpointConfig) -> Option<Flow> {
+    let canary = endpoint.canary.as_ref()?;
+    let destination = match canary.within.as_slice() {
+        [] => Destination::Internet(endpoint.host.to_string()),
+        within => Destination::Networks(networks(within)),
+    };
+    Some(Flow { purpose: Purpose::Canary, destination, ..endpoint_flow(endpoint) })
 }
 
 fn identity_flow(identity: &IdentityConfig) -> Flow {

@@ -97,6 +97,8 @@ pub enum Level {
     Address,
     /// And the connection left by the declared interface, or from a declared source address.
     Route,
+    /// And the public front of the same name turns away who asks it.
+    Cloud,
 }
 
 impl Level {
@@ -106,6 +108,7 @@ impl Level {
         match self {
             Self::Address => "address",
             Self::Route => "route",
+            Self::Cloud => "cloud",
         }
     }
 }
@@ -157,7 +160,7 @@ pub(crate) struct Vouched {
 }
 
 impl Connector {
-    pub(crate) fn new(spec: &EndpointSpec, tls: Option<(TlsConnector, ServerName<'static>)>) -> Self {
+    pub(crate) fn new(spec: &EndpointSpec, tls: Option<Tls>) -> Self {
         Self {
             endpoint: Arc::clone(&spec.name),
             tls,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::body::{Held, Limits, ReplyBody, UpstreamBody};
+use crate::canary::Canary;
 use crate::connect::{ConnectionProof, Connector, Level, Protocol};
 use crate::connection::{self, Facts, Lease};
 use crate::credentials::{self, Own};
@@ -59,6 +60,8 @@ pub struct Reply {
     pub body: ReplyBody,
     /// What is known of the connection.
     pub connection: Arc<ConnectionProof>,
+    /// How much is shown about its path now.
+    pub level: Level,
 }
 
 /// An endpoint with its connections.
@@ -66,6 +69,7 @@ pub struct Endpoint {
     spec: EndpointSpec,
     source: Source,
     connector: Connector,
+    canary: Option<Canary>,
     authority: Authority,
     host: HeaderValue,
     shows: Shows,
@@ -149,6 +153,7 @@ impl Endpoint {
             (Some(Own::Token(_)), None) | (None, _) => Shows::Nothing,
         };
         Ok(Self {
+            canary: Canary::build(&spec, resolvers, tls.clone())?,
             connector: Connector::new(&spec, tls),
             pool: Pool::new(spec.pool),
             source,
@@ -193,6 +198,7 @@ impl Endpoint {
             last_resolution: self.last.resolution.lock().clone(),
             last_error: self.last.error.lock().clone(),
             last_probe: self.last.probe.lock().clone(),
+            canary: self.canary.as_ref().and_then(Canary::report),
         }
     }
 
@@ -299,7 +305,8 @@ impl Endpoint {
         let limits =
             Limits { endpoint: Arc::clone(&self.spec.name), idle: timeouts.idle, total: timeouts.total, total_at };
         let body = ReplyBody::new(incoming, Held { lease, permit }, limits);
-        Ok(Reply { status: head.status, headers: head.headers, body, connection })
+        let level = self.level_of(connection.level);
+        Ok(Reply { status: head.status, headers: head.headers, body, connection, level })
     }
 
     /// Puts the request into HTTP, with the endpoint's credential and none of the caller's.
@@ -483,6 +490,10 @@ impl Endpoint {
 
     pub(crate) fn shows(&self) -> &Shows {
         &self.shows
+    }
+
+    pub(crate) fn canary(&self) -> Option<&Canary> {
+        self.canary.as_ref()
     }
 
     pub(crate) fn connector(&self) -> &Connector {

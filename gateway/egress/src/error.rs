@@ -412,6 +412,14 @@ pub enum BuildProblem {
         /// The endpoint.
         endpoint: Arc<str>,
     },
+    /// The look at the public front cannot be made.
+    #[error("endpoint `{endpoint}`: its canary: {reason}")]
+    Canary {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// Why.
+        reason: String,
+    },
     /// What is shown for a token cannot be used.
     #[error("endpoint `{endpoint}`: {reason}")]
     Identity {

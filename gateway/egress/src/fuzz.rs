@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
-use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
@@ -251,7 +251,9 @@ fn leads(believable: &[Message], (at, kind): (&str, RecordType), addresses: &[Ip
     depth <= 12
         && believable.iter().filter(|message| message.queries.iter().all(|query| query.query_type == kind)).any(
             |message| {
-                let own = || message.answers.iter().filter(|record| lower(&record.name) == at);
+                // A record of another class than IN says nothing, and is passed over.
+                let answers = || message.answers.iter().filter(|record| record.dns_class == DNSClass::IN);
+                let own = || answers().filter(|record| lower(&record.name) == at);
                 let aliases: Vec<String> = own()
                     .filter_map(|record| match &record.data {
                         RData::CNAME(target) => Some(lower(&target.0)),

@@ -213,7 +213,7 @@ impl Endpoint {
     }
 
     /// One `GET` over a connection of its own.
-    async fn ask(
+    pub(crate) async fn ask(
         self: &Arc<Self>,
         stream: Stream,
         proof: ConnectionProof,

@@ -27,6 +27,7 @@
 
 mod address;
 mod body;
+mod canary;
 mod catalogue;
 mod connect;
 mod connection;
@@ -57,6 +58,7 @@ mod verify;
 
 pub use address::{LocalAddr, PrivateAddr, PublicAddr, Verified};
 pub use body::ReplyBody;
+pub use canary::{CanaryReport, CanarySeen, CanarySpec};
 pub use catalogue::{ChainKind, HostFault, Service, WrongHost, service, services};
 pub use connect::{ConnectionProof, Level, Protocol, TlsProof};
 pub use credentials::{Credential, InvalidCredential, Own, Secret};

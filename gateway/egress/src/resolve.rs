@@ -251,6 +251,11 @@ impl Resolvers {
         if problems.is_empty() { Ok(Self { specs, zones: zones.into() }) } else { Err(problems) }
     }
 
+    /// The servers of the resolver with this name, whatever its zones.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Asker>> {
+        self.zones.iter().map(|(_, asker)| asker).find(|asker| &*asker.name == name).cloned()
+    }
+
     /// What they were built from.
     pub(crate) fn specs(&self) -> &[ResolverSpec] {
         &self.specs
@@ -343,7 +348,7 @@ fn system_servers() -> Result<Vec<SocketAddr>, String> {
     if servers.is_empty() { Err("the system lists no name server".to_owned()) } else { Ok(servers) }
 }
 
-fn absolute(text: &str) -> Result<Name, String> {
+pub(crate) fn absolute(text: &str) -> Result<Name, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }

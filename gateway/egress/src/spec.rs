@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::canary::CanarySpec;
 use crate::catalogue::Service;
 use crate::credentials::Own;
 
@@ -47,6 +48,8 @@ pub struct EndpointSpec {
     pub probe: Option<ProbeSpec>,
     /// How its connections are made.
     pub transport: TransportSpec,
+    /// The look at the public front of its name, if there is one.
+    pub canary: Option<CanarySpec>,
 }
 
 /// Whether TLS is spoken.

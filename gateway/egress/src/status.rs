@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::canary::CanaryReport;
 use crate::connect::ConnectionProof;
 use crate::fault::Verdict;
 use crate::resolve::Resolution;
@@ -36,6 +37,8 @@ pub struct EndpointStatus {
     pub last_error: Option<LastError>,
     /// The last active probe.
     pub last_probe: Option<ProbeReport>,
+    /// The last look at the public front of its name.
+    pub canary: Option<CanaryReport>,
 }
 
 /// The connections of one endpoint.

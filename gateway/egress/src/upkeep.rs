@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 use http_body::Body as _;
 use tokio::time::{Instant, sleep_until};
 
+use crate::canary;
 use crate::endpoint::{Endpoint, UpstreamRequest};
 use crate::error::SendError;
 use crate::scrape::{self, INTERVAL, Load, MOST_PAGE};
@@ -27,6 +28,9 @@ pub(crate) fn start(endpoint: &Arc<Endpoint>) {
         }
         if endpoint.spec().page.is_some() {
             tokio::spawn(read_pages(Arc::downgrade(endpoint)));
+        }
+        if endpoint.canary().is_some() {
+            tokio::spawn(canary::watch(Arc::downgrade(endpoint)));
         }
     }
 }

@@ -24,11 +24,11 @@ async fn a_request_reaches_the_endpoint_below_its_base_path_with_its_credential_
     })
     .await;
     let mut spec = endpoint(upstream.address);
-    spec.credential = Some(egress::Credential {
+    spec.credential = Some(egress::Own::Secret(egress::Credential {
         header: AUTHORIZATION,
         prefix: "Bearer ",
         secret: egress::Secret::new("own".to_owned()),
-    });
+    }));
     let mut request = post(&["{\"a\":", "", "1}"]);
     request.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer callers"));
     request.headers.insert("x-stainless-lang", HeaderValue::from_static("python"));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use egress::{ConnectionProof, EndpointStatus, Hop, TokenStatus, Verdict};
+use egress::{CanaryReport, CanarySeen, ConnectionProof, EndpointStatus, Hop, TokenStatus, Verdict};
 use routing::Standing;
 
 use crate::gateway::Gateway;
@@ -44,7 +44,14 @@ pub(super) fn gauge(gateway: &Gateway) {
         model.metrics.waiting().set(i64::try_from(model.steering.state.queue().lock().len()).unwrap_or(i64::MAX));
     }
     let statuses = snapshot.fleet.status();
-    let verdicts = statuses.iter().filter_map(|status| Some((&*status.name, status.verdict.as_ref()?.code.as_str())));
+    let verdicts = statuses.iter().flat_map(|status| {
+        let open = match status.canary.as_ref().map(|report| &report.seen) {
+            Some(CanarySeen::Open(verdict)) => Some(verdict),
+            Some(CanarySeen::Closed(_) | CanarySeen::Unknown(_)) | None => None,
+        };
+        let codes = [status.verdict.as_ref(), open].into_iter().flatten().map(|verdict| verdict.code.as_str());
+        codes.map(|code| (&*status.name, code))
+    });
     gateway.metrics.set_verdicts(verdicts);
     for status in statuses {
         if let Some(target) = snapshot.targets().find(|target| *target.endpoint == *status.name) {
@@ -189,6 +196,7 @@ fn endpoint(status: &EndpointStatus) -> Value {
             "chain": resolution.resolution.hops.iter().map(hop).collect::<Vec<_>>(),
         })),
         "verdict": status.verdict.as_ref().map(verdict),
+        "canary": status.canary.as_ref().map(canary),
         "stale_since": status.stale_since.map(stamp),
         "connection": status.last_connection.as_ref().map(|proof| connection(proof)),
         "probe": status.last_probe.as_ref().map(|probe| json!({
@@ -236,6 +244,16 @@ fn verdict(verdict: &Verdict) -> Value {
         "mend": entry.mend,
         "rests_on": entry.evidence.as_str(),
     })
+}
+
+/// What the look at the public front showed: `closed`, `open` or `unknown`.
+fn canary(report: &CanaryReport) -> Value {
+    let at = stamp(report.at);
+    match &report.seen {
+        CanarySeen::Closed(code) => json!({ "at": at, "public_front": "closed", "code": code.as_str() }),
+        CanarySeen::Open(open) => json!({ "at": at, "public_front": "open", "verdict": verdict(open) }),
+        CanarySeen::Unknown(why) => json!({ "at": at, "public_front": "unknown", "why": why }),
+    }
 }
 
 /// What is known of the connection that was opened last.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use policy::{Adjustments, Facts, Rules};
 use routing::Class as Traffic;
 
 mod identity;
+mod way;
 
 use super::administration::AdministrationConfig;
 use super::check;
@@ -29,6 +30,7 @@ use super::{authors, enforcement, read, walk};
 pub use identity::{
     ApplicationConfig, CredentialConfig, GrantConfig, IdentityConfig, IdentityHostConfig, TokenAuthConfig,
 };
+pub use way::{CanaryConfig, TransportConfig};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -309,6 +311,8 @@ pub struct EndpointConfig {
     pub transport: TransportConfig,
     /// Its active probe.
     pub health: Option<ProbeConfig>,
+    /// The look at its public front.
+    pub canary: Option<CanaryConfig>,
     /// The APIs that it speaks, in the order of [`Api`]; at least one.
     pub apis: Vec<Api>,
     /// Value of `api-version`.
@@ -398,29 +402,6 @@ pub struct TimeoutsConfig {
     pub idle: Duration,
     /// The whole call.
     pub total: Duration,
-}
-
-/// How connections to an endpoint are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransportConfig {
-    /// Silence before the first probe.
-    pub keepalive_idle: Duration,
-    /// Time between probes.
-    pub keepalive_interval: Duration,
-    /// Unanswered probes before a connection is given up.
-    pub keepalive_count: u32,
-    /// Time after which a connection is given up whose bytes are not acknowledged.
-    pub user_timeout: Duration,
-    /// Largest segment.
-    pub mss: Option<u32>,
-    /// Interface by which packets leave.
-    pub device: Option<String>,
-    /// Source address.
-    pub source: Option<IpAddr>,
-    /// Networks of which one holds the source address; any where empty.
-    pub leaves_from: Vec<Network>,
-    /// Whether IPv6 addresses are dialled.
-    pub ipv6: bool,
 }
 
 /// Bounds on an endpoint's connections.

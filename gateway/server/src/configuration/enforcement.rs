@@ -68,6 +68,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.pool", Enforced),
     ("endpoint.*.http2", Enforced),
     ("endpoint.*.health", Enforced),
+    ("endpoint.*.canary", Enforced),
     ("model.*.targets", Enforced),
     ("model.*.first_token", Enforced),
     ("model.*.deadline_ms", Enforced),

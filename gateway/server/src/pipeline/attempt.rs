@@ -188,7 +188,7 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
     let sent = books.snapshot().fleet.send_since(warrant, request, arrived).await;
     match sent {
         Ok(reply) => {
-            books.connected(&reply.connection);
+            books.connected(&reply.connection, reply.level);
             books.heard(&reply.headers);
             let mut tried = examine::examine(reply, call, target, &books.gateway().body_budget).await;
             if let Tried::Failed(met) = &mut tried {

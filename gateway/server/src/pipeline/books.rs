@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use accounting::{SettledBy, Settlement};
-use egress::ConnectionProof;
+use egress::{ConnectionProof, Level};
 use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
@@ -83,7 +83,8 @@ pub(super) struct Books {
 struct Attempt {
     target: Arc<Target>,
     begun: Instant,
-    connection: Option<Arc<ConnectionProof>>,
+    /// And how much was shown about its path when the answer came.
+    connection: Option<(Arc<ConnectionProof>, Level)>,
     verdict: Option<egress::Code>,
     /// What routing assumed for it. INVARIANT: handed back exactly once, when the attempt ends.
     sent: Option<Sent>,
@@ -205,9 +206,9 @@ impl Books {
         });
     }
 
-    pub(super) fn connected(&mut self, connection: &Arc<ConnectionProof>) {
+    pub(super) fn connected(&mut self, connection: &Arc<ConnectionProof>, level: Level) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.connection = Some(Arc::clone(connection));
+            attempt.connection = Some((Arc::clone(connection), level));
         }
     }
 
@@ -425,14 +426,14 @@ impl Books {
         let took = attempt.begun.elapsed();
         attempt.target.metrics.attempt(met.name, took);
         let Some(record) = &mut self.record else { return };
-        let connection = attempt.connection.as_deref();
+        let connection = attempt.connection.as_ref().map(|(proof, _)| &**proof);
         record.attempt(AttemptNote {
             target: Arc::clone(&attempt.target.name),
             endpoint: Arc::clone(&attempt.target.endpoint),
             outcome: met.name,
             status: met.status,
             address: connection.map(|proof| proof.address),
-            evidence: connection.map(|proof| proof.level.as_str()),
+            evidence: attempt.connection.as_ref().map(|(_, level)| level.as_str()),
             verdict: attempt.verdict.map(egress::Code::as_str),
             path: connection.map(|proof| proof.note.clone()),
             took,

@@ -96,7 +96,9 @@ fn plain((name, reach): (&str, Reach), (address, port): (IpAddr, u16)) -> Endpoi
         in_flight: None,
         pool: POOL,
         http2: Http2::Off,
+        page: None,
         probe: None,
         transport: TransportSpec::default(),
+        canary: None,
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use egress::{
-    ClientCertificate, Credential, EndpointSpec, Host, Http2, Own, PoolSpec, ProbeSpec, Reach, ResolverSpec, Scheme,
-    Secret, Servers, Timeouts, TlsSpec, Transport, TransportSpec,
+    CanarySpec, ClientCertificate, Credential, EndpointSpec, Host, Http2, Own, PoolSpec, ProbeSpec, Reach,
+    ResolverSpec, Scheme, Secret, Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
 use http::HeaderName;
 use ipnet::IpNet;
@@ -77,6 +77,12 @@ fn endpoint(endpoint: &EndpointConfig, compiled: &Compiled) -> Result<EndpointSp
         page: endpoint.page.clone(),
         probe: endpoint.health.as_ref().map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
         transport: transport(&endpoint.transport),
+        canary: endpoint.canary.as_ref().map(|canary| CanarySpec {
+            resolver: compiled.resolvers[canary.resolver].name.as_str().into(),
+            within: nets(&canary.within),
+            path: canary.path.clone(),
+            interval: canary.interval,
+        }),
     })
 }
 

@@ -46,7 +46,7 @@ impl Check<'_> {
             }),
         };
         let scope = self.scope(at, owner, endpoint, scope);
-        let grant = self.grant(at, owner, auth);
+        let grant = self.shown_for(at, owner, auth);
         if let Auth::WorkloadIdentity(own) = auth
             && own.token_file.is_empty()
         {
@@ -87,7 +87,7 @@ impl Check<'_> {
         Some(format!("https://cognitiveservices.{}/.default", cloud.unwrap_or("azure.com")))
     }
 
-    fn grant(&mut self, at: Cursor<'_>, owner: Owner<'_>, auth: &Auth) -> Option<GrantConfig> {
+    fn shown_for(&mut self, at: Cursor<'_>, owner: Owner<'_>, auth: &Auth) -> Option<GrantConfig> {
         match auth {
             Auth::Key(_) => None,
             Auth::ManagedIdentity(own) => self.managed(at, owner, own),

@@ -56,6 +56,7 @@ impl Check<'_> {
         let pool = self.pool(name, endpoint.pool.as_ref());
         let transport = self.transport(owner, endpoint.transport.as_ref(), &endpoint.reach);
         let health = endpoint.health.as_ref().and_then(|probe| self.probe(name, probe));
+        let canary = endpoint.canary.as_ref().map(|canary| self.canary(owner, endpoint, canary));
         let url = url?;
         let page = self.page(name, endpoint, &url);
         let quota = endpoint.quota.as_ref();
@@ -76,6 +77,7 @@ impl Check<'_> {
             http2: endpoint.http2.unwrap_or_default(),
             transport: transport?,
             health,
+            canary: canary.map_or(Some(None), |found| found.map(Some))?,
             apis,
             api_version: endpoint.api_version.clone(),
             own_site: matches!(endpoint.place, Some(Place::Site(_))) && matches!(endpoint.reach, Reach::Local { .. }),

@@ -7,6 +7,7 @@ mod administration;
 mod apps;
 mod audit;
 mod break_glass;
+mod canary;
 mod credentials;
 mod endpoints;
 mod facts;

@@ -32,6 +32,23 @@ pub enum CredentialConfig {
     Token(TokenAuthConfig),
 }
 
+impl CredentialConfig {
+    /// The secret that it holds itself; a file that it names is read elsewhere.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Key(secret) => Some(secret),
+            Self::Token(token) => match &token.grant {
+                GrantConfig::Secret { secret, .. } => Some(secret),
+                GrantConfig::Certificate { .. }
+                | GrantConfig::Federated { .. }
+                | GrantConfig::Machine { .. }
+                | GrantConfig::Arc { .. } => None,
+            },
+        }
+    }
+}
+
 /// A token, and how it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenAuthConfig {

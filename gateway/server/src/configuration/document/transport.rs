@@ -35,6 +35,24 @@ pub enum ChainKind {
     VendorName,
 }
 
+/// A look at the public front of a private endpoint's name. It carries no credential and no caller's content.
+///
+/// A front that refuses shows that public access is disabled, and the evidence level becomes `cloud`. One that answers is
+/// the alarm CANARY-01.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// Name of the `[resolver.NAME]` that answers as the internet does. Required. It is not the private link's own.
+    pub resolver: String,
+    /// Networks in CIDR form, in which every address of the front must lie. Absent: any public address.
+    pub within: Option<Vec<String>>,
+    /// Path on the host that is fetched with GET. Absent: the list of models for `provider = "azure-openai"`, else `"/"`.
+    pub path: Option<String>,
+    /// Time between two looks, in seconds; default 3_600. A refusal counts for two of them.
+    #[schemars(range(min = 10, max = 86400))]
+    pub interval_s: Option<u64>,
+}
+
 /// How connections to an endpoint are made.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,42 @@
+//! The way to an endpoint: how connections are made, and the other front of its name.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Network;
+
+/// How connections to an endpoint are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportConfig {
+    /// Silence before the first probe.
+    pub keepalive_idle: Duration,
+    /// Time between probes.
+    pub keepalive_interval: Duration,
+    /// Unanswered probes before a connection is given up.
+    pub keepalive_count: u32,
+    /// Time after which a connection is given up whose bytes are not acknowledged.
+    pub user_timeout: Duration,
+    /// Largest segment.
+    pub mss: Option<u32>,
+    /// Interface by which packets leave.
+    pub device: Option<String>,
+    /// Source address.
+    pub source: Option<IpAddr>,
+    /// Networks of which one holds the source address; any where empty.
+    pub leaves_from: Vec<Network>,
+    /// Whether IPv6 addresses are dialled.
+    pub ipv6: bool,
+}
+
+/// A look at the public front of an endpoint's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanaryConfig {
+    /// Index of the resolver that answers as the internet does.
+    pub resolver: usize,
+    /// Networks in which the front's addresses lie; any public one where empty.
+    pub within: Vec<Network>,
+    /// Path on the host, with its leading `/`.
+    pub path: String,
+    /// Time between two looks.
+    pub interval: Duration,
+}
