@@ -191,7 +191,8 @@ async fn models_at(usual: &Usual) -> Option<Vec<String>> {
         body: Vec::new(),
         body_len: 0,
     };
-    let reply = fleet.send(permit.warrant(target)?, permit.clear(&warrant, request)).await.ok()?;
+    let cleared = warrant.clear(request).ok()?;
+    let reply = fleet.send(warrant, cleared).await.ok()?;
     if !reply.status.is_success() {
         return None;
     }

@@ -215,7 +215,7 @@ async fn ask(spec: EndpointSpec, path: &str, body: Option<&Value>) -> Result<Ans
         body_len: bytes.len() as u64,
         body: if body.is_some() { vec![bytes] } else { Vec::new() },
     };
-    let cleared = permit.clear(&warrant, request);
+    let cleared = warrant.clear(request).map_err(|owed| owed.to_string())?;
     let reply = fleet.send(warrant, cleared).await.map_err(|error| with_sources(&error))?;
     let status = reply.status;
     let body = Limited::new(reply.body, LONGEST_ANSWER).collect().await.map_err(|error| error.to_string())?;

@@ -194,7 +194,7 @@ async fn a_warrant_for_a_target_of_another_configuration_is_refused() {
     let fleet = fleet(endpoint(upstream.address));
     let permit = permit();
     let warrant = permit.warrant(TargetId(1)).unwrap();
-    let request = permit.clear(&warrant, post(&["x"]));
+    let request = warrant.clear(post(&["x"])).unwrap();
 
     let error = fleet.send(warrant, request).await.unwrap_err();
 

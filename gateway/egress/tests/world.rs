@@ -81,7 +81,7 @@ pub(crate) fn permit() -> Arc<Permit> {
 pub(crate) fn cleared(request: UpstreamRequest) -> (Warrant, Cleared<UpstreamRequest>) {
     let permit = permit();
     let warrant = permit.warrant(TARGET).unwrap();
-    let cleared = permit.clear(&warrant, request);
+    let cleared = warrant.clear(request).unwrap();
     (warrant, cleared)
 }
 

@@ -1,6 +1,7 @@
 //! Findings replaced by placeholders before a request leaves.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::ops::Range;
 
 use crate::engine::Hit;
@@ -12,13 +13,35 @@ use crate::restore::Restorer;
 /// Most different values that are replaced in one request.
 pub const MOST_VALUES: usize = 10_000;
 
-/// A body in which no finding of the named kinds is left, and what puts the answer right.
-#[derive(Debug)]
+/// The proof that no finding of some kinds is left in a body, with that body and what puts the answer right.
+///
+/// Made by [`redact`] and by nothing else.
 pub struct Redacted {
-    /// The body with placeholders.
-    pub body: Vec<u8>,
-    /// Knows which placeholder stands for what.
-    pub restorer: Restorer,
+    body: Vec<u8>,
+    restorer: Restorer,
+    kinds: HashSet<TextKind>,
+}
+
+impl Redacted {
+    /// Whether every finding of the kind or group `name` was replaced; never for a name that nothing recognises.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        let kinds = TextKind::named(name);
+        !kinds.is_empty() && kinds.iter().all(|kind| self.kinds.contains(kind))
+    }
+
+    /// The body with placeholders, and what knows which of them stands for what.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<u8>, Restorer) {
+        (self.body, self.restorer)
+    }
+}
+
+/// Shows nothing of the body.
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redacted").field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
 }
 
 /// Why a body was not redacted. It must then not leave.
@@ -56,7 +79,7 @@ pub fn redact<'n>(body: &[u8], names: impl IntoIterator<Item = &'n str>) -> Resu
             return Err(RedactError::Uninspected);
         }
         if editor.finds.is_empty() && editor.packed.is_empty() {
-            return Ok(Redacted { body: current, restorer });
+            return Ok(Redacted { body: current, restorer, kinds });
         }
         current = editor.apply(&mut restorer)?;
     }

@@ -9,11 +9,11 @@
 //!
 //! **Promises.** Only this crate makes the three proofs: their fields are private and none of them is `Clone` or
 //! `Default`. Nothing is permitted by default, a policy that cannot be evaluated denies, an unknown place is no place, and
-//! time takes away and never gives. The decision is pure: no I/O, no clock, no task, no randomness; decisions made before
+//! time takes away and never gives. A request is cleared only with what its permit obliges to done. The decision is pure: no I/O, no clock, no task, no randomness; decisions made before
 //! are kept within a bound and belong to one judge.
 //!
-//! **Does not do.** It does not know whether a label is right or a fact is true, and finds nothing in texts. It does what
-//! obligations name as little as it reads texts: `inspection` replaces, `server` asks it to. Proofs about policies are
+//! **Does not do.** It does not know whether a label is right or a fact is true, and finds nothing in texts. Nor does it do
+//! what obligations name: `inspection` replaces, `server` asks it to, and a warrant takes the proof of it. Proofs about policies are
 //! made by a command with a solver, not here.
 
 mod decision;
@@ -31,7 +31,7 @@ pub use facts::{
 /// What a question is asked about, from `inspection`: the crates above name a question without importing its parts.
 pub use inspection::{Finding, FindingKind, Findings, TextKind};
 pub use judge::{Judge, WorldError};
-pub use proof::{Cleared, Obligations, Permit, Warrant, WrongWarrant};
+pub use proof::{Cleared, Obligations, Owed, Permit, Warrant, WrongWarrant};
 pub use question::{Action, Asker, Candidate, Class, Data, Grants, NO_GRANTS, Operation, Question, Reach, TargetId};
 pub use rules::{
     About, Fault, Mention, Names, PolicyFile, ReadOptions, Reads, Rules, SHIPPED, SHIPPED_GOALS, SHIPPED_LABELS,

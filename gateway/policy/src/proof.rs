@@ -7,12 +7,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use inspection::{Redacted, Restorer};
+
 use crate::decision::Verdict;
 use crate::question::{Grants, TargetId};
 
 /// What has to be done to a request before it goes to a target; the default is nothing.
 ///
-/// `policy` names it, `inspection` does it, and [`Permit::clear`] is where it is done.
+/// `policy` names it, `inspection` does it, and a [`Warrant`] clears no request without the proof that it was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Obligations {
     redact: Option<Arc<[Arc<str>]>>,
@@ -132,15 +134,6 @@ impl Permit {
         let obligations = covered.obligations.clone();
         Some(Warrant { permit: Arc::clone(self), target, grants: covered.grants, obligations })
     }
-
-    /// Clears `call` for the warrant's target under this permit. Whoever clears does what [`Warrant::obligations`] names,
-    /// before or while the call is encoded.
-    ///
-    /// The result belongs to *this* permit. A warrant of another permit gives a request that no warrant of that other
-    /// permit opens.
-    pub fn clear<C>(self: &Arc<Self>, warrant: &Warrant, call: C) -> Cleared<C> {
-        Cleared { permit: Arc::clone(self), target: warrant.target, content: call }
-    }
 }
 
 /// The proof that a permit covers one target. Sending consumes it.
@@ -228,9 +221,50 @@ impl Warrant {
     pub fn obligations(&self) -> &Obligations {
         &self.obligations
     }
+
+    /// Clears `call` as it came for the target, where nothing has to be done before.
+    ///
+    /// # Errors
+    ///
+    /// [`Owed`] where something has: then [`Warrant::clear_redacted`] is the way.
+    pub fn clear<C>(&self, call: C) -> Result<Cleared<C>, Owed> {
+        if self.obligations.is_empty() { Ok(self.cleared(call)) } else { Err(self.owed()) }
+    }
+
+    /// Clears the redacted body for the target, and hands over what puts the answer right.
+    ///
+    /// # Errors
+    ///
+    /// [`Owed`] where the warrant obliges to redact a kind that was not.
+    pub fn clear_redacted(&self, redacted: Redacted) -> Result<(Cleared<Vec<u8>>, Restorer), Owed> {
+        if !self.obligations.redact().all(|name| redacted.covers(name)) {
+            return Err(self.owed());
+        }
+        let (body, restorer) = redacted.into_parts();
+        Ok((self.cleared(body), restorer))
+    }
+
+    // INVARIANT: only the two functions above call it, each after it has looked at the obligations.
+    fn cleared<C>(&self, content: C) -> Cleared<C> {
+        Cleared { permit: Arc::clone(&self.permit), target: self.target, content }
+    }
+
+    fn owed(&self) -> Owed {
+        Owed { target: self.target, obligations: self.obligations.clone() }
+    }
 }
 
-/// A request that was cleared for one target under one permit.
+/// The request may not go to the target as it is: what the permit obliges to was not done, and nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request for target {target} may be sent only with {obligations}")]
+pub struct Owed {
+    /// The target that the request was to be cleared for.
+    pub target: TargetId,
+    /// What has to be done before.
+    pub obligations: Obligations,
+}
+
+/// A request that was cleared for one target under one permit, with every obligation of that target done.
 ///
 /// What is inside can be changed (encoded for the upstream) but not taken out, except with a warrant of the same permit
 /// for the same target.
@@ -242,7 +276,7 @@ impl Warrant {
 /// # let permit = decide(&judge, &Question::about("claims", "chat", &candidates))?;
 /// let warrant = permit.warrant(TargetId(7)).expect("the permit covers it");
 ///
-/// let cleared: Cleared<String> = permit.clear(&warrant, "hello").encode(str::to_uppercase);
+/// let cleared: Cleared<String> = warrant.clear("hello")?.encode(str::to_uppercase);
 ///
 /// assert_eq!(cleared.open(&warrant)?, "HELLO");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -286,6 +320,15 @@ impl<C> Cleared<C> {
         Cleared { permit: self.permit, target: self.target, content: translate(self.content) }
     }
 
+    /// The same for a translation that can fail; the content is dropped then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `translate`.
+    pub fn try_encode<D, E>(self, translate: impl FnOnce(C) -> Result<D, E>) -> Result<Cleared<D>, E> {
+        Ok(Cleared { permit: self.permit, target: self.target, content: translate(self.content)? })
+    }
+
     /// Takes the content out with the warrant that it was cleared for.
     ///
     /// # Errors
@@ -326,6 +369,7 @@ pub struct WrongWarrant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::question::NO_GRANTS;
     use crate::{Candidate, Judge, Question, decide};
 
     fn permit(ids: &[u32]) -> Arc<Permit> {
@@ -361,7 +405,7 @@ mod tests {
         let permit = permit(&[1]);
         let (first, second) = (permit.warrant(TargetId(1)).unwrap(), permit.warrant(TargetId(1)).unwrap());
 
-        let cleared = permit.clear(&first, 40).encode(|number| number + 2);
+        let cleared = first.clear(40).unwrap().encode(|number| number + 2);
 
         assert_eq!(cleared.open(&second), Ok(42));
     }
@@ -371,7 +415,7 @@ mod tests {
         let permit = permit(&[1, 2]);
         let (one, two) = (permit.warrant(TargetId(1)).unwrap(), permit.warrant(TargetId(2)).unwrap());
 
-        let refused = permit.clear(&one, "prompt").open(&two).unwrap_err();
+        let refused = one.clear("prompt").unwrap().open(&two).unwrap_err();
 
         assert_eq!(refused, WrongWarrant { cleared_for: TargetId(1), warrant_for: TargetId(2), same_permit: true });
         assert_eq!(
@@ -385,8 +429,8 @@ mod tests {
         let (mine, other) = (permit(&[1]), permit(&[1]));
         let (warrant, foreign) = (mine.warrant(TargetId(1)).unwrap(), other.warrant(TargetId(1)).unwrap());
 
-        assert!(!mine.clear(&warrant, "prompt").open(&foreign).unwrap_err().same_permit);
-        assert!(!mine.clear(&foreign, "prompt").open(&foreign).unwrap_err().same_permit);
+        assert!(!warrant.clear("prompt").unwrap().open(&foreign).unwrap_err().same_permit);
+        assert!(!foreign.clear("prompt").unwrap().open(&warrant).unwrap_err().same_permit);
     }
 
     #[test]
@@ -394,8 +438,47 @@ mod tests {
         let permit = permit(&[1]);
         let warrant = permit.warrant(TargetId(1)).unwrap();
 
-        let shown = format!("{:?}", permit.clear(&warrant, "a secret prompt"));
+        let shown = format!("{:?}", warrant.clear("a secret prompt").unwrap());
 
         assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    /// A permit for one target that obliges to redact `names`.
+    fn obliging(names: &[&str]) -> Arc<Permit> {
+        let obligations = Obligations::to_redact(names.iter().map(|name| Arc::from(*name)));
+        let covered = Covered { target: TargetId(1), grants: NO_GRANTS, obligations };
+        Arc::new(Permit::covering(vec![covered], Box::default()).unwrap())
+    }
+
+    #[test]
+    fn what_has_to_be_redacted_is_cleared_by_the_proof_that_it_was_and_by_nothing_else() {
+        let body = br#"{"input":"card 4111 1111 1111 1111, anna@example.org"}"#;
+        let warrant = obliging(&["card"]).warrant(TargetId(1)).unwrap();
+        let redacted = |names: &[&str]| inspection::redact(body, names.iter().copied()).unwrap();
+
+        let as_it_came = warrant.clear(body).unwrap_err();
+        let of_another_kind = warrant.clear_redacted(redacted(&["email"])).unwrap_err();
+        let (cleared, restorer) = warrant.clear_redacted(redacted(&["email", "card"])).unwrap();
+
+        assert_eq!(as_it_came.to_string(), "a request for target #1 may be sent only with `redact:card`");
+        assert_eq!(of_another_kind, as_it_came);
+        assert_eq!(cleared.open(&warrant).unwrap(), br#"{"input":"card [CARD_1], [EMAIL_1]"}"#);
+        assert!(!restorer.is_empty());
+    }
+
+    #[test]
+    fn a_group_is_redacted_by_its_kinds_and_not_by_one_of_them() {
+        let body = br#"{"input":"hello"}"#;
+        let warrant = obliging(&["financial"]).warrant(TargetId(1)).unwrap();
+
+        assert!(warrant.clear_redacted(inspection::redact(body, ["card"]).unwrap()).is_err());
+        assert!(warrant.clear_redacted(inspection::redact(body, ["financial"]).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn an_obligation_that_nothing_recognises_is_never_done() {
+        let warrant = obliging(&["shoe_size"]).warrant(TargetId(1)).unwrap();
+
+        assert!(warrant.clear_redacted(inspection::redact(b"{}", ["shoe_size"]).unwrap()).is_err());
     }
 }

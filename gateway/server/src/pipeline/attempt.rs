@@ -173,17 +173,15 @@ fn is_our_fault(status: StatusCode) -> bool {
 
 async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
     let (id, keep_state) = (warrant.target(), warrant.grants().keep_state);
-    let (redacted, restorer) = match clear::fulfil(&warrant, call).await {
+    let (cleared, restorer) = match clear::fulfil(&warrant, call).await {
         Ok(fulfilled) => fulfilled,
         Err(error) => {
             tracing::error!(decision = %books.decision(), target = %target.name, %error, "not sent: the target may be used only redacted");
             return Tried::Failed(Met::new(Outcome::Saturated));
         }
     };
-    let call = &redacted;
-    let cleared = books.permit().clear(&warrant, call);
     let head = &books.exchange().head;
-    let request = cleared.encode(|call| encode(call, target, keep_state, head));
+    let request = cleared.encode(|call| encode(&call, target, keep_state, head));
     let arrived = books.exchange().started.into();
     let sent = books.snapshot().fleet.send_since(warrant, request, arrived).await;
     match sent {

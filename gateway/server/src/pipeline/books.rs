@@ -155,10 +155,6 @@ impl Books {
         &self.exchange().decision
     }
 
-    pub(super) fn permit(&self) -> &Arc<Permit> {
-        &self.permit
-    }
-
     pub(super) fn target(&self, id: TargetId) -> Arc<Target> {
         Arc::clone(self.snapshot().target(id))
     }

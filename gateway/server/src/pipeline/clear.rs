@@ -1,12 +1,12 @@
 //! Stage 10: what a warrant obliges to is done before the request leaves, and undone in the answer.
 //!
-//! The call that goes on is decoded anew from the redacted body: nothing that was read out of the first one (offsets, the
-//! model's place) is used for bytes that it was not read from. What was replaced is known to the attempt alone, and goes with
-//! its answer.
+//! A warrant that obliges clears nothing but the proof of `inspection` that it was done. The call that goes on is decoded
+//! anew from that body: nothing that was read out of the first one (offsets, the model's place) is used for bytes that it was
+//! not read from. What was replaced is known to the attempt alone, and goes with its answer.
 
 use bytes::Bytes;
 use inspection::{RedactError, Redacted, Restorer, StreamRestorer};
-use policy::Warrant;
+use policy::{Cleared, Owed, Warrant};
 use wire::{Call, DecodeError};
 
 use super::attempt::{Reply, Tried};
@@ -23,17 +23,19 @@ pub(super) enum ClearError {
     Decode(#[from] DecodeError),
     #[error("the redaction was broken off")]
     BrokenOff,
+    #[error(transparent)]
+    Owed(#[from] Owed),
 }
 
 /// The call as this warrant lets it go, and what puts the answer right.
-pub(super) async fn fulfil(warrant: &Warrant, call: &Call) -> Result<(Call, Restorer), ClearError> {
+pub(super) async fn fulfil(warrant: &Warrant, call: &Call) -> Result<(Cleared<Call>, Restorer), ClearError> {
     if warrant.obligations().is_empty() {
-        return Ok((call.clone(), Restorer::default()));
+        return Ok((warrant.clear(call.clone())?, Restorer::default()));
     }
     let names: Vec<String> = warrant.obligations().redact().map(str::to_owned).collect();
-    let Redacted { body, restorer } = redact(call.body().clone(), names).await?;
+    let (body, restorer) = warrant.clear_redacted(redact(call.body().clone(), names).await?)?;
     // The model was read from the path or the body before; it stays what it was.
-    let redacted = wire::decode(call.api(), Some(call.model()), Bytes::from(body))?;
+    let redacted = body.try_encode(|body| wire::decode(call.api(), Some(call.model()), Bytes::from(body)))?;
     Ok((redacted, restorer))
 }
 
