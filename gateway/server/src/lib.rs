@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod break_glass;
 pub mod configuration;
+mod endings;
 pub mod gateway;
 pub mod kept;
 pub mod load;

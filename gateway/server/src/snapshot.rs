@@ -23,6 +23,7 @@ use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
 
 use crate::configuration::BreakGlassConfig;
+use crate::endings::Ending;
 use crate::gateway::PerSecond;
 
 mod administrators;
@@ -66,6 +67,8 @@ pub struct Snapshot {
     pub(crate) pseudonyms: Option<Arc<PseudonymKey>>,
     /// What is declared and not enforced yet.
     pub notes: Vec<String>,
+    /// Facts and exceptions that run out, the soonest first.
+    pub(crate) endings: Box<[Ending]>,
     /// Date and hash of the price catalogue that counts.
     pub prices: Arc<str>,
     prices_taken: Day,

@@ -1,4 +1,5 @@
-//! What is looked after now and then: the room on the disk, and audit records whose time is over.
+//! What is looked after now and then: the room on the disk, audit records whose time is over, and facts and exceptions that
+//! run out.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -6,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use telemetry::audit::AuditLog;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::endings::{Announced, Ending, Nearness};
 use crate::gateway::Gateway;
 
 /// How often the disk is looked at.
@@ -15,7 +17,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const RETIRE_EVERY: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(gateway: &Gateway) {
-    tokio::join!(watch_disk(gateway), retire(gateway));
+    tokio::join!(watch_disk(gateway), retire(gateway), watch_endings(gateway));
+}
+
+/// How often it is looked at what runs out; a reload shows within this time.
+const COUNT_DAYS_EVERY: Duration = Duration::from_secs(60);
+
+async fn watch_endings(gateway: &Gateway) {
+    let mut tick = interval(COUNT_DAYS_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut announced = Announced::default();
+    loop {
+        tick.tick().await;
+        let (snapshot, now) = (gateway.snapshot(), SystemTime::now());
+        let left = snapshot.endings.iter().map(|ending| (ending.what.name(), &*ending.name, ending.days_left(now)));
+        gateway.metrics.set_runs_out(left);
+        for (ending, near) in announced.news(&snapshot.endings, now) {
+            announce(ending, near, now);
+        }
+    }
+}
+
+fn announce(ending: &Ending, near: Nearness, now: SystemTime) {
+    let days = ending.days_left(now);
+    match near {
+        Nearness::Far => {}
+        Nearness::Announced | Nearness::Soon => {
+            tracing::warn!(days, "ALARM runs_out: {ending} runs out; from then on less is permitted");
+        }
+        Nearness::VerySoon => {
+            tracing::error!(days, "ALARM runs_out: {ending} runs out very soon; from then on less is permitted");
+        }
+        Nearness::Over => tracing::error!(days, "ALARM runs_out: {ending} has run out, and less is permitted"),
+    }
 }
 
 async fn watch_disk(gateway: &Gateway) {

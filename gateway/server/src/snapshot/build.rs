@@ -23,6 +23,7 @@ use super::{
     administrators, callers, upstream,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
+use crate::endings::endings;
 use crate::outlook;
 
 impl Snapshot {
@@ -70,6 +71,7 @@ impl Snapshot {
             audit_retention: compiled.audit.retention,
             pseudonyms: pseudonyms(compiled)?,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),
+            endings: endings(compiled),
             prices: compiled.prices.name().into(),
             prices_taken: compiled.prices.catalogue.taken,
             max_buffered_bytes: usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX),

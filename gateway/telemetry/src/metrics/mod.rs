@@ -85,6 +85,7 @@ struct Configuration {
     degraded: Gauge,
     refused: Counter,
     hash: Mutex<String>,
+    runs_out: Gauges<2>,
 }
 
 struct Audit {
@@ -169,6 +170,15 @@ impl Metrics {
         let seconds = loaded.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         configuration.loaded.set(i64::try_from(seconds).unwrap_or(i64::MAX));
         configuration.degraded.set(i64::from(degraded));
+    }
+
+    /// Takes over what runs out, as kind, name and days left, the soonest first; what is not among it any more is forgotten.
+    pub fn set_runs_out<'a>(&self, endings: impl Iterator<Item = (&'static str, &'a str, i64)>) {
+        let days = &self.inner.configuration.runs_out;
+        days.clear();
+        for (kind, name, left) in endings.take(MAX_NAMES) {
+            days.get_or_create(&[("kind", kind.to_owned()), ("name", name.to_owned())]).set(left);
+        }
     }
 
     /// Counts a configuration that was read and not taken.
@@ -326,6 +336,12 @@ impl Configuration {
                 Counter::default(),
             ),
             hash: Mutex::new(String::new()),
+            runs_out: add(
+                to,
+                "runs_out_days",
+                "Days until a fact or an exception among the policies runs out and less is permitted; 0 and less once it has",
+                Family::default(),
+            ),
         }
     }
 }

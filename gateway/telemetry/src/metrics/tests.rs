@@ -128,6 +128,19 @@ fn only_the_configuration_in_force_is_shown() {
 }
 
 #[test]
+fn what_runs_out_is_shown_in_days_until_it_is_there_no_more() {
+    let metrics = Metrics::new();
+
+    metrics.set_runs_out([("fact", "azure-standard", 14), ("exception", "trial", -2)].into_iter());
+    metrics.set_runs_out([("fact", "azure-standard", 13)].into_iter());
+
+    let text = metrics.render();
+    let fact = r#"causeway_runs_out_days{kind="fact",name="azure-standard"}"#;
+    assert_eq!(value(&text, fact).as_deref(), Some("13"), "{text}");
+    assert!(!text.contains("trial"), "{text}");
+}
+
+#[test]
 fn the_state_of_the_audit_log_is_taken_over() {
     let metrics = Metrics::new();
 
