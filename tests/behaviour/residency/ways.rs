@@ -1,10 +1,10 @@
 //! The ways around: labels by header and metadata, stateful features, addresses, hosted tools, duplicate keys, a stream that
-//! fails, a reload in the middle.
+//! fails, a reload in the middle, bodies that cannot be read.
 
 use serde_json::{Value, json};
 
 use super::{PLACES, Tally, World, ask, key};
-use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, until};
+use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, full, until};
 
 /// Where an app without labels may go once the request says that it holds personal data.
 const PERSONAL: &[&str] = &["site", "aoai-standard", "eusc"];
@@ -121,6 +121,58 @@ async fn keys_that_stand_twice_reach_nobody() {
     }
 
     tally.conclude("duplicate keys", PLACES.len());
+}
+
+/// What one reader takes for text and another does not, and what no reader goes to the end of.
+#[tokio::test]
+async fn bodies_that_are_too_deep_or_no_text_reach_nobody() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let around = |content: &[u8]| {
+        let head = br#"{"model":"everywhere","messages":[{"role":"user","content":"#;
+        [head.as_slice(), content, b"}]}"].concat()
+    };
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let bodies: [(&str, Vec<u8>); 5] = [
+        ("10,000 lists in one another", around(deep.as_bytes())),
+        (
+            "10,000 objects in one another",
+            around(format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000)).as_bytes()),
+        ),
+        ("bytes that are no UTF-8", around(b"\"a\xff\xc0b\"")),
+        ("half of a surrogate pair", around(br#""a\ud800b""#)),
+        ("the other half", around(br#""a\udc00b""#)),
+    ];
+
+    for (what, body) in bodies {
+        let request = Request::bytes("/v1/chat/completions", body).key(&key("plain"));
+        let status = world.row(&mut tally, what, request, &[]).await;
+        assert_eq!(status, 400, "{what}");
+    }
+    let all: Vec<&str> = PLACES.iter().map(|(name, _)| *name).collect();
+    world.undialled(&mut tally, &all);
+
+    tally.conclude("bodies that cannot be read", PLACES.len());
+}
+
+/// As long as a body may be; a part of that where the long suites are not asked for.
+#[tokio::test]
+async fn a_prompt_of_nothing_but_findings_goes_only_where_it_may() {
+    let world = World::start().await;
+    let mut tally = Tally::default();
+    let unit = "anna.meier@example.org 4111 1111 1111 1111 ";
+    let bytes = if full() { (32 << 20) - 1024 } else { 1 << 20 };
+
+    let request = ask(
+        "personal",
+        &json!({
+            "model": "everywhere",
+            "messages": [{"role": "user", "content": unit.repeat(bytes / unit.len())}],
+        }),
+    );
+    world.row(&mut tally, "nothing but findings", request, PERSONAL).await;
+
+    tally.conclude("a body of findings", PLACES.len());
 }
 
 /// The stream of the only permitted place breaks, first before and then after its first byte.
