@@ -53,7 +53,7 @@ enum Command {
     Prices(prices::Command),
     /// Look at endpoints from their name to their answer; say what is wrong and who mends it.
     Doctor(doctor::Arguments),
-    /// Check, format, test and compare residency policies.
+    /// Check, format, test, prove and compare residency policies.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Make API keys and digests.

@@ -32,6 +32,7 @@ mod listeners;
 mod models;
 mod monitoring;
 mod passthrough;
+mod policy_proofs;
 mod policy_tools;
 mod private_path;
 mod redaction;

@@ -4,11 +4,16 @@
 
 mod cases;
 mod check;
+mod counterexample;
 mod diff;
 mod enumerate;
 mod files;
 mod format;
+mod prove;
+mod simpler;
+mod solver;
 mod table;
+mod usual;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,6 +36,8 @@ pub(super) enum Command {
     Export(format::Export),
     /// Hold policies against decision tables: one row, one expected decision.
     Test(table::Arguments),
+    /// Prove goals for every request and every endpoint, or refute them with a request that is permitted.
+    Prove(prove::Arguments),
     /// Say whether a change permits more, less, both or the same.
     Diff(diff::Arguments),
 }
@@ -41,6 +48,7 @@ pub(super) fn run(command: &Command) -> ExitCode {
         Command::Format(arguments) => format::run(arguments),
         Command::Export(arguments) => format::export(arguments),
         Command::Test(arguments) => table::run(arguments),
+        Command::Prove(arguments) => prove::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
     }
 }
@@ -59,3 +67,8 @@ fn not_found_out(why: impl std::fmt::Display) -> ExitCode {
     eprintln!("{why}");
     ExitCode::from(UNKNOWN)
 }
+
+/// What every report that says PROVED says as well.
+const WHAT_PROVED_MEANS: &str = "PROVED is a statement about the text of the policies: no request and no endpoint \
+    whatever meets them and breaks the goal. It says nothing of whether facts are true, labels are right, or the law asks \
+    for more.";

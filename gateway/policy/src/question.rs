@@ -208,6 +208,9 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Every reach.
+    pub const ALL: [Self; 3] = [Self::Local, Self::PrivateLink, Self::Public];
+
     /// Its name in policies and in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -82,7 +82,8 @@ impl Reads {
     }
 
     /// Both together.
-    pub(crate) fn with(mut self, other: &Self) -> Self {
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
         let first = self == Self::default();
         self.context.extend(other.context.iter().cloned());
         self.target.extend(other.target.iter().cloned());

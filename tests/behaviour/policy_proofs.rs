@@ -1,0 +1,230 @@
+//! `causeway policy prove`: what is said to be proved is proved, and what is wrong is refuted with a request.
+//!
+//! The solver is the real one: the library in the Python package `cvc5`. `tests/run --only policy-proofs` installs it and
+//! names its Python in `CAUSEWAY_SOLVER`; where that is not set, these tests say that they were not run. What a broken or
+//! lying solver can do is tried with programs that a test writes, everywhere.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::testkit::{causeway, not_tested};
+
+/// The solver's Python, or nothing where the proofs cannot be made.
+fn solver(what: &str) -> Option<String> {
+    let solver = std::env::var("CAUSEWAY_SOLVER").ok();
+    if solver.is_none() {
+        not_tested(&format!("{what}: needs a solver, see `tests/run --only policy-proofs`"));
+    }
+    solver
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn goals() -> String {
+    root().join("policies/goals").display().to_string()
+}
+
+/// Exit code, standard output and standard error. Only the solver's own limit bounds the time.
+async fn prove(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let arguments = [&["policy", "prove"], arguments].concat();
+    let said = causeway(&arguments, folder.path()).output().await.expect("cargo built the binary");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (said.status.code(), text(&said.stdout), text(&said.stderr))
+}
+
+/// The shipped policies with `from` replaced by `to` in one file.
+fn weakened(file: &str, from: &str, to: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let policies = fs::read_dir(root().join("policies")).expect("the repository has them");
+    for path in policies.filter_map(Result::ok).map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "cedar") {
+            let mut text = fs::read_to_string(&path).expect("a policy can be read");
+            let name = path.file_name().expect("a file has a name");
+            if name == file {
+                assert!(text.contains(from), "{file} does not hold `{from}`");
+                text = text.replacen(from, to, 1);
+            }
+            fs::write(folder.path().join(name), text).expect("a temporary file can be written");
+        }
+    }
+    folder
+}
+
+#[tokio::test]
+async fn every_shipped_goal_is_proved_of_the_shipped_policies() {
+    let Some(solver) = solver("the shipped goals") else { return };
+
+    let (code, said, error) = prove(&["--json", "--solver", &solver]).await;
+
+    assert_eq!(code, Some(0), "{said}{error}");
+    let said: Value = serde_json::from_str(&said).expect("it prints JSON");
+    let goals = said["goals"].as_array().expect("it lists the goals");
+    let shipped = fs::read_dir(goals_folder()).expect("the repository has goals").count();
+    assert_eq!(goals.len(), shipped);
+    for goal in goals {
+        assert_eq!(goal["verdict"], "PROVED", "{goal}");
+    }
+    assert!(said["meaning"].as_str().is_some_and(|meaning| meaning.contains("text of the policies")), "{said}");
+}
+
+fn goals_folder() -> PathBuf {
+    root().join("policies/goals")
+}
+
+/// What is weakened, and what the counterexample must show of it.
+struct Weakening {
+    what: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    goal: &'static str,
+    shows: fn(&Value) -> bool,
+}
+
+const IN_THE_EEA: &str = r#"unless { Zone::"EEA".countries.containsAll(resource.processing) };"#;
+
+const WEAKENINGS: [Weakening; 4] = [
+    Weakening {
+        what: "an exception for support",
+        file: "20-residency.cedar",
+        from: IN_THE_EEA,
+        to: r#"unless { Zone::"EEA".countries.containsAll(resource.processing) || context.purpose == "support" };"#,
+        goal: "personal-data-is-processed-in-the-eea",
+        shows: |request| request["purpose"] == "support" && labels(request).contains("eu_personal"),
+    },
+    Weakening {
+        what: "`containsAny` where `containsAll` is meant",
+        file: "20-residency.cedar",
+        from: IN_THE_EEA,
+        to: r#"unless { Zone::"EEA".countries.containsAny(resource.processing) };"#,
+        goal: "personal-data-is-processed-in-the-eea",
+        shows: |request| labels(request).contains("eu_personal") && request["target.processing"] != "none",
+    },
+    Weakening {
+        what: "a place that is the empty set",
+        file: "20-residency.cedar",
+        from: "!resource.processing.isEmpty() &&",
+        to: "",
+        goal: "labelled-data-goes-to-known-places",
+        shows: |request| request["target.processing"] == "none" && request["labels"] != "none",
+    },
+    Weakening {
+        what: "a feature that needs no grant",
+        file: "10-grants.cedar",
+        from: r#" && resource.grants.contains("keep_state")"#,
+        to: "",
+        goal: "features-only-where-granted",
+        shows: |request| request["action"] == "keep_state" && request["target.grants"] == "none",
+    },
+];
+
+fn labels(request: &Value) -> &str {
+    request["labels"].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_was_weakened_is_refuted_by_a_request_that_the_authorizer_allows() {
+    let Some(solver) = solver("weakened policies") else { return };
+    for Weakening { what, file, from, to, goal, shows } in WEAKENINGS {
+        let folder = weakened(file, from, to);
+        let policies = folder.path().display().to_string();
+        let goal_file = format!("{}/{goal}.cedar", goals());
+
+        let (code, said, error) = prove(&[&policies, "--goals", &goal_file, "--json", "--solver", &solver]).await;
+
+        assert_eq!(code, Some(1), "{what}: {said}{error}");
+        let said: Value = serde_json::from_str(&said).expect("it prints JSON");
+        let found = &said["goals"][0];
+        assert_eq!(found["verdict"], "REFUTED", "{what}: {found}");
+        let counterexample = &found["counterexample"];
+        assert_eq!(counterexample["usual"], true, "{what}: a gateway can meet such a request: {found}");
+        assert!(shows(&counterexample["request"]), "{what}: {found}");
+        let by = counterexample["permitted_by"].as_array().expect("it says which policies permit it");
+        assert!(!by.is_empty(), "{what}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn the_tutorial_s_first_policies_have_the_hole_that_it_tells_of_and_its_second_ones_do_not() {
+    let Some(solver) = solver("the tutorial") else { return };
+    let folder = root().join("docs/examples/empty-set");
+    let [before, after, goals] = ["before", "after", "goals"].map(|part| folder.join(part).display().to_string());
+
+    let (code, said, _) = prove(&[&before, "--goals", &goals, "--solver", &solver]).await;
+    assert_eq!(code, Some(1), "{said}");
+    for told in ["REFUTED", "target.processing", "none", "replayed: the authorizer allows it, by approved-targets"] {
+        assert!(said.contains(told), "`{told}` is not in:\n{said}");
+    }
+
+    let (code, said, _) = prove(&[&after, "--goals", &goals, "--solver", &solver]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("PROVED   personal-data-goes-to-known-places-in-the-eea"), "{said}");
+}
+
+#[tokio::test]
+async fn a_goal_that_excludes_nothing_or_cannot_be_read_proves_nothing() {
+    let Some(solver) = solver("goals that say nothing") else { return };
+    for (goal, why) in [
+        ("@id(\"all\") permit (principal, action, resource);", "excludes no request"),
+        ("@id(\"typo\") permit (principal, action, resource) when { resource.aproved };", "`aproved`"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        fs::write(folder.path().join("goal.cedar"), goal).expect("a temporary file can be written");
+        let goals = folder.path().display().to_string();
+
+        let (code, said, _) = prove(&["--goals", &goals, "--solver", &solver]).await;
+
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("UNKNOWN  goal: ") && said.contains(why), "{said}");
+    }
+}
+
+/// A program that speaks as a solver, with one answer to every question.
+fn pretender(folder: &Path, name: &str, answer: &str) -> String {
+    let path = folder.join(name);
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in --version) echo 'This is cvc5 version 9.9.9'; exit;; esac\n\
+         while read -r line; do case \"$line\" in '(check-sat)') {answer};; esac; done\n"
+    );
+    fs::write(&path, script).expect("a temporary file can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a temporary file can be made a program");
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn a_solver_that_is_not_there_lies_or_fails_proves_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let absent = folder.path().join("absent").display().to_string();
+    for (solver, why) in [
+        (absent, "No such file"),
+        (pretender(folder.path(), "always-yes", "echo unsat"), "wrong answers to questions whose answers are known"),
+        (pretender(folder.path(), "never-sure", "echo unknown"), "unknown"),
+        (pretender(folder.path(), "failing", "echo '(error \"out of memory\")'"), "out of memory"),
+        (pretender(folder.path(), "leaving", "exit 1"), "terminated"),
+        (pretender(folder.path(), "always-no", "echo sat; exit"), "no solver works"),
+    ] {
+        let (code, said, error) = prove(&["--solver", &solver]).await;
+
+        assert_eq!(code, Some(3), "{why}: {said}{error}");
+        assert!(error.contains(why), "`{why}` is not in: {error}");
+        assert!(!said.contains("PROVED"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn policies_with_a_mistake_are_not_proved_and_the_place_is_named() {
+    let folder =
+        weakened("20-residency.cedar", IN_THE_EEA, "unless { Zone::\"EEA\".countries.containsAll(resource.proc) };");
+    let policies = folder.path().display().to_string();
+
+    let (code, said, error) = prove(&[&policies, "--goals", &goals()]).await;
+
+    assert_eq!(code, Some(1), "{said}{error}");
+    assert!(error.contains("20-residency.cedar:12:") && error.contains("`proc`"), "{error}");
+}
