@@ -7,6 +7,7 @@ mod cost;
 mod demo;
 mod discover;
 mod doctor;
+mod explain;
 mod keys;
 mod netplan;
 mod operator;
@@ -18,6 +19,7 @@ mod schema;
 mod serve;
 mod start;
 mod support_bundle;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,7 +55,9 @@ enum Command {
     Prices(prices::Command),
     /// Look at endpoints from their name to their answer; say what is wrong and who mends it.
     Doctor(doctor::Arguments),
-    /// Check, format, test, prove and compare residency policies.
+    /// Say why each target of a model is in or out for an app, in words.
+    Explain(explain::Arguments),
+    /// Check, format, test, explain, prove and compare residency policies.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Make API keys and digests.
@@ -129,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(command) => audit::run(&command),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Cost(command) => cost::run(&command),
         Command::Prices(command) => prices::run(&command),
@@ -147,6 +152,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 /// The answer is no.
 const NO: u8 = 1;
+
+/// It was asked wrongly.
+const USAGE: u8 = 2;
 
 /// It could not be found out.
 const UNKNOWN: u8 = 3;

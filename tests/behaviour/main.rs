@@ -21,6 +21,7 @@ mod endings;
 mod error_table;
 mod errors;
 mod evidence;
+mod explanations;
 mod failover;
 mod failover_table;
 mod features;

@@ -9,6 +9,7 @@ mod diff;
 mod enumerate;
 mod files;
 mod format;
+mod matrix;
 mod prove;
 mod simpler;
 mod solver;
@@ -23,7 +24,7 @@ use clap::Subcommand;
 use server::configuration::{self, Compiled, LoadOptions, Secrets};
 use server::load;
 
-use super::{NO, UNKNOWN};
+use super::{NO, UNKNOWN, explain};
 
 /// What is to be done with policies.
 #[derive(Subcommand)]
@@ -38,6 +39,10 @@ pub(super) enum Command {
     Test(table::Arguments),
     /// Prove goals for every request and every endpoint, or refute them with a request that is permitted.
     Prove(prove::Arguments),
+    /// Say why each target of a model is in or out for an app; the same as `causeway explain`.
+    Explain(explain::Arguments),
+    /// Print every label against every target, for every app.
+    Matrix(matrix::Arguments),
     /// Say whether a change permits more, less, both or the same.
     Diff(diff::Arguments),
 }
@@ -49,9 +54,16 @@ pub(super) fn run(command: &Command) -> ExitCode {
         Command::Export(arguments) => format::export(arguments),
         Command::Test(arguments) => table::run(arguments),
         Command::Prove(arguments) => prove::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Matrix(arguments) => matrix::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
     }
 }
+
+/// What every table of decisions says.
+const WHAT_A_TABLE_MEANS: &str = "Each verdict is for a chat in which inspection finds nothing. It holds for labels as they are \
+    given and facts as they are dated. Text inspection does not find names or free-text health data. Whether a provider does \
+    what its pages say, and what the law asks for beyond these policies, is not looked at.";
 
 /// A configuration for a tool that asks about policies: keys are of no matter to them.
 fn compiled(path: &Path, now: SystemTime) -> Result<Compiled, ExitCode> {

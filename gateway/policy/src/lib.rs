@@ -22,6 +22,7 @@ mod judge;
 mod proof;
 mod question;
 mod rules;
+mod why;
 
 pub use decision::{Cause, Denial, PolicyIds, Ruling, Verdict, decide};
 pub use facts::{
@@ -37,3 +38,4 @@ pub use rules::{
     About, Fault, Mention, Names, PolicyFile, ReadOptions, Reads, Rules, SHIPPED, SHIPPED_GOALS, SHIPPED_LABELS,
     SHIPPED_SCHEMA, SHIPPED_TESTS, Severity, Strictness,
 };
+pub use why::{Because, Objection, Why, why};

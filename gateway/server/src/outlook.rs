@@ -1,11 +1,14 @@
-//! From a compiled configuration to what policies are asked about: used by the snapshot, by `check`, and by the commands
-//! that ask without serving.
+//! From a compiled configuration, or a request in a file, to what policies are asked about: used by the snapshot, by `check`,
+//! and by the commands that ask without serving.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use policy::{Asker, Candidate, Class, Grants, Judge, Names, Reach, TargetId, WorldError};
+use policy::{Asker, Candidate, Class, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError};
+use wire::Api;
 
 use crate::configuration::{self, AppConfig, Compiled, ReachConfig};
+use crate::pipeline;
 
 /// A judge over everything that the configuration names.
 ///
@@ -74,6 +77,47 @@ pub fn candidate(compiled: &Compiled, index: usize) -> Candidate {
         preview: endpoint.preview,
         facts: Arc::clone(&target.facts),
     }
+}
+
+/// What a request in a file comes down to.
+#[derive(Clone, Debug, Default)]
+pub struct ReadRequest {
+    /// What it asks a model to do.
+    pub operation: Operation,
+    /// Labels that its `metadata` adds; whether they exist is not looked at.
+    pub labels: Vec<String>,
+    /// What inspection finds in it, features included.
+    pub findings: Findings,
+}
+
+/// Reads a request as the gateway would, for the API of this name.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn read_request(api: &str, body: Vec<u8>) -> Result<ReadRequest, String> {
+    let api = Api::ALL.into_iter().find(|known| known.config_name() == api);
+    let api = api.ok_or_else(|| "there is no such API".to_owned())?;
+    let call = wire::decode(api, None, body.into()).map_err(|error| error.to_string())?;
+    Ok(ReadRequest {
+        operation: pipeline::operation_of(api),
+        labels: pipeline::labels_in_metadata(&call),
+        findings: pipeline::findings_of(&call),
+    })
+}
+
+/// What the API of this name asks a model to do.
+#[must_use]
+pub fn operation_named(api: &str) -> Operation {
+    Api::ALL.into_iter().find(|known| known.config_name() == api).map_or(Operation::Chat, pipeline::operation_of)
+}
+
+/// The day of an instant, UTC, as people write it.
+#[must_use]
+pub fn day(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let day = accounting::Day::of_seconds(since.as_secs());
+    day.to_string()
 }
 
 /// A class in the words of policy.

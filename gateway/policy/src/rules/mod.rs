@@ -173,7 +173,7 @@ impl Rules {
         self.only(|other| other != id)
     }
 
-    fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
         let about: BTreeMap<PolicyId, Arc<About>> = self
             .about
             .iter()

@@ -19,6 +19,8 @@ pub struct Reads {
     pub target: BTreeSet<String>,
     /// Names that the policy mentions.
     pub mentions: BTreeSet<Mention>,
+    /// Certificates that it asks the target for, by name.
+    pub certifications: BTreeSet<String>,
     /// Kinds of finding are asked for by name only, so that other kinds change nothing.
     pub findings_by_name: bool,
     /// Instants at which a comparison with `context.now` changes its answer.
@@ -88,6 +90,7 @@ impl Reads {
         self.context.extend(other.context.iter().cloned());
         self.target.extend(other.target.iter().cloned());
         self.mentions.extend(other.mentions.iter().cloned());
+        self.certifications.extend(other.certifications.iter().cloned());
         self.dates.extend(other.dates.iter().copied());
         self.any_of.extend(other.any_of.iter().cloned());
         self.findings_by_name = (first || self.findings_by_name) && other.findings_by_name;
@@ -174,6 +177,11 @@ impl Reads {
             for side in [left, right] {
                 let attribute = side.get(".").and_then(|operands| operands["attr"].as_str());
                 self.any_of.extend(attribute.filter(|name| RESIDENCY.contains(name)).map(str::to_owned));
+            }
+        }
+        for (set, names) in [(left, right), (right, left)] {
+            if set.get(".").and_then(attribute_of) == Some(("resource", "certifications")) {
+                self.certifications.extend(literals(names).into_iter().flatten());
             }
         }
         let (Some(("context", attribute)), Some(names)) =

@@ -23,18 +23,25 @@ pub(super) struct Inspected {
 const LONG_TEXT: usize = 256 << 10;
 
 pub(super) async fn inspect(decoded: Decoded) -> Inspected {
-    let mut findings: Findings = decoded
-        .call
-        .features()
-        .iter()
-        .map(|feature| Finding { kind: kind_of(&feature.kind), path: feature.path.clone() })
-        .collect();
+    let mut findings = features_of(&decoded.call);
     findings.extend_with(read(&decoded.call).await);
     let metrics = decoded.exchange.gateway.metrics.process();
     for (kind, count) in findings.counts() {
         metrics.findings(name_of_series(kind), count);
     }
     Inspected { decoded, findings }
+}
+
+fn features_of(call: &Call) -> Findings {
+    let finding = |feature: &wire::Feature| Finding { kind: kind_of(&feature.kind), path: feature.path.clone() };
+    call.features().iter().map(finding).collect()
+}
+
+/// Everything that is found in a call, for tools that have time.
+pub(crate) fn findings_of(call: &Call) -> Findings {
+    let mut findings = features_of(call);
+    findings.extend_with(inspection::inspect(call.body()));
+    findings
 }
 
 async fn read(call: &Call) -> Findings {

@@ -116,6 +116,19 @@ impl Added<'_> {
     }
 }
 
+/// The labels that the `metadata` of a call names, whether or not they exist, for tools that look at a request in a file.
+pub(crate) fn labels_in_metadata(call: &Call) -> Vec<String> {
+    let Some(Ok(Value::Object(members))) = call.metadata().map(serde_json::from_slice) else { return Vec::new() };
+    members
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(LABELS.as_str()))
+        .filter_map(|(_, value)| value.as_str())
+        .flat_map(|text| text.split(','))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
 /// The purpose that the request names. It binds only apps that have registered some; for these it is required.
 fn purpose(app: &App, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refusal> {
     let mut named = headers.get_all(&PURPOSE).iter();

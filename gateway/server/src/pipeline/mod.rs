@@ -41,7 +41,8 @@ use ingress::listen::Incoming;
 
 use crate::gateway::Gateway;
 pub use arrive::DecisionId;
-pub(crate) use authorize::operation_of;
+pub(crate) use authorize::{findings_of, operation_of};
+pub(crate) use data::labels_in_metadata;
 pub use refusal::Refusal;
 pub(crate) use reserve::month_of;
 pub use respond::ReplyBody;

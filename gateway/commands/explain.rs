@@ -1,0 +1,527 @@
+//! `causeway explain`: why each target of a model is in or out for an app, in words that need no knowledge of policies.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use clap::ValueEnum;
+use policy::{
+    Because, Candidate, Class, Countries, Data, Facts, Findings, Judge, Objection, Operation, Question, Reach, Ruling,
+    Verdict, Why, decide, why,
+};
+use serde_json::{Value, json};
+use server::configuration::{self, AppConfig, Compiled, LoadOptions, ModelConfig, Secrets};
+use server::{load, outlook};
+
+use super::words::{countries, country, days, join, paragraph};
+use super::{ConfigPath, Day, NO, UNKNOWN, USAGE};
+
+/// What is asked.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    at: ConfigPath,
+    /// The app that asks.
+    #[arg(long)]
+    app: String,
+    /// The model that it names.
+    #[arg(long)]
+    model: String,
+    /// A label that the request adds; may be given more than once.
+    #[arg(long = "label", value_name = "LABEL")]
+    labels: Vec<String>,
+    /// The purpose that the request names. Absent: the app's first.
+    #[arg(long)]
+    purpose: Option<String>,
+    /// A request as an app would send it, in JSON: what inspection finds in it counts.
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+    /// The API that it is sent to.
+    #[arg(long, value_enum, default_value = "chat")]
+    api: Api,
+    #[command(flatten)]
+    day: Day,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Api {
+    Chat,
+    Completions,
+    Responses,
+    Embeddings,
+    Rerank,
+    Messages,
+}
+
+impl Api {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Responses => "responses",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Messages => "messages",
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let now = arguments.day.or_now();
+    let options = LoadOptions { secrets: Secrets::Skip, ..load::options(now) };
+    let compiled = match configuration::load(&arguments.at.config, &options) {
+        Ok(compiled) => compiled,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    match explain(arguments, &compiled, now) {
+        Ok(answer) => {
+            if arguments.json {
+                println!("{}", answer.value());
+            } else {
+                print!("{}", answer.text());
+            }
+            if answer.is_permitted() { ExitCode::SUCCESS } else { ExitCode::from(NO) }
+        }
+        Err((code, fault)) => {
+            eprintln!("{fault}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+type Failed = (u8, String);
+
+fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -> Result<Answer<'a>, Failed> {
+    let wrong = |fault: String| (USAGE, fault);
+    let app = compiled.apps.iter().find(|app| app.name == arguments.app);
+    let app = app.ok_or_else(|| wrong(format!("there is no app `{}`", arguments.app)))?;
+    let model = compiled.models.iter().find(|model| model.name == arguments.model);
+    let model = model.ok_or_else(|| wrong(format!("there is no model `{}`", arguments.model)))?;
+    let read = match &arguments.request {
+        None => {
+            outlook::ReadRequest { operation: outlook::operation_named(arguments.api.name()), ..Default::default() }
+        }
+        Some(file) => outlook::read_request(arguments.api.name(), text_of(file)?).map_err(wrong)?,
+    };
+    let mut labels: Vec<&str> = app.labels.iter().map(String::as_str).collect();
+    labels.extend(arguments.labels.iter().chain(&read.labels).map(String::as_str));
+    if let Some(stray) = labels.iter().find(|label| !compiled.policy.labels.contains(**label)) {
+        let all: Vec<&str> = compiled.policy.labels.iter().map(|label| &**label).collect();
+        return Err(wrong(format!("`{stray}` is no label; the labels are {}", all.join(", "))));
+    }
+    let purpose = arguments.purpose.clone().or_else(|| app.purposes.first().cloned());
+    let judge = outlook::judge(compiled).map_err(|error| (UNKNOWN, error.to_string()))?;
+    let asked = Asked {
+        app,
+        model,
+        labels: outlook::labels(&labels),
+        class: outlook::class(app.class),
+        purpose,
+        operation: read.operation,
+        findings: read.findings,
+        now,
+    };
+    Answer::of(compiled, &judge, asked).map_err(|error| (UNKNOWN, error.to_string()))
+}
+
+fn text_of(file: &Path) -> Result<Vec<u8>, Failed> {
+    std::fs::read(file).map_err(|error| (UNKNOWN, format!("{} cannot be read: {error}", file.display())))
+}
+
+/// The request that is asked about.
+struct Asked<'a> {
+    app: &'a AppConfig,
+    model: &'a ModelConfig,
+    labels: Arc<[Arc<str>]>,
+    class: Class,
+    purpose: Option<String>,
+    operation: Operation,
+    findings: Findings,
+    now: SystemTime,
+}
+
+impl Asked<'_> {
+    fn question<'b>(&'b self, candidates: &'b [Candidate]) -> Question<'b> {
+        let data = Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose.as_deref() };
+        let about = Question::about(&self.app.name, &self.model.name, candidates);
+        Question { operation: self.operation, data, findings: &self.findings, now: self.now, ..about }
+    }
+}
+
+/// One target with all that is to be said of it.
+struct Explained {
+    verdict: Verdict,
+    facts: Facts,
+    reach: Reach,
+    whys: Vec<Why>,
+}
+
+struct Answer<'a> {
+    asked: Asked<'a>,
+    targets: Vec<Explained>,
+    /// Where the same request would be permitted, each with the models that lead there.
+    elsewhere: Vec<(String, Vec<String>)>,
+    /// How the policies are known: shipped, or a folder; and what is switched off.
+    policies: String,
+}
+
+impl<'a> Answer<'a> {
+    fn of(compiled: &'a Compiled, judge: &Judge, asked: Asked<'a>) -> Result<Self, policy::WorldError> {
+        let candidates: Vec<Candidate> =
+            asked.model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
+        let asker = outlook::asker(asked.app);
+        let zones = configuration::pack().groups();
+        let question = asked.question(&candidates);
+        let mut targets = Vec::new();
+        for (verdict, candidate) in verdicts(judge, &question).into_iter().zip(&candidates) {
+            let ids: Vec<&str> = match &verdict.ruling {
+                Ruling::Forbidden(by) | Ruling::NotGranted { by, .. } => by.iter().collect(),
+                _ => Vec::new(),
+            };
+            let facts = candidate.facts.at(asked.now);
+            let candidate = Candidate { facts: Arc::new(facts.clone()), ..candidate.clone() };
+            let whys = why(judge.rules(), zones, &asker, &question, &candidate, &ids)?;
+            targets.push(Explained { verdict, facts, reach: candidate.reach, whys });
+        }
+        let is_permitted = targets.iter().any(|target| target.verdict.ruling.is_in());
+        let elsewhere = if is_permitted { Vec::new() } else { elsewhere(compiled, judge, &asked) };
+        Ok(Self { asked, targets, elsewhere, policies: policies_of(compiled) })
+    }
+
+    fn is_permitted(&self) -> bool {
+        self.targets.iter().any(|target| target.verdict.ruling.is_in())
+    }
+
+    fn text(&self) -> String {
+        let Asked { app, model, labels, class, purpose, now, .. } = &self.asked;
+        let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
+        let labels = if labels.is_empty() { "no label".to_owned() } else { format!("the label {}", join(&labels)) };
+        let purpose = purpose.as_ref().map(|purpose| format!(", for the purpose {purpose}")).unwrap_or_default();
+        let found: Vec<String> =
+            self.asked.findings.counts().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        let found = if found.is_empty() { String::new() } else { format!(" Inspection found {}.", join(&found)) };
+        let mut text = paragraph(
+            "",
+            &format!(
+                "App {} of team {} asks for model {} on {}. Its data carries {labels} and is {}{purpose}.{found} {}",
+                app.name,
+                app.team,
+                model.name,
+                outlook::day(*now),
+                class.name(),
+                self.policies,
+            ),
+            0,
+        );
+        for target in &self.targets {
+            text.push('\n');
+            text.push_str(&target.text());
+        }
+        if !self.is_permitted() {
+            text.push('\n');
+            text.push_str(&paragraph("", &self.way_out(), 0));
+        }
+        text.push('\n');
+        text.push_str(&paragraph("", WHAT_IT_MEANS, 0));
+        text
+    }
+
+    fn way_out(&self) -> String {
+        if self.elsewhere.is_empty() {
+            let nearest = self.targets.iter().min_by_key(|target| target.distance());
+            let nearest = nearest.filter(|target| target.distance() < usize::MAX).map(|target| {
+                format!(" Nearest to it is {}, to which {} object.", target.verdict.name, policies(target.whys.len()))
+            });
+            let nearest = nearest.unwrap_or_default();
+            return format!("No target of this configuration could take this request.{nearest}");
+        }
+        let one = |(target, models): &(String, Vec<String>)| match models.as_slice() {
+            [] => format!("{target} (no model leads there)"),
+            models => format!("{target} (model {})", join(models)),
+        };
+        let targets: Vec<String> = self.elsewhere.iter().map(one).collect();
+        format!("The same request would be permitted at {}.", join(&targets))
+    }
+
+    fn value(&self) -> Value {
+        let Asked { app, model, labels, class, purpose, .. } = &self.asked;
+        let labels: Vec<&str> = labels.iter().map(|label| &**label).collect();
+        json!({
+            "app": app.name,
+            "model": model.name,
+            "labels": labels,
+            "class": class.name(),
+            "purpose": purpose,
+            "findings": self.asked.findings.names(),
+            "permitted": self.is_permitted(),
+            "targets": self.targets.iter().map(Explained::value).collect::<Vec<_>>(),
+            "permitted_elsewhere": self.elsewhere.iter().map(|(target, models)| json!({ "target": target, "models": models })).collect::<Vec<_>>(),
+            "meaning": WHAT_IT_MEANS,
+        })
+    }
+}
+
+/// What an explanation can say and cannot.
+pub(super) const WHAT_IT_MEANS: &str = "This holds for labels as they are given and facts as they are dated. Text inspection does not \
+    find names or free-text health data. Whether a provider does what its pages say, and what the law asks for beyond these \
+    policies, is not looked at.";
+
+fn policies(count: usize) -> String {
+    if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") }
+}
+
+fn policies_of(compiled: &Compiled) -> String {
+    let folder = compiled.document.policy.as_ref().and_then(|policy| policy.folder.as_deref());
+    let off: Vec<String> =
+        compiled.policy.rules.off().iter().map(|(id, because)| format!("{id} ({because})")).collect();
+    let from = folder.map_or_else(
+        || "The policies that ship with the gateway decide.".to_owned(),
+        |folder| format!("The policies in {folder} decide."),
+    );
+    if off.is_empty() { from } else { format!("{from} Switched off: {}.", join(&off)) }
+}
+
+fn verdicts(judge: &Judge, question: &Question<'_>) -> Vec<Verdict> {
+    match decide(judge, question) {
+        Ok(permit) => permit.verdicts().to_vec(),
+        Err(denial) => denial.verdicts().to_vec(),
+    }
+}
+
+/// Targets of other models that the same request could go to; those of models that the app has come first.
+fn elsewhere(compiled: &Compiled, judge: &Judge, asked: &Asked<'_>) -> Vec<(String, Vec<String>)> {
+    let all: Vec<Candidate> = (0..compiled.targets.len()).map(|index| outlook::candidate(compiled, index)).collect();
+    let mut found = Vec::new();
+    for (index, verdict) in verdicts(judge, &asked.question(&all)).into_iter().enumerate() {
+        if !verdict.ruling.is_in() {
+            continue;
+        }
+        let leads = |(_, model): &(usize, &ModelConfig)| model.targets.contains(&index);
+        let models = compiled.models.iter().enumerate().filter(leads);
+        let models: Vec<String> = models
+            .map(|(at, model)| match asked.app.models.contains(&at) {
+                true => model.name.clone(),
+                false => format!("{}, which the app may not use", model.name),
+            })
+            .collect();
+        found.push((verdict.name.to_string(), models));
+    }
+    found.sort_by_key(|(name, models)| (models.iter().all(|model| model.contains(", which")), name.clone()));
+    found
+}
+
+/// Columns before what is said.
+const INDENT: usize = 18;
+
+impl Explained {
+    /// How many policies object; a target that no policy permits is farthest.
+    fn distance(&self) -> usize {
+        if self.whys.is_empty() { usize::MAX } else { self.whys.len() }
+    }
+
+    fn text(&self) -> String {
+        let Self { verdict, facts, .. } = self;
+        let word = if verdict.ruling.is_in() { "permitted" } else { "denied" };
+        let mut text = format!("{}: {word}\n", verdict.name);
+        let mut say = |head: &str, words: &str| text.push_str(&paragraph(head, words, INDENT));
+        say("  The place", &format!("{}, {}.", facts.provenance.words, self.reached()));
+        say("  Processed", &format!("Prompts may be processed in {}.", countries(&facts.processing)));
+        say("  Kept", &kept(facts));
+        say("  Read by people", &format!("People may read prompts from {}.", countries(&facts.access)));
+        say("  Law", &law(facts));
+        say("  Training", if facts.training { "Prompts may train models." } else { "Prompts do not train models." });
+        for doubt in &facts.provenance.doubts {
+            say("  In doubt", &format!("{doubt} (taken at its worst)"));
+        }
+        for statement in &facts.provenance.statements {
+            say("  Stated", statement);
+        }
+        if !facts.provenance.sources.is_empty() {
+            say("  Sources", &facts.provenance.sources.join("; "));
+        }
+        say("  Decision", &self.decision());
+        for why in &self.whys {
+            text.push_str(&of_policy(why));
+        }
+        text
+    }
+
+    fn reached(&self) -> &'static str {
+        match self.reach {
+            Reach::Local => "reached on one's own network",
+            Reach::PrivateLink => "reached over a private link",
+            Reach::Public => "reached over the internet",
+        }
+    }
+
+    fn decision(&self) -> String {
+        match &self.verdict.ruling {
+            Ruling::Forbidden(by) => format!("Denied: {} forbid it.", policies(by.iter().count()))
+                .replace("1 policy forbid", "1 policy forbids"),
+            Ruling::NotApproved => {
+                "Denied: nobody has approved the endpoint. It would have to stand under `[policy] approve`, \
+                                    which is for the security team to write."
+                    .to_owned()
+            }
+            Ruling::NotPermitted => "Denied: no policy permits it.".to_owned(),
+            Ruling::In { .. }
+            | Ruling::Failed(_)
+            | Ruling::NotGranted { .. }
+            | Ruling::Withheld(_)
+            | Ruling::Repeated => {
+                let words = self.verdict.ruling.to_string().replace('`', "");
+                let mut letters = words.chars();
+                let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+                format!("{first}{}.", letters.as_str())
+            }
+        }
+    }
+
+    fn value(&self) -> Value {
+        let codes = |countries: &Countries| countries.0.iter().map(|one| one.code().to_owned()).collect::<Vec<_>>();
+        let of_why = |why: &Why| {
+            json!({
+                "policy": why.about.id.to_string(),
+                "basis": why.about.basis,
+                "owner": why.about.owner,
+                "because": why.because.iter().map(because).collect::<Vec<_>>(),
+                "objects_to": why.objections.iter().map(objection).collect::<Vec<_>>(),
+                "one_of_these_would_be_enough": why.remedies.iter().map(remedy).collect::<Vec<_>>(),
+                "would_have_to_change": why.objections.iter().map(change).collect::<Vec<_>>(),
+            })
+        };
+        let Self { verdict, facts, reach, whys } = self;
+        json!({
+            "target": verdict.name.to_string(),
+            "permitted": verdict.ruling.is_in(),
+            "ruling": verdict.ruling.to_string(),
+            "policies": verdict.ruling.policies().map(|by| by.iter().map(str::to_owned).collect::<Vec<_>>()),
+            "place": facts.provenance.words,
+            "reach": reach.name(),
+            "processing": codes(&facts.processing),
+            "at_rest": codes(&facts.at_rest),
+            "access": codes(&facts.access),
+            "operator": facts.operator.code(),
+            "operator_parent": facts.operator_parent.code(),
+            "retention_days": facts.retention_days,
+            "training": facts.training,
+            "rows": facts.provenance.rows,
+            "why": whys.iter().map(of_why).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn kept(facts: &Facts) -> String {
+    match facts.retention_days {
+        0 => format!("Prompts are not kept; what is kept for a moment lies in {}.", countries(&facts.at_rest)),
+        known => format!("Prompts may be kept in {}, {}.", countries(&facts.at_rest), days(known)),
+    }
+}
+
+fn law(facts: &Facts) -> String {
+    let (operator, parent) = (country(facts.operator), country(facts.operator_parent));
+    if operator == parent {
+        format!("The operator and its parent company answer to the law of {operator}.")
+    } else {
+        format!("The operator answers to the law of {operator}, its parent company to that of {parent}.")
+    }
+}
+
+fn of_policy(why: &Why) -> String {
+    let mut text = paragraph("  Forbidden by", &format!("{}, owned by {}.", why.about.id, why.about.owner), INDENT);
+    let mut say = |words: &str| text.push_str(&paragraph("", words, INDENT));
+    say(&format!("It serves {}.", why.about.basis));
+    if !why.because.is_empty() {
+        say(&format!("It applies because {}.", join(&why.because.iter().map(because).collect::<Vec<_>>())));
+    }
+    if !why.objections.is_empty() {
+        say(&format!("It objects: {}.", why.objections.iter().map(objection).collect::<Vec<_>>().join("; ")));
+        let changes: Vec<String> = why.objections.iter().map(change).collect();
+        say(&format!("To be permitted, {}.", changes.join("; and ")));
+    } else if !why.remedies.is_empty() {
+        say(&format!(
+            "It would be enough if {}.",
+            why.remedies.iter().map(remedy).collect::<Vec<_>>().join(", or if ")
+        ));
+    }
+    text
+}
+
+fn because(because: &Because) -> String {
+    match because {
+        Because::Labelled(label) => format!("the data carries the label {label}"),
+        Because::Class(class) => format!("the data is {}", class.name()),
+        Because::Found(kind) => format!("inspection found {kind}"),
+        Because::Purpose(Some(purpose)) => format!("{purpose} is no registered purpose of the app"),
+        Because::Purpose(None) => "the request names no registered purpose of the app".to_owned(),
+    }
+}
+
+fn objection(objection: &Objection) -> String {
+    match objection {
+        Objection::Processing(outside) => format!("prompts may be processed in {}", countries(outside)),
+        Objection::AtRest(outside) => format!("prompts may be kept in {}", countries(outside)),
+        Objection::Access(outside) => format!("people may read prompts from {}", countries(outside)),
+        Objection::Operator(law) => format!("the operator answers to the law of {}", country(*law)),
+        Objection::OperatorParent(law) => format!("its parent company answers to the law of {}", country(*law)),
+        Objection::Retention(known) => format!("prompts are kept {}", days(*known)),
+        Objection::Training => "prompts may train models".to_owned(),
+        Objection::Certifications(needed) => format!("it has none of the certificates {}", needed.join(", ")),
+        Objection::NotOwnSite => "it is no site of one's own".to_owned(),
+        Objection::Reach(reach) => format!("it is reached as {}", reach.name()),
+        Objection::Preview => "it is a preview".to_owned(),
+        Objection::NotApproved => "nobody has approved it".to_owned(),
+    }
+}
+
+/// What would have to be otherwise. Never that data loses a label or a class: that would only hide what it is.
+fn change(objection: &Objection) -> String {
+    match objection {
+        Objection::Processing(outside) => leave_out("prompts are processed", outside),
+        Objection::AtRest(outside) => leave_out("prompts are kept", outside),
+        Objection::Access(outside) => leave_out("people may read prompts", outside),
+        Objection::Operator(_) => "the operator would have to answer to another law".to_owned(),
+        Objection::OperatorParent(_) => "its parent company would have to answer to another law".to_owned(),
+        Objection::Retention(_) => "prompts would have to be kept for a shorter time".to_owned(),
+        Objection::Training => "training would have to be excluded".to_owned(),
+        Objection::Certifications(needed) => format!("it would have to hold one of {}", needed.join(", ")),
+        Objection::NotOwnSite => "it would have to be a site of one's own".to_owned(),
+        Objection::Reach(_) => "it would have to be reached over a private link or on one's own network".to_owned(),
+        Objection::Preview => "it would have to be generally available".to_owned(),
+        Objection::NotApproved => "the security team would have to approve it".to_owned(),
+    }
+}
+
+fn leave_out(what: &str, outside: &Countries) -> String {
+    if outside.is_unknown() {
+        return format!("the countries where {what} would have to be known, and be ones that the policy accepts");
+    }
+    format!("the countries where {what} would have to leave out {}", countries(outside))
+}
+
+/// One change of several that would each be enough.
+fn remedy(objection: &Objection) -> String {
+    match objection {
+        Objection::Certifications(needed) => format!("it held one of the certificates {}", needed.join(", ")),
+        Objection::NotOwnSite => "it were a site of one's own".to_owned(),
+        Objection::Reach(_) => "it were reached over a private link or on one's own network".to_owned(),
+        Objection::Preview => "it were generally available".to_owned(),
+        Objection::NotApproved => "the security team approved it".to_owned(),
+        Objection::Training => "training were excluded".to_owned(),
+        Objection::Retention(_) => "prompts were kept for a shorter time".to_owned(),
+        Objection::Processing(_)
+        | Objection::AtRest(_)
+        | Objection::Access(_)
+        | Objection::Operator(_)
+        | Objection::OperatorParent(_) => format!("it were otherwise that {}", self::objection(objection)),
+    }
+}
