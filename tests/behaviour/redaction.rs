@@ -113,3 +113,35 @@ async fn the_other_dialects_are_redacted_and_restored_as_well() {
         assert!(!seen.json().to_string().contains("4111"), "{}", seen.json());
     }
 }
+
+/// A number that passes Luhn's check, one for each `index`.
+fn card(index: u32) -> String {
+    let digits = format!("41111111{index:07}");
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
+            digit / 10 + digit % 10
+        })
+        .sum();
+    format!("{digits}{}", (10 - sum % 10) % 10)
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_redacted_is_refused_with_a_code_of_its_own_and_nothing_is_sent() {
+    let (upstream, gateway) = gateway().await;
+    let cards: Vec<String> = (0..10_001).map(card).collect();
+    let body = json!({"model": "assistant", "messages": [{"role": "user", "content": cards.join(" ")}]});
+
+    let answer = gateway.send(Request::post("/v1/chat/completions", &body)).await;
+
+    let decision = answer.decision();
+    let error = answer.of_status(403, "more values than are replaced").await;
+    assert!(error.contains("\"redaction_failed\"") && error.contains("more than 10000 different values"), "{error}");
+    assert!(!error.contains("4111"), "{error}");
+    assert_eq!((upstream.requests().len(), upstream.connections()), (0, 0));
+    let record = gateway.audit().record(&decision).await;
+    assert_eq!(record.outcome["code"], "redaction_failed", "{}", record.outcome);
+}

@@ -21,6 +21,8 @@ pub enum Code {
     ResidencyDenied,
     /// A remote URL, a hosted tool or kept state that no policy grants.
     FeatureDenied,
+    /// Policy permits a target only with something replaced, and that could not be done.
+    RedactionFailed,
     /// Not JSON, a wrong shape, a key twice, an unknown label.
     InvalidRequest,
     /// Over the body limit.
@@ -49,13 +51,14 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidApiKey,
         Self::ModelNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::ResidencyDenied,
         Self::FeatureDenied,
+        Self::RedactionFailed,
         Self::InvalidRequest,
         Self::RequestTooLarge,
         Self::RequestTimeout,
@@ -87,6 +90,9 @@ impl Code {
                 (StatusCode::FORBIDDEN, "residency_denied", "permission_error", "permission_error")
             }
             Self::FeatureDenied => (StatusCode::FORBIDDEN, "feature_denied", "permission_error", "permission_error"),
+            Self::RedactionFailed => {
+                (StatusCode::FORBIDDEN, "redaction_failed", "permission_error", "permission_error")
+            }
             Self::InvalidRequest => {
                 (StatusCode::BAD_REQUEST, "invalid_request", "invalid_request_error", "invalid_request_error")
             }

@@ -56,12 +56,14 @@ pub(super) struct Met {
     pub(super) retry_after: Option<Duration>,
     /// Why a private endpoint could not be reached privately.
     pub(super) verdict: Option<egress::Code>,
+    /// Why it could not be redacted for this target; nothing was sent then.
+    pub(super) unredacted: Option<String>,
 }
 
 impl Met {
     /// Something that is not of the path to the endpoint.
     pub(super) fn new(outcome: Outcome) -> Self {
-        Self { outcome, said: None, retry_after: None, verdict: None }
+        Self { outcome, said: None, retry_after: None, verdict: None, unredacted: None }
     }
 }
 
@@ -133,6 +135,9 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
             reply: Reply::Whole { body, usage: None, failed: true, share: None },
         });
     }
+    if let Some(why) = met.unredacted {
+        return Err(books.refuse(Refusal::RedactionFailed { why }));
+    }
     if let Some(code) = met.verdict {
         return Err(books.refuse(Refusal::NoPrivatePath { code: code.as_str() }));
     }
@@ -177,7 +182,8 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
         Ok(fulfilled) => fulfilled,
         Err(error) => {
             tracing::error!(decision = %books.decision(), target = %target.name, %error, "not sent: the target may be used only redacted");
-            return Tried::Failed(Met::new(Outcome::Saturated));
+            // Nothing was sent and nobody is to blame; another target may need no redaction.
+            return Tried::Failed(Met { unredacted: Some(error.to_string()), ..Met::new(Outcome::Saturated) });
         }
     };
     let head = &books.exchange().head;

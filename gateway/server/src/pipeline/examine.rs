@@ -86,7 +86,7 @@ async fn refused(status: StatusCode, headers: &HeaderMap, body: ReplyBody, api: 
     let forwarded = wire::forward_response_headers(headers);
     let bytes = collect(body, LARGEST_ERROR, None).await.map(|(bytes, _)| bytes).unwrap_or_default();
     let retry_after = wire::retry_after(headers, SystemTime::now());
-    Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after, verdict: None })
+    Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after, verdict: None, unredacted: None })
 }
 
 /// Upstreams are asked for plain answers only; a compressed one could be neither read for usage nor framed.

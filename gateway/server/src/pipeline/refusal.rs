@@ -114,6 +114,14 @@ pub enum Refusal {
         /// The JSON path at which it was found.
         path: String,
     },
+    /// Policy permits the last target only redacted, and the request could not be.
+    #[error(
+        "policy permits this request only with something replaced before it leaves, and that could not be done: {why}"
+    )]
+    RedactionFailed {
+        /// What stood in the way, never what was found.
+        why: String,
+    },
     /// Policy permits no target.
     #[error("policy permits no endpoint for this request ({reason})")]
     ResidencyDenied {
@@ -164,6 +172,7 @@ impl Refusal {
             Self::Overloaded { .. } => Code::Overloaded,
             Self::FeatureDenied { .. } => Code::FeatureDenied,
             Self::ResidencyDenied { .. } => Code::ResidencyDenied,
+            Self::RedactionFailed { .. } => Code::RedactionFailed,
             Self::AuditUnavailable => Code::AuditUnavailable,
             Self::LedgerUnavailable => Code::LedgerUnavailable,
             Self::NoPrivatePath { .. } => Code::NoPrivatePath,

@@ -23,6 +23,7 @@ pub const CODES: &[&str] = &[
     "model_not_found",
     "residency_denied",
     "feature_denied",
+    "redaction_failed",
     "invalid_request",
     "request_too_large",
     "request_timeout",
