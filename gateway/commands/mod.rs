@@ -10,6 +10,7 @@ mod doctor;
 mod explain;
 mod keys;
 mod netplan;
+mod onboard;
 mod operator;
 mod policy;
 mod prices;
@@ -57,6 +58,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Say why each target of a model is in or out for an app, in words.
     Explain(explain::Arguments),
+    /// Say what apps use and what policies say of it, before more is enforced.
+    #[command(subcommand)]
+    Onboard(onboard::Command),
     /// Check, format, test, explain, prove and compare residency policies.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -134,6 +138,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(command) => audit::run(&command),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Onboard(command) => onboard::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Cost(command) => cost::run(&command),
         Command::Prices(command) => prices::run(&command),

@@ -14,6 +14,7 @@ mod azure;
 mod bodies;
 mod break_glass;
 mod budgets;
+mod candidates;
 mod commands;
 mod costs;
 mod deadlines;

@@ -143,5 +143,5 @@ async fn a_request_that_cannot_be_redacted_is_refused_with_a_code_of_its_own_and
     assert!(!error.contains("4111"), "{error}");
     assert_eq!((upstream.requests().len(), upstream.connections()), (0, 0));
     let record = gateway.audit().record(&decision).await;
-    assert_eq!(record.outcome["code"], "redaction_failed", "{}", record.outcome);
+    assert_eq!(record.outcome["outcome"]["code"], "redaction_failed", "{}", record.outcome);
 }

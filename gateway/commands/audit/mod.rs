@@ -18,6 +18,7 @@ use server::{load, run};
 use telemetry::audit::{KeyError, VerifierKey};
 
 use super::UNKNOWN;
+pub(super) use times::Span;
 
 /// What to do with the log.
 #[derive(Subcommand)]
@@ -35,7 +36,7 @@ pub(super) enum Command {
 
 /// Where the log is.
 #[derive(clap::Args)]
-struct Where {
+pub(super) struct Where {
     /// The configuration of the gateway: it says where the log, the second place and the public key are.
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
@@ -45,14 +46,14 @@ struct Where {
 }
 
 /// The log, and what its configuration says of it.
-struct Log {
-    folder: PathBuf,
+pub(super) struct Log {
+    pub(super) folder: PathBuf,
     compiled: Option<Box<Compiled>>,
 }
 
 /// Why a command does not get as far as the log.
 #[derive(Debug, thiserror::Error)]
-enum AuditCommandError {
+pub(super) enum AuditCommandError {
     #[error("{0}")]
     Mistakes(#[from] Mistakes),
     #[error("`{}` cannot be read: {source}", path.display())]
@@ -72,7 +73,7 @@ enum AuditCommandError {
 }
 
 impl Where {
-    fn log(&self) -> Result<Log, AuditCommandError> {
+    pub(super) fn log(&self) -> Result<Log, AuditCommandError> {
         if let Some(folder) = &self.folder {
             return Ok(Log { folder: folder.clone(), compiled: None });
         }
@@ -128,7 +129,7 @@ pub(super) fn run(command: &Command) -> ExitCode {
 }
 
 #[expect(clippy::print_stderr, reason = "a command's answer goes to the terminal")]
-fn fail(error: &AuditCommandError) -> ExitCode {
+pub(super) fn fail(error: &AuditCommandError) -> ExitCode {
     eprintln!("{error}");
     match error {
         AuditCommandError::Mistakes(_) | AuditCommandError::Read { .. } => ExitCode::from(UNKNOWN),

@@ -7,25 +7,25 @@ const FORM: &str = "2026-11-26T08:00:00.000000Z";
 
 /// From a time on, and before another.
 #[derive(Debug, Default)]
-pub(super) struct Span {
-    pub(super) since: Option<String>,
-    pub(super) until: Option<String>,
+pub(in crate::commands) struct Span {
+    pub(in crate::commands) since: Option<String>,
+    pub(in crate::commands) until: Option<String>,
 }
 
 impl Span {
-    pub(super) fn parse(since: Option<&str>, until: Option<&str>) -> Result<Self, AuditCommandError> {
+    pub(in crate::commands) fn parse(since: Option<&str>, until: Option<&str>) -> Result<Self, AuditCommandError> {
         let parse = |text: Option<&str>| {
             text.map(|text| parse(text).ok_or_else(|| AuditCommandError::Time(text.to_owned()))).transpose()
         };
         Ok(Self { since: parse(since)?, until: parse(until)? })
     }
 
-    pub(super) fn is_everything(&self) -> bool {
+    pub(in crate::commands) fn is_everything(&self) -> bool {
         self.since.is_none() && self.until.is_none()
     }
 
     /// Whether an entry of this time lies in it; one without a time lies in none.
-    pub(super) fn holds(&self, time: Option<&str>) -> bool {
+    pub(in crate::commands) fn holds(&self, time: Option<&str>) -> bool {
         time.is_some_and(|time| {
             self.since.as_deref().is_none_or(|since| time >= since)
                 && self.until.as_deref().is_none_or(|until| time < until)

@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub(crate) judge: Judge,
     /// Grants that two people may open.
     pub(crate) break_glass: BreakGlassConfig,
+    /// Decides beside it, for the record alone.
+    pub(crate) candidate: Option<Judge>,
     /// Every label there is; a request that names another is refused.
     pub(crate) labels: BTreeSet<Arc<str>>,
 }

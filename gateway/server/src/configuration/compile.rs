@@ -459,6 +459,10 @@ pub struct PolicyConfig {
     pub labels: BTreeSet<Arc<str>>,
     /// Changes to rows of the data pack.
     pub adjustments: Adjustments,
+    /// Policies that are asked beside them and never enforced.
+    pub candidate: Option<Arc<Rules>>,
+    /// The files of `[policy] folder` as they were read, name and text; none where the shipped policies count.
+    pub files: Vec<(String, String)>,
 }
 
 /// A model that callers ask for.

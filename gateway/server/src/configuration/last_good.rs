@@ -1,8 +1,8 @@
 //! The last good document, kept in the state folder, so that a restart with a broken one can still serve.
 //!
-//! It holds the texts of the files with their hashes, and no key: keys stand in the environment or in files, and are
-//! read anew when it is loaded, from the places that it names. The hashes find a torn or edited copy; they are no
-//! signature, so the state folder must be writable by the gateway alone.
+//! It holds the texts of the files and of the policies with their hashes, and no key: keys stand in the environment or in
+//! files, and are read anew when it is loaded, from the places that it names. The hashes find a torn or edited copy; they are
+//! no signature, so the state folder must be writable by the gateway alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,10 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::sources::{Source, Sources};
+use super::sources::{Source, Sources, hash_of};
 
 /// The format that this release writes. It reads no newer one.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// Version 1 held no policies; it is read, and its policies are read from the folder that it names.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A document that was once checked and served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub enum LastGoodError {
         what: String,
     },
     /// A newer release wrote the file.
-    #[error("{path}: has format version {version}, and this release reads {FORMAT_VERSION}; it was written by a newer causeway", path = path.display())]
+    #[error("{path}: has format version {version}, and this release reads {FORMAT_VERSION} and below; it was written by a newer causeway", path = path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -70,6 +72,17 @@ struct Stored {
     root: PathBuf,
     is_folder: bool,
     files: Vec<StoredFile>,
+    /// The policies of `[policy] folder`; none where the shipped ones were in force. Version 1 says nothing of them.
+    #[serde(default)]
+    policies: Option<Vec<StoredPolicy>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredPolicy {
+    name: String,
+    hash: String,
+    text: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,12 +99,18 @@ fn location(state_folder: &Path) -> PathBuf {
     state_folder.join("last-good").join("configuration.json")
 }
 
-/// Keeps `sources` as the last good document: whole or not at all, readable by the gateway alone.
+/// Keeps `sources` and the policies that were read with them as the last good document: whole or not at all, readable by
+/// the gateway alone.
 ///
 /// # Errors
 ///
 /// Where the file cannot be written; the one before it is then still there.
-pub fn save(state_folder: &Path, sources: &Sources, now: SystemTime) -> Result<(), LastGoodError> {
+pub fn save(
+    state_folder: &Path,
+    sources: &Sources,
+    policies: &[(String, String)],
+    now: SystemTime,
+) -> Result<(), LastGoodError> {
     let path = location(state_folder);
     let folder = path.parent().unwrap_or(state_folder).to_owned();
     let fail = |source| LastGoodError::Io { doing: "write", path: path.clone(), source };
@@ -108,6 +127,7 @@ pub fn save(state_folder: &Path, sources: &Sources, now: SystemTime) -> Result<(
         root: std::path::absolute(&sources.root).unwrap_or_else(|_| sources.root.clone()),
         is_folder: sources.is_folder,
         files: sources.files.iter().map(file).collect(),
+        policies: Some(policies.iter().map(stored_policy).collect()),
     };
     let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| fail(error.into()))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail)?;
@@ -118,6 +138,10 @@ pub fn save(state_folder: &Path, sources: &Sources, now: SystemTime) -> Result<(
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(fail)
+}
+
+fn stored_policy((name, text): &(String, String)) -> StoredPolicy {
+    StoredPolicy { name: name.clone(), hash: hash_of(text), text: text.clone() }
 }
 
 /// Power may go at any moment: the bytes are on disk before the name points to them, and then the name is.
@@ -147,11 +171,18 @@ pub fn read(state_folder: &Path) -> Result<Option<LastGood>, LastGoodError> {
     // The version comes first: the rest of a newer file may look like anything.
     match any.get("format_version").and_then(serde_json::Value::as_u64) {
         Some(version) if version > u64::from(FORMAT_VERSION) => return Err(LastGoodError::Newer { path, version }),
-        Some(version) if version == u64::from(FORMAT_VERSION) => {}
+        Some(1 | 2) => {}
         _ => return Err(damaged("has no known format version".to_owned())),
     }
     let stored: Stored = serde_json::from_value(any).map_err(|error| damaged(format!("is not whole: {error}")))?;
     restore(stored).map(Some).map_err(damaged)
+}
+
+fn restored_policy(policy: StoredPolicy) -> Result<(String, String), String> {
+    if hash_of(&policy.text) != policy.hash {
+        return Err(format!("the text of `{}` does not fit its hash", policy.name));
+    }
+    Ok((policy.name, policy.text))
 }
 
 fn restore(stored: Stored) -> Result<LastGood, String> {
@@ -163,7 +194,9 @@ fn restore(stored: Stored) -> Result<LastGood, String> {
         }
         files.push(source);
     }
-    let sources = Sources { root: stored.root, is_folder: stored.is_folder, files };
+    let policies =
+        stored.policies.map(|all| all.into_iter().map(restored_policy).collect::<Result<_, _>>()).transpose()?;
+    let sources = Sources { root: stored.root, is_folder: stored.is_folder, files, policies };
     if sources.hash() != stored.hash {
         return Err("the files do not fit the hash of the whole".to_owned());
     }

@@ -22,6 +22,9 @@ pub struct Sources {
     pub is_folder: bool,
     /// The files, sorted by name.
     pub files: Vec<Source>,
+    /// The policies that were in force with these files, name and text, where the document is the last good one. Absent: the
+    /// folder that the document names is read.
+    pub policies: Option<Vec<(String, String)>>,
 }
 
 /// One file of a document.
@@ -43,8 +46,13 @@ impl Source {
 
     /// SHA-256 of the text, in hex.
     pub fn hash(&self) -> String {
-        hex(digest(&SHA256, self.text.as_bytes()).as_ref())
+        hash_of(&self.text)
     }
+}
+
+/// SHA-256 of a text, in hex.
+pub(super) fn hash_of(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
 impl Sources {
@@ -64,7 +72,7 @@ impl Sources {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        let sources = Self { root: path.to_owned(), is_folder, files };
+        let sources = Self { root: path.to_owned(), is_folder, files, policies: None };
         mistakes.sort();
         if mistakes.is_empty() { Ok(sources) } else { Err(mistakes) }
     }
@@ -74,7 +82,7 @@ impl Sources {
         let file = |(path, text): (PathBuf, String)| Source { base: base_of(&path), path, text };
         let mut files: Vec<Source> = texts.into_iter().map(file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Self { root: root.to_owned(), is_folder, files }
+        Self { root: root.to_owned(), is_folder, files, policies: None }
     }
 
     /// SHA-256 over the names and texts of all files, in hex.

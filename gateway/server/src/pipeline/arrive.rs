@@ -10,7 +10,7 @@ use ingress::auth::AppIndex;
 use ingress::limits::{self, Admitted as AdmittedGuard, Standing};
 use ingress::listen::{Incoming, Peer};
 use inspection::Findings;
-use policy::Denial;
+use policy::{Denial, Verdict};
 use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
 
@@ -84,6 +84,8 @@ pub(super) struct Exchange {
     pub(super) model_index: Option<ModelIndex>,
     /// Set by `authorize`: what the data is.
     pub(super) data: Option<DataFacts>,
+    /// Set by `authorize`: what the candidate policies say of each target; nothing where there are none.
+    pub(super) proposed: Vec<Verdict>,
     pub(super) stream: bool,
     /// Set by [`admit`] and `decode`: how the rate of requests that leaves least stands.
     pub(super) rate: Option<Standing>,
@@ -179,6 +181,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         model: None,
         model_index: None,
         data: None,
+        proposed: Vec::new(),
         stream: false,
         rate: None,
         fault: Fault::default(),

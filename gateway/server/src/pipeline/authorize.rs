@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use inspection::{Finding, FindingKind, Findings};
-use policy::{Cause, Denial, Operation, Permit, Question};
+use policy::{Cause, Denial, Judge, Operation, Permit, Question, Verdict};
 use wire::{Api, Call, FeatureKind};
 
 use super::arrive::{Caller, Exchange};
@@ -125,9 +125,18 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
         now: exchange.at,
         ..Question::about(&caller.app.name, call.model(), candidates)
     };
+    exchange.proposed =
+        exchange.snapshot.candidate.as_ref().map(|judge| verdicts_of(judge, &question)).unwrap_or_default();
     match policy::decide(&exchange.snapshot.judge, &question) {
         Ok(permit) => Ok(Authorized { exchange, caller, guard, held, call, findings, permit }),
         Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (&call, &findings))),
+    }
+}
+
+fn verdicts_of(judge: &Judge, question: &Question<'_>) -> Vec<Verdict> {
+    match policy::decide(judge, question) {
+        Ok(permit) => permit.verdicts().to_vec(),
+        Err(denial) => denial.verdicts().to_vec(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Stage 9: the record that says what will be done, before anything is sent.
 
-use policy::Verdict;
+use policy::{Ruling, Verdict};
 use routing::Plan;
 use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, Intent};
 use telemetry::pseudonym::Realm;
@@ -27,7 +27,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
     let Reserved { planned, charge } = reserved;
     let Planned { exchange, caller, guard, held, call, findings, permit, plan, ask } = planned;
     let written = {
-        let whys = Whys::planned(permit.verdicts(), &plan);
+        let whys = Whys::planned(permit.verdicts(), &exchange.proposed, &plan);
         let candidates = whys.notes(permit.verdicts());
         let tried = plan.explain().iter().filter(|ranked| ranked.is_tried());
         let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
@@ -96,38 +96,55 @@ fn pseudonym(snapshot: &Snapshot, caller: &Caller, call: &Call) -> Option<String
     Some(key.pseudonym(Realm::Audit, &caller.app.name, &call.user()?))
 }
 
-/// The reasons as text: the policies by which each candidate is in or out.
-pub(super) struct Whys(Vec<String>);
+/// The reasons as text: the policies by which each candidate is in or out, and where the proposed ones would decide otherwise.
+pub(super) struct Whys(Vec<(String, Option<String>)>);
 
 impl Whys {
-    pub(super) fn of(verdicts: &[Verdict]) -> Self {
-        Self(verdicts.iter().map(|verdict| verdict.ruling.to_string()).collect())
+    pub(super) fn of(verdicts: &[Verdict], proposed: &[Verdict]) -> Self {
+        let why = |(index, verdict): (usize, &Verdict)| {
+            let other = proposed.get(index).and_then(|proposed| otherwise(&verdict.ruling, &proposed.ruling));
+            (verdict.ruling.to_string(), other)
+        };
+        Self(verdicts.iter().enumerate().map(why).collect())
     }
 
     /// The same, where those that are in say why they have their place in the plan.
-    fn planned(verdicts: &[Verdict], plan: &Plan) -> Self {
-        let place = |verdict: &Verdict| plan.explain().iter().find(|ranked| ranked.target == verdict.target);
-        let text = |verdict: &Verdict| match &verdict.ruling {
-            ruling if ruling.is_in() => match place(verdict) {
-                Some(ranked) => format!("{ruling}; {}", ranked.why),
-                None => ruling.to_string(),
-            },
-            out => out.to_string(),
-        };
-        Self(verdicts.iter().map(text).collect())
+    fn planned(verdicts: &[Verdict], proposed: &[Verdict], plan: &Plan) -> Self {
+        let mut whys = Self::of(verdicts, proposed);
+        for (verdict, (why, _)) in verdicts.iter().zip(&mut whys.0) {
+            let ranked = plan.explain().iter().find(|ranked| ranked.target == verdict.target);
+            if let (true, Some(ranked)) = (verdict.ruling.is_in(), ranked) {
+                *why = format!("{why}; {}", ranked.why);
+            }
+        }
+        whys
     }
 
     pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict]) -> Vec<CandidateNote<'a>> {
         verdicts
             .iter()
             .zip(&self.0)
-            .map(|(verdict, why)| CandidateNote {
+            .map(|(verdict, (why, proposed))| CandidateNote {
                 target: &verdict.name,
-                verdict: if verdict.ruling.is_in() { "in" } else { "out" },
+                verdict: word(&verdict.ruling),
                 why,
+                proposed: proposed.as_deref(),
             })
             .collect()
     }
+}
+
+const fn word(ruling: &Ruling) -> &'static str {
+    if ruling.is_in() { "in" } else { "out" }
+}
+
+/// What the proposed policies say, where a target would be in and is out, or the other way about, or goes there otherwise.
+fn otherwise(enforced: &Ruling, proposed: &Ruling) -> Option<String> {
+    let is_same = match (enforced, proposed) {
+        (Ruling::In { obligations: one, .. }, Ruling::In { obligations: other, .. }) => one == other,
+        _ => enforced.is_in() == proposed.is_in(),
+    };
+    (!is_same).then(|| format!("{}: {proposed}", word(proposed)))
 }
 
 /// Kind and path of what asks for more than an answer, never a value.

@@ -293,7 +293,7 @@ impl Refused {
             Taken::YesAfter { unwritten } => exchange.note_unwritten(&caller.app.name, unwritten).await,
             Taken::No => return,
         }
-        let whys = Whys::of(&self.considered.verdicts);
+        let whys = Whys::of(&self.considered.verdicts, &exchange.proposed);
         let findings = counted(&self.considered.findings);
         let features: Vec<FeatureNote<'_>> =
             self.considered.features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect();

@@ -215,7 +215,9 @@ fn fixed(listen: &ListenConfig) -> ListenConfig {
 
 /// Keeps the last good configuration on disk. A failure is loud and stops nothing: the running state is right.
 pub fn persist(compiled: &Compiled, sources: &Sources) {
-    if let Err(error) = configuration::save_last_good(&compiled.state_folder, sources, SystemTime::now()) {
+    if let Err(error) =
+        configuration::save_last_good(&compiled.state_folder, sources, &compiled.policy.files, SystemTime::now())
+    {
         tracing::error!(%error, "the last good configuration is not kept; a restart with a broken file would fail");
     }
 }

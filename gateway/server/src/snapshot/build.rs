@@ -41,6 +41,8 @@ impl Snapshot {
         let fleet = Fleet::build(endpoints, resolvers, &ids, before.map(|before| &before.fleet))?;
         let models = models(compiled, before, metrics);
         let judge = outlook::judge(compiled)?;
+        let candidate =
+            compiled.policy.candidate.as_ref().map(|rules| outlook::judge_with(compiled, rules)).transpose()?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);
         let new_keys = new_keys(compiled, before);
@@ -84,6 +86,7 @@ impl Snapshot {
             targets,
             judge,
             break_glass: compiled.break_glass.clone(),
+            candidate,
             labels: compiled.policy.labels.clone(),
         })
     }

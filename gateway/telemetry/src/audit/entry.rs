@@ -80,6 +80,8 @@ pub struct CandidateNote<'a> {
     pub verdict: &'a str,
     /// The reason, in the words of the decision; empty when there is nothing to say.
     pub why: &'a str,
+    /// What policies that are only proposed say of it, where that is something else: `in` or `out`, and why.
+    pub proposed: Option<&'a str>,
 }
 
 /// Tokens that were reserved.
@@ -450,6 +452,7 @@ fn write_candidates(line: &mut Vec<u8>, candidates: &[CandidateNote<'_>]) {
         json::named(line, "{\"target\":", candidate.target);
         json::named(line, ",\"verdict\":", candidate.verdict);
         json::named_if(line, ",\"why\":", Some(candidate.why).filter(|why| !why.is_empty()));
+        json::named_if(line, ",\"proposed\":", candidate.proposed);
         line.push(b'}');
     });
 }

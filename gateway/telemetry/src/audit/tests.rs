@@ -171,8 +171,8 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         policy: "sha256:aa",
         configuration: "sha256:bb",
         candidates: &[
-            CandidateNote { target: "gpu-01/llama", verdict: "in", why: "" },
-            CandidateNote { target: "aoai/gpt-4o", verdict: "out", why: "not approved" },
+            CandidateNote { target: "gpu-01/llama", verdict: "in", why: "", proposed: None },
+            CandidateNote { target: "aoai/gpt-4o", verdict: "out", why: "not approved", proposed: None },
         ],
         plan: &["gpu-01/llama"],
         estimate: EstimateNote { input: 100, output: 1024 },
@@ -493,7 +493,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let candidates = [CandidateNote { target: &texts[2], verdict: "out", why: &texts[3] }];
+            let candidates = [CandidateNote { target: &texts[2], verdict: "out", why: &texts[3], proposed: None }];
             let plan = [texts[4].as_str()];
             let mut intent = intent(&texts[0]);
             intent.model = &texts[1];

@@ -32,24 +32,45 @@ impl Check<'_> {
         let names = self.names_of(document, targets);
         let labels = names.labels.iter().flatten().map(|label| Arc::from(label.as_str())).collect();
         let off = self.off(document);
-        let folder = document.policy.as_ref().and_then(|policy| policy.folder.as_deref());
-        if folder.is_none() && off.is_empty() {
+        let policy = document.policy.as_ref();
+        // The last good document serves what was enforced; a candidate may be the very thing that is broken now.
+        let candidate =
+            policy.and_then(|policy| policy.candidate.as_deref()).filter(|_| self.sources.policies.is_none());
+        let candidate = match candidate {
+            Some(folder) => Some(Arc::new(self.own("candidate", folder, &BTreeMap::new(), &names)?.0)),
+            None => None,
+        };
+        let folder = policy.and_then(|policy| policy.folder.as_deref());
+        let (rules, files) = match folder {
             // They name only what ships with them, so nothing of this document can make them wrong.
-            return Some(PolicyConfig { rules: Rules::shipped_whole(), labels, adjustments });
-        }
-        let options = ReadOptions { strictness: Strictness::Enforce, off: &off, names: &names };
-        let read = match folder {
-            None => Rules::read(SHIPPED, &options),
+            None if off.is_empty() => (Rules::shipped_whole(), Vec::new()),
+            None => (Arc::new(self.read_all(SHIPPED, &off, &names)?), Vec::new()),
             Some(folder) => {
-                let files = self.policy_files(folder)?;
-                let files: Vec<PolicyFile<'_>> = files.iter().map(|(name, text)| PolicyFile { name, text }).collect();
-                Rules::read(&files, &options)
+                let (rules, files) = self.own("folder", folder, &off, &names)?;
+                (Arc::new(rules), files)
             }
         };
-        match read {
+        Some(PolicyConfig { rules, candidate, labels, adjustments, files })
+    }
+
+    /// The policies of the folder that `policy.SETTING` names, with their texts.
+    fn own(
+        &mut self,
+        setting: &str,
+        folder: &str,
+        off: &BTreeMap<String, String>,
+        names: &Names,
+    ) -> Option<(Rules, Vec<(String, String)>)> {
+        let files = self.policy_files(setting, folder)?;
+        let texts: Vec<PolicyFile<'_>> = files.iter().map(|(name, text)| PolicyFile { name, text }).collect();
+        Some((self.read_all(&texts, off, names)?, files))
+    }
+
+    fn read_all(&mut self, files: &[PolicyFile<'_>], off: &BTreeMap<String, String>, names: &Names) -> Option<Rules> {
+        match Rules::read(files, &ReadOptions { strictness: Strictness::Enforce, off, names }) {
             Ok((rules, remarks)) => {
                 self.remarks(&rules, &remarks);
-                Some(PolicyConfig { rules: Arc::new(rules), labels, adjustments })
+                Some(rules)
             }
             Err(faults) => {
                 self.faults(&faults);
@@ -82,17 +103,20 @@ impl Check<'_> {
     }
 
     /// Every `*.cedar` file of the folder by name, read whole; reported and `None` where that fails.
-    fn policy_files(&mut self, written: &str) -> Option<Vec<(String, String)>> {
-        let mark = self.root.at("policy").at("folder").mark();
+    fn policy_files(&mut self, setting: &str, written: &str) -> Option<Vec<(String, String)>> {
+        let mark = self.root.at("policy").at(setting).mark();
         let path = self.path(mark, written);
         // A file that is added or taken away changes the folder.
         self.material.insert(path.clone());
+        if let Some(kept) = &self.sources.policies {
+            return Some(kept.clone());
+        }
         let mut files = Vec::new();
         let listed = std::fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut entries = match listed {
             Ok(entries) => entries,
             Err(error) => {
-                let message = format!("`policy.folder`: {} cannot be read: {error}", quote(written));
+                let message = format!("`policy.{setting}`: {} cannot be read: {error}", quote(written));
                 self.report.mistake(MistakeKind::Material, mark, message);
                 return None;
             }
@@ -108,14 +132,14 @@ impl Check<'_> {
             match read_bounded(&file) {
                 Ok(text) => files.push((file.display().to_string(), text)),
                 Err(error) => {
-                    let message = format!("`policy.folder`: `{}` cannot be read: {error}", file.display());
+                    let message = format!("`policy.{setting}`: `{}` cannot be read: {error}", file.display());
                     self.report.mistake(MistakeKind::Material, mark, message);
                     return None;
                 }
             }
         }
         if files.is_empty() || files.len() > MOST_FILES {
-            let message = format!("`policy.folder`: {} holds {} files `*.cedar`", quote(written), files.len());
+            let message = format!("`policy.{setting}`: {} holds {} files `*.cedar`", quote(written), files.len());
             let remedy = format!("it takes 1 to {MOST_FILES}; the shipped ones lie in `policies/` of the repository");
             self.report.mend(MistakeKind::Material, mark, message, remedy);
             return None;

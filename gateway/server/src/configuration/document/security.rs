@@ -13,6 +13,11 @@ use super::Moment;
 pub struct Policy {
     /// Folder of the policies. Absent: the shipped policies.
     pub folder: Option<String>,
+    /// Folder of policies that are asked beside those in force and never enforced. Absent: none.
+    ///
+    /// Where they would decide otherwise, the record of the request says so, target by target; a restart with the last good
+    /// configuration goes without them.
+    pub candidate: Option<String>,
     /// Endpoints that may be used although their `reach` is not `local`; default none.
     pub approve: Option<Vec<String>>,
     /// By endpoint, what callers may make it do beyond answering; default nothing.

@@ -129,7 +129,7 @@ proptest! {
     ) {
         let [decision, app, team, key, model, api, policy, configuration] = &texts;
         let candidates: Vec<_> =
-            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why }).collect();
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
         let plan: Vec<&str> = lists.iter().map(|(target, ..)| target.as_str()).collect();
@@ -173,7 +173,7 @@ proptest! {
     ) {
         let [decision, app, team, key, model, api, policy, code] = &texts;
         let candidates: Vec<_> =
-            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why }).collect();
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
         let refused = Refused {
