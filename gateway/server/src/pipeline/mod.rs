@@ -66,7 +66,8 @@ async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refu
     let identified = arrive::identify(arrived)?;
     let admitted = arrive::admit(identified)?;
     if admitted.asks_for_models() {
-        return listing::answer(admitted).await;
+        // Boxed: the room of a future is that of its largest stage, and nearly every request is no listing.
+        return Box::pin(listing::answer(admitted)).await;
     }
     let decoded = decode::decode(admitted).await?;
     let inspected = authorize::inspect(decoded).await;

@@ -40,7 +40,8 @@ pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>
     let (mut ask, priority) = ask(&exchange, &caller, &call);
     let mut plan = decide(&exchange, &permit, &ask);
     if let Advice::Wait { .. } = plan.advice() {
-        plan = wait(&exchange, &caller, &permit, (&mut ask, priority, plan)).await;
+        // Boxed, because few wait, and all would carry its room.
+        plan = Box::pin(wait(&exchange, &caller, &permit, (&mut ask, priority, plan))).await;
     }
     if plan.advice() == Advice::Nothing {
         return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));

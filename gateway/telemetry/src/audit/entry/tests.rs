@@ -78,7 +78,7 @@ fn attempt() -> impl Strategy<Value = AttemptNote> {
             address,
             evidence: address.map(|_| "address"),
             verdict: may_have_executed.then_some("DNS-01"),
-            path: address.map(|peer| path(peer)),
+            path: address.map(path),
             took: Duration::from_micros(micros),
             usage,
             may_have_executed,
