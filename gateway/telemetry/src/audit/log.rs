@@ -95,11 +95,14 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`]: the request must be refused. The next call tries again.
     pub async fn intent(&self, intent: &Intent<'_>) -> Result<OpenRecord, AuditError> {
-        match self.shared.append("intent", intent).await {
-            Ok(()) => Ok(OpenRecord::new(Arc::clone(&self.shared), intent.decision, intent.at)),
+        let mut left = Left { shared: &self.shared, intent: Some(intent) };
+        let written = self.shared.append("intent", intent).await;
+        left.intent = None;
+        match written {
+            Ok(()) => Ok(OpenRecord::new(Arc::clone(&self.shared), intent)),
             Err((error, MaybeThere(false))) => Err(error),
             Err((error, MaybeThere(true))) => {
-                self.shared.append_outcome(&not_sent(intent));
+                self.shared.append_outcome(&not_sent(intent, Some("audit_unavailable")));
                 Err(error)
             }
         }
@@ -188,12 +191,29 @@ impl AuditLog {
     }
 }
 
-/// The outcome behind an intent that may be in the file although its request was refused.
-fn not_sent<'a>(intent: &Intent<'a>) -> OutcomeLine<'a> {
+/// A caller may leave while its intent waits for the disk. The entry is on its way then, and no record is there that would
+/// close it, so this does.
+struct Left<'a> {
+    shared: &'a Shared,
+    /// None once the waiting is over.
+    intent: Option<&'a Intent<'a>>,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if let Some(intent) = self.intent {
+            self.shared.append_outcome(&not_sent(intent, None));
+        }
+    }
+}
+
+/// The outcome behind an intent that may be in the file although nothing was sent: the request was refused with this code,
+/// or its caller left.
+fn not_sent<'a>(intent: &Intent<'a>, code: Option<&'static str>) -> OutcomeLine<'a> {
     let outcome = Outcome {
         at: intent.at,
-        status: Some(503),
-        code: Some("audit_unavailable"),
+        status: code.map(|_| 503),
+        code,
         usage: None,
         settled_by: "not_sent",
         lost_tokens: 0,
@@ -201,7 +221,7 @@ fn not_sent<'a>(intent: &Intent<'a>) -> OutcomeLine<'a> {
         priced: true,
         to_first_byte: None,
         total: Duration::ZERO,
-        end: End::Error,
+        end: if code.is_some() { End::Error } else { End::Disconnected },
     };
     OutcomeLine { decision: intent.decision, attempts: &[], outcome }
 }

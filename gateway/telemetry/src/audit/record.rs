@@ -5,22 +5,32 @@ use std::time::SystemTime;
 
 use super::entry::OutcomeLine;
 use super::shared::Shared;
-use super::{AttemptNote, End, Outcome};
+use super::{AttemptNote, End, Intent, Outcome};
 
-/// The open half of a record. Whatever happens to it, an outcome is written: by [`Self::close`], or on drop.
+/// The open half of a record. Whatever happens to it, an outcome is written: by [`Self::close`], or on drop, at what the
+/// request held.
 #[derive(Debug)]
 #[must_use = "dropping an open record closes it as abandoned"]
 pub struct OpenRecord {
     shared: Arc<Shared>,
     decision: Box<str>,
     started: SystemTime,
+    /// What the intent said is reserved, in billionths of a dollar.
+    held: u64,
     attempts: Vec<AttemptNote>,
     closed: bool,
 }
 
 impl OpenRecord {
-    pub(super) fn new(shared: Arc<Shared>, decision: &str, started: SystemTime) -> Self {
-        Self { shared, decision: decision.into(), started, attempts: Vec::new(), closed: false }
+    pub(super) fn new(shared: Arc<Shared>, intent: &Intent<'_>) -> Self {
+        Self {
+            shared,
+            decision: intent.decision.into(),
+            started: intent.at,
+            held: intent.money,
+            attempts: Vec::new(),
+            closed: false,
+        }
     }
 
     /// The decision's id.
@@ -76,7 +86,8 @@ impl Drop for OpenRecord {
             usage: None,
             settled_by: "reservation",
             lost_tokens: 0,
-            charged: 0,
+            // Nobody knows what became of it, so it pays what it held.
+            charged: self.held,
             priced: false,
             to_first_byte: None,
             total: now.duration_since(self.started).unwrap_or_default(),

@@ -287,7 +287,28 @@ async fn a_record_that_is_dropped_is_closed_as_abandoned_with_its_attempts() {
     assert_eq!(kinds(&lines), ["intent", "outcome"]);
     assert_eq!(lines[1]["outcome"]["end"], "abandoned");
     assert_eq!(lines[1]["outcome"]["settled_by"], "reservation");
+    assert_eq!(lines[1]["outcome"]["charged_nano_usd"], intent("d-1").money, "it pays what it held, and never nothing");
+    assert_eq!(lines[1]["outcome"]["price_unknown"], true);
     assert_eq!(lines[1]["attempts"].as_array().unwrap().len(), 1);
+    assert_eq!(log.status().open, 0);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_before_the_disk_has_its_intent_leaves_a_whole_record_that_costs_nothing() {
+    let disk = Disk::default();
+    let log = AuditLog::over(Box::new(disk.clone()), Durability::Disk, None, (Path::new("epoch"), "0000000001"));
+
+    // Nobody writes yet, so the intent waits, and its caller does not.
+    let decided = intent("d-1");
+    assert!(tokio::time::timeout(Duration::ZERO, log.intent(&decided)).await.is_err());
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["intent", "outcome"]);
+    assert_eq!(
+        (&lines[1]["outcome"]["settled_by"], &lines[1]["outcome"]["end"]),
+        (&"not_sent".into(), &"disconnected".into())
+    );
     assert_eq!(log.status().open, 0);
 }
 
