@@ -16,6 +16,7 @@ use telemetry::metrics::{Direction, InFlight};
 use wire::{Code, Outcome, TimeoutKind, Usage};
 
 use super::arrive::{DecisionId, Exchange};
+use super::plan::Turn;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Charge;
 use crate::gateway::Gateway;
@@ -56,6 +57,7 @@ pub(super) struct Carried {
     pub(super) held: Held,
     /// The request as routing sees it.
     pub(super) ask: Ask,
+    pub(super) turn: Option<Turn>,
     pub(super) input_bytes: usize,
 }
 
@@ -71,6 +73,8 @@ pub(super) struct Books {
     /// Released with the books, or with the last byte of a large whole reply.
     held: Option<Held>,
     ask: Ask,
+    /// Its place in the queue, where it waited; given up once its first attempt counts.
+    turn: Option<Turn>,
     input_bytes: usize,
     pace: Pace,
     _in_flight: Option<InFlight>,
@@ -109,10 +113,11 @@ impl Books {
     pub(super) fn open(
         exchange: Box<Exchange>,
         permit: Arc<Permit>,
-        charge: Charge,
+        mut charge: Charge,
         record: OpenRecord,
         carried: Carried,
     ) -> Self {
+        charge.may_be_sent();
         let in_flight = exchange.caller.as_ref().map(|caller| caller.app.metrics.enter());
         Self {
             exchange: Some(exchange),
@@ -121,6 +126,7 @@ impl Books {
             record: Some(record),
             held: Some(carried.held),
             ask: carried.ask,
+            turn: carried.turn,
             input_bytes: carried.input_bytes,
             pace: Pace::default(),
             _in_flight: in_flight,
@@ -188,6 +194,7 @@ impl Books {
         let in_flight = target.metrics.enter();
         let sent_at = Instant::now();
         let sent = Some(target.steering.on_send(&self.ask, id, sent_at));
+        self.turn = None;
         let target = Arc::clone(target);
         self.attempt = Some(Attempt {
             target,

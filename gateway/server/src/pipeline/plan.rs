@@ -33,22 +33,25 @@ pub(super) struct Planned {
     pub(super) permit: Arc<Permit>,
     pub(super) plan: Plan,
     pub(super) ask: Ask,
+    /// Its place at the head of the queue, where it waited, until it is sent.
+    pub(super) turn: Option<Turn>,
 }
 
 pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>> {
     let Authorized { mut exchange, caller, guard, held, call, findings, permit } = authorized;
     let (mut ask, priority) = ask(&exchange, &caller, &call);
     let mut plan = decide(&exchange, &permit, &ask);
+    let mut turn = None;
     if let Advice::Wait { .. } = plan.advice() {
         // Boxed, because few wait, and all would carry its room.
-        plan = Box::pin(wait(&exchange, &caller, &permit, (&mut ask, priority, plan))).await;
+        (plan, turn) = Box::pin(wait(&exchange, &caller, &permit, (&mut ask, priority, plan))).await;
     }
     if plan.advice() == Advice::Nothing {
         return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));
     }
     note_decision(&exchange, &plan, &ask);
     exchange.explanation = explanation(&exchange, &caller, &plan);
-    Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, ask })
+    Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, ask, turn })
 }
 
 /// The request in numbers.
@@ -92,13 +95,13 @@ async fn wait(
     caller: &Caller,
     permit: &Arc<Permit>,
     (ask, priority, mut plan): (&mut Ask, Priority, Plan),
-) -> Plan {
-    let Some(steering) = model_of(exchange).map(|model| &model.steering) else { return plan };
+) -> (Plan, Option<Turn>) {
+    let Some(steering) = model_of(exchange).map(|model| &model.steering) else { return (plan, None) };
     let latest = exchange.started + most_wait(steering, ask.class);
     let waiting = Waiting { app: Arc::clone(&caller.app.name), priority, latest, work: ask.expected.prompt };
     let waiter = Arc::new(Notify::new());
-    let Ok(place) = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)) else { return plan };
-    let _turn = Turn { state: &steering.state, place };
+    let Ok(place) = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)) else { return (plan, None) };
+    let turn = Turn { state: Arc::clone(&steering.state), place };
     while let Advice::Wait { at_most } = plan.advice() {
         let now = Instant::now();
         if now >= latest {
@@ -112,7 +115,7 @@ async fn wait(
         ask.waited = exchange.started.elapsed();
         plan = decide(exchange, permit, ask);
     }
-    plan
+    (plan, Some(turn))
 }
 
 /// How long a request may wait at all; `routing` asks for less where less will do.
@@ -125,12 +128,14 @@ fn most_wait(steering: &ModelSteering, class: Class) -> Duration {
 }
 
 /// A place in the queue, given up on every way out, a caller that leaves among them; then the next one looks.
-struct Turn<'a> {
-    state: &'a ModelState,
+///
+/// Whose turn it is keeps the place until its request is on its way, so that the next one sees what it takes.
+pub(super) struct Turn {
+    state: Arc<ModelState>,
     place: Place,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.state.queue().lock().take(self.place);
         self.state.wake();

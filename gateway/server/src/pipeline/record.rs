@@ -25,7 +25,7 @@ pub(super) struct Recorded {
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
     let Reserved { planned, charge } = reserved;
-    let Planned { exchange, caller, guard, held, call, findings, permit, plan, ask } = planned;
+    let Planned { exchange, caller, guard, held, call, findings, permit, plan, ask, turn } = planned;
     let written = {
         let whys = Whys::planned(permit.verdicts(), &exchange.proposed, &plan);
         let candidates = whys.notes(permit.verdicts());
@@ -69,7 +69,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
                 permit,
                 charge,
                 open,
-                Carried { held: (guard, held), ask, input_bytes: call.input_bytes() },
+                Carried { held: (guard, held), ask, turn, input_bytes: call.input_bytes() },
             );
             Ok(Recorded { plan, call, books })
         }

@@ -1,7 +1,8 @@
 //! Stage 8: the tokens and the money of the dearest attempt are held, or the caller is told when they can be.
 //!
 //! [`Charge`] is what is held, until it is settled by what the upstream reported, by the reservation where it reported
-//! nothing, or at zero where nothing was sent. A charge that is dropped settles at the reservation. What is held is in the
+//! nothing, or at zero where nothing was sent. A charge that is dropped settles at the reservation once something may have
+//! been sent, and at zero before. What is held is in the
 //! ledger's journal before anything is sent, so that it is settled even when this process dies.
 
 use std::sync::Arc;
@@ -17,13 +18,15 @@ use super::refusal::{Refusal, Refused};
 use crate::snapshot::Target;
 
 /// What a request holds.
-#[must_use = "a charge that is dropped is settled at what it holds"]
+#[must_use = "a charge that is dropped is settled at what it holds, once something may have been sent"]
 pub(super) struct Charge {
     // INVARIANT: there until it is settled; `finish` is the only place that takes it.
     reservation: Option<Reservation>,
     tier: Tier,
     /// Counting tokens uses none, whoever answers and whether it says so or not.
     is_free: bool,
+    /// Something may have been sent: before that, a request whose caller left costs nothing.
+    may_be_sent: bool,
     ledger: Ledger,
     request: Arc<str>,
     /// A target that is paid for already would have met the request's time.
@@ -64,7 +67,8 @@ pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
     let request = opening.request;
     let avoidable = plan::own_would_do(&planned.plan);
     let is_free = planned.call.api() == Api::CountTokens;
-    let charge = Charge { reservation: Some(reservation), tier, is_free, ledger, request, avoidable };
+    let charge =
+        Charge { reservation: Some(reservation), tier, is_free, may_be_sent: false, ledger, request, avoidable };
     Ok(Reserved { planned, charge })
 }
 
@@ -139,6 +143,11 @@ impl Charge {
         self.reservation.as_ref().map(Reservation::money).unwrap_or_default()
     }
 
+    /// From here on the request may be sent.
+    pub(super) fn may_be_sent(&mut self) {
+        self.may_be_sent = true;
+    }
+
     /// An attempt at `target` may have been executed, and nobody will report its usage.
     pub(super) fn lost_attempt(&mut self, target: &Target) {
         if self.is_free {
@@ -198,8 +207,13 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if self.reservation.is_some() {
+        if self.reservation.is_none() {
+            return;
+        }
+        if self.may_be_sent {
             self.finish(None, |reservation| reservation.settle_unknown(None));
+        } else {
+            self.finish(None, Reservation::not_sent);
         }
     }
 }
