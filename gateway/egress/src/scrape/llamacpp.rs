@@ -5,7 +5,8 @@ use super::{Load, Page};
 pub(super) fn read(page: &Page<'_>) -> Option<Load> {
     let (running, waiting) = (page.count("llamacpp:requests_processing"), page.count("llamacpp:requests_deferred"));
     waiting.or(running)?;
-    Some(Load { engine: "llama.cpp", running, waiting, cache_usage: None })
+    let read = page.total("llamacpp:prompt_tokens_total");
+    Some(Load { engine: "llama.cpp", running, waiting, cache_usage: None, read })
 }
 
 #[cfg(test)]
@@ -14,7 +15,9 @@ mod tests {
 
     #[test]
     fn the_page_of_the_documentation_is_read() {
-        let page = "# HELP llamacpp:prompt_tokens_seconds Average prompt throughput in tokens/s.\n\
+        let page = "# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed.\n\
+                    llamacpp:prompt_tokens_total 8403\n\
+                    # HELP llamacpp:prompt_tokens_seconds Average prompt throughput in tokens/s.\n\
                     llamacpp:prompt_tokens_seconds 210.5\n\
                     # HELP llamacpp:requests_processing Number of requests processing.\n\
                     llamacpp:requests_processing 2\n\
@@ -23,6 +26,8 @@ mod tests {
 
         let load = super::super::read(page);
 
-        assert_eq!(load, Some(Load { engine: "llama.cpp", running: Some(2), waiting: Some(5), cache_usage: None }));
+        let expected =
+            Load { engine: "llama.cpp", running: Some(2), waiting: Some(5), cache_usage: None, read: Some(8_403) };
+        assert_eq!(load, Some(expected));
     }
 }

@@ -30,6 +30,8 @@ pub struct Load {
     pub waiting: Option<u32>,
     /// The part of the key-value cache in use, from 0 to 1.
     pub cache_usage: Option<f64>,
+    /// Prompt tokens read since the server started: by it several gateways know what the others send.
+    pub read: Option<u64>,
 }
 
 /// Reads a page of one engine; nothing where it is no page of that engine.
@@ -62,6 +64,11 @@ impl Page<'_> {
     fn count(&self, name: &str) -> Option<u32> {
         let sum = self.sum(name).filter(|sum| (0.0..=f64::from(u32::MAX)).contains(sum))?;
         Some(sum as u32)
+    }
+
+    fn total(&self, name: &str) -> Option<u64> {
+        // Above 2^53 a counter in this format is no exact number any more.
+        self.sum(name).filter(|sum| (0.0..=9_007_199_254_740_992.0).contains(sum)).map(|sum| sum as u64)
     }
 
     fn part(&self, name: &str) -> Option<f64> {

@@ -8,7 +8,7 @@ pub(super) fn read(page: &Page<'_>) -> Option<Load> {
     // The page is an object whose one member is a list; nothing in it is a number that routing could use.
     let body = page.0.trim_start().strip_prefix('{')?.trim_start().strip_prefix("\"models\"")?;
     body.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
-    Some(Load { engine: "ollama", running: None, waiting: None, cache_usage: None })
+    Some(Load { engine: "ollama", running: None, waiting: None, cache_usage: None, read: None })
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ pub(super) fn read(page: &Page<'_>) -> Option<Load> {
     let running = page.count("vllm:num_requests_running");
     waiting.or(running)?;
     let cache_usage = page.part("vllm:kv_cache_usage_perc").or_else(|| page.part("vllm:gpu_cache_usage_perc"));
-    Some(Load { engine: "vllm", running, waiting, cache_usage })
+    let read = page.total("vllm:prompt_tokens_total");
+    Some(Load { engine: "vllm", running, waiting, cache_usage, read })
 }
 
 #[cfg(test)]
@@ -35,12 +36,15 @@ mod tests {
                     vllm:num_requests_running{engine=\"0\",model_name=\"meta-llama/Llama-3.3-70B\"} 8.0\n\
                     # TYPE vllm:num_requests_waiting gauge\n\
                     vllm:num_requests_waiting{engine=\"0\",model_name=\"meta-llama/Llama-3.3-70B\"} 3.0\n\
+                    # TYPE vllm:prompt_tokens_total counter\n\
+                    vllm:prompt_tokens_total{engine=\"0\",model_name=\"meta-llama/Llama-3.3-70B\"} 1.2e+06\n\
                     # TYPE vllm:kv_cache_usage_perc gauge\n\
                     vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"meta-llama/Llama-3.3-70B\"} 0.42\n";
 
         let load = super::super::read(page);
 
-        let expected = Load { engine: "vllm", running: Some(8), waiting: Some(3), cache_usage: Some(0.42) };
+        let expected =
+            Load { engine: "vllm", running: Some(8), waiting: Some(3), cache_usage: Some(0.42), read: Some(1_200_000) };
         assert_eq!(load, Some(expected));
     }
 }

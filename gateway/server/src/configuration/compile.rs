@@ -333,6 +333,8 @@ pub struct EndpointConfig {
     pub page: Option<String>,
     /// Whether it is asked to say so in each answer.
     pub asks_for_load: bool,
+    /// How many gateways send to it, this one included.
+    pub gateways: u32,
 }
 
 /// What an endpoint costs.

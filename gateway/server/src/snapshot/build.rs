@@ -127,7 +127,7 @@ fn targets(
             own_site: endpoint.own_site,
             pricing: endpoint.cost.pricing.clone(),
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),
-            steering: steering(kept, terms(endpoint)),
+            steering: steering(kept, endpoint),
             asks_for_load: endpoint.asks_for_load,
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
             probe_failed: AtomicBool::new(kept.is_some_and(|kept| kept.probe_failed.load(Ordering::Relaxed))),
@@ -142,22 +142,21 @@ fn endpoint_of<'a>(compiled: &'a Compiled, target: &configuration::TargetConfig)
 }
 
 /// What is known of a target, kept or new.
-fn steering(kept: Option<&Target>, terms: Terms) -> Arc<Steering> {
-    match kept {
-        Some(kept) => {
-            kept.steering.under(terms);
-            Arc::clone(&kept.steering)
-        }
-        None => Arc::new(Steering::new(terms, Instant::now())),
-    }
+fn steering(kept: Option<&Target>, endpoint: &EndpointConfig) -> Arc<Steering> {
+    let steering = kept.map(|kept| Arc::clone(&kept.steering));
+    let steering = steering.unwrap_or_else(|| Arc::new(Steering::new(terms(endpoint), Instant::now())));
+    steering.under(terms(endpoint), endpoint.gateways);
+    steering
 }
 
+/// Several gateways share out what the provider allows; the answers' headers say how it really stands.
 fn terms(endpoint: &EndpointConfig) -> Terms {
+    let part = |amount: Option<u64>| amount.map(|amount| (amount / u64::from(endpoint.gateways.max(1))).max(1));
     Terms {
         tier: tier_of(&endpoint.cost.pricing),
         in_flight: endpoint.in_flight,
-        tokens_per_minute: endpoint.quota.tokens_per_minute,
-        requests_per_minute: endpoint.quota.requests_per_minute,
+        tokens_per_minute: part(endpoint.quota.tokens_per_minute),
+        requests_per_minute: part(endpoint.quota.requests_per_minute),
     }
 }
 

@@ -38,9 +38,11 @@ impl Steering {
         Self(Mutex::new(Known { signals: Signals::new(terms, now), whole: WholePace::default(), page: None }))
     }
 
-    /// The same knowledge under the terms of another configuration.
-    pub(super) fn under(&self, terms: Terms) {
-        self.0.lock().signals.under(terms);
+    /// The same knowledge under the terms of a configuration, and with so many gateways.
+    pub(super) fn under(&self, terms: Terms, gateways: u32) {
+        let mut known = self.0.lock();
+        known.signals.under(terms);
+        known.signals.set_gateways(gateways);
     }
 
     pub(crate) fn outlook(&self, ask: &Ask, target: TargetId, standing: Standing, now: Instant) -> Outlook {
@@ -85,6 +87,10 @@ impl Steering {
         known.page = Some((load, now));
         if let Some(waiting) = load.waiting {
             known.signals.on_waiting(waiting, now);
+            // Told after what is waiting, as the clock wants it.
+            if let Some(read) = load.read {
+                known.signals.on_read_total(Tokens(read), now);
+            }
         }
     }
 

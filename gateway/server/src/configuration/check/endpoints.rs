@@ -90,6 +90,7 @@ impl Check<'_> {
                 requests_per_minute: quota.and_then(|quota| quota.requests_per_minute),
             },
             page,
+            gateways: endpoint.signals.as_ref().and_then(|signals| signals.gateways).unwrap_or(1),
             asks_for_load: endpoint.signals.as_ref().is_some_and(|signals| signals.load_header == Some(true)),
         })
     }

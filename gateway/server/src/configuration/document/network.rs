@@ -402,6 +402,10 @@ pub struct Signals {
     /// Whether it is asked to say in each answer how busy it is, by the header `endpoint-load-metrics-format`; default
     /// false. vLLM answers it (release 0.26: with whole answers, not with streams), and Triton.
     pub load_header: Option<bool>,
+    /// How many gateways send to the endpoint, this one included; default 1. Each takes its part of `quota`, and takes the
+    /// others to send as much as itself between two reports of the endpoint's load.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub gateways: Option<u32>,
 }
 
 /// Where a key is read from.
