@@ -194,3 +194,51 @@ async fn a_reload_keeps_what_is_spent() {
 
     assert_eq!(ask(&gateway, &asking_for(20)).await.status, 429);
 }
+
+/// Asks with one in three of these: a whole answer, a stream, a stream whose caller leaves; until the budget says no.
+async fn spend(client: crate::testkit::Client) -> u64 {
+    let mut asked = 0;
+    loop {
+        let mut body = asking_for(20);
+        body["stream"] = (asked % 3 != 0).into();
+        let mut answer = client.send(Request::post(PATH, &body).key("cw_test_limited")).await;
+        if answer.status != 200 {
+            assert_eq!(answer.code().await, "budget_exceeded");
+            return asked;
+        }
+        asked += 1;
+        match asked % 3 {
+            0 => drop(answer.piece().await),
+            _ => drop(answer.try_bytes().await),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_budget_of_one_dollar_stops_at_one_dollar_for_answers_streams_and_callers_that_leave() {
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&limited(priced(&upstream, DEAR), "usd_per_month = 1")).await;
+
+    let spenders: Vec<_> = (0..8).map(|_| tokio::spawn(spend(gateway.client()))).collect();
+    let mut asked = 0;
+    for spender in spenders {
+        asked += spender.await.expect("no panic");
+    }
+    // What ran while the others were turned away gave back what it did not use.
+    let settled = async || (gateway.audit().records().len() as u64 == asked).then_some(());
+    until("all to be settled", settled).await;
+    asked += spend(gateway.client()).await;
+    let records = until("all to be settled", async || {
+        let records = gateway.audit().records();
+        (records.len() as u64 == asked).then_some(records)
+    })
+    .await;
+
+    let charged = |record: &crate::testkit::Record| record.end("charged_nano_usd").as_u64().expect("it is charged");
+    let spent: u64 = records.iter().map(charged).sum();
+    let held = records[0].intent["estimate"]["nano_usd"].as_u64().expect("it is held");
+    assert!(spent <= 1_000_000_000, "{spent}");
+    assert!(spent > 1_000_000_000 - held, "one more would have fitted: {spent}, and a request holds {held}");
+    assert_eq!(upstream.requests().len() as u64, asked);
+    assert!(records.iter().all(|record| charged(record) > 0));
+}

@@ -2,7 +2,7 @@
 
 Prints `listening PORT` once the model is loaded; serves until it is ended.
 
-usage: serve_llama.py MODEL.gguf chat|embeddings [--port N] [--key KEY]
+usage: serve_llama.py MODEL.gguf chat|embeddings [--port N] [--key KEY] [--batch N]
 """
 
 import argparse
@@ -29,6 +29,8 @@ def parameters(options):
         given.api_keys = [options.key]
     if options.mode == "chat":
         given.n_ctx = 131_072
+        if options.batch:
+            given.n_parallel, given.n_batch, given.n_ubatch = 1, options.batch, options.batch
     else:
         given.n_ctx = given.n_batch = given.n_ubatch = 2_048
         given.embedding = True
@@ -42,6 +44,7 @@ def main():
     parser.add_argument("mode", choices=["chat", "embeddings"])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key")
+    parser.add_argument("--batch", type=int, help="one request at a time, and so many tokens of its prompt: the fewer, the slower")
     server = xllamacpp.Server(parameters(parser.parse_args()))
     print("listening", server.listening_address.rsplit(":", 1)[1], flush=True)
     signal.pause()

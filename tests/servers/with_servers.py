@@ -113,7 +113,7 @@ def through_gateway(stack, folder, ports, options):
 
 
 def configuration(ports, data, admin, health, tls):
-    digest = lambda key: "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    digest = digest_of
     quoted = lambda names: "[" + ", ".join(f'"{name}"' for name in names) + "]"
     certificate = 'tls = { certificate = "certs/server.pem", key = "certs/server-key.pem" }' if tls else ""
     text = f"""
@@ -170,6 +170,10 @@ def configuration(ports, data, admin, health, tls):
         allow = {{ mock = ["keep_state", "fetch_remote", "use_hosted_tool"] }}
     """
     return "\n".join(line.strip() for line in text.splitlines())
+
+
+def digest_of(key):
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def endpoint(name, url, with_key=False):

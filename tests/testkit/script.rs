@@ -1,6 +1,7 @@
 //! What a scripted upstream does with one request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -30,6 +31,8 @@ pub(crate) enum Step {
     Send(Bytes),
     /// Waits until the test opens the gate; notices a caller that leaves meanwhile.
     Wait(Gate),
+    /// Takes so long, as a model does that writes.
+    Pause(Duration),
     /// Closes the connection, wherever it stands.
     Close,
     /// Resets the connection, wherever it stands.

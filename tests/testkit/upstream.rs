@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::bodies::usual_answer;
 use super::script::{Act, Step};
 use super::socket::Socket;
-use super::{Authority, KEY, UPSTREAM_KEY, within};
+use super::{Authority, Engine, KEY, UPSTREAM_KEY, within};
 
 /// Whose API the upstream plays, which says where its paths lie and how it wants its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ struct Shared {
     script: Mutex<VecDeque<Act>>,
     seen: watch::Sender<Vec<Arc<Seen>>>,
     connections: AtomicUsize,
+    /// It reads prompts one after another, and answers what is not scripted when it has.
+    engine: Option<Engine>,
     /// The status that every GET is answered with, and how many came.
     probe_status: AtomicU16,
     probe_body: Mutex<Bytes>,
@@ -85,6 +88,12 @@ impl Upstream {
         Self::playing(Expect::OpenAi, name, None).await
     }
 
+    /// Speaks OpenAI's API, and reads so many prompt tokens a second.
+    pub(crate) async fn reading(name: &str, tokens_per_second: u32) -> Self {
+        let engine = Some(Engine::new(tokens_per_second));
+        Self::listening((Ipv4Addr::LOCALHOST, 0).into(), Expect::OpenAi, name, (None, engine)).await
+    }
+
     /// Speaks OpenAI's API behind a certificate of `authority`.
     pub(crate) async fn secure(name: &str, authority: &Authority) -> Self {
         Self::playing(Expect::OpenAi, name, Some(authority)).await
@@ -97,6 +106,15 @@ impl Upstream {
 
     /// The same at an address of its own.
     pub(crate) async fn at(address: SocketAddr, expect: Expect, name: &str, acceptor: Option<TlsAcceptor>) -> Self {
+        Self::listening(address, expect, name, (acceptor, None)).await
+    }
+
+    async fn listening(
+        address: SocketAddr,
+        expect: Expect,
+        name: &str,
+        (acceptor, engine): (Option<TlsAcceptor>, Option<Engine>),
+    ) -> Self {
         let listener = TcpListener::bind(address).await.expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
@@ -105,6 +123,7 @@ impl Upstream {
             script: Mutex::default(),
             seen: watch::Sender::new(Vec::new()),
             connections: AtomicUsize::new(0),
+            engine,
             probe_status: AtomicU16::new(200),
             probe_body: Mutex::default(),
             probes: AtomicUsize::new(0),
@@ -142,6 +161,11 @@ impl Upstream {
         let requests = self.requests();
         assert_eq!(requests.len(), 1, "requests at upstream `{}`", self.shared.name);
         Arc::clone(&requests[0])
+    }
+
+    /// The queue of a server that reads prompts one after another.
+    pub(crate) fn engine(&self) -> &Engine {
+        self.shared.engine.as_ref().expect("made by `reading`")
     }
 
     /// Answers health probes with this status; they are counted apart from requests.
@@ -197,19 +221,25 @@ async fn serve(mut socket: Socket, shared: &Shared) {
     while let Some(seen) = read_request(&mut socket, &mut unread).await {
         if seen.method == "GET" && seen.body.is_empty() {
             shared.probes.fetch_add(1, Ordering::Relaxed);
-            let body = shared.probe_body.lock().expect("no test panics while it holds this").clone();
+            let page = shared.engine.as_ref().map(|engine| Bytes::from(engine.page()));
+            let body =
+                page.unwrap_or_else(|| shared.probe_body.lock().expect("no test panics while it holds this").clone());
             perform(&mut socket, &Act::bytes(shared.probe_status.load(Ordering::Relaxed), body)).await;
             continue;
         }
         let seen = Arc::new(seen);
-        let act = match fault(&seen, shared.expect) {
+        let (read_at, act) = match fault(&seen, shared.expect) {
             None => shared.next_act(&seen),
             // 400 is never tried elsewhere, so the fault is what the test sees.
             Some(fault) => {
-                Act::reply(400, &serde_json::json!({"error": {"message": format!("strict upstream: {fault}")}}))
+                let error = serde_json::json!({"error": {"message": format!("strict upstream: {fault}")}});
+                (None, Act::reply(400, &error))
             }
         };
         shared.seen.send_modify(|all| all.push(Arc::clone(&seen)));
+        if let Some(read_at) = read_at {
+            tokio::time::sleep_until(read_at.into()).await;
+        }
         match perform(&mut socket, &act).await {
             Ended::Whole => {}
             Ended::Reset => return socket.reset(),
@@ -226,9 +256,17 @@ async fn serve(mut socket: Socket, shared: &Shared) {
 }
 
 impl Shared {
-    fn next_act(&self, seen: &Seen) -> Act {
+    /// What is answered, and when its prompt has been read where somebody reads.
+    fn next_act(&self, seen: &Seen) -> (Option<Instant>, Act) {
         let scripted = self.script.lock().expect("no test panics while it holds the script").pop_front();
-        scripted.unwrap_or_else(|| usual_answer(&seen.path, &seen.json(), &self.name))
+        match (scripted, &self.engine) {
+            (Some(act), _) => (None, act),
+            (None, Some(engine)) => {
+                let (read_at, act) = engine.take(&seen.json(), &self.name);
+                (Some(read_at), act)
+            }
+            (None, None) => (None, usual_answer(&seen.path, &seen.json(), &self.name)),
+        }
     }
 }
 
@@ -262,6 +300,10 @@ async fn perform(socket: &mut Socket, act: &Act) -> Ended {
                 if caller_leaves_before(socket, gate).await {
                     return Ended::CallerLeft;
                 }
+                Ok(())
+            }
+            Step::Pause(time) => {
+                tokio::time::sleep(*time).await;
                 Ok(())
             }
             Step::Close => return Ended::Closed,
