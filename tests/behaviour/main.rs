@@ -52,4 +52,5 @@ mod tls;
 mod tokens_of_ours;
 mod upgrade;
 mod upstream_http2;
+mod waiting;
 mod world;

@@ -190,7 +190,8 @@ impl<'a> Judge<'a> {
         let waited = if ask.class == Class::Batch { Duration::ZERO } else { ask.waited };
         judge.within = knobs.first_token.map(|target| target.saturating_sub(waited));
         judge.own_within = knobs.first_token.map(|target| target.mul_f64(tightness.first_token).saturating_sub(waited));
-        if ask.class == Class::Batch {
+        // Without own capacity there is none to become free: waiting would only hold the request.
+        if ask.class == Class::Batch && has_own {
             judge.can_wait = batch_latest(knobs).saturating_sub(ask.waited);
             if !judge.can_wait.is_zero() {
                 judge.own_within = judge.own_within.map(|within| within.mul_f64(BATCH_SLACK));

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use accounting::Tokens;
@@ -128,6 +129,13 @@ impl<A: Clone + Eq + Hash, T> Queue<A, T> {
         self.waiting.first_key_value().map(|(place, entry)| (*place, &entry.item))
     }
 
+    /// The request whose turn comes after that place, also when the place was given up meanwhile.
+    #[must_use]
+    pub fn after(&self, place: Place) -> Option<(Place, &T)> {
+        let mut behind = self.waiting.range((Bound::Excluded(place), Bound::Unbounded));
+        behind.next().map(|(place, entry)| (*place, &entry.item))
+    }
+
     /// All that wait, in the order of their turns.
     pub fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
         self.waiting.iter().map(|(place, entry)| (*place, &entry.item))
@@ -235,8 +243,12 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(BOUNDS);
         let place = queue.push(waiting('a', now), 'a').unwrap();
+        let behind = queue.push(waiting('b', now), 'b').unwrap();
 
+        assert_eq!((queue.after(place).map(|(_, item)| *item), queue.after(behind)), (Some('b'), None));
         assert_eq!(queue.take(place), Some('a'));
+        assert_eq!(queue.after(place).map(|(place, _)| place), Some(behind));
+        queue.take(behind);
 
         assert_eq!(queue.take(place), None);
         assert!(queue.is_empty() && queue.most_urgent().is_none() && queue.apps.is_empty());

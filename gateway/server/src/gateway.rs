@@ -30,6 +30,10 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// The bytes that all request bodies together may hold.
     pub body_budget: BodyBudget,
+    /// The part of them that may wait for a place.
+    pub(crate) waiting_budget: BodyBudget,
+    /// The bytes of what administrators send: callers cannot use them up.
+    pub(crate) admin_budget: BodyBudget,
     /// What administrators hold back; empty, and kept nowhere, until it is opened.
     pub restrictions: Holding,
     /// Grants for an emergency that are open.
@@ -65,6 +69,9 @@ const RETRIES_PER_SECOND: u32 = 10;
 /// How often the results of active probes are looked at; the probes themselves come at their own intervals.
 const LOOK_AT_PROBES: std::time::Duration = std::time::Duration::from_millis(250);
 
+/// Bytes that the bodies of administrators' requests may hold together.
+const ADMIN_BYTES: usize = 1 << 20;
+
 /// How long a deposit counts.
 const RETRY_WINDOW: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -75,6 +82,7 @@ impl Gateway {
         inspection::prepare();
         restore(&snapshot, &ledger);
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
+        let waiting_budget = BodyBudget::new(snapshot.waiting.all);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -82,6 +90,8 @@ impl Gateway {
             ledger,
             metrics,
             body_budget,
+            waiting_budget,
+            admin_budget: BodyBudget::new(ADMIN_BYTES),
             restrictions: Holding::default(),
             break_glass: BreakGlass::default(),
             retry_budget: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_PERCENT),
@@ -102,6 +112,8 @@ impl Gateway {
     pub fn put_in_force(&self, next: Snapshot) {
         self.metrics.set_configuration(&next.hash, next.loaded, false);
         self.body_budget.resize(next.max_buffered_bytes);
+        self.waiting_budget.resize(next.waiting.all);
+        next.apps().for_each(|app| app.waiting.resize(next.waiting.of_one_app));
         restore(&next, &self.ledger);
         self.snapshot.store(Arc::new(next));
         self.refreshed.notify_one();

@@ -124,21 +124,26 @@ impl Restrictions {
         if self.endpoints.is_empty() && self.models.is_empty() && self.local_only.is_none() {
             return Vec::new();
         }
-        let what = |candidate: &Candidate| self.holds_back(Some(model), candidate.endpoint(), candidate.own_site);
+        let what = |candidate: &Candidate| self.holds_back(model, candidate.endpoint(), candidate.own_site);
         candidates.iter().filter_map(|candidate| what(candidate).map(|what| (candidate.target, what))).collect()
     }
 
-    /// What holds a target back by now, for a request that was permitted it before.
-    pub(crate) fn withhold(&self, target: &Target) -> Option<Arc<str>> {
+    /// What holds a target back by now, for a request for `model` that was permitted it before.
+    pub(crate) fn withhold(&self, model: &str, target: &Target) -> Option<Arc<str>> {
         if self.is_empty() {
             return None;
         }
-        self.holds_back(None, &target.endpoint, target.own_site)
+        self.holds_back(model, &target.endpoint, target.own_site)
     }
 
-    fn holds_back(&self, model: Option<&str>, endpoint: &str, own_site: bool) -> Option<Arc<str>> {
-        if let Some(model) = model.filter(|model| self.models.contains_key(*model)) {
-            return Some(format!("model `{model}` is in quarantine").into());
+    /// What holds a model back, wherever it is served.
+    pub(crate) fn model(&self, model: &str) -> Option<Arc<str>> {
+        self.models.contains_key(model).then(|| format!("model `{model}` is in quarantine").into())
+    }
+
+    fn holds_back(&self, model: &str, endpoint: &str, own_site: bool) -> Option<Arc<str>> {
+        if let Some(what) = self.model(model) {
+            return Some(what);
         }
         if self.endpoints.contains_key(endpoint) {
             return Some(format!("endpoint `{endpoint}` is in quarantine").into());

@@ -13,7 +13,7 @@ use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS};
 use egress::{BuildError, Fleet};
 use http::HeaderValue;
 use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
-use ingress::body::BodyLimits;
+use ingress::body::{BodyBudget, BodyLimits};
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
 use policy::{Candidate, Class, Judge, TargetId, WorldError};
@@ -37,7 +37,7 @@ mod what_if;
 pub use administrators::{Administrator, Administrators};
 use steering::AppHabits;
 pub use steering::Steering;
-pub(crate) use steering::{ModelState, ModelSteering, used_of};
+pub(crate) use steering::{ModelState, ModelSteering, WaitingBytes, used_of};
 pub use upstream::{Specs, specs};
 pub use what_if::Asked;
 
@@ -74,6 +74,8 @@ pub struct Snapshot {
     prices_taken: Day,
     pub(crate) policy_header: HeaderValue,
     pub(crate) max_buffered_bytes: usize,
+    /// How much of that may wait for a place.
+    pub(crate) waiting: WaitingBytes,
     /// Silence after which a stream gets a comment.
     pub(crate) stream_comment: Duration,
     /// Books that no snapshot before had: places of apps and of keys.
@@ -157,6 +159,8 @@ pub struct App {
     pub(crate) refusals: Arc<PerSecond>,
     /// What its requests turn out to use; kept over a reload.
     pub(crate) habits: Arc<AppHabits>,
+    /// Bytes of its requests that wait for a place; kept over a reload.
+    pub(crate) waiting: BodyBudget,
     /// Whether somebody waits for its answers, where it says so.
     pub(crate) traffic: Option<Traffic>,
     /// It may see in headers why a request went where it went.

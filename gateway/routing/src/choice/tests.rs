@@ -190,6 +190,17 @@ fn a_batch_request_takes_slack_and_waits_for_it_and_goes_out_at_ninety_percent_o
 }
 
 #[test]
+fn a_batch_request_waits_for_nothing_where_no_own_capacity_is_permitted() {
+    let knobs = Knobs { deadline: Some(Duration::from_secs(100)), ..knobs() };
+    let (cheap, dear, late) = (cloud(0.001, 500), cloud(0.002, 400), cloud(0.001, 9_000));
+
+    let plan = plan_of(&batch(Duration::ZERO), &knobs, &[dear, cheap]);
+
+    assert_eq!((plan.advice(), order(plan)), (Advice::Send, vec![1, 0]));
+    assert_eq!(plan_of(&batch(Duration::ZERO), &knobs, &[late]).advice(), Advice::LeastBad);
+}
+
+#[test]
 fn a_share_is_its_percent_of_the_draws_and_the_others_pass_it_over() {
     let canary = own(100).with_share(Some(5));
     let outlooks = [own(1_000), canary];

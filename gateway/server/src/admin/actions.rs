@@ -107,7 +107,7 @@ async fn read(gateway: &Gateway, head: &http::request::Parts, body: hyper::body:
         return Err(Fault::Form);
     }
     let limits = BodyLimits { bytes: LONGEST, idle: WITHIN, ..BodyLimits::default() };
-    let read = ingress::body::read(body, &head.headers, &limits, &gateway.body_budget);
+    let read = ingress::body::read(body, &head.headers, &limits, &gateway.admin_budget);
     let body = tokio::time::timeout(WITHIN, read).await.map_err(|_| Fault::Form)?.map_err(|_| Fault::Form)?;
     serde_json::from_slice(body.bytes()).map_err(|_| Fault::Form)
 }

@@ -72,6 +72,8 @@ pub(super) struct Exchange {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) decision: DecisionId,
     pub(super) started: Instant,
+    /// When it had its place: its arrival, or the end of its wait. The whole time of a call is counted from here.
+    pub(super) ready: Instant,
     pub(super) at: SystemTime,
     pub(super) shape: ErrorShape,
     pub(super) head: Parts,
@@ -167,11 +169,13 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
     let at = SystemTime::now();
     let snapshot = gateway.snapshot();
     let shape = wire::shape_of(incoming.head.uri.path());
+    let started = Instant::now();
     let exchange = Box::new(Exchange {
         gateway,
         snapshot,
         decision: DecisionId::new(at),
-        started: Instant::now(),
+        started,
+        ready: started,
         at,
         shape,
         head: incoming.head,

@@ -121,7 +121,8 @@ fn may_go_on(gateway: &Gateway, books: &Books, outcome: Outcome) -> bool {
 /// Nothing is left to try: the caller gets the last upstream's own error where there is one, else ours.
 fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, Box<Refused>> {
     let Some((met, endpoint)) = last else {
-        return Err(books.refuse(Refusal::UpstreamUnavailable));
+        let held_back = books.held_back();
+        return Err(books.refuse(held_back.unwrap_or(Refusal::UpstreamUnavailable)));
     };
     if let Some((status, headers, body)) = met.said
         && !is_our_fault(status)
@@ -188,8 +189,8 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
     };
     let head = &books.exchange().head;
     let request = cleared.encode(|call| encode(&call, target, keep_state, head));
-    let arrived = books.exchange().started.into();
-    let sent = books.snapshot().fleet.send_since(warrant, request, arrived).await;
+    let ready = books.exchange().ready.into();
+    let sent = books.snapshot().fleet.send_since(warrant, request, ready).await;
     match sent {
         Ok(reply) => {
             books.connected(&reply.connection, reply.level);

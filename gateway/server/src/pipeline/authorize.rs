@@ -1,6 +1,7 @@
 //! Stages 5 and 6: what is in the request, and where it may therefore go.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
@@ -9,9 +10,10 @@ use policy::{Cause, Denial, Judge, Operation, Permit, Question, Verdict};
 use wire::{Api, Call, FeatureKind};
 
 use super::arrive::{Caller, Exchange};
-use super::data;
+use super::data::{self, DataFacts};
 use super::decode::Decoded;
 use super::refusal::{Refusal, Refused};
+use crate::snapshot::ModelIndex;
 
 /// Stage 5: what was seen in the request.
 pub(super) struct Inspected {
@@ -107,6 +109,45 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
         Ok(data) => exchange.data.insert(data).clone(),
         Err(refusal) => return Err(exchange.refuse(refusal)),
     };
+    let now = exchange.at;
+    let (exchange, permit) =
+        decide(exchange, Asking { caller: &caller, call: &call, findings: &findings, now }, (model, &data))?;
+    Ok(Authorized { exchange, caller, guard, held, call, findings, permit })
+}
+
+/// Stage 6 once more, for a request that has waited: by now its credential may have ended, and something be held back.
+pub(super) fn again(
+    exchange: Box<Exchange>,
+    caller: &Caller,
+    (call, findings): (&Call, &Findings),
+) -> Result<(Box<Exchange>, Arc<Permit>), Box<Refused>> {
+    let now = SystemTime::now();
+    let certificate = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref());
+    let is_known = exchange.snapshot.callers.authenticate(&exchange.head.headers, certificate, now).is_ok();
+    if !is_known || exchange.gateway.restrictions.current().revoke(&caller.app, &caller.key) {
+        return Err(exchange.refuse(Refusal::InvalidApiKey));
+    }
+    let (Some(model), Some(data)) = (exchange.model_index, exchange.data.clone()) else {
+        // Only a permitted request waits, and it has both.
+        return Err(exchange.refuse(Refusal::InvalidApiKey));
+    };
+    decide(exchange, Asking { caller, call, findings, now }, (model, &data))
+}
+
+/// A request, as policy is asked about it.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    caller: &'a Caller,
+    call: &'a Call,
+    findings: &'a Findings,
+    now: SystemTime,
+}
+
+fn decide(
+    exchange: Box<Exchange>,
+    Asking { caller, call, findings, now }: Asking<'_>,
+    (model, data): (ModelIndex, &DataFacts),
+) -> Result<(Box<Exchange>, Arc<Permit>), Box<Refused>> {
     let known = exchange.snapshot.model(model);
     let Some(candidates) = known.candidates_for(call.api()) else {
         let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
@@ -115,21 +156,21 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
     let withheld = exchange.gateway.restrictions.current().withheld(&known.name, candidates);
     let asked = data.asked();
     let open = &exchange.gateway.break_glass;
-    let lifted = open.lifted(&exchange.snapshot.break_glass, (&caller.app.name, &asked), candidates, exchange.at);
+    let lifted = open.lifted(&exchange.snapshot.break_glass, (&caller.app.name, &asked), candidates, now);
     let question = Question {
         operation: operation_of(call.api()),
         data: asked,
-        findings: &findings,
+        findings,
         withheld: &withheld,
         lifted: &lifted,
-        now: exchange.at,
+        now,
         ..Question::about(&caller.app.name, call.model(), candidates)
     };
     exchange.proposed =
         exchange.snapshot.candidate.as_ref().map(|judge| verdicts_of(judge, &question)).unwrap_or_default();
     match policy::decide(&exchange.snapshot.judge, &question) {
-        Ok(permit) => Ok(Authorized { exchange, caller, guard, held, call, findings, permit }),
-        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (&call, &findings))),
+        Ok(permit) => Ok((exchange, permit)),
+        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (call, findings))),
     }
 }
 

@@ -177,15 +177,31 @@ impl Books {
         }
     }
 
-    /// Whether an administrator holds the target back by now, or the grant that permitted it is closed.
+    /// The refusal for a request that an administrator holds back as a whole by now: its caller or its model.
+    pub(super) fn held_back(&self) -> Option<Refusal> {
+        let exchange = self.exchange();
+        let restrictions = exchange.gateway.restrictions.current();
+        if exchange.caller.as_ref().is_some_and(|caller| restrictions.revoke(&caller.app, &caller.key)) {
+            return Some(Refusal::InvalidApiKey);
+        }
+        let what = restrictions.model(exchange.model.as_deref()?)?;
+        Some(Refusal::ResidencyDenied { reason: what.to_string() })
+    }
+
+    /// Whether an administrator holds back the caller, the model or the target by now, or the grant that permitted it is
+    /// closed.
     pub(super) fn is_withheld(&self, target: TargetId) -> bool {
-        let gateway = &self.exchange().gateway;
+        let Exchange { gateway, caller, model, .. } = self.exchange();
         let verdict = self.permit.verdicts().iter().find(|verdict| verdict.target == target);
         let grant = verdict.and_then(super::record::opened_grant);
         let closed = grant.filter(|grant| !gateway.break_glass.is_open(grant, SystemTime::now()));
         let closed = closed.map(|grant| format!("the grant `{grant}` is closed").into());
         let target = self.snapshot().target(target);
-        let Some(what) = closed.or_else(|| gateway.restrictions.current().withhold(target)) else { return false };
+        let restrictions = gateway.restrictions.current();
+        let caller = caller.as_ref().filter(|caller| restrictions.revoke(&caller.app, &caller.key));
+        let revoked = caller.map(|caller| format!("a credential of app `{}` is revoked", caller.app.name).into());
+        let restricted = || restrictions.withhold(model.as_deref().unwrap_or_default(), target);
+        let Some(what) = closed.or(revoked).or_else(restricted) else { return false };
         tracing::warn!(decision = %self.decision(), target = %target.name, %what, "held back since the request was permitted it");
         true
     }

@@ -1,8 +1,9 @@
 //! Stage 7: which permitted target, in what order, and whether to wait for a better moment.
 //!
 //! The choice itself is `routing`'s, on what the traffic has taught. A request for which nothing will do now, and whose
-//! time allows it, waits in its model's queue: bounded, in the order of deadlines, and until something ended or its
-//! time came. It looks again each time it is woken.
+//! time allows it, waits in its model's queue: bounded in number and in bytes, in the order of deadlines, and until
+//! something ended or its time came. It looks again each time it is woken, and wakes the next where it waits on. What was
+//! held back meanwhile counts: after its wait a request is authorised again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +14,12 @@ use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use inspection::Findings;
 use policy::Permit;
-use routing::{Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Place, Plan, Priority, Waiting, Why};
+use routing::{Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Knobs, Place, Plan, Priority, Waiting, Why};
 use tokio::sync::Notify;
 use wire::{Call, ServiceTier};
 
 use super::arrive::{Caller, Exchange};
-use super::authorize::Authorized;
+use super::authorize::{self, Authorized};
 use super::refusal::{Refusal, Refused};
 use crate::snapshot::{Model, ModelState, ModelSteering};
 
@@ -38,13 +39,16 @@ pub(super) struct Planned {
 }
 
 pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>> {
-    let Authorized { mut exchange, caller, guard, held, call, findings, permit } = authorized;
+    let Authorized { mut exchange, caller, guard, held, call, findings, mut permit } = authorized;
     let (mut ask, priority) = ask(&exchange, &caller, &call);
     let mut plan = decide(&exchange, &permit, &ask);
     let mut turn = None;
     if let Advice::Wait { .. } = plan.advice() {
         // Boxed, because few wait, and all would carry its room.
-        (plan, turn) = Box::pin(wait(&exchange, &caller, &permit, (&mut ask, priority, plan))).await;
+        turn = Box::pin(wait(&exchange, (&caller, &held), &permit, (&mut ask, priority, plan))).await;
+        (exchange, permit) = authorize::again(exchange, &caller, (&call, &findings))?;
+        exchange.ready = Instant::now();
+        plan = decide(&exchange, &permit, &ask);
     }
     if plan.advice() == Advice::Nothing {
         return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));
@@ -77,9 +81,11 @@ fn model_of(exchange: &Exchange) -> Option<&Model> {
 fn decide(exchange: &Exchange, permit: &Arc<Permit>, ask: &Ask) -> Plan {
     let now = Instant::now();
     let snapshot = &exchange.snapshot;
-    let Some(ModelSteering { knobs, shares, state, .. }) = model_of(exchange).map(|model| &model.steering) else {
+    let Some(steering) = model_of(exchange).map(|model| &model.steering) else {
         return routing::plan(permit, |target| snapshot.target(target).standing(now));
     };
+    let ModelSteering { shares, state, .. } = steering;
+    let knobs = &knobs(exchange, permit, (steering, ask.class));
     let tightness = state.calibration.lock().at(now);
     let demand = Demand { ask, knobs, tightness, now };
     routing::route(permit, &demand, |id| {
@@ -89,18 +95,36 @@ fn decide(exchange: &Exchange, permit: &Arc<Permit>, ask: &Ask) -> Plan {
     })
 }
 
-/// Waits until the plan says send, the time is over or the queue is full; then whatever is the least bad is the plan.
+/// What the model wants, where a request waits no longer than the shortest call to a target that it is permitted may take:
+/// it holds its bytes and its place in flight meanwhile.
+fn knobs(exchange: &Exchange, permit: &Permit, (steering, class): (&ModelSteering, Class)) -> Knobs {
+    let mut knobs = steering.knobs;
+    let deadline = match class {
+        Class::Batch => Some(knobs.deadline.unwrap_or(DEFAULT_DEADLINE)),
+        Class::Interactive => knobs.deadline,
+    };
+    knobs.deadline = deadline.map(|deadline| {
+        let endpoints = permit.targets().iter().filter_map(|target| exchange.snapshot.fleet.endpoint(*target));
+        endpoints.map(|endpoint| endpoint.spec().timeouts.total).fold(deadline, Duration::min)
+    });
+    knobs
+}
+
+/// Waits until the plan says send or the time is over. A request for which there is no room to wait does not.
 async fn wait(
     exchange: &Exchange,
-    caller: &Caller,
+    (caller, held): (&Caller, &BodyPermit),
     permit: &Arc<Permit>,
     (ask, priority, mut plan): (&mut Ask, Priority, Plan),
-) -> (Plan, Option<Turn>) {
-    let Some(steering) = model_of(exchange).map(|model| &model.steering) else { return (plan, None) };
-    let latest = exchange.started + most_wait(steering, ask.class);
+) -> Option<Turn> {
+    let Some(steering) = model_of(exchange).map(|model| &model.steering) else { return None };
+    let bytes = exchange.snapshot.waiting.counted(held.bytes());
+    let Ok(_of_app) = caller.app.waiting.take(bytes) else { return None };
+    let Ok(_of_all) = exchange.gateway.waiting_budget.take(bytes) else { return None };
+    let latest = exchange.started + most_wait(&knobs(exchange, permit, (steering, ask.class)), ask.class);
     let waiting = Waiting { app: Arc::clone(&caller.app.name), priority, latest, work: ask.expected.prompt };
     let waiter = Arc::new(Notify::new());
-    let Ok(place) = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)) else { return (plan, None) };
+    let Ok(place) = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)) else { return None };
     let turn = Turn { state: Arc::clone(&steering.state), place };
     while let Advice::Wait { at_most } = plan.advice() {
         let now = Instant::now();
@@ -108,19 +132,22 @@ async fn wait(
             break;
         }
         let until = (now + at_most).min(latest);
-        tokio::select! {
-            () = waiter.notified() => {}
-            () = tokio::time::sleep_until(until.into()) => {}
-        }
+        let was_woken = tokio::select! {
+            () = waiter.notified() => true,
+            () = tokio::time::sleep_until(until.into()) => false,
+        };
         ask.waited = exchange.started.elapsed();
         plan = decide(exchange, permit, ask);
+        // INVARIANT: what became free is passed on until somebody uses it or all that wait have looked.
+        if was_woken && matches!(plan.advice(), Advice::Wait { .. }) {
+            steering.state.wake_after(turn.place);
+        }
     }
-    (plan, Some(turn))
+    Some(turn)
 }
 
 /// How long a request may wait at all; `routing` asks for less where less will do.
-fn most_wait(steering: &ModelSteering, class: Class) -> Duration {
-    let knobs = &steering.knobs;
+fn most_wait(knobs: &Knobs, class: Class) -> Duration {
     match class {
         Class::Batch => knobs.deadline.unwrap_or(DEFAULT_DEADLINE),
         Class::Interactive => knobs.deadline.or(knobs.first_token).unwrap_or_default(),

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use accounting::{Book, Limits};
 use egress::Fleet;
 use http::HeaderValue;
+use ingress::body::BodyBudget;
 use ingress::limits::{Admission, Limit, LimitIndex};
 use policy::{Candidate, TargetId};
 use routing::Terms;
@@ -19,7 +20,7 @@ use wire::Api;
 
 use super::steering::{AppHabits, tier_of};
 use super::{
-    App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target,
+    App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
     administrators, callers, upstream,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
@@ -76,7 +77,8 @@ impl Snapshot {
             endings: endings(compiled),
             prices: compiled.prices.name().into(),
             prices_taken: compiled.prices.catalogue.taken,
-            max_buffered_bytes: usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX),
+            max_buffered_bytes: buffered(compiled),
+            waiting: WaitingBytes::of(buffered(compiled), compiled.listen.max_in_flight),
             new_apps,
             new_keys,
             key_facts,
@@ -90,6 +92,10 @@ impl Snapshot {
             labels: compiled.policy.labels.clone(),
         })
     }
+}
+
+fn buffered(compiled: &Compiled) -> usize {
+    usize::try_from(compiled.listen.max_buffered_bytes).unwrap_or(usize::MAX)
 }
 
 fn id(index: usize) -> TargetId {
@@ -201,6 +207,7 @@ fn by_name(models: &[Model]) -> HashMap<Arc<str>, ModelIndex> {
 }
 
 fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Arc<App>> {
+    let waiting = WaitingBytes::of(buffered(compiled), compiled.listen.max_in_flight);
     let build = |app: &configuration::AppConfig| {
         let kept = before.and_then(|before| before.apps().find(|kept| *kept.name == *app.name));
         Arc::new(App {
@@ -212,6 +219,7 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             book: book(kept.map(|kept| &kept.book), app.limits),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             habits: habits(kept, compiled),
+            waiting: kept.map_or_else(|| BodyBudget::new(waiting.of_one_app), |kept| kept.waiting.clone()),
             traffic: app.traffic,
             may_explain: app.may_explain,
             metrics: metrics.app(&app.name),

@@ -12,8 +12,8 @@ use egress::scrape::Load;
 use parking_lot::Mutex;
 use policy::TargetId;
 use routing::{
-    Ask, Bounds, BurstState, Calibration, Class, Expected, Habits, Knobs, Outlook, Prices, Queue, QuotaHeaders, Sent,
-    Signals, Standing, Terms, Tier, TokenPrices, Turn, Used,
+    Ask, Bounds, BurstState, Calibration, Class, Expected, Habits, Knobs, Outlook, Place, Prices, Queue, QuotaHeaders,
+    Sent, Signals, Standing, Terms, Tier, TokenPrices, Turn, Used,
 };
 use tokio::sync::Notify;
 use wire::Said;
@@ -191,6 +191,37 @@ impl ModelState {
             waiter.notify_one();
         }
     }
+
+    /// Whoever was woken here could not use what became free: the next may.
+    pub(crate) fn wake_after(&self, place: Place) {
+        if let Some((_, waiter)) = self.queue.lock().after(place) {
+            waiter.notify_one();
+        }
+    }
+}
+
+/// Bytes of requests that may wait for a place: a part of the bytes that all bodies may hold, so that whoever waits leaves
+/// room for whoever does not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitingBytes {
+    /// Of all apps together.
+    pub(crate) all: usize,
+    /// Of one app.
+    pub(crate) of_one_app: usize,
+    /// What a request counts as at least: with it, those that wait take no larger part of the places in flight.
+    least: usize,
+}
+
+impl WaitingBytes {
+    pub(super) fn of(buffered: usize, in_flight: u32) -> Self {
+        let places = usize::try_from(in_flight).unwrap_or(usize::MAX).max(1);
+        Self { all: buffered / 4, of_one_app: buffered / 16, least: buffered / places }
+    }
+
+    /// What a request with so many bytes counts as.
+    pub(crate) fn counted(&self, bytes: usize) -> usize {
+        bytes.max(self.least)
+    }
 }
 
 /// What the configuration wants of a model's routing, and what is known of its traffic.
@@ -258,10 +289,42 @@ pub(crate) fn used_of(usage: &wire::Usage) -> Used {
 
 #[cfg(test)]
 mod tests {
+    use routing::Waiting;
+
     use super::*;
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[tokio::test]
+    async fn whoever_cannot_use_what_became_free_passes_it_on() {
+        let now = Instant::now();
+        let state = ModelState::new(now);
+        let wait = |app: &str, seconds| {
+            let latest = now + Duration::from_secs(seconds);
+            let waiting = Waiting { app: Arc::from(app), priority: routing::Priority::Normal, latest, work: Tokens(1) };
+            let waiter = Arc::new(Notify::new());
+            (state.queue().lock().push(waiting, Arc::clone(&waiter)).unwrap(), waiter)
+        };
+        let ((first, head), (_, second)) = (wait("a", 1), wait("b", 2));
+
+        state.wake();
+        head.notified().await;
+        state.wake_after(first);
+        second.notified().await;
+
+        state.queue().lock().take(first);
+        state.wake_after(first);
+        second.notified().await;
+    }
+
+    #[test]
+    fn those_that_wait_leave_three_quarters_of_bytes_and_places() {
+        let bounds = WaitingBytes::of(64 << 20, 1_024);
+
+        assert_eq!((bounds.all, bounds.of_one_app), (16 << 20, 4 << 20));
+        assert_eq!((bounds.counted(1 << 20), bounds.all / bounds.counted(0)), (1 << 20, 256));
     }
 
     #[test]

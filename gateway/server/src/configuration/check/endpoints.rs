@@ -17,6 +17,9 @@ use super::resolvers::Zones;
 use super::service::Services;
 use super::{Check, Owner};
 
+/// How long a call may take in all where its endpoint does not say.
+pub(super) const DEFAULT_TOTAL_MS: u64 = 900_000;
+
 impl Check<'_> {
     pub(super) fn endpoints(
         &mut self,
@@ -219,7 +222,7 @@ impl Check<'_> {
     /// A limit that is longer than the whole call could never be reached.
     fn timeouts(&mut self, name: &str, endpoint: &Endpoint) -> TimeoutsConfig {
         let timeouts = endpoint.timeouts.clone().unwrap_or_default();
-        let total = timeouts.total_ms.unwrap_or(900_000);
+        let total = timeouts.total_ms.unwrap_or(DEFAULT_TOTAL_MS);
         let at = self.place("endpoint", name).at("timeouts");
         let given = [
             ("connect_ms", timeouts.connect_ms),

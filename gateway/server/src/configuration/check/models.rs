@@ -7,11 +7,12 @@ use policy::Facts;
 use routing::{Burst, Class, Knobs, Prefer};
 
 use super::super::compile::{ModelConfig, RoutingConfig, TargetConfig};
-use super::super::document::{self, Document, Model, Traffic};
+use super::super::document::{self, Document, Endpoint, Model, Traffic};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::tree::Mark;
 use super::Check;
+use super::endpoints::DEFAULT_TOTAL_MS;
 use super::policy::Permissions;
 
 pub(super) fn class_of(traffic: Traffic) -> Class {
@@ -33,6 +34,7 @@ impl Check<'_> {
             let own = self.targets(name, model, &mut targets);
             self.permitted(name, model, document, permissions);
             let routing = self.routing(name, model, &targets);
+            self.deadline(name, model, document);
             models.push(ModelConfig {
                 name: name.clone(),
                 targets: own,
@@ -113,6 +115,24 @@ impl Check<'_> {
             ..Knobs::default()
         };
         RoutingConfig { knobs, traffic, shares: self.shares(name, model, targets) }
+    }
+
+    /// A request holds its bytes while it waits, so it waits no longer than a call may take.
+    fn deadline(&mut self, name: &str, model: &Model, document: &Document) {
+        let endpoint = |text: &String| document.endpoint.get_key_value(text.split_once('/')?.0);
+        let total = |endpoint: &Endpoint| endpoint.timeouts.as_ref().and_then(|timeouts| timeouts.total_ms);
+        let calls = model.targets.iter().filter_map(endpoint);
+        let calls = calls.map(|(name, endpoint)| (total(endpoint).unwrap_or(DEFAULT_TOTAL_MS), name));
+        if let (Some((total, endpoint)), Some(deadline)) = (calls.min(), model.deadline_ms)
+            && deadline > total
+        {
+            let mark = self.place("model", name).at("deadline_ms").mark();
+            let message = format!(
+                "`model.{name}.deadline_ms` is {deadline} ms, and a call to endpoint `{endpoint}` may take {total} ms in all"
+            );
+            let remedy = format!("shorten it, or give `endpoint.{endpoint}.timeouts.total_ms` more");
+            self.wrong(mark, message, remedy);
+        }
     }
 
     fn shares(&mut self, name: &str, model: &Model, targets: &[TargetConfig]) -> Vec<(usize, u8)> {

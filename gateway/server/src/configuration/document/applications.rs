@@ -18,8 +18,9 @@ pub struct Model {
     /// How fast the first token should come. Absent: no target, so that nothing is too slow and saturation sends nothing
     /// elsewhere.
     pub first_token: Option<Target95>,
-    /// Milliseconds within which a request of `traffic = "batch"` must be answered; default 3_600_000. For an interactive
-    /// request: how long it may wait for a place; default `first_token.p95_ms`.
+    /// Milliseconds within which a request of `traffic = "batch"` must be on its way; at most and by default the shortest
+    /// `timeouts.total_ms` of its endpoints. For an interactive request: how long it may wait for a place; default
+    /// `first_token.p95_ms`.
     #[schemars(range(min = 1))]
     pub deadline_ms: Option<u64>,
     /// What decides among the targets that are fast enough; default `"cost"`.
