@@ -89,7 +89,7 @@ pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gatew
     let audit = AuditLog::open(settings, SystemTime::now())?;
     let process = format!("{}-{:08x}", audit.epoch(), rand::random::<u32>());
     let ledger = Ledger::open(&compiled.state_folder.join("ledger"), &process)?;
-    let gateway = Gateway::new(snapshot, audit, ledger, metrics);
+    let gateway = Gateway::new(snapshot, audit, ledger, metrics)?;
     gateway.restrictions.open(&compiled.state_folder)?;
     gateway.break_glass.open(&compiled.state_folder)?;
     let snapshot = gateway.snapshot();

@@ -1,11 +1,12 @@
-//! The books in `SQLite`: one table, filled behind the journal and never on a request's path.
+//! The books in `SQLite`: one table of entries, filled behind the journal and never on a request's path, and their sums by
+//! day, so that what was spent in a month is read without reading its requests.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use accounting::{Estimate, Money, Settlement, Tokens, Used};
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use crate::entry::{Closing, Entry, Opening};
 use crate::line::{paid, settled_by, tier};
@@ -45,6 +46,22 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE INDEX IF NOT EXISTS entry_began ON entry (began_ms);
 ";
 
+/// What each app and key was charged with on each day (UTC) on which its requests began.
+///
+/// The trigger belongs to the file: whoever writes an entry, an older release as well, adds it to its sum. An entry that is
+/// there already fires none. A sum that would leave the integers stays at their end.
+const SUMS: &str = "
+CREATE TABLE spent (
+    day INTEGER NOT NULL, app TEXT NOT NULL, key TEXT NOT NULL, nano_usd INTEGER NOT NULL, PRIMARY KEY (day, app, key)
+) WITHOUT ROWID;
+CREATE TRIGGER entry_spent AFTER INSERT ON entry BEGIN
+    INSERT OR IGNORE INTO spent VALUES (NEW.began_ms / 86400000, NEW.app, NEW.key, 0);
+    UPDATE spent SET nano_usd = MIN(nano_usd + NEW.nano_usd + NEW.lost_nano_usd, 9000000000000000000)
+        WHERE day = NEW.began_ms / 86400000 AND app = NEW.app AND key = NEW.key;
+END;
+INSERT INTO spent SELECT began_ms / 86400000, app, key, SUM(nano_usd + lost_nano_usd) FROM entry GROUP BY 1, 2, 3;
+";
+
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Database(Connection);
@@ -58,7 +75,9 @@ impl Database {
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
         connection.execute_batch(SCHEMA)?;
         connection.pragma_update(None, "user_version", DATABASE_VERSION)?;
-        Ok(Self(connection))
+        let mut database = Self(connection);
+        database.sum_up()?;
+        Ok(database)
     }
 
     /// Opens what another process writes, to read it.
@@ -67,6 +86,15 @@ impl Database {
         connection.busy_timeout(BUSY)?;
         check_version(&connection)?;
         Ok(Self(connection))
+    }
+
+    /// Adds the sums to a database that has none: once, over all that is there.
+    fn sum_up(&mut self) -> Result<(), DatabaseError> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !transaction.table_exists(None, "spent")? {
+            transaction.execute_batch(SUMS)?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// Writes entries, each at most once: one whose request is there already is left as it is.
@@ -114,16 +142,17 @@ impl Database {
         Ok(added)
     }
 
-    /// What each app and each key was charged with for requests that began in `[from_ms, to_ms)`.
-    pub(crate) fn spent(&self, from_ms: u64, to_ms: u64) -> Result<Vec<Spent>, DatabaseError> {
-        let mut select = self.0.prepare_cached(
-            "SELECT app, key, nano_usd, lost_nano_usd FROM entry WHERE began_ms >= ?1 AND began_ms < ?2 ORDER BY app, key",
-        )?;
-        let mut rows = select.query(params![whole(from_ms), whole(to_ms)])?;
+    /// What each app and each key was charged with for requests that began on the days `[from, to)`, counted from 1970.
+    /// At most one row is read for each day, app and key.
+    pub(crate) fn spent(&self, from: u64, to: u64) -> Result<Vec<Spent>, DatabaseError> {
+        let mut select = self
+            .0
+            .prepare_cached("SELECT app, key, nano_usd FROM spent WHERE day >= ?1 AND day < ?2 ORDER BY app, key")?;
+        let mut rows = select.query(params![whole(from), whole(to)])?;
         let mut spent: Vec<Spent> = Vec::new();
         while let Some(row) = rows.next()? {
             let (app, key): (Arc<str>, Arc<str>) = (row.get(0)?, row.get(1)?);
-            let money = Money(count(row, 2)?) + Money(count(row, 3)?);
+            let money = Money(count(row, 2)?);
             match spent.last_mut() {
                 Some(last) if last.app == app && last.key == key => last.money = last.money + money,
                 _ => spent.push(Spent { app, key, money }),

@@ -106,30 +106,40 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in a new file, which begins with what is open; gives the path of the old one, whose lock is let go.
-    pub(crate) fn rotate<'a>(&mut self, open: impl Iterator<Item = &'a Opening>) -> std::io::Result<PathBuf> {
-        let (path, mut file) = create(&self.folder, &self.process, self.number + 1)?;
+    /// Goes on in a new file, which begins with what is open; gives the old one, which stays locked while it is held.
+    pub(crate) fn rotate<'a>(&mut self, open: impl Iterator<Item = &'a Opening>) -> std::io::Result<Old> {
+        // A number is used once: what stands in the way of one does not stand in the way of the next.
+        self.number += 1;
+        let (path, mut file) = create(&self.folder, &self.process, self.number)?;
         let mut kept = String::new();
         open.for_each(|opening| line::write_opening(&mut kept, opening));
         if let Err(error) = file.write_all(kept.as_bytes()).and_then(|()| file.sync_data()) {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
-        self.number += 1;
         self.length = (HEAD.len() + kept.len()) as u64;
-        self.file = file;
-        Ok(std::mem::replace(&mut self.path, path))
+        let (path, file) = (std::mem::replace(&mut self.path, path), std::mem::replace(&mut self.file, file));
+        Ok(Old { path, _locked: file })
     }
+}
+
+/// A file that this process writes no more. INVARIANT: it is locked until it is removed, so that no other process settles
+/// what is open in it.
+#[derive(Debug)]
+pub(crate) struct Old {
+    pub(crate) path: PathBuf,
+    _locked: File,
 }
 
 fn create(folder: &Path, process: &str, number: u64) -> std::io::Result<(PathBuf, File)> {
     let path = folder.join(format!("journal-{process}-{number}.log"));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.try_lock().map_err(|error| match error {
+    let locked = file.try_lock().map_err(|error| match error {
         TryLockError::Error(error) => error,
         TryLockError::WouldBlock => std::io::ErrorKind::WouldBlock.into(),
-    })?;
-    file.write_all(HEAD.as_bytes())?;
+    });
+    // What cannot be begun is not left behind.
+    locked.and_then(|()| file.write_all(HEAD.as_bytes())).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
     Ok((path, file))
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::database::{Database, DatabaseError, Spent};
 use crate::entry::{Closing, Entry, Opening};
-use crate::journal::{Left, ROTATED_AT, Reader, Writer};
+use crate::journal::{Left, Old, ROTATED_AT, Reader, Writer};
 
 /// Most bytes of journal that are kept while the database takes nothing: about half a million requests.
 ///
@@ -147,13 +147,13 @@ impl Ledger {
         LedgerStatus { lost: self.shared.writer.lock().lost, ..status }
     }
 
-    /// What each app and key was charged with for requests that began in `[from_ms, to_ms)`.
+    /// What each app and key was charged with for requests that began on the days (UTC) `[from, to)`, counted from 1970.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`] where the database cannot be read.
-    pub fn spent(&self, from_ms: u64, to_ms: u64) -> Result<Vec<Spent>, DatabaseError> {
-        spent_in(&self.shared.folder, from_ms, to_ms)
+    pub fn spent(&self, from: u64, to: u64) -> Result<Vec<Spent>, DatabaseError> {
+        spent_in(&self.shared.folder, from, to)
     }
 
     /// Waits until the database has all that is settled by now, or the keeper cannot say; for tests and for leaving.
@@ -181,13 +181,13 @@ fn database_in(folder: &Path) -> PathBuf {
     folder.join("ledger.sqlite")
 }
 
-/// What each app and key was charged with, by the database in `folder`.
+/// What each app and key was charged with on the days `[from, to)`, by the database in `folder`.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`] where it cannot be read.
-pub fn spent_in(folder: &Path, from_ms: u64, to_ms: u64) -> Result<Vec<Spent>, DatabaseError> {
-    Database::open_to_read(&database_in(folder))?.spent(from_ms, to_ms)
+pub fn spent_in(folder: &Path, from: u64, to: u64) -> Result<Vec<Spent>, DatabaseError> {
+    Database::open_to_read(&database_in(folder))?.spent(from, to)
 }
 
 /// Calls `each` with every entry that began in `[from_ms, to_ms)`, by the database in `folder`, which may be in use.
@@ -215,13 +215,15 @@ struct Keeper {
     pending: Vec<Entry>,
     /// How far the database has taken the journal.
     taken: u64,
+    /// The file before, until the database has all of it.
+    old: Option<Old>,
     /// Until when the database is left alone.
     pause: Option<Instant>,
 }
 
 impl Keeper {
     fn new(database: Database) -> Self {
-        Self { database, reader: Reader::default(), pending: Vec::new(), taken: 0, pause: None }
+        Self { database, reader: Reader::default(), pending: Vec::new(), taken: 0, old: None, pause: None }
     }
 
     /// One round; true when it was the last.
@@ -277,6 +279,7 @@ impl Keeper {
             (writer.path().to_owned(), writer.length())
         };
         self.take(shared, &path, length)?;
+        self.remove_old()?;
         if length >= ROTATED_AT { self.rotate(shared) } else { Ok(()) }
     }
 
@@ -284,10 +287,7 @@ impl Keeper {
     fn take(&mut self, shared: &Shared, path: &Path, length: u64) -> Result<(), LedgerError> {
         loop {
             if self.pending.is_empty() && self.reader.offset() < length {
-                let read = self.reader.read(path, length);
-                let read = read.map_err(|source| LedgerError::Folder { path: path.to_owned(), source })?;
-                self.pending = read.entries;
-                shared.status.lock().damaged += read.damaged;
+                self.read(shared, path, length)?;
             }
             if !self.pending.is_empty() {
                 let added = self.database.append(&self.pending)?;
@@ -301,17 +301,41 @@ impl Keeper {
         }
     }
 
-    /// Goes on in a new file. Under the writer's lock nothing is added between the reading and the change.
+    /// Reads some of what follows in the journal.
+    fn read(&mut self, shared: &Shared, path: &Path, length: u64) -> Result<(), LedgerError> {
+        let read = self.reader.read(path, length);
+        let read = read.map_err(|source| LedgerError::Folder { path: path.to_owned(), source })?;
+        self.pending.extend(read.entries);
+        shared.status.lock().damaged += read.damaged;
+        Ok(())
+    }
+
+    /// Goes on in a new file. Under the writer's lock, for which requests wait, the little that came since the last round is
+    /// read and the files are changed; the database is asked after it.
     fn rotate(&mut self, shared: &Shared) -> Result<(), LedgerError> {
-        let mut writer = shared.writer.lock();
-        writer.flush().map_err(LedgerError::Write)?;
-        let (path, length) = (writer.path().to_owned(), writer.length());
+        let (path, length) = {
+            let mut writer = shared.writer.lock();
+            writer.flush().map_err(LedgerError::Write)?;
+            let (path, length) = (writer.path().to_owned(), writer.length());
+            while self.reader.offset() < length {
+                self.read(shared, &path, length)?;
+            }
+            self.old = Some(writer.rotate(self.reader.open.values()).map_err(LedgerError::Write)?);
+            self.reader.follow(writer.length());
+            // Nothing counts as taken until what was read of the old file is.
+            self.taken = 0;
+            (writer.path().to_owned(), writer.length())
+        };
         self.take(shared, &path, length)?;
-        let old = writer.rotate(self.reader.open.values()).map_err(LedgerError::Write)?;
-        self.reader.follow(writer.length());
-        self.taken = writer.length();
-        drop(writer);
-        std::fs::remove_file(&old).map_err(|source| LedgerError::Folder { path: old, source })
+        self.remove_old()
+    }
+
+    /// Removes the file before, of which the database has all by now.
+    fn remove_old(&mut self) -> Result<(), LedgerError> {
+        let Some(old) = &self.old else { return Ok(()) };
+        std::fs::remove_file(&old.path).map_err(|source| LedgerError::Folder { path: old.path.clone(), source })?;
+        self.old = None;
+        Ok(())
     }
 
     /// Settles what processes that died have left, and takes their files away once the database has them.
@@ -348,5 +372,47 @@ impl Keeper {
         if all_is_taken && self.reader.open.is_empty() {
             let _ = std::fs::remove_file(writer.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::tests::{closing_of, opening_of};
+
+    /// The database is let go only when the files have been changed and a request has been noted: a rotation that holds
+    /// requests up until the database answers ends in an error.
+    #[test]
+    fn while_the_journal_is_replaced_no_request_waits_for_the_database() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut keeper = Keeper::new(Database::open(&database_in(folder.path())).expect("it opens"));
+        let mut writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+        writer.open(&opening_of("cwd_1", 900)).expect("the disk has room");
+        writer.close(&closing_of("cwd_1", 70));
+        writer.open(&opening_of("cwd_open", 5)).expect("the disk has room");
+        let first = writer.path().to_owned();
+        let shared = Shared {
+            folder: folder.path().to_owned(),
+            writer: Mutex::new(writer),
+            status: Mutex::default(),
+            keeper: Mutex::new(None),
+        };
+        let other = rusqlite::Connection::open(database_in(folder.path())).expect("it is there");
+        other.execute_batch("BEGIN IMMEDIATE").expect("nobody else holds it");
+
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while shared.writer.lock().path() == first {
+                    std::thread::yield_now();
+                }
+                shared.writer.lock().open(&opening_of("cwd_2", 3)).expect("the disk has room");
+                assert!(first.exists(), "the database has not taken it yet");
+                other.execute_batch("ROLLBACK").expect("it was begun");
+            });
+            keeper.rotate(&shared).expect("the database is free again");
+        });
+
+        assert!(!first.exists());
+        assert_eq!((shared.status.lock().entries, keeper.reader.open.len()), (1, 1));
     }
 }

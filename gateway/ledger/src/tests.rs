@@ -148,6 +148,42 @@ fn while_the_database_is_held_by_another_the_journal_keeps_everything() {
 }
 
 #[test]
+fn sums_are_those_of_the_entries_also_of_a_database_that_had_none() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    for (request, charged) in [("cwd_1", 70), ("cwd_2", 5)] {
+        ledger.begin(&opening_of(request, 900)).expect("there is room");
+        ledger.settle(&closing_of(request, charged));
+    }
+    ledger.leave();
+    let path = folder.path().join("ledger.sqlite");
+    let older = rusqlite::Connection::open(&path).expect("it is there");
+    older.execute_batch("DROP TRIGGER entry_spent; DROP TABLE spent;").expect("they are there");
+    drop(older);
+
+    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+    ledger.begin(&opening_of("cwd_3", 900)).expect("there is room");
+    ledger.settle(&closing_of("cwd_3", 1));
+    ledger.carry_over();
+
+    let day = opening_of("cwd_1", 900).at_ms / 86_400_000;
+    let spent = |from, to| ledger.spent(from, to).expect("it can be read").iter().map(|one| one.money).sum::<Money>();
+    assert_eq!((spent(day, day + 1), spent(0, day), spent(day + 1, u64::MAX)), (Money(76), Money(0), Money(0)));
+}
+
+#[test]
+fn a_file_that_stands_in_the_way_of_the_next_journal_does_so_once() {
+    let folder = folder();
+    let mut writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+    std::fs::write(folder.path().join("journal-a-1.log"), "").expect("the folder can be written");
+
+    writer.rotate(std::iter::empty()).expect_err("the name is taken");
+    let old = writer.rotate(std::iter::empty()).expect("the next is not");
+
+    assert!(old.path.ends_with("journal-a-0.log") && writer.path().ends_with("journal-a-2.log"));
+}
+
+#[test]
 fn a_journal_that_is_full_of_settled_requests_is_replaced_and_loses_none() {
     let folder = folder();
     let ledger = Ledger::open(folder.path(), "a").expect("it opens");

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
-use ledger::Ledger;
+use ledger::{Ledger, LedgerError, Spent};
 use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
 use telemetry::metrics::Metrics;
@@ -77,14 +77,22 @@ const RETRY_WINDOW: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Gateway {
     /// A gateway in its starting phase.
-    #[must_use]
-    pub fn new(snapshot: Snapshot, audit: AuditLog, ledger: Ledger, metrics: Metrics) -> Arc<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot say what was spent this month: budgets would begin at nothing.
+    pub fn new(
+        snapshot: Snapshot,
+        audit: AuditLog,
+        ledger: Ledger,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, LedgerError> {
         inspection::prepare();
-        restore(&snapshot, &ledger);
+        Spendings::of(&snapshot, &ledger)?.restore(&snapshot);
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         let waiting_budget = BodyBudget::new(snapshot.waiting.all);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             audit,
             ledger,
@@ -99,7 +107,7 @@ impl Gateway {
             refused_administrators: PerSecond::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
             refreshed: Notify::new(),
-        })
+        }))
     }
 
     /// The configuration in force. A request takes it once and keeps it.
@@ -108,13 +116,22 @@ impl Gateway {
         self.snapshot.load_full()
     }
 
+    /// What was spent this month by those whose books are new in `next`.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot say: `next` must not come into force then.
+    pub fn spendings(&self, next: &Snapshot) -> Result<Spendings, LedgerError> {
+        Spendings::of(next, &self.ledger)
+    }
+
     /// Puts a snapshot in force, whole. Requests in flight keep the one they started with.
-    pub fn put_in_force(&self, next: Snapshot) {
+    pub fn put_in_force(&self, next: Snapshot, spendings: &Spendings) {
         self.metrics.set_configuration(&next.hash, next.loaded, false);
         self.body_budget.resize(next.max_buffered_bytes);
         self.waiting_budget.resize(next.waiting.all);
         next.apps().for_each(|app| app.waiting.resize(next.waiting.of_one_app));
-        restore(&next, &self.ledger);
+        spendings.restore(&next);
         self.snapshot.store(Arc::new(next));
         self.refreshed.notify_one();
     }
@@ -154,24 +171,29 @@ impl Gateway {
     }
 }
 
-/// Tells the books that are new in this snapshot what the ledger says was spent in this month.
-fn restore(snapshot: &Snapshot, ledger: &Ledger) {
-    let new: Vec<_> = snapshot.new_books().collect();
-    if new.is_empty() {
-        return;
-    }
-    let month = pipeline::month_of(SystemTime::now());
-    let first_ms = |month| accounting::Day::first_of(month).days().unsigned_abs() * 86_400_000;
-    let spent = match ledger.spent(first_ms(month), first_ms(month + 1)) {
-        Ok(spent) => spent,
-        Err(error) => {
-            tracing::error!(%error, "what was spent this month cannot be read; budgets begin at nothing");
-            return;
+/// What the ledger says was spent in a month.
+#[derive(Debug)]
+pub struct Spendings {
+    month: u32,
+    spent: Vec<Spent>,
+}
+
+impl Spendings {
+    fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
+        let month = pipeline::month_of(SystemTime::now());
+        if snapshot.new_books().next().is_none() {
+            return Ok(Self { month, spent: Vec::new() });
         }
-    };
-    for book in new {
-        let own = spent.iter().filter(|spent| *spent.app == *book.app && book.key.is_none_or(|key| *spent.key == *key));
-        book.book.restore(month, own.map(|spent| spent.money).sum());
+        let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
+        Ok(Self { month, spent: ledger.spent(first(month), first(month + 1))? })
+    }
+
+    /// Tells the books that are new in this snapshot.
+    fn restore(&self, snapshot: &Snapshot) {
+        for book in snapshot.new_books() {
+            let is_own = |spent: &&Spent| *spent.app == *book.app && book.key.is_none_or(|key| *spent.key == *key);
+            book.book.restore(self.month, self.spent.iter().filter(is_own).map(|spent| spent.money).sum());
+        }
     }
 }
 

@@ -117,14 +117,14 @@ async fn wait(
     permit: &Arc<Permit>,
     (ask, priority, mut plan): (&mut Ask, Priority, Plan),
 ) -> Option<Turn> {
-    let Some(steering) = model_of(exchange).map(|model| &model.steering) else { return None };
+    let steering = &model_of(exchange)?.steering;
     let bytes = exchange.snapshot.waiting.counted(held.bytes());
-    let Ok(_of_app) = caller.app.waiting.take(bytes) else { return None };
-    let Ok(_of_all) = exchange.gateway.waiting_budget.take(bytes) else { return None };
+    let _of_app = caller.app.waiting.take(bytes).ok()?;
+    let _of_all = exchange.gateway.waiting_budget.take(bytes).ok()?;
     let latest = exchange.started + most_wait(&knobs(exchange, permit, (steering, ask.class)), ask.class);
     let waiting = Waiting { app: Arc::clone(&caller.app.name), priority, latest, work: ask.expected.prompt };
     let waiter = Arc::new(Notify::new());
-    let Ok(place) = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)) else { return None };
+    let place = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)).ok()?;
     let turn = Turn { state: Arc::clone(&steering.state), place };
     while let Advice::Wait { at_most } = plan.advice() {
         let now = Instant::now();

@@ -114,7 +114,8 @@ labels = []
         let snapshot = Snapshot::build(&compiled, None, &metrics).unwrap().speaking(dialect);
         let audit = AuditLog::open(crate::run::audit_settings(&compiled).unwrap(), SystemTime::now()).unwrap();
         let books = ledger::Ledger::open(&folder.path().join("ledger"), "test").expect("the folder can be written");
-        Self { gateway: Gateway::new(snapshot, audit, books, metrics), upstream, _folder: folder }
+        let gateway = Gateway::new(snapshot, audit, books, metrics).expect("the books can be read");
+        Self { gateway, upstream, _folder: folder }
     }
 
     /// Sends a call and gives the connection on which its answer comes.

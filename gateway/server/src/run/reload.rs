@@ -68,6 +68,9 @@ pub enum ReloadError {
     /// A listener's certificate or key cannot be used.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// What was spent this month cannot be read, and the budgets of new apps and keys would begin at nothing.
+    #[error(transparent)]
+    Ledger(#[from] ledger::LedgerError),
     /// A fault of the gateway; what ran before is untouched.
     #[error("the reload ended in a fault of the gateway: {0}")]
     Panicked(String),
@@ -186,9 +189,10 @@ impl Reloader {
         let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()))?;
         let before = gateway.snapshot();
         let next = Snapshot::build(&compiled, Some(&before), &gateway.metrics)?;
+        let spendings = gateway.spendings(&next)?;
         self.doors.renew(&compiled)?;
         self.warn_of_what_needs_a_restart(&compiled);
-        gateway.put_in_force(next);
+        gateway.put_in_force(next, &spendings);
         persist(&compiled, &sources);
         Ok(compiled)
     }
