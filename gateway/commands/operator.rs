@@ -32,10 +32,10 @@ pub(super) struct Operator {
     /// The configuration of the gateway: it says where the operators' listener is.
     #[arg(long, value_name = "PATH", required_unless_present = "admin")]
     config: Option<PathBuf>,
-    /// The listener's address instead, as `127.0.0.1:9443`; with `--ca` it is asked over TLS.
+    /// The listener's address instead, as `127.0.0.1:9443`; it is asked over TLS unless it is on loopback.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     admin: Option<SocketAddr>,
-    /// Issuers of the listener's certificate, PEM. The certificate must name the listener's address.
+    /// Issuers of the listener's certificate, PEM, in place of the system's; on loopback it is asked over TLS then. The certificate must name the listener's address.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Your certificate, PEM, where you show one instead of a key; needs `--certificate-key`.
@@ -125,7 +125,8 @@ impl Operator {
     /// The listener's address, and whether it speaks TLS.
     fn listener(&self) -> Result<(SocketAddr, bool), OperatorError> {
         if let Some(address) = self.admin {
-            return Ok((address, false));
+            // INVARIANT: a credential crosses no network in the clear.
+            return Ok((address, !address.ip().is_loopback()));
         }
         let mut options = load::options(SystemTime::now());
         // Whoever holds something back need not hold the gateway's credentials.

@@ -212,6 +212,33 @@ async fn a_key_of_an_administrator_is_replaced_with_an_overlap_and_without_a_res
     assert_eq!(ask("cw_new").await, 200);
 }
 
+#[tokio::test]
+async fn a_reload_leaves_no_listener_that_others_reach_to_everybody() {
+    let upstream = Upstream::start("only").await;
+    let issued = Authority::new().issue();
+    let config = Config::serving(&upstream)
+        .file("admin.pem", &issued.certificate)
+        .file("admin.key", &issued.key)
+        .admin("tls = { certificate = \"admin.pem\", key = \"admin.key\" }")
+        .administrator("vera", "viewer", VIEWER);
+    let mut first = Gateway::start(&config).await;
+    let on_loopback = format!("[admin]\naddress = \"{}\"", first.admin());
+    let everywhere = on_loopback.replace("127.0.0.1", "0.0.0.0");
+    let text = first.configuration_text();
+    assert!(text.contains(&on_loopback));
+    first.configure_text(&text.replace(&on_loopback, &everywhere));
+    first.kill().await;
+    let mut second = first.again("second.log", &[]);
+    assert!(second.is_ready().await, "{}", second.log());
+
+    // The document by itself is right: on loopback nobody need be named. The socket is not there.
+    second.configure(&Config::serving(&upstream));
+    second.signal("HUP");
+
+    until("the refusal", async || second.log().contains("configuration not reloaded").then_some(())).await;
+    assert!(second.log().contains("names no administrator any more"), "{}", second.log());
+}
+
 /// What a document must not say, and a word of what is said about it.
 #[tokio::test]
 async fn a_listener_that_others_reach_needs_tls_and_somebody_who_may_ask_it() {

@@ -242,3 +242,27 @@ async fn a_budget_of_one_dollar_stops_at_one_dollar_for_answers_streams_and_call
     assert_eq!(upstream.requests().len() as u64, asked);
     assert!(records.iter().all(|record| charged(record) > 0));
 }
+
+#[tokio::test]
+async fn a_reload_that_is_refused_at_its_last_step_raises_no_limit() {
+    let upstream = Upstream::start("only").await;
+    let with = |limits: &str| {
+        let secret = "[audit]\npseudonyms = { key = \"pseudonyms.key\", held_by = \"data protection office\" }\n";
+        let key = "PSEUDONYM+KEY+0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+        limited(priced(&upstream, DEAR), limits).file("pseudonyms.key", key).section(secret)
+    };
+    let gateway = Gateway::start(&with("usd_per_month = 0.05")).await;
+    ask(&gateway, &asking_for(20)).await.text().await;
+    ask(&gateway, &asking_for(20)).await.text().await;
+    assert_eq!(ask(&gateway, &asking_for(20)).await.status, 429);
+
+    gateway.configure(&with("usd_per_month = 500.0"));
+    gateway.replace_file("pseudonyms.key", "no key\n");
+    gateway.signal("HUP");
+    until("the refusal", async || {
+        gateway.audit().of_kind("admin").into_iter().find(|entry| entry["action"] == "reload_refused")
+    })
+    .await;
+
+    assert_eq!(ask(&gateway, &asking_for(20)).await.status, 429, "what ran before runs on");
+}

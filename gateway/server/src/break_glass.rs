@@ -137,6 +137,19 @@ impl Standings {
         Ok((Step::Opens { until }, next))
     }
 
+    /// How they stand without those whose first person is nobody any more, or has lost the role that it asked with.
+    #[must_use]
+    pub fn of_people(&self, still: impl Fn(&Person) -> bool) -> Self {
+        let stands = |standing: &Standing| standing.second.is_some() || still(&standing.first);
+        Self(
+            self.0
+                .iter()
+                .filter(|(_, standing)| stands(standing))
+                .map(|(name, one)| (name.clone(), one.clone()))
+                .collect(),
+        )
+    }
+
     /// Whether a grant of this text is open.
     fn is_open(&self, name: &str, hash: Option<&str>, now: u64) -> bool {
         let standing = self.0.get(name);

@@ -88,6 +88,7 @@ impl Gateway {
         metrics: Metrics,
     ) -> Result<Arc<Self>, LedgerError> {
         inspection::prepare();
+        snapshot.take_effect();
         Spendings::of(&snapshot, &ledger)?.restore(&snapshot);
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         let waiting_budget = BodyBudget::new(snapshot.waiting.all);
@@ -129,6 +130,7 @@ impl Gateway {
     pub fn put_in_force(&self, next: Snapshot, spendings: &Spendings) {
         self.metrics.set_configuration(&next.hash, next.loaded, false);
         self.body_budget.resize(next.max_buffered_bytes);
+        next.take_effect();
         self.waiting_budget.resize(next.waiting.all);
         next.apps().for_each(|app| app.waiting.resize(next.waiting.of_one_app));
         spendings.restore(&next);

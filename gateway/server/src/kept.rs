@@ -58,8 +58,6 @@ pub(crate) struct Home<T> {
     member: &'static str,
     /// The file as it was last read or written here.
     seen: Cell<Stamp>,
-    /// What is in force has not been written.
-    lags: Cell<bool>,
     kept: PhantomData<T>,
 }
 
@@ -67,22 +65,18 @@ impl<T: Serialize + DeserializeOwned + Default> Home<T> {
     /// In a folder of its own name below the state folder.
     pub(crate) fn at(state_folder: &Path, member: &'static str) -> Self {
         let path = state_folder.join(member).join(format!("{member}.json"));
-        Self { path, member, seen: Cell::new(None), lags: Cell::new(false), kept: PhantomData }
+        Self { path, member, seen: Cell::new(None), kept: PhantomData }
     }
 
     /// Whether the file looks otherwise than when it was last read or written.
     pub(crate) fn has_changed(&self) -> bool {
-        !self.lags.get() && stamp(&self.path) != self.seen.get()
+        stamp(&self.path) != self.seen.get()
     }
 
-    /// Whether what is in force could not be written.
-    pub(crate) fn lags(&self) -> bool {
-        self.lags.get()
-    }
-
-    /// What is in force could not be written.
-    pub(crate) fn lag(&self) {
-        self.lags.set(true);
+    /// Whether the file was read or written here, and is gone.
+    pub(crate) fn has_vanished(&self) -> bool {
+        self.seen.get().is_some()
+            && fs::metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Reads the file and remembers what it looked like. Where there is no file it is the empty one.
@@ -130,7 +124,6 @@ impl<T: Serialize + DeserializeOwned + Default> Home<T> {
         }
         replaced.map_err(fail)?;
         self.seen.set(stamp(&self.path));
-        self.lags.set(false);
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 //! "local only". It is kept in the state folder, so that a restart does not undo what somebody did at three in the morning.
 //!
 //! **Promises.** A restriction only takes away: every look at it ends in less being permitted than the configuration and its
-//! policies permit. A restriction is in force before it is written, so that a full disk delays none; lifting one is written
-//! before it is in force. A file that is damaged or of a newer version refuses the start: what it held back is not known.
+//! policies permit. A restriction is in force before it is written, so that a full disk delays none, and stays in force
+//! whatever the file says until it is written; lifting one is written before it is in force. A file that is damaged or of a
+//! newer version refuses the start: what it held back is not known. One that vanishes while the process runs lifts nothing:
+//! it is written again.
 //! At most [`MOST_RESTRICTIONS`] stand at once.
 //!
 //! **Does not do.** It knows no role and writes no record: `admin` does both. It cuts no stream that runs.
@@ -162,6 +164,15 @@ impl Restrictions {
         }
     }
 
+    /// What stands here already keeps its reason.
+    fn take_over(&mut self, others: &Self) {
+        for (what, held) in others.clone().into_restraints() {
+            if self.held(&what).is_none() {
+                self.add(what, held);
+            }
+        }
+    }
+
     fn remove(&mut self, what: &Restraint) -> bool {
         match what {
             Restraint::Key(name) => self.keys.remove(name).is_some(),
@@ -187,7 +198,10 @@ pub enum RestrictionsError {
 /// What is in force, and where it is kept.
 #[derive(Debug, Default)]
 pub struct Holding {
+    /// Changed only by who holds `unwritten`.
     current: ArcSwap<Restrictions>,
+    /// What is in force and not in the file yet. Held for moments only, never while a disk is asked.
+    unwritten: Mutex<Restrictions>,
     /// Taken by whoever changes something; none until [`Holding::open`].
     home: Mutex<Option<Home<Restrictions>>>,
 }
@@ -212,7 +226,7 @@ impl Holding {
     pub fn open(&self, state_folder: &Path) -> Result<(), RestrictionsError> {
         let mut home = Home::at(state_folder, "restrictions");
         let kept = home.read()?;
-        self.current.store(Arc::new(kept));
+        self.put(kept, &self.unwritten.lock());
         *self.home.lock() = Some(home);
         Ok(())
     }
@@ -223,39 +237,55 @@ impl Holding {
         self.current.load_full()
     }
 
-    /// Holds something back: in force when this returns, and kept where the disk takes it.
+    /// Holds something back: in force when this returns, and kept where the disk takes it. What stands already is kept with
+    /// its first reason, and written now where it could not be before.
     ///
     /// # Errors
     ///
     /// [`RestrictionsError::TooMany`]; nothing is changed then.
     pub fn tighten(&self, what: Restraint, held: Held) -> Result<Changed, RestrictionsError> {
-        let now = self.current.load_full();
-        if now.held(&what).is_some() {
-            return Ok(Changed::Already);
+        {
+            let mut unwritten = self.unwritten.lock();
+            let now = self.current.load_full();
+            if now.held(&what).is_none() {
+                if now.len() >= MOST_RESTRICTIONS {
+                    return Err(RestrictionsError::TooMany);
+                }
+                // INVARIANT: it is in force before any disk is asked, which may hang.
+                unwritten.add(what.clone(), held.clone());
+                self.put(Restrictions::clone(&now), &unwritten);
+            } else if unwritten.held(&what).is_none() {
+                return Ok(Changed::Already);
+            }
         }
-        if now.len() >= MOST_RESTRICTIONS {
-            return Err(RestrictionsError::TooMany);
-        }
-        // INVARIANT: it is in force before any disk is asked, which may hang.
-        self.current.rcu(|now| {
-            let mut next = Restrictions::clone(now);
-            next.add(what.clone(), held.clone());
-            next
-        });
         let home = self.home.lock();
-        let Some(home) = home.as_ref() else { return Ok(Changed::Kept) };
-        let kept = home.alone().and_then(|_alone| {
-            let mut next = self.latest(Some(home));
-            next.add(what, held);
-            home.write(&next)?;
-            self.current.store(Arc::new(next));
-            Ok(())
-        });
-        if let Err(error) = kept {
-            home.lag();
-            return Ok(Changed::NotKept(error));
+        let Some(home) = home.as_ref() else {
+            self.unwritten.lock().remove(&what);
+            return Ok(Changed::Kept);
+        };
+        Ok(self.write_out(home).map_or_else(Changed::NotKept, |()| Changed::Kept))
+    }
+
+    /// Writes what is in force and not written yet to what the file holds.
+    fn write_out(&self, home: &Home<Restrictions>) -> Result<(), KeptError> {
+        let _alone = home.alone()?;
+        let written = self.unwritten.lock().clone();
+        let mut next = self.kept(home);
+        next.take_over(&written);
+        home.write(&next)?;
+        let mut unwritten = self.unwritten.lock();
+        for (what, _) in written.into_restraints() {
+            unwritten.remove(&what);
         }
-        Ok(Changed::Kept)
+        self.put(next, &unwritten);
+        Ok(())
+    }
+
+    /// What is kept comes into force, together with what is not written yet.
+    fn put(&self, kept: Restrictions, unwritten: &Restrictions) {
+        let mut next = kept;
+        next.take_over(unwritten);
+        self.current.store(Arc::new(next));
     }
 
     /// Lets something go again: kept first, then in force.
@@ -266,45 +296,48 @@ impl Holding {
     pub fn lift(&self, what: &Restraint) -> Result<Changed, RestrictionsError> {
         let home = self.home.lock();
         let _alone = home.as_ref().map(Home::alone).transpose()?;
-        let mut next = self.latest(home.as_ref());
-        if !next.remove(what) {
+        let mut next = home.as_ref().map_or_else(|| Restrictions::clone(&self.current.load()), |home| self.kept(home));
+        let was_kept = next.remove(what);
+        if !was_kept && self.current.load().held(what).is_none() {
             return Ok(Changed::Already);
         }
         if let Some(home) = home.as_ref() {
             home.write(&next)?;
         }
-        self.current.store(Arc::new(next));
+        let mut unwritten = self.unwritten.lock();
+        unwritten.remove(what);
+        self.put(next, &unwritten);
         Ok(Changed::Kept)
     }
 
-    /// Takes over what another process of the same state folder has changed, as during an upgrade. Cheap when nothing has.
+    /// Takes over what another process of the same state folder has changed, as during an upgrade, and writes what could not
+    /// be written before, or what somebody removed. Cheap when there is neither.
     ///
     /// # Errors
     ///
-    /// When the file cannot be understood any more; what is in force stays in force.
+    /// When the file cannot be understood any more, or cannot be written still; what is in force stays in force.
     pub fn look(&self) -> Result<bool, RestrictionsError> {
         let mut home = self.home.lock();
-        let Some(home) = home.as_mut().filter(|home| home.has_changed()) else { return Ok(false) };
-        let kept = home.read()?;
-        let news = *self.current.load_full() != kept;
-        if news {
-            self.current.store(Arc::new(kept));
+        let Some(home) = home.as_mut() else { return Ok(false) };
+        if home.has_vanished() {
+            self.write_out(home)?;
+            tracing::error!("the file of what is held back was gone; it is written again, and nothing was let go");
+        } else if !self.unwritten.lock().is_empty() {
+            self.write_out(home)?;
         }
-        Ok(news)
+        if !home.has_changed() {
+            return Ok(false);
+        }
+        let kept = home.read()?;
+        let before = self.current.load_full();
+        self.put(kept, &self.unwritten.lock());
+        Ok(*before != *self.current.load_full())
     }
 
-    /// What to change: the file's own state where it can be read, since another process may have written it, together with
-    /// what is in force here and could not be written.
-    fn latest(&self, home: Option<&Home<Restrictions>>) -> Restrictions {
-        let mut latest = (*self.current.load_full()).clone();
-        let unwritten = home.is_some_and(Home::lags);
-        if let Some(Ok(kept)) = home.map(Home::peek) {
-            if !unwritten {
-                return kept;
-            }
-            kept.into_restraints().for_each(|(what, held)| latest.add(what, held));
-        }
-        latest
+    /// What the file holds, since another process may have written it; where it cannot be read or is gone, what is in force.
+    fn kept(&self, home: &Home<Restrictions>) -> Restrictions {
+        let in_force = || Restrictions::clone(&self.current.load());
+        if home.has_vanished() { in_force() } else { home.peek().unwrap_or_else(|_| in_force()) }
     }
 }
 

@@ -30,11 +30,13 @@ mod administrators;
 mod build;
 mod callers;
 mod identity;
+mod renewal;
 mod steering;
 mod upstream;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
+use renewal::Renewal;
 use steering::AppHabits;
 pub use steering::Steering;
 pub(crate) use steering::{ModelState, ModelSteering, WaitingBytes, used_of};
@@ -81,6 +83,7 @@ pub struct Snapshot {
     /// Books that no snapshot before had: places of apps and of keys.
     new_apps: Vec<usize>,
     new_keys: Vec<(usize, usize)>,
+    renewal: Renewal,
     key_facts: Vec<Arc<KeyFacts>>,
     apps: Vec<Arc<App>>,
     models: Vec<Model>,
@@ -250,6 +253,11 @@ impl Target {
 }
 
 impl Snapshot {
+    /// Changes what outlives a snapshot to what this one says; called as it comes into force.
+    pub(crate) fn take_effect(&self) {
+        self.renewal.apply();
+    }
+
     pub(crate) fn app(&self, index: AppIndex) -> &Arc<App> {
         self.apps.get(index.0 as usize).expect("keys are built with the apps of the same snapshot")
     }

@@ -13,7 +13,8 @@ use serde_json::json;
 use telemetry::audit::{AdminEvent, AuditError};
 
 use super::{answer, error};
-use crate::break_glass::{self, NotOpened, Standings, Step};
+use crate::break_glass::{self, NotOpened, Person, Standings, Step};
+use crate::configuration::Role;
 use crate::gateway::Gateway;
 use crate::kept::KeptError;
 use crate::snapshot::{Administrator, Snapshot};
@@ -56,8 +57,14 @@ pub(super) async fn open(
     let grant = found.ok_or_else(|| Fault::Unknown(name.to_owned()))?;
     let now = SystemTime::now();
     let _changing = gateway.break_glass.changing.lock().await;
+    latest(gateway).await?;
     let person = break_glass::person(&who.name, who.role, now);
-    let (step, next) = gateway.break_glass.current().asked(grant, person, because)?;
+    let still = |first: &Person| {
+        let role = if first.is_security { Role::Security } else { Role::Operator };
+        snapshot.administrators.has(&first.name, role)
+    };
+    let standings = gateway.break_glass.current().of_people(still);
+    let (step, next) = standings.asked(grant, person, because)?;
     let action = match step {
         Step::Waits { .. } => "break_glass_asked",
         Step::Opens { .. } => "break_glass_opened",
@@ -83,6 +90,10 @@ pub(super) async fn close(
 ) -> Result<Response<Full<Bytes>>, Fault> {
     let snapshot = gateway.snapshot();
     let _changing = gateway.break_glass.changing.lock().await;
+    // What cannot be read must not keep a grant open.
+    if let Err(error) = latest(gateway).await {
+        tracing::error!(%error, "what another process changed in the grants is not known");
+    }
     let mut next = Standings::clone(&gateway.break_glass.current());
     next.0.remove(name).ok_or(Fault::NotOpen)?;
     let kept = keep(gateway, next, true).await;
@@ -121,15 +132,23 @@ pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
     }
 }
 
+/// Takes over what another process has changed since the last look.
+async fn latest(gateway: &Arc<Gateway>) -> Result<(), KeptError> {
+    let owner = Arc::clone(gateway);
+    tokio::task::spawn_blocking(move || owner.break_glass.look()).await.unwrap_or_else(unwritten)
+}
+
+fn unwritten(fault: tokio::task::JoinError) -> Result<(), KeptError> {
+    Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not handled: {fault}") })
+}
+
 /// On a thread that may wait: a disk that hangs must not hold up the listener.
 async fn keep(gateway: &Arc<Gateway>, next: Standings, closes: bool) -> Result<(), KeptError> {
     let owner = Arc::clone(gateway);
     let keeping = tokio::task::spawn_blocking(move || {
         if closes { owner.break_glass.close_to(next) } else { owner.break_glass.change_to(next) }
     });
-    keeping.await.unwrap_or_else(|fault| {
-        Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not written: {fault}") })
-    })
+    keeping.await.unwrap_or_else(unwritten)
 }
 
 async fn record(

@@ -126,6 +126,56 @@ fn a_disk_that_takes_nothing_delays_no_restriction_and_lifts_none() {
 }
 
 #[test]
+fn what_could_not_be_written_is_said_to_be_unwritten_until_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = opened(folder.path());
+    std::fs::write(folder.path().join("restrictions"), "").unwrap();
+    let what = Restraint::Key("leaked".to_owned());
+
+    let first = holding.tighten(what.clone(), held("a leak")).unwrap();
+    let again = holding.tighten(what.clone(), held("again")).unwrap();
+    assert!(matches!((first, again), (Changed::NotKept(_), Changed::NotKept(_))), "it stands, and is not kept");
+    assert!(holding.look().is_err());
+
+    std::fs::remove_file(folder.path().join("restrictions")).unwrap();
+    holding.look().unwrap();
+    assert_eq!(opened(folder.path()).current().held(&what), Some(&held("a leak")));
+    assert!(matches!(holding.tighten(what, held("once more")), Ok(Changed::Already)));
+}
+
+#[test]
+fn a_file_that_vanishes_lifts_nothing_and_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (opened(folder.path()), opened(folder.path()));
+    one.tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    other.look().unwrap();
+    let path = folder.path().join("restrictions/restrictions.json");
+
+    std::fs::remove_file(&path).unwrap();
+    assert!(!one.look().unwrap());
+    assert!(one.current().local_only.is_some());
+    assert_eq!(opened(folder.path()).current(), one.current());
+
+    std::fs::remove_file(&path).unwrap();
+    other.tighten(Restraint::App("two".to_owned()), held("another")).unwrap();
+    assert_eq!(opened(folder.path()).current().len(), 2, "what was gone from the disk is written with the next");
+}
+
+#[test]
+fn a_change_of_another_process_takes_nothing_out_of_force_that_is_not_written_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (opened(folder.path()), opened(folder.path()));
+    other.tighten(Restraint::LocalOnly, held("theirs")).unwrap();
+    // In force here, and the disk has not been asked yet.
+    one.unwritten.lock().add(Restraint::App("ours".to_owned()), held("ours"));
+
+    one.look().unwrap();
+
+    assert_eq!(one.current().len(), 2);
+    assert_eq!(opened(folder.path()).current().len(), 2);
+}
+
+#[test]
 fn there_is_a_bound_and_at_it_nothing_more_is_taken() {
     let holding = Holding::default();
     for number in 0..MOST_RESTRICTIONS {

@@ -22,6 +22,8 @@ pub struct Reloader {
     begun: Begun,
     seen: Mutex<Seen>,
     last: Mutex<LastReload>,
+    /// One reload at a time: of two, the one that read the older files must not end last.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What the process began with and cannot change while it runs.
@@ -65,6 +67,13 @@ pub enum ReloadError {
     /// The documents are right, but what they name cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// Without administrators everybody who reaches the operators' listener may read, so it must be on loopback; an open
+    /// listener keeps its address.
+    #[error(
+        "the operators' listener is open on {0}, which other machines reach, and the configuration names no administrator any more; \
+         name one as `[administrator.NAME]`, or restart with `admin.address` on loopback"
+    )]
+    NobodyAdministers(SocketAddr),
     /// A listener's certificate or key cannot be used.
     #[error(transparent)]
     Door(#[from] DoorError),
@@ -91,7 +100,8 @@ impl Reloader {
             state_folder: compiled.state_folder.clone(),
             audit: log_of(compiled),
         };
-        Self { path, doors, begun, seen: Mutex::new(Seen { taken, pending: None }), last: Mutex::new(last) }
+        let seen = Mutex::new(Seen { taken, pending: None });
+        Self { path, doors, begun, seen, last: Mutex::new(last), turn: tokio::sync::Mutex::new(()) }
     }
 
     /// How the latest attempt went.
@@ -122,20 +132,35 @@ impl Reloader {
     ///
     /// [`ReloadError`]; it was logged, and noted for the status page, the metrics and the audit log.
     pub async fn reload(self: &Arc<Self>, gateway: &Arc<Gateway>, actor: &str) -> Result<(), ReloadError> {
+        let _turn = self.turn.lock().await;
         let begun = Instant::now();
         // Files may lie on a mount that hangs; the audit log's timer and the watchdog must not hang with it.
         let (reloader, owner) = (Arc::clone(self), Arc::clone(gateway));
-        let outcome = match tokio::task::spawn_blocking(move || reloader.take(&owner)).await {
-            Ok(outcome) => outcome,
-            Err(panicked) => Err(ReloadError::Panicked(panicked.to_string())),
+        let read = tokio::task::spawn_blocking(move || {
+            // Looked at first: what changes while it is read is found at the next look.
+            let listed = fingerprint(&reloader.path, std::iter::empty());
+            let known = fingerprint(&reloader.path, reloader.seen.lock().taken.keys());
+            (listed, known, reloader.take(&owner))
+        });
+        let (listed, known, outcome) = match read.await {
+            Ok(read) => read,
+            Err(panicked) => {
+                let taken = self.seen.lock().taken.clone();
+                (Fingerprint::new(), taken, Err(ReloadError::Panicked(panicked.to_string())))
+            }
         };
         let at = SystemTime::now();
         let refused = outcome.as_ref().err().map(ToString::to_string);
         {
             let mut seen = self.seen.lock();
             let taken = match &outcome {
-                Ok(compiled) => fingerprint(&self.path, compiled.material.iter()),
-                Err(_) => fingerprint(&self.path, seen.taken.keys()),
+                Ok(compiled) => {
+                    let now = fingerprint(&self.path, compiled.material.iter()).into_iter();
+                    now.map(|(path, stamp)| (path.clone(), known.get(&path).copied().unwrap_or(stamp)))
+                        .chain(listed)
+                        .collect()
+                }
+                Err(_) => known,
             };
             *seen = Seen { taken, pending: None };
         }
@@ -187,6 +212,11 @@ impl Reloader {
     fn take(&self, gateway: &Arc<Gateway>) -> Result<Compiled, ReloadError> {
         let sources = Sources::read(&self.path)?;
         let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()))?;
+        if let Some(address) = self.begun.admin.filter(|address| !address.ip().is_loopback())
+            && compiled.administration.administrators.is_empty()
+        {
+            return Err(ReloadError::NobodyAdministers(address));
+        }
         let before = gateway.snapshot();
         let next = Snapshot::build(&compiled, Some(&before), &gateway.metrics)?;
         let spendings = gateway.spendings(&next)?;

@@ -67,7 +67,7 @@ async fn restrictions(gateway: &Arc<Gateway>) {
             }
             Err(error) if !failing => {
                 failing = true;
-                tracing::error!(%error, "what is held back stays as it was");
+                tracing::error!(%error, "what is held back stays as it was; it is tried again every second");
             }
             Err(_) => {}
         }

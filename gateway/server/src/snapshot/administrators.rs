@@ -32,6 +32,11 @@ impl Administrators {
         self.people.is_empty()
     }
 
+    /// Whether somebody of this name is named, with at least this role.
+    pub(crate) fn has(&self, name: &str, role: Role) -> bool {
+        self.people.iter().any(|one| &*one.name == name && one.role >= role)
+    }
+
     /// Who asks. Keys and tokens of apps are nobody's here.
     pub(crate) fn authenticate(
         &self,

@@ -18,7 +18,8 @@ use telemetry::metrics::Metrics;
 use telemetry::pseudonym::PseudonymKey;
 use wire::Api;
 
-use super::steering::{AppHabits, tier_of};
+use super::renewal::Renewal;
+use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
     administrators, callers, upstream,
@@ -55,6 +56,7 @@ impl Snapshot {
             Some(before) => before.admission.renewed(in_flight, limits),
             None => Admission::new(in_flight, limits),
         };
+        let renewal = Renewal::of(compiled, &targets, &apps, &key_facts);
         let policy_hash: Arc<str> = policy_hash(compiled).into();
         Ok(Self {
             hash: compiled.hash.as_str().into(),
@@ -81,6 +83,7 @@ impl Snapshot {
             waiting: WaitingBytes::of(buffered(compiled), compiled.listen.max_in_flight),
             new_apps,
             new_keys,
+            renewal,
             key_facts,
             apps,
             model_by_name: by_name(&models),
@@ -148,15 +151,17 @@ fn endpoint_of<'a>(compiled: &'a Compiled, target: &configuration::TargetConfig)
 }
 
 /// What is known of a target, kept or new.
+/// A kept one gets its new terms when the snapshot comes into force.
 fn steering(kept: Option<&Target>, endpoint: &EndpointConfig) -> Arc<Steering> {
-    let steering = kept.map(|kept| Arc::clone(&kept.steering));
-    let steering = steering.unwrap_or_else(|| Arc::new(Steering::new(terms(endpoint), Instant::now())));
-    steering.under(terms(endpoint), endpoint.gateways);
-    steering
+    kept.map(|kept| Arc::clone(&kept.steering)).unwrap_or_else(|| {
+        let steering = Steering::new(terms(endpoint), Instant::now());
+        steering.under(terms(endpoint), endpoint.gateways);
+        Arc::new(steering)
+    })
 }
 
 /// Several gateways share out what the provider allows; the answers' headers say how it really stands.
-fn terms(endpoint: &EndpointConfig) -> Terms {
+pub(super) fn terms(endpoint: &EndpointConfig) -> Terms {
     let part = |amount: Option<u64>| amount.map(|amount| (amount / u64::from(endpoint.gateways.max(1))).max(1));
     Terms {
         tier: tier_of(&endpoint.cost.pricing),
@@ -218,7 +223,7 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             purposes: app.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
             book: book(kept.map(|kept| &kept.book), app.limits),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
-            habits: habits(kept, compiled),
+            habits: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.habits)),
             waiting: kept.map_or_else(|| BodyBudget::new(waiting.of_one_app), |kept| kept.waiting.clone()),
             traffic: app.traffic,
             may_explain: app.may_explain,
@@ -228,17 +233,17 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
     compiled.apps.iter().map(build).collect()
 }
 
-fn habits(kept: Option<&App>, compiled: &Compiled) -> Arc<AppHabits> {
-    let habits: Arc<AppHabits> = kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.habits));
-    habits.keep(|name| compiled.models.iter().any(|model| model.name == name));
-    habits
-}
-
-/// The book that an app or key had before, or a new one, under these limits.
+/// The book that an app or key had before, or a new one under these limits. One that is kept gets its new limits when the
+/// snapshot comes into force.
 pub(super) fn book(kept: Option<&Arc<Book>>, limits: Limits) -> Arc<Book> {
-    let book = kept.map_or_else(|| Arc::new(Book::new(Instant::now())), Arc::clone);
-    book.set_limits(limits);
-    book
+    kept.map_or_else(
+        || {
+            let book = Book::new(Instant::now());
+            book.set_limits(limits);
+            Arc::new(book)
+        },
+        Arc::clone,
+    )
 }
 
 fn new_apps(compiled: &Compiled, before: Option<&Snapshot>) -> Vec<usize> {

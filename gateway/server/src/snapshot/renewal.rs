@@ -1,0 +1,56 @@
+//! What a configuration changes in things that outlive it: limits of books, terms of targets, habits of apps.
+//!
+//! **Promises.** Nothing of it is changed before the snapshot is in force, so that a configuration which is refused at its last
+//! step leaves every limit and quota as it was.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use accounting::{Book, Limits};
+use routing::Terms;
+
+use super::build::terms;
+use super::steering::AppHabits;
+use super::{App, KeyFacts, Steering, Target};
+use crate::configuration::Compiled;
+
+/// The changes, until they are made.
+pub(super) struct Renewal {
+    /// With the number of gateways that share them.
+    terms: Vec<(Arc<Steering>, Terms, u32)>,
+    limits: Vec<(Arc<Book>, Limits)>,
+    habits: Vec<Arc<AppHabits>>,
+    models: HashSet<Arc<str>>,
+}
+
+impl Renewal {
+    /// The lists are in the order of the configuration's.
+    pub(super) fn of(compiled: &Compiled, targets: &[Arc<Target>], apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) -> Self {
+        let of_targets = targets.iter().zip(&compiled.targets);
+        let of_apps = apps.iter().zip(&compiled.apps).map(|(app, config)| (Arc::clone(&app.book), config.limits));
+        let of_keys = keys.iter().zip(&compiled.keys);
+        let of_keys = of_keys.filter_map(|(key, config)| Some((Arc::clone(key.book.as_ref()?), config.limits)));
+        Self {
+            terms: of_targets
+                .map(|(target, config)| (&target.steering, &compiled.endpoints[config.endpoint]))
+                .map(|(steering, endpoint)| (Arc::clone(steering), terms(endpoint), endpoint.gateways))
+                .collect(),
+            limits: of_apps.chain(of_keys).collect(),
+            habits: apps.iter().map(|app| Arc::clone(&app.habits)).collect(),
+            models: compiled.models.iter().map(|model| model.name.as_str().into()).collect(),
+        }
+    }
+
+    /// Makes them. Making them twice is the same.
+    pub(super) fn apply(&self) {
+        for (steering, terms, gateways) in &self.terms {
+            steering.under(*terms, *gateways);
+        }
+        for (book, limits) in &self.limits {
+            book.set_limits(*limits);
+        }
+        for habits in &self.habits {
+            habits.keep(|name| self.models.contains(name));
+        }
+    }
+}
