@@ -31,9 +31,15 @@ fn goals() -> String {
 
 /// Exit code, standard output and standard error. Only the solver's own limit bounds the time.
 async fn prove(arguments: &[&str]) -> (Option<i32>, String, String) {
+    policy(&[&["prove"], arguments].concat()).await
+}
+
+async fn policy(arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let arguments = [&["policy", "prove"], arguments].concat();
-    let said = causeway(&arguments, folder.path()).output().await.expect("cargo built the binary");
+    let arguments = [&["policy"], arguments].concat();
+    let mut command = causeway(&arguments, folder.path());
+    // A solver that happens to be installed here is none that a test has named.
+    let said = command.env("PATH", "/nowhere").output().await.expect("cargo built the binary");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (said.status.code(), text(&said.stdout), text(&said.stderr))
 }
@@ -227,4 +233,95 @@ async fn policies_with_a_mistake_are_not_proved_and_the_place_is_named() {
 
     assert_eq!(code, Some(1), "{said}{error}");
     assert!(error.contains("20-residency.cedar:12:") && error.contains("`proc`"), "{error}");
+}
+
+// ---- what two sets permit
+
+#[tokio::test]
+async fn a_change_is_proved_to_be_tighter_wider_both_or_nothing() {
+    let Some(solver) = solver("the difference of two sets") else { return };
+    let wider = weakened("20-residency.cedar", "!resource.processing.isEmpty() &&", "");
+    let reworded = weakened(
+        "20-residency.cedar",
+        "context.class >= 2 || !context.labels.isEmpty()",
+        "!context.labels.isEmpty() || context.class > 1",
+    );
+    let (wider, reworded) = (wider.path().display().to_string(), reworded.path().display().to_string());
+    let diff =
+        async |old: &str, new: &str| policy(&["diff", old, new, "--forbid-wider", "--json", "--solver", &solver]).await;
+
+    for (old, new, code, verdict) in
+        [("shipped", &*wider, 1, "wider"), (&wider, "shipped", 0, "tighter"), ("shipped", &reworded, 0, "equal")]
+    {
+        let (said_code, said, error) = diff(old, new).await;
+
+        assert_eq!(said_code, Some(code), "{verdict}: {said}{error}");
+        let said: Value = serde_json::from_str(&said).expect("it prints JSON");
+        assert_eq!((&said["verdict"], &said["proof"]), (&verdict.into(), &true.into()), "{said}");
+        assert_eq!(said["permitted_now"].is_null(), verdict != "wider", "{said}");
+        assert_eq!(said["permitted_before"].is_null(), verdict != "tighter", "{said}");
+    }
+}
+
+/// The conditions are the same text in both; what an annotation means to the gateway is not.
+#[tokio::test]
+async fn an_obligation_that_is_dropped_and_an_end_that_is_put_off_are_wider() {
+    let Some(solver) = solver("annotations") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |name: &str, annotations: &str| {
+        let set = folder.path().join(name);
+        fs::create_dir(&set).expect("a temporary folder can be made");
+        let text =
+            format!("@id(\"p\") @owner(\"o\") @basis(\"b\") {annotations}\npermit (principal, action, resource);\n");
+        fs::write(set.join("all.cedar"), text).expect("a temporary file can be written");
+        set.display().to_string()
+    };
+    let (bound, free) =
+        (write("bound", "@grant(\"base\") @obligation(\"redact:card\")"), write("free", "@grant(\"base\")"));
+    let (short, long) = (write("short", "@expires(\"2027-01-01\")"), write("long", "@expires(\"2028-01-01\")"));
+
+    for (old, new) in [(&bound, &free), (&short, &long)] {
+        let (code, said, error) = policy(&["diff", old, new, "--forbid-wider", "--solver", &solver]).await;
+        assert_eq!(code, Some(1), "{said}{error}");
+        assert!(said.starts_with("wider: "), "{said}");
+
+        let (code, said, _) = policy(&["diff", new, old, "--forbid-wider", "--solver", &solver]).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.starts_with("tighter: "), "{said}");
+    }
+}
+
+// ---- without a solver
+
+#[tokio::test]
+async fn without_a_solver_a_finite_world_is_gone_through_and_that_is_not_called_a_proof() {
+    let folder = root().join("docs/examples/empty-set");
+    let [after, goals] = ["after", "goals"].map(|part| folder.join(part).display().to_string());
+
+    let (code, said, _) = prove(&[&after, "--goals", &goals]).await;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("NOT REFUTED personal-data-goes-to-known-places-in-the-eea"), "{said}");
+    assert!(said.contains("is no proof") && !said.contains("PROVED "), "{said}");
+
+    let (code, said, _) = prove(&[&after, "--goals", &goals, "--enumerate"]).await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_solver_a_request_that_breaks_a_goal_is_found_where_it_is_among_those_gone_through() {
+    let exception = weakened(
+        "20-residency.cedar",
+        IN_THE_EEA,
+        "unless { Zone::\"EEA\".countries.containsAny(resource.processing) };",
+    );
+    let policies = exception.path().display().to_string();
+    let goal = format!("{}/personal-data-is-processed-in-the-eea.cedar", goals());
+
+    let (code, said, error) = prove(&[&policies, "--goals", &goal, "--json"]).await;
+
+    assert_eq!(code, Some(1), "{said}{error}");
+    let said: Value = serde_json::from_str(&said).expect("it prints JSON");
+    assert_eq!(said["goals"][0]["verdict"], "REFUTED", "{said}");
+    let target = said["goals"][0]["counterexample"]["target"].as_str().unwrap_or_default();
+    assert!(target.contains("processed in"), "{said}");
 }

@@ -302,7 +302,7 @@ async fn without_a_configuration_a_change_is_looked_at_over_places_of_the_data_p
     let looser = SECRETS.replace("resource.own_site", "resource.own_site || resource.reach == \"private-link\"");
     folder_of(folder.path(), "new", &[GRANT, &looser]);
 
-    let said = policy(folder.path(), &["diff", "old", "new", "--forbid-wider", "--json"]).await;
+    let said = policy(folder.path(), &["diff", "old", "new", "--enumerate", "--forbid-wider", "--json"]).await;
 
     said.and(1, &[]);
     let answer: Value = serde_json::from_str(&said.text).expect("JSON");

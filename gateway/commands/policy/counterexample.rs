@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::{Authorizer, Decision, Entity, EvalResult};
-use policy::{Mention, Reads, Rules};
+use policy::{Mention, Reads};
 use serde_json::{Value, json};
 
+use super::containment::Side;
 use super::solver::Found;
 
 /// A counterexample that the authorizer has confirmed.
@@ -29,9 +30,9 @@ impl Counterexample {
     /// # Errors
     ///
     /// Why it is no counterexample: then the solver, or what lies between it and the authorizer, is wrong.
-    pub(super) fn replay(found: &Found, inner: &Rules, outer: &Rules, is_usual: bool) -> Result<Self, String> {
-        let permitted = Authorizer::new().is_authorized(&found.request, inner.set(), &found.entities);
-        let wanted = Authorizer::new().is_authorized(&found.request, outer.set(), &found.entities);
+    pub(super) fn replay(found: &Found, inner: &Side, outer: &Side, is_usual: bool) -> Result<Self, String> {
+        let permitted = Authorizer::new().is_authorized(&found.request, &inner.set, &found.entities);
+        let wanted = Authorizer::new().is_authorized(&found.request, &outer.set, &found.entities);
         if permitted.diagnostics().errors().next().is_some() {
             return Err("a policy cannot be evaluated for it, and then the gateway denies".to_owned());
         }
@@ -40,7 +41,7 @@ impl Counterexample {
         }
         let mut permitted_by: Vec<String> = permitted.diagnostics().reason().map(ToString::to_string).collect();
         permitted_by.sort_unstable();
-        Ok(Self { facts: facts(found, &inner.reads().clone().with(outer.reads())), permitted_by, is_usual })
+        Ok(Self { facts: facts(found, &inner.reads().with(&outer.reads())), permitted_by, is_usual })
     }
 
     /// One fact a line.

@@ -4,14 +4,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use policy::{Names, Rules, Strictness};
 use serde_json::{Value, json};
 use server::outlook;
 
+use super::WHAT_PROVED_MEANS;
+use super::containment::{Side, Verdict, runtime, within};
 use super::enumerate::{Differences, Found, World, differences};
 use super::files::{Files, lines, names_without_configuration};
-use crate::commands::{Day, NO};
+use super::prove::How;
+use super::solver::Solver;
+use crate::commands::{Day, NO, UNKNOWN};
 
 /// Which two sets are compared.
 #[derive(clap::Args)]
@@ -20,12 +25,14 @@ pub(in crate::commands) struct Arguments {
     old: PathBuf,
     /// The policies as they are to be.
     new: PathBuf,
-    /// Compare them for the apps, targets and purposes of this configuration, and not for places of the data pack.
-    #[arg(long, value_name = "PATH")]
+    /// Compare them for the apps, targets and purposes of this configuration, and not for every request there is.
+    #[arg(long, value_name = "PATH", conflicts_with = "solver")]
     config: Option<PathBuf>,
     /// Exit 1 when anything is permitted that was not.
     #[arg(long)]
     forbid_wider: bool,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     day: Day,
     /// As JSON.
@@ -45,6 +52,8 @@ fn compare(arguments: &Arguments) -> Result<ExitCode, ExitCode> {
     let mut compared = Compared::default();
     if [old.beyond(&new), new.beyond(&old)].iter().all(|rules| rules.policies().next().is_none()) {
         compared.is_same = true;
+    } else if let Some(solver) = solver(arguments)? {
+        return Proven::of(&solver, old, new)?.report(arguments);
     } else {
         let world = match &compiled {
             Some(compiled) => World::of(compiled, &[&old, &new], now),
@@ -67,6 +76,91 @@ fn rules(path: &Path, names: &Names) -> Result<Rules, ExitCode> {
             super::not_found_out(lines(&faults));
             Err(ExitCode::from(NO))
         }
+    }
+}
+
+/// The solver that was named, or one that is there. Where a configuration is to be gone through, none is asked.
+fn solver(arguments: &Arguments) -> Result<Option<Solver>, ExitCode> {
+    if arguments.how.enumerate || arguments.config.is_some() {
+        return Ok(None);
+    }
+    let named = arguments.how.solver.as_deref();
+    match runtime().map_err(super::not_found_out)?.block_on(Solver::find(named)) {
+        Ok(solver) => Ok(Some(solver)),
+        Err(reasons) if named.is_some() => {
+            Err(super::not_found_out(format!("the solver does not work: {}", reasons.join("; "))))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// What the solver says of both directions.
+struct Proven {
+    by: String,
+    /// Whether the old set permits all that the new one does.
+    wider: Verdict,
+    /// Whether the new set permits all that the old one does.
+    tighter: Verdict,
+}
+
+impl Proven {
+    fn of(solver: &Solver, old: Rules, new: Rules) -> Result<Self, ExitCode> {
+        let side = |rules: Rules| Side::of(Arc::new(rules)).map_err(super::not_found_out);
+        let (old, new) = (side(old)?, side(new)?);
+        let runtime = runtime().map_err(super::not_found_out)?;
+        let (wider, tighter) =
+            runtime.block_on(async { (within(solver, &new, &old).await, within(solver, &old, &new).await) });
+        Ok(Self { by: solver.words(), wider, tighter })
+    }
+
+    fn verdict(&self) -> (&'static str, &'static str) {
+        match (&self.wider, &self.tighter) {
+            (Verdict::Unknown(_), _) | (_, Verdict::Unknown(_)) => ("unknown", "it could not be found out"),
+            (Verdict::Proved, Verdict::Proved) => {
+                ("equal", "both permit the same, for every request and every endpoint")
+            }
+            (Verdict::Proved, Verdict::Refuted(_)) => {
+                ("tighter", "nothing new is permitted, and something is not any more")
+            }
+            (Verdict::Refuted(_), Verdict::Proved) => ("wider", "something is permitted that was not"),
+            (Verdict::Refuted(_), Verdict::Refuted(_)) => {
+                ("both", "something new is permitted, and something is not any more")
+            }
+        }
+    }
+
+    fn report(&self, arguments: &Arguments) -> Result<ExitCode, ExitCode> {
+        let (word, meaning) = self.verdict();
+        let sides = [("permitted now", &self.wider), ("permitted before", &self.tighter)];
+        if arguments.json {
+            let [now, before] = sides.map(|(_, verdict)| match verdict {
+                Verdict::Refuted(found) => found.value(),
+                Verdict::Unknown(why) => json!({ "unknown": why }),
+                Verdict::Proved => Value::Null,
+            });
+            let by = &self.by;
+            let answer = json!({
+                "verdict": word, "permitted_now": now, "permitted_before": before, "proof": word != "unknown", "by": by,
+            });
+            println!("{answer}");
+        } else {
+            println!("{word}: {meaning}");
+            for (heading, verdict) in sides {
+                match verdict {
+                    Verdict::Proved => {}
+                    Verdict::Refuted(found) => println!("{heading}:\n{}", found.lines()),
+                    Verdict::Unknown(why) => println!("{heading}: unknown: {why}"),
+                }
+            }
+            println!("by {}\n{WHAT_PROVED_MEANS}", self.by);
+        }
+        let is_unknown = word == "unknown";
+        let is_refused = arguments.forbid_wider && matches!(self.wider, Verdict::Refuted(_));
+        Ok(match (is_refused, is_unknown) {
+            (true, _) => ExitCode::from(NO),
+            (false, true) => ExitCode::from(UNKNOWN),
+            (false, false) => ExitCode::SUCCESS,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use policy::{
     Adjustments, Asker, Candidate, Class, Countries, Data, Facts, Finding, FindingKind, Findings, Judge, Mention,
-    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, Verdict, WorldError, decide,
+    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, TextKind, Verdict, WorldError, decide,
 };
 use server::configuration::{self, Compiled};
 use server::outlook;
@@ -131,6 +131,63 @@ pub(super) fn differences(world: &World, one: &Rules, other: &Rules) -> Result<D
         }
     }
     Ok(found)
+}
+
+/// For each goal the first request that `rules` permit and the goal does not, and how many decisions were looked at.
+///
+/// What `rules` oblige to redact is not in the request any more when the goal is asked.
+pub(super) fn outside(
+    world: &World,
+    rules: &Rules,
+    goals: &[&Rules],
+) -> Result<(Vec<Option<Box<Found>>>, usize), WorldError> {
+    let judge = world.judge(rules)?;
+    let goals = goals.iter().map(|goal| world.judge(goal)).collect::<Result<Vec<_>, _>>()?;
+    let mut seen: Vec<Option<Box<Found>>> = goals.iter().map(|_| None).collect();
+    let mut decisions = 0;
+    for asker in &world.askers {
+        let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
+        for purpose in purposes {
+            for (operation, labels, class, kinds, now) in world.requests() {
+                let findings = found_of(kinds, |_| false);
+                let data = Data { labels, labelled: true, class, purpose };
+                let about = Question::about(&asker.name, "any", &world.candidates);
+                let question = Question { operation, data, findings: &findings, now, ..about };
+                decisions += world.candidates.len();
+                let Ok(permit) = decide(&judge, &question) else { continue };
+                let open = goals.iter().zip(&mut seen).filter(|(_, seen)| seen.is_none());
+                open.for_each(|(goal, seen)| *seen = broken(goal, &question, kinds, permit.verdicts()));
+                if seen.iter().all(Option::is_some) {
+                    return Ok((seen, decisions));
+                }
+            }
+        }
+    }
+    Ok((seen, decisions))
+}
+
+/// The first of the permitted targets that the goal excludes.
+fn broken(goal: &Judge, question: &Question<'_>, kinds: &[FindingKind], verdicts: &[Verdict]) -> Option<Box<Found>> {
+    for (verdict, candidate) in verdicts.iter().zip(question.candidates) {
+        let Ruling::In { obligations, .. } = &verdict.ruling else { continue };
+        let is_gone = |kind: &FindingKind| match kind {
+            FindingKind::Text(text) => obligations.redact().any(|name| TextKind::named(name).contains(text)),
+            _ => false,
+        };
+        let left = found_of(kinds, is_gone);
+        let one = Question { findings: &left, candidates: std::slice::from_ref(candidate), ..*question };
+        if let Err(denial) = decide(goal, &one)
+            && let Some(otherwise) = denial.verdicts().first()
+        {
+            return Some(Box::new(Found::of(&one, candidate, [verdict, otherwise])));
+        }
+    }
+    None
+}
+
+fn found_of(kinds: &[FindingKind], is_gone: impl Fn(&FindingKind) -> bool) -> Findings {
+    let at = |kind: &FindingKind| Finding { kind: kind.clone(), path: "$".to_owned() };
+    kinds.iter().filter(|kind| !is_gone(kind)).map(at).collect()
 }
 
 type Request<'a> = (Operation, &'a [Arc<str>], Class, &'a [FindingKind], SystemTime);

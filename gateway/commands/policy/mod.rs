@@ -4,6 +4,7 @@
 
 mod cases;
 mod check;
+mod containment;
 mod counterexample;
 mod diff;
 mod enumerate;

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Policy, PolicyId, PolicySet};
-use policy::{Action, Mention, Reach, Reads, Rules, SHIPPED_LABELS};
+use policy::{Action, Mention, Reach, Reads, SHIPPED_LABELS};
 use server::configuration;
+
+use super::containment::Side;
 
 /// Countries that tell the groups of the data pack apart, and `ZZ` for anywhere.
 const COUNTRIES: [&str; 7] = ["DE", "FR", "NO", "CH", "GB", "US", "ZZ"];
@@ -15,12 +17,12 @@ const COUNTRIES: [&str; 7] = ["DE", "FR", "NO", "CH", "GB", "US", "ZZ"];
 /// Certificates that occur; policies that ask for others are not restricted by this list.
 const CERTIFICATES: [&str; 4] = ["HDS", "HIPAA_BAA", "C5", "ISO27001"];
 
-/// `rules`, and nothing that is not usual.
-pub(super) fn only(rules: &Rules, goal: &Rules) -> Option<PolicySet> {
-    let text = bounds(&rules.reads().clone().with(goal.reads()));
+/// What `inner` permits, and nothing that is not usual.
+pub(super) fn only(inner: &Side, outer: &Side) -> Option<PolicySet> {
+    let text = bounds(&inner.reads().with(&outer.reads()));
     // No policy of a set can have this id: an `@id` holds no blank.
     let bounds = Policy::parse(Some(PolicyId::new("what is usual")), &text).ok()?;
-    let mut set = rules.set().clone();
+    let mut set = inner.set.clone();
     set.add(bounds).ok()?;
     Some(set)
 }
