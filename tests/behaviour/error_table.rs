@@ -13,7 +13,7 @@ use crate::testkit::{
 const PAGE: &str = include_str!("../../docs/src/reference/errors.md");
 
 /// What cannot be brought about from outside: the audit log meets a full disk first, and there is no known fault to provoke.
-const RESERVED: [(&str, u16); 2] = [("ledger_unavailable", 503), ("internal_error", 500)];
+const RESERVED: [(&str, u16); 3] = [("ledger_unavailable", 503), ("internal_error", 500), ("redaction_failed", 403)];
 
 /// Each code of the table with its status. A row is `| code in backticks | status | when | again? |`.
 fn listed() -> BTreeMap<String, u16> {

@@ -401,7 +401,8 @@ mod tests {
         other.execute_batch("BEGIN IMMEDIATE").expect("nobody else holds it");
 
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let (shared, first) = (&shared, &first);
+            scope.spawn(move || {
                 while shared.writer.lock().path() == first {
                     std::thread::yield_now();
                 }
@@ -409,7 +410,7 @@ mod tests {
                 assert!(first.exists(), "the database has not taken it yet");
                 other.execute_batch("ROLLBACK").expect("it was begun");
             });
-            keeper.rotate(&shared).expect("the database is free again");
+            keeper.rotate(shared).expect("the database is free again");
         });
 
         assert!(!first.exists());

@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn codes_are_unique_words_and_keep_their_status() {
-        let statuses = [401, 404, 404, 405, 403, 403, 400, 413, 408, 429, 429, 503, 502, 504, 503, 503, 503, 500];
+        let statuses = [401, 404, 404, 405, 403, 403, 403, 400, 413, 408, 429, 429, 503, 502, 504, 503, 503, 503, 500];
         assert_eq!(Code::ALL.len(), statuses.len());
         for (code, status) in Code::ALL.into_iter().zip(statuses) {
             assert_eq!(code.status().as_u16(), status, "{code:?}");

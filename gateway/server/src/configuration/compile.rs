@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use accounting::{Limits, Pricing};
-use policy::{Adjustments, Facts, Rules};
+use policy::Facts;
 use routing::Class as Traffic;
 
 mod identity;
 mod way;
 
 use super::administration::AdministrationConfig;
-use super::check;
 pub use super::check::prices::PriceList;
+use super::check::{self, PolicyConfig};
 use super::document::{Api, Class, Document, Http2, Place};
 use super::grant::BreakGlassConfig;
 use super::limits::RequestLimits;
@@ -450,21 +450,6 @@ pub struct TargetConfig {
     pub upstream_model: String,
     /// Where it processes, keeps and shows data.
     pub facts: Arc<Facts>,
-}
-
-/// What decides where data may go.
-#[derive(Clone, Debug)]
-pub struct PolicyConfig {
-    /// The policies.
-    pub rules: Arc<Rules>,
-    /// Every label there is, shipped and defined.
-    pub labels: BTreeSet<Arc<str>>,
-    /// Changes to rows of the data pack.
-    pub adjustments: Adjustments,
-    /// Policies that are asked beside them and never enforced.
-    pub candidate: Option<Arc<Rules>>,
-    /// The files of `[policy] folder` as they were read, name and text; none where the shipped policies count.
-    pub files: Vec<(String, String)>,
 }
 
 /// A model that callers ask for.

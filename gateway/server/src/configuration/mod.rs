@@ -42,14 +42,14 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 pub use administration::{AdministrationConfig, AdministratorConfig};
-pub use check::{due, pack};
+pub use check::{PolicyConfig, due, pack};
 pub use compile::{
     AppConfig, ApplicationConfig, AuditConfig, CanaryConfig, CertificateConfig, ClientCertificate, Compiled,
     CostConfig, CredentialConfig, EndpointConfig, EndpointTlsConfig, GrantConfig, GrantsConfig, IdentityConfig,
     IdentityHostConfig, IssuerConfig, KeyConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig,
-    PolicyConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig,
-    ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, TargetConfig, TimeoutsConfig,
-    TokenAuthConfig, TokenConfig, TransportConfig, load_sources,
+    PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers,
+    ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenAuthConfig,
+    TokenConfig, TransportConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};

@@ -144,7 +144,7 @@ struct Asking<'a> {
 }
 
 fn decide(
-    exchange: Box<Exchange>,
+    mut exchange: Box<Exchange>,
     Asking { caller, call, findings, now }: Asking<'_>,
     (model, data): (ModelIndex, &DataFacts),
 ) -> Result<(Box<Exchange>, Arc<Permit>), Box<Refused>> {

@@ -98,9 +98,9 @@ impl Wait {
     /// Claims the entry for a write; false where nobody wants it any more.
     fn take(&self) -> bool {
         match self {
-            Self::Nobody => true,
+            // A task that left has put what closes its entry behind it.
+            Self::Nobody | Self::Task(_) => true,
             Self::Thread(slot) => slot.take(),
-            Self::Task(sender) => !sender.is_closed(),
         }
     }
 

@@ -106,7 +106,7 @@ pub(super) fn check(
 pub use facts::pack;
 pub(super) use keys::parse_moment;
 pub(super) use outlook::look_ahead;
-pub use rules::due;
+pub use rules::{PolicyConfig, due};
 
 /// Whose settings are looked at: an endpoint's, or those of an identity host, which is reached in the same ways.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use policy::{Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness};
 
-use super::super::compile::{PolicyConfig, TargetConfig};
+use super::super::compile::TargetConfig;
 use super::super::document::Document;
 use super::super::mistakes::{MistakeKind, NoteKind, Position};
 use super::super::report::quote;
@@ -20,6 +20,21 @@ const MOST_FILES: usize = 1_000;
 
 /// Largest file of policies, in bytes.
 const LARGEST_FILE: u64 = 4 << 20;
+
+/// What decides where data may go.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// The policies.
+    pub rules: Arc<Rules>,
+    /// Every label there is, shipped and defined.
+    pub labels: BTreeSet<Arc<str>>,
+    /// Changes to rows of the data pack.
+    pub adjustments: Adjustments,
+    /// Policies that are asked beside them and never enforced.
+    pub candidate: Option<Arc<Rules>>,
+    /// The files of `[policy] folder` as they were read, name and text; none where the shipped policies count.
+    pub files: Vec<(String, String)>,
+}
 
 impl Check<'_> {
     /// Reads the policies, shipped or of one's own; `None` where they cannot be used.
