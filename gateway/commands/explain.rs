@@ -189,7 +189,7 @@ impl<'a> Answer<'a> {
             };
             let facts = candidate.facts.at(asked.now);
             let candidate = Candidate { facts: Arc::new(facts.clone()), ..candidate.clone() };
-            let whys = why(judge.rules(), zones, &asker, &question, &candidate, &ids)?;
+            let whys = why(judge.rules(), (zones, &asker), &question, &candidate, &ids)?;
             targets.push(Explained { verdict, facts, reach: candidate.reach, whys });
         }
         let is_permitted = targets.iter().any(|target| target.verdict.ruling.is_in());

@@ -135,7 +135,7 @@ impl Common {
     fn tell(&self, body: &Value) -> ExitCode {
         let whole = |field: &str| body[field] == true;
         let already = whole("already");
-        let short = !already && !(whole("kept") && whole("recorded"));
+        let short = !(already || whole("kept") && whole("recorded"));
         if self.json {
             println!("{body}");
         } else {

@@ -94,7 +94,7 @@ fn bundle(arguments: &Arguments, compiled: Option<&Compiled>, now: SystemTime) -
         "last_good": compiled.map(last_good),
         "audit": compiled.map(|compiled| audit(compiled, now, Duration::from_secs(arguments.hours * 3_600))),
         "status": status.map_or_else(|error| json!({ "unreachable": error.kind() }), quiet),
-        "metrics": metrics.map_or_else(|error| json!({ "unreachable": error.kind() }), |text| text),
+        "metrics": metrics.unwrap_or_else(|error| json!({ "unreachable": error.kind() })),
     })
 }
 

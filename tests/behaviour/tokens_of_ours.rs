@@ -21,8 +21,8 @@ struct Identity {
 
 impl Identity {
     async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
         let (asked, refusing): (Arc<AtomicUsize>, Arc<AtomicBool>) = Default::default();
         let own = (Arc::clone(&asked), Arc::clone(&refusing));
         tokio::spawn(async move {
@@ -81,8 +81,10 @@ impl Identity {
 
 fn is_whole(request: &str) -> bool {
     let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |text| text.parse().expect("a number"));
     body.len() >= length
 }
 

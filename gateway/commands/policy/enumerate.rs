@@ -133,14 +133,13 @@ pub(super) fn differences(world: &World, one: &Rules, other: &Rules) -> Result<D
     Ok(found)
 }
 
+/// For each goal the first request that breaks it, if one does.
+type Firsts = Vec<Option<Box<Found>>>;
+
 /// For each goal the first request that `rules` permit and the goal does not, and how many decisions were looked at.
 ///
 /// What `rules` oblige to redact is not in the request any more when the goal is asked.
-pub(super) fn outside(
-    world: &World,
-    rules: &Rules,
-    goals: &[&Rules],
-) -> Result<(Vec<Option<Box<Found>>>, usize), WorldError> {
+pub(super) fn outside(world: &World, rules: &Rules, goals: &[&Rules]) -> Result<(Firsts, usize), WorldError> {
     let judge = world.judge(rules)?;
     let goals = goals.iter().map(|goal| world.judge(goal)).collect::<Result<Vec<_>, _>>()?;
     let mut seen: Vec<Option<Box<Found>>> = goals.iter().map(|_| None).collect();

@@ -160,10 +160,10 @@ impl Canary {
         Ok(Vouched { addresses, resolution, stale: false })
     }
 
-    fn note(&self, seen: CanarySeen, endpoint: &Endpoint) {
+    fn note(&self, seen: &CanarySeen, endpoint: &Endpoint) {
         let before = self.last.lock().replace(CanaryReport { at: SystemTime::now(), seen: seen.clone() });
-        let changed = before.is_none_or(|before| std::mem::discriminant(&before.seen) != std::mem::discriminant(&seen));
-        match &seen {
+        let changed = before.is_none_or(|before| std::mem::discriminant(&before.seen) != std::mem::discriminant(seen));
+        match seen {
             CanarySeen::Closed(code) => {
                 *self.closed_until.lock() = Some(Instant::now() + self.spec.interval * 2);
                 if changed {
@@ -210,7 +210,7 @@ pub(crate) async fn watch(endpoint: Weak<Endpoint>) {
         let Some(endpoint) = endpoint.upgrade() else { return };
         let Some(canary) = endpoint.canary() else { return };
         let seen = canary.look(&endpoint).await;
-        canary.note(seen, &endpoint);
+        canary.note(&seen, &endpoint);
         let next = Instant::now() + canary.spec.interval;
         drop(endpoint);
         sleep_until(next).await;

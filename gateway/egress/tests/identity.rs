@@ -122,12 +122,12 @@ impl Known {
             let host = head.headers[header::HOST].to_str().unwrap();
             let allowed = self.application(&head.headers, host, &path, &body);
             // Numbers, as Entra ID writes them.
-            said(allowed, json!(self.lifetime_s.load(Ordering::SeqCst)), number)
+            said(allowed, &json!(self.lifetime_s.load(Ordering::SeqCst)), number)
         } else {
             match self.machine(&head.headers, &path) {
                 Some(challenge) => challenge,
                 // Texts, as the metadata services write them.
-                None => said(Ok(()), json!(self.lifetime_s.load(Ordering::SeqCst).to_string()), number),
+                None => said(Ok(()), &json!(self.lifetime_s.load(Ordering::SeqCst).to_string()), number),
             }
         };
         let behind = Duration::from_secs(self.behind_s.load(Ordering::SeqCst).unsigned_abs());
@@ -230,7 +230,7 @@ impl Known {
     }
 }
 
-fn said(allowed: Result<(), Refusal>, lifetime: Value, number: usize) -> Response<Full<Bytes>> {
+fn said(allowed: Result<(), Refusal>, lifetime: &Value, number: usize) -> Response<Full<Bytes>> {
     let (status, body) = match allowed {
         Ok(()) => {
             let token = format!("token-{number}");

@@ -73,8 +73,7 @@ pub enum Because {
 /// [`WorldError`] when the facts do not fit the schema, which is a fault of this crate.
 pub fn why(
     rules: &Rules,
-    zones: &BTreeMap<String, Countries>,
-    asker: &Asker,
+    (zones, asker): (&BTreeMap<String, Countries>, &Asker),
     question: &Question<'_>,
     candidate: &Candidate,
     ids: &[&str],

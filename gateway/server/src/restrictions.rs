@@ -243,24 +243,24 @@ impl Holding {
     /// # Errors
     ///
     /// [`RestrictionsError::TooMany`]; nothing is changed then.
-    pub fn tighten(&self, what: Restraint, held: Held) -> Result<Changed, RestrictionsError> {
+    pub fn tighten(&self, what: &Restraint, held: &Held) -> Result<Changed, RestrictionsError> {
         {
             let mut unwritten = self.unwritten.lock();
             let now = self.current.load_full();
-            if now.held(&what).is_none() {
+            if now.held(what).is_none() {
                 if now.len() >= MOST_RESTRICTIONS {
                     return Err(RestrictionsError::TooMany);
                 }
                 // INVARIANT: it is in force before any disk is asked, which may hang.
                 unwritten.add(what.clone(), held.clone());
                 self.put(Restrictions::clone(&now), &unwritten);
-            } else if unwritten.held(&what).is_none() {
+            } else if unwritten.held(what).is_none() {
                 return Ok(Changed::Already);
             }
         }
         let home = self.home.lock();
         let Some(home) = home.as_ref() else {
-            self.unwritten.lock().remove(&what);
+            self.unwritten.lock().remove(what);
             return Ok(Changed::Kept);
         };
         Ok(self.write_out(home).map_or_else(Changed::NotKept, |()| Changed::Kept))

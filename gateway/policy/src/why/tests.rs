@@ -48,7 +48,7 @@ impl Case<'_> {
         let now = day_of("2027-01-01").unwrap();
         let question = Question { data, now, ..Question::about("app", "model", std::slice::from_ref(candidate)) };
         let rules = Rules::shipped(&Names::default()).unwrap();
-        let mut all = why(&rules, &zones, &asker, &question, candidate, &[id]).unwrap();
+        let mut all = why(&rules, (&zones, &asker), &question, candidate, &[id]).unwrap();
         assert_eq!(all.len(), 1);
         all.remove(0)
     }

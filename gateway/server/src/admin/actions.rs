@@ -240,7 +240,7 @@ impl Action<'_> {
     async fn change(&self, what: Restraint, held: Option<Held>) -> Result<Changed, Fault> {
         let gateway = Arc::clone(self.gateway);
         let changing = tokio::task::spawn_blocking(move || match held {
-            Some(held) => gateway.restrictions.tighten(what, held),
+            Some(held) => gateway.restrictions.tighten(&what, &held),
             None => gateway.restrictions.lift(&what),
         });
         let changed = changing.await.map_err(|_| Fault::Impossible("a fault of the gateway".to_owned()))?;

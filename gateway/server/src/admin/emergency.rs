@@ -135,10 +135,10 @@ pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
 /// Takes over what another process has changed since the last look.
 async fn latest(gateway: &Arc<Gateway>) -> Result<(), KeptError> {
     let owner = Arc::clone(gateway);
-    tokio::task::spawn_blocking(move || owner.break_glass.look()).await.unwrap_or_else(unwritten)
+    tokio::task::spawn_blocking(move || owner.break_glass.look()).await.unwrap_or_else(|fault| unwritten(&fault))
 }
 
-fn unwritten(fault: tokio::task::JoinError) -> Result<(), KeptError> {
+fn unwritten(fault: &tokio::task::JoinError) -> Result<(), KeptError> {
     Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not handled: {fault}") })
 }
 
@@ -148,7 +148,7 @@ async fn keep(gateway: &Arc<Gateway>, next: Standings, closes: bool) -> Result<(
     let keeping = tokio::task::spawn_blocking(move || {
         if closes { owner.break_glass.close_to(next) } else { owner.break_glass.change_to(next) }
     });
-    keeping.await.unwrap_or_else(unwritten)
+    keeping.await.unwrap_or_else(|fault| unwritten(&fault))
 }
 
 async fn record(

@@ -31,7 +31,7 @@ fn what_is_held_back_outlives_the_process_and_what_is_lifted_does_not_come_back(
     let folder = tempfile::tempdir().unwrap();
     let first = opened(folder.path());
     for what in everything() {
-        assert!(matches!(first.tighten(what, held("a leak")), Ok(Changed::Kept)));
+        assert!(matches!(first.tighten(&what, &held("a leak")), Ok(Changed::Kept)));
     }
     assert!(matches!(first.lift(&Restraint::LocalOnly), Ok(Changed::Kept)));
 
@@ -47,9 +47,9 @@ fn what_is_held_back_outlives_the_process_and_what_is_lifted_does_not_come_back(
 fn the_first_reason_stays_and_what_stands_already_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let holding = opened(folder.path());
-    holding.tighten(Restraint::LocalOnly, held("first")).unwrap();
+    holding.tighten(&Restraint::LocalOnly, &held("first")).unwrap();
 
-    let again = holding.tighten(Restraint::LocalOnly, held("second")).unwrap();
+    let again = holding.tighten(&Restraint::LocalOnly, &held("second")).unwrap();
     let absent = holding.lift(&Restraint::App("nobody".to_owned())).unwrap();
 
     assert!(matches!((again, absent), (Changed::Already, Changed::Already)));
@@ -60,10 +60,10 @@ fn the_first_reason_stays_and_what_stands_already_changes_nothing() {
 fn another_process_of_the_same_folder_sees_the_change_and_loses_none_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (opened(folder.path()), opened(folder.path()));
-    old.tighten(Restraint::Endpoint("one".to_owned()), held("by the old")).unwrap();
+    old.tighten(&Restraint::Endpoint("one".to_owned()), &held("by the old")).unwrap();
 
     // The new process changes something else before it has looked.
-    new.tighten(Restraint::Model("two".to_owned()), held("by the new")).unwrap();
+    new.tighten(&Restraint::Model("two".to_owned()), &held("by the new")).unwrap();
 
     assert!(old.look().unwrap());
     assert!(!old.look().unwrap(), "nothing has changed since");
@@ -73,7 +73,7 @@ fn another_process_of_the_same_folder_sees_the_change_and_loses_none_of_it() {
 #[test]
 fn a_file_that_is_damaged_or_newer_is_an_error_and_not_an_empty_list() {
     let folder = tempfile::tempdir().unwrap();
-    opened(folder.path()).tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    opened(folder.path()).tighten(&Restraint::LocalOnly, &held("a leak")).unwrap();
     let path = folder.path().join("restrictions/restrictions.json");
     let whole = std::fs::read_to_string(&path).unwrap();
     for length in 0..whole.trim_end().len() {
@@ -95,7 +95,7 @@ fn a_file_that_is_damaged_or_newer_is_an_error_and_not_an_empty_list() {
 fn a_file_that_is_damaged_while_the_process_runs_leaves_in_force_what_was() {
     let folder = tempfile::tempdir().unwrap();
     let holding = opened(folder.path());
-    holding.tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    holding.tighten(&Restraint::LocalOnly, &held("a leak")).unwrap();
     std::fs::write(folder.path().join("restrictions/restrictions.json"), "{").unwrap();
 
     let looked = holding.look();
@@ -108,12 +108,12 @@ fn a_file_that_is_damaged_while_the_process_runs_leaves_in_force_what_was() {
 fn a_disk_that_takes_nothing_delays_no_restriction_and_lifts_none() {
     let folder = tempfile::tempdir().unwrap();
     let holding = opened(folder.path());
-    holding.tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    holding.tighten(&Restraint::LocalOnly, &held("a leak")).unwrap();
     // A file where the folder should be takes no file, whoever asks.
     std::fs::remove_dir_all(folder.path().join("restrictions")).unwrap();
     std::fs::write(folder.path().join("restrictions"), "").unwrap();
 
-    let tightened = holding.tighten(Restraint::App("one".to_owned()), held("another")).unwrap();
+    let tightened = holding.tighten(&Restraint::App("one".to_owned()), &held("another")).unwrap();
     let lifted = holding.lift(&Restraint::LocalOnly);
 
     assert!(matches!(tightened, Changed::NotKept(_)));
@@ -121,7 +121,7 @@ fn a_disk_that_takes_nothing_delays_no_restriction_and_lifts_none() {
     assert_eq!(holding.current().len(), 2);
 
     std::fs::remove_file(folder.path().join("restrictions")).unwrap();
-    holding.tighten(Restraint::App("two".to_owned()), held("later")).unwrap();
+    holding.tighten(&Restraint::App("two".to_owned()), &held("later")).unwrap();
     assert_eq!(opened(folder.path()).current().len(), 3, "what was not written before is written with the next");
 }
 
@@ -132,22 +132,22 @@ fn what_could_not_be_written_is_said_to_be_unwritten_until_it_is() {
     std::fs::write(folder.path().join("restrictions"), "").unwrap();
     let what = Restraint::Key("leaked".to_owned());
 
-    let first = holding.tighten(what.clone(), held("a leak")).unwrap();
-    let again = holding.tighten(what.clone(), held("again")).unwrap();
+    let first = holding.tighten(&what, &held("a leak")).unwrap();
+    let again = holding.tighten(&what, &held("again")).unwrap();
     assert!(matches!((first, again), (Changed::NotKept(_), Changed::NotKept(_))), "it stands, and is not kept");
     assert!(holding.look().is_err());
 
     std::fs::remove_file(folder.path().join("restrictions")).unwrap();
     holding.look().unwrap();
     assert_eq!(opened(folder.path()).current().held(&what), Some(&held("a leak")));
-    assert!(matches!(holding.tighten(what, held("once more")), Ok(Changed::Already)));
+    assert!(matches!(holding.tighten(&what, &held("once more")), Ok(Changed::Already)));
 }
 
 #[test]
 fn a_file_that_vanishes_lifts_nothing_and_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (opened(folder.path()), opened(folder.path()));
-    one.tighten(Restraint::LocalOnly, held("a leak")).unwrap();
+    one.tighten(&Restraint::LocalOnly, &held("a leak")).unwrap();
     other.look().unwrap();
     let path = folder.path().join("restrictions/restrictions.json");
 
@@ -157,7 +157,7 @@ fn a_file_that_vanishes_lifts_nothing_and_is_written_again() {
     assert_eq!(opened(folder.path()).current(), one.current());
 
     std::fs::remove_file(&path).unwrap();
-    other.tighten(Restraint::App("two".to_owned()), held("another")).unwrap();
+    other.tighten(&Restraint::App("two".to_owned()), &held("another")).unwrap();
     assert_eq!(opened(folder.path()).current().len(), 2, "what was gone from the disk is written with the next");
 }
 
@@ -165,7 +165,7 @@ fn a_file_that_vanishes_lifts_nothing_and_is_written_again() {
 fn a_change_of_another_process_takes_nothing_out_of_force_that_is_not_written_here() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (opened(folder.path()), opened(folder.path()));
-    other.tighten(Restraint::LocalOnly, held("theirs")).unwrap();
+    other.tighten(&Restraint::LocalOnly, &held("theirs")).unwrap();
     // In force here, and the disk has not been asked yet.
     one.unwritten.lock().add(Restraint::App("ours".to_owned()), held("ours"));
 
@@ -179,10 +179,10 @@ fn a_change_of_another_process_takes_nothing_out_of_force_that_is_not_written_he
 fn there_is_a_bound_and_at_it_nothing_more_is_taken() {
     let holding = Holding::default();
     for number in 0..MOST_RESTRICTIONS {
-        holding.tighten(Restraint::App(number.to_string()), held("many")).unwrap();
+        holding.tighten(&Restraint::App(number.to_string()), &held("many")).unwrap();
     }
 
-    let beyond = holding.tighten(Restraint::LocalOnly, held("one more"));
+    let beyond = holding.tighten(&Restraint::LocalOnly, &held("one more"));
 
     assert!(matches!(beyond, Err(RestrictionsError::TooMany)));
     assert_eq!(holding.current().len(), MOST_RESTRICTIONS);

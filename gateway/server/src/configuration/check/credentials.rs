@@ -3,7 +3,7 @@
 //! No message here holds what stands in a file or variable, nor the name of one: somebody may have written the credential
 //! itself where its place belongs.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::super::compile::{
     ApplicationConfig, ClientCertificate, CredentialConfig, GrantConfig, IdentityHostConfig, Secret, Secrets,
@@ -229,7 +229,7 @@ impl Check<'_> {
     }
 }
 
-fn is_rsa(path: &PathBuf) -> bool {
+fn is_rsa(path: &Path) -> bool {
     use rustls::pki_types::PrivateKeyDer;
     use rustls::pki_types::pem::PemObject as _;
     let key = read_bounded(path).ok().and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).ok());
