@@ -286,6 +286,8 @@ fn cables(desk: &Space, premises: &Space, hub: &Space, spoke: &Space, internet: 
         space.set("net/ipv6/conf/all/disable_ipv6", "1");
     }
     hub.set("net/ipv4/ip_forward", "1");
+    // A firewall's refusals come at once, however many there are; Linux sends one a second to each machine.
+    hub.set("net/ipv4/icmp_ratelimit", "0");
     premises.cable(("desk0", "192.168.8.1/24"), desk, ("eth0", "192.168.8.10/24"));
     for address in ["192.168.0.10/32", "192.168.0.40/32", "192.168.0.53/32"] {
         premises.ip(&format!("addr add {address} dev lo"));
@@ -371,6 +373,7 @@ url      = "https://{HOST}"
 reach    = {{ private-link = {{ service = "azure-openai", within = ["10.20.0.0/16"], resolver = "hub"{reach} }} }}
 place    = {{ azure = {{ region = "swedencentral", sku = "Standard" }} }}
 auth     = {{ key = {{ file = "upstream.key" }} }}
+cost     = {{ per_token = {{ input_usd_per_million = 1, output_usd_per_million = 1 }} }}
 tls      = {{ ca = "lab-ca.pem"{tls} }}
 timeouts = {{ connect_ms = 3000, first_byte_ms = 8000, idle_ms = 3000, total_ms = 30000 }}
 {lines}
@@ -380,6 +383,7 @@ provider = "openai"
 url      = "http://192.168.0.40:8000/v1"
 reach    = {{ local = {{ within = ["192.168.0.0/24"] }} }}
 place    = {{ site = "lab" }}
+cost     = {{ per_token = {{ input_usd_per_million = 2, output_usd_per_million = 2 }} }} # So that the private one is asked first.
 
 [model.private]
 targets = ["aoai/gpt-4o"]
