@@ -279,7 +279,7 @@ async fn a_front_behind_a_private_address_gets_one_request_and_no_more_until_it_
     let gateway = Gateway::start(&world.config()).await;
     let words = r#"{"error":{"code":"403","message":"Public access is disabled. Please configure private endpoint."}}"#;
     world.endpoint.script([Act::bytes(403, words)]);
-    world.endpoint.answer_probes_saying(403, words);
+    world.endpoint.answer_probes(Act::bytes(403, "").and_later(words));
 
     let first = gateway.chat(&chat("assistant")).await;
 
@@ -289,9 +289,12 @@ async fn a_front_behind_a_private_address_gets_one_request_and_no_more_until_it_
     assert_eq!(status(&gateway).await["verdict"]["code"], "HTTP-01");
     let (second, _) = ask(gateway.client()).await;
     assert_eq!((second, world.endpoint.requests().len()), (503, 1), "nothing is sent to the front");
-    until("a request without content", async || (world.endpoint.probes() > 1).then_some(())).await;
+    until("a request without content", async || (world.endpoint.probes() > 0).then_some(())).await;
+    let (length, seen) = (words.len().to_string(), world.endpoint.probes());
+    world.endpoint.answer_probes(Act::bytes(403, "{").header("content-length", &length).closing());
+    until("an answer that breaks off, taken in", async || (world.endpoint.probes() > seen + 1).then_some(())).await;
     assert_eq!((ask(gateway.client()).await.0, world.endpoint.requests().len()), (503, 1), "the front is still there");
-    world.endpoint.answer_probes_saying(200, "");
+    world.endpoint.answer_probes_with(200);
     let back = async || (ask(gateway.client()).await.0 == 200).then_some(());
     until("a request without content to show that the front is gone", back).await;
 }
@@ -373,7 +376,7 @@ async fn a_closed_public_front_lifts_the_evidence_and_one_that_answers_is_an_ala
         (403, closed, "127.78.0.0/16", "unknown", "address"),
     ];
     for (said, words, within, front, evidence) in looks {
-        world.front.answer_probes_saying(said, words);
+        world.front.answer_probes(Act::bytes(said, words));
         let gateway = Gateway::start(&config(within)).await;
         let looked = async || Some(status(&gateway).await).filter(|status| !status["canary"].is_null());
         let shown = until("a look at the public front", looked).await;

@@ -79,6 +79,18 @@ impl Act {
         self
     }
 
+    /// The same answer with more of its body, which comes so much later that nobody reads both at once.
+    pub(crate) fn and_later(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.steps.extend([Step::Pause(Duration::from_millis(20)), Step::Send(bytes.into())]);
+        self
+    }
+
+    /// The same answer; the connection is closed after it.
+    pub(crate) fn closing(mut self) -> Self {
+        self.steps.push(Step::Close);
+        self
+    }
+
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         let head = self.head.as_mut().expect("an answer with a head takes headers");
         head.headers.push((name.to_owned(), value.to_owned()));

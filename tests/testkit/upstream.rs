@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,9 +43,8 @@ struct Shared {
     connections: AtomicUsize,
     /// It reads prompts one after another, and answers what is not scripted when it has.
     engine: Option<Engine>,
-    /// The status that every GET is answered with, and how many came.
-    probe_status: AtomicU16,
-    probe_body: Mutex<Bytes>,
+    /// What every GET is answered with, and how many came.
+    probe_answer: Mutex<Act>,
     probes: AtomicUsize,
 }
 
@@ -124,8 +123,7 @@ impl Upstream {
             seen: watch::Sender::new(Vec::new()),
             connections: AtomicUsize::new(0),
             engine,
-            probe_status: AtomicU16::new(200),
-            probe_body: Mutex::default(),
+            probe_answer: Mutex::new(Act::bytes(200, "")),
             probes: AtomicUsize::new(0),
         });
         let secure = acceptor.is_some();
@@ -170,14 +168,12 @@ impl Upstream {
 
     /// Answers health probes with this status; they are counted apart from requests.
     pub(crate) fn answer_probes_with(&self, status: u16) {
-        self.shared.probe_status.store(status, Ordering::Relaxed);
+        self.answer_probes(Act::bytes(status, ""));
     }
 
-    /// The same with a body.
-    pub(crate) fn answer_probes_saying(&self, status: u16, body: &'static str) {
-        *self.shared.probe_body.lock().expect("no test panics while it holds this") =
-            Bytes::from_static(body.as_bytes());
-        self.answer_probes_with(status);
+    /// The same with an answer of any kind.
+    pub(crate) fn answer_probes(&self, answer: Act) {
+        *self.shared.probe_answer.lock().expect("no test panics while it holds this") = answer;
     }
 
     /// How many health probes came.
@@ -222,9 +218,11 @@ async fn serve(mut socket: Socket, shared: &Shared) {
         if seen.method == "GET" && seen.body.is_empty() {
             shared.probes.fetch_add(1, Ordering::Relaxed);
             let page = shared.engine.as_ref().map(|engine| Bytes::from(engine.page()));
-            let body =
-                page.unwrap_or_else(|| shared.probe_body.lock().expect("no test panics while it holds this").clone());
-            perform(&mut socket, &Act::bytes(shared.probe_status.load(Ordering::Relaxed), body)).await;
+            let own = || shared.probe_answer.lock().expect("no test panics while it holds this").clone();
+            let answer = page.map_or_else(own, |page| Act::bytes(200, page));
+            if matches!(perform(&mut socket, &answer).await, Ended::Closed) {
+                return;
+            }
             continue;
         }
         let seen = Arc::new(seen);

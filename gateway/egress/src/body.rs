@@ -148,8 +148,8 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { incoming: Some(incoming), held, .. } = &mut *self else { return Poll::Ready(None) };
         let polled = match held {
-            Some(Held { lease: Lease::H1(connection), .. }) => connection.poll_frame(incoming, context),
-            _ => Pin::new(incoming).poll_frame(context),
+            Some(held) => held.lease.poll_frame(incoming, context),
+            None => Pin::new(incoming).poll_frame(context),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -126,6 +126,7 @@ impl Canary {
         match answer {
             Ok(answer) => match front_of(answer.status, &answer.body) {
                 Some(code @ (Code::Http01 | Code::Http02)) => CanarySeen::Closed(code),
+                _ if !answer.whole => CanarySeen::Unknown("its answer broke off".to_owned()),
                 _ => {
                     let seen = format!(
                         "the public front at {} answers {} to a request without a credential",

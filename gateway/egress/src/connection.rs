@@ -204,6 +204,18 @@ impl Lease {
         }
     }
 
+    /// The next piece of a reply that came over it. Only this reads the socket of an HTTP/1.1 connection.
+    pub(crate) fn poll_frame(
+        &mut self,
+        incoming: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match self {
+            Self::H1(connection) => connection.poll_frame(incoming, context),
+            Self::H2(_) => Pin::new(incoming).poll_frame(context),
+        }
+    }
+
     /// Waits until the connection takes a request; false when it closed instead, or did not within `limit`.
     ///
     /// It waits only if a server answered before it had read the whole request.

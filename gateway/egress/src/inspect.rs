@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Verified;
@@ -109,6 +108,8 @@ pub struct Answer {
     pub date: Option<SystemTime>,
     /// The beginning of the body.
     pub body: Bytes,
+    /// Whether that is all of it, or as much as [`FRONT_BYTES`]: of a body that broke off nobody knows what it would have said.
+    pub whole: bool,
 }
 
 /// A look under way.
@@ -209,7 +210,10 @@ impl Endpoint {
     pub(crate) async fn front_is_gone(self: &Arc<Self>, vouched: &Vouched, deadline: Instant) -> bool {
         let Ok((stream, proof)) = self.connector().connect(vouched, deadline).await else { return false };
         let asked = self.ask(stream, proof, ("/", false), deadline).await;
-        asked.is_ok_and(|answer| front_of(answer.status, &answer.body).is_none())
+        if let Ok(Answer { status, whole, .. }) = &asked {
+            tracing::debug!(endpoint = %self.name(), status = status.as_u16(), whole, "asked whether the front is still there");
+        }
+        asked.is_ok_and(|answer| answer.whole && front_of(answer.status, &answer.body).is_none())
     }
 
     /// One `GET` over a connection of its own.
@@ -241,13 +245,19 @@ impl Endpoint {
         let response = lease.try_send(request, deadline).await.ok_or_else(too_slow)?;
         let (head, mut body) = response.map_err(|error| broken(error.into_error()))?.into_parts();
         let mut begun = Vec::new();
-        while begun.len() < FRONT_BYTES {
-            let frame = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context));
-            let Ok(Some(Ok(frame))) = timeout_at(deadline, frame).await else { break };
-            begun.extend(frame.into_data().unwrap_or_default());
-        }
+        let whole = loop {
+            if begun.len() >= FRONT_BYTES {
+                break true;
+            }
+            let frame = std::future::poll_fn(|context| lease.poll_frame(&mut body, context));
+            match timeout_at(deadline, frame).await {
+                Ok(Some(Ok(frame))) => begun.extend(frame.into_data().unwrap_or_default()),
+                Ok(None) => break true,
+                Ok(Some(Err(_))) | Err(_) => break false,
+            }
+        };
         let date = head.headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-        Ok(Answer { status: head.status, date, body: begun.into() })
+        Ok(Answer { status: head.status, date, body: begun.into(), whole })
     }
 }
 
