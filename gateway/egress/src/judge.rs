@@ -33,7 +33,7 @@ impl Refused {
 
 /// Judges a resolution; every address that comes out has its proof.
 pub(crate) fn judge(reach: &Reach, resolution: &Resolution, port: u16) -> Result<Vec<Verified>, Refused> {
-    if !matches!(&*resolution.by, "literal" | "localhost") {
+    if resolution.asked {
         answered(resolution)?;
         chain(reach, resolution)?;
         ended(reach, resolution)?;

@@ -36,6 +36,8 @@ pub struct Resolution {
     pub(crate) until: Option<Instant>,
     /// The chain of each family; empty where nobody was asked.
     pub(crate) chains: Vec<Chain>,
+    /// Whether somebody was to be asked. A resolver may be called `localhost`, so `by` does not say it.
+    pub(crate) asked: bool,
 }
 
 impl Resolution {
@@ -82,7 +84,8 @@ impl Resolution {
 
     pub(crate) fn fixed(name: &str, by: &str, addresses: Vec<IpAddr>) -> Self {
         let (name, by) = (name.to_owned(), by.into());
-        Self { name, by, hops: Vec::new(), addresses, took: Duration::ZERO, until: None, chains: Vec::new() }
+        let (hops, chains, took) = (Vec::new(), Vec::new(), Duration::ZERO);
+        Self { name, by, hops, addresses, took, until: None, chains, asked: false }
     }
 
     fn of(name: &Name, by: Arc<str>, chains: Vec<Chain>, took: Duration) -> Self {
@@ -103,7 +106,7 @@ impl Resolution {
         // A family without an address says so for a few seconds only; it must not hurry the one that has some.
         let until = ends.filter_map(|(_, until)| until).min();
         let until = until.or_else(|| chains.iter().filter_map(|chain| chain.until).min());
-        Self { name: readable(name), by, hops, addresses, took, until, chains }
+        Self { name: readable(name), by, hops, addresses, took, until, chains, asked: true }
     }
 }
 
