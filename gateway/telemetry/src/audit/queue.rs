@@ -61,6 +61,8 @@ enum State {
     /// Its writer gave up before anybody took it.
     Withdrawn,
     Taken,
+    /// Its writer gave up after it was taken.
+    Left,
     Settled(io::Result<()>),
 }
 
@@ -77,30 +79,44 @@ impl Slot {
     /// Takes the entry back; false where it is too late for that.
     pub(super) fn withdraw(&self) -> bool {
         let mut state = self.0.lock();
-        let waits = matches!(*state, State::Waiting);
-        if waits {
-            *state = State::Withdrawn;
+        match *state {
+            State::Waiting => *state = State::Withdrawn,
+            State::Taken => *state = State::Left,
+            State::Withdrawn | State::Left | State::Settled(_) => {}
         }
-        waits
+        matches!(*state, State::Withdrawn)
     }
 
     fn take(&self) -> bool {
         let mut state = self.0.lock();
-        let waits = matches!(*state, State::Waiting);
-        if waits {
+        if matches!(*state, State::Waiting) {
             *state = State::Taken;
         }
-        waits
+        matches!(*state, State::Taken | State::Left)
+    }
+
+    fn is_left(&self) -> bool {
+        matches!(*self.0.lock(), State::Left)
     }
 }
 
 impl Wait {
     /// Claims the entry for a write; false where nobody wants it any more.
-    fn take(&self) -> bool {
+    fn take(&self, opens: bool) -> bool {
         match self {
-            // A task that left has put what closes its entry behind it.
-            Self::Nobody | Self::Task(_) => true,
+            Self::Nobody => true,
             Self::Thread(slot) => slot.take(),
+            // What closes an intent is behind it already. Nothing is behind another entry, and what it says was not done.
+            Self::Task(sender) => opens || !sender.is_closed(),
+        }
+    }
+
+    /// Whether its writer left, and put what closes it behind it.
+    fn is_left(&self) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Thread(slot) => slot.is_left(),
+            Self::Task(sender) => sender.is_closed(),
         }
     }
 
@@ -144,7 +160,7 @@ impl Queue {
     /// Everything that waits and is still wanted; `spare` is an empty batch whose memory is used again.
     pub(super) fn take(&mut self, spare: Batch) -> Batch {
         let mut batch = std::mem::replace(&mut self.batch, spare);
-        let wanted: Vec<bool> = batch.items.iter().map(|item| item.wait.take()).collect();
+        let wanted: Vec<bool> = batch.items.iter().map(|item| item.wait.take(item.opens)).collect();
         if wanted.contains(&false) {
             let mut wanted = wanted.into_iter();
             batch.retain(|_| wanted.next().unwrap_or(true));
@@ -207,14 +223,15 @@ impl Batch {
         }
     }
 
-    /// The rest could not be written: who waits is told, what nobody waits for stays.
+    /// The rest could not be written: who waits is told, what nobody waits for stays. So does an intent whose outcome is
+    /// behind it, since an outcome alone would say nothing.
     pub(super) fn fail(&mut self, error: &io::Error) {
         let items = std::mem::take(&mut self.items);
         let mut kept = Vec::new();
         let mut at = self.done;
         for item in items {
             let end = at + item.length;
-            if matches!(item.wait, Wait::Nobody) {
+            if matches!(item.wait, Wait::Nobody) || item.opens && item.wait.is_left() {
                 kept.extend_from_slice(self.bytes.get(at..end).unwrap_or_default());
                 self.items.push_back(item);
             } else {

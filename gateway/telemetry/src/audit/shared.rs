@@ -91,8 +91,10 @@ impl Shared {
         let slot = Arc::new(Slot::default());
         self.push(kind, body, Wait::Thread(Arc::clone(&slot))).map_err(|error| (error, MaybeThere(false)))?;
         let Some(mut pen) = self.pen.try_lock_for(PATIENCE) else {
-            let maybe_there = MaybeThere(!slot.withdraw());
-            return Err((self.slow(), maybe_there));
+            let withdrawn = slot.withdraw();
+            // It may have been settled between the two looks; what could not be written is not there.
+            let failed = matches!(slot.settled(), Some(Err(_)));
+            return Err((self.slow(), MaybeThere(!withdrawn && !failed)));
         };
         let settled = slot.settled().unwrap_or_else(|| {
             let _ = self.write_queue(&mut pen);
