@@ -45,10 +45,12 @@ pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>
     let mut turn = None;
     if let Advice::Wait { .. } = plan.advice() {
         // Boxed, because few wait, and all would carry its room.
-        turn = Box::pin(wait(&exchange, (&caller, &held), &permit, (&mut ask, priority, plan))).await;
-        (exchange, permit) = authorize::again(exchange, &caller, (&call, &findings))?;
-        exchange.ready = Instant::now();
-        plan = decide(&exchange, &permit, &ask);
+        turn = Box::pin(wait(&exchange, (&caller, &held), &permit, (&mut ask, priority, &mut plan))).await;
+        if turn.is_some() {
+            (exchange, permit) = authorize::again(exchange, &caller, (&call, &findings))?;
+            exchange.ready = Instant::now();
+            plan = decide(&exchange, &permit, &ask);
+        }
     }
     if plan.advice() == Advice::Nothing {
         return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));
@@ -115,7 +117,7 @@ async fn wait(
     exchange: &Exchange,
     (caller, held): (&Caller, &BodyPermit),
     permit: &Arc<Permit>,
-    (ask, priority, mut plan): (&mut Ask, Priority, Plan),
+    (ask, priority, plan): (&mut Ask, Priority, &mut Plan),
 ) -> Option<Turn> {
     let steering = &model_of(exchange)?.steering;
     let bytes = exchange.snapshot.waiting.counted(held.bytes());
@@ -137,7 +139,7 @@ async fn wait(
             () = tokio::time::sleep_until(until.into()) => false,
         };
         ask.waited = exchange.started.elapsed();
-        plan = decide(exchange, permit, ask);
+        *plan = decide(exchange, permit, ask);
         // INVARIANT: what became free is passed on until somebody uses it or all that wait have looked.
         if was_woken && matches!(plan.advice(), Advice::Wait { .. }) {
             steering.state.wake_after(turn.place);

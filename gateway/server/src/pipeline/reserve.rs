@@ -46,7 +46,9 @@ pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
     let tried = planned.plan.explain().iter().filter(|ranked| ranked.is_tried());
     let dearest = tried.map(|ranked| most(snapshot.target(ranked.target))).max();
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
-    let now = moment(planned.exchange.started, planned.exchange.at);
+    // Who waited reserves when the wait is over.
+    let waited = planned.exchange.ready.saturating_duration_since(planned.exchange.started);
+    let now = moment(planned.exchange.ready, planned.exchange.at + waited);
     let app = &planned.caller.app.book;
     let taken = match &planned.caller.key.book {
         Some(key) => key.reserve(Some(app), ask, now),
