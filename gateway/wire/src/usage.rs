@@ -145,7 +145,8 @@ struct Details {
 impl Fields {
     fn into_usage(self, raw: Bytes) -> Option<Usage> {
         let beside = self.cache_read_input_tokens.or_zero().saturating_add(self.cache_creation_input_tokens.or_zero());
-        let output = self.completion_tokens.0.or(self.output_tokens.0);
+        let rest = || Some(self.total_tokens.0?.saturating_sub(self.prompt_tokens.0?));
+        let output = self.completion_tokens.0.or(self.output_tokens.0).or_else(rest);
         let input = self
             .prompt_tokens
             .0
@@ -247,6 +248,7 @@ mod tests {
             (r#"{"total_tokens":1,"completion_tokens":18446744073709551615}"#, Some([0, u64::MAX, 0, 0])),
             (r#"{"total_tokens":7}"#, Some([7, 0, 0, 0])),
             (r#"{"prompt_tokens":7,"total_tokens":7}"#, Some([7, 0, 0, 0])),
+            (r#"{"prompt_tokens":7,"total_tokens":20}"#, Some([7, 13, 0, 0])),
             (r#"{"prompt_tokens":7,"completion_tokens":1,"prompt_tokens_details":null}"#, Some([7, 1, 0, 0])),
             ("{}", None),
             ("null", None),

@@ -127,8 +127,8 @@ impl World {
             .iter()
             .map(|candidate| match (&plain, self.uids.get(&candidate.target)) {
                 (Some(plain), Some(target)) => asking.judge(target, plain),
-                // A target that the judge does not know has no facts, so nothing can be said for it.
-                _ => Held::NotPermitted,
+                // A target that the judge does not know has no facts, so nothing can be said for it, and no grant lifts that.
+                _ => Held::Failed(PolicyIds::default()),
             })
             .collect()
     }
