@@ -186,6 +186,8 @@ impl Spendings {
         if snapshot.new_books().next().is_none() {
             return Ok(Self { month, spent: Vec::new() });
         }
+        // What the journal holds counts as well.
+        ledger.carry_over();
         let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
         Ok(Self { month, spent: ledger.spent(first(month), first(month + 1))? })
     }

@@ -81,19 +81,27 @@ impl<T: Serialize + DeserializeOwned + Default> Home<T> {
 
     /// Reads the file and remembers what it looked like. Where there is no file it is the empty one.
     pub(crate) fn read(&mut self) -> Result<T, KeptError> {
-        // Looked at first: a change between look and reading is then found at the next look.
-        let seen = stamp(&self.path);
-        let kept = self.peek()?;
-        self.seen.set(seen);
-        Ok(kept)
+        Ok(self.read_found()?.unwrap_or_default())
     }
 
-    pub(crate) fn peek(&self) -> Result<T, KeptError> {
+    /// Reads the file and remembers what it looked like; none where there is no file.
+    pub(crate) fn read_found(&mut self) -> Result<Option<T>, KeptError> {
+        // Looked at first: a change between look and reading is then found at the next look.
+        let seen = stamp(&self.path);
+        let found = self.found()?;
+        if found.is_some() {
+            self.seen.set(seen);
+        }
+        Ok(found)
+    }
+
+    /// What the file holds; none where there is no file.
+    pub(crate) fn found(&self) -> Result<Option<T>, KeptError> {
         let path = || self.path.clone();
         let damaged = |what: String| KeptError::Damaged { path: path(), what };
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(KeptError::Io { doing: "read", path: path(), source }),
         };
         let any: Value = serde_json::from_slice(&bytes).map_err(|error| damaged(format!("is not whole: {error}")))?;
@@ -106,7 +114,7 @@ impl<T: Serialize + DeserializeOwned + Default> Home<T> {
             _ => return Err(damaged("has no known format version".to_owned())),
         }
         let kept = any.get(self.member).cloned().unwrap_or_default();
-        serde_json::from_value(kept).map_err(|error| damaged(format!("is not whole: {error}")))
+        serde_json::from_value(kept).map(Some).map_err(|error| damaged(format!("is not whole: {error}")))
     }
 
     /// Replaces the file: the bytes are on the disk before the name points to them, and then the name is.

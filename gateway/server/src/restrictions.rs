@@ -328,7 +328,8 @@ impl Holding {
         if !home.has_changed() {
             return Ok(false);
         }
-        let kept = home.read()?;
+        // One that is gone by now is written again at the next look.
+        let Some(kept) = home.read_found()? else { return Ok(false) };
         let before = self.current.load_full();
         self.put(kept, &self.unwritten.lock());
         Ok(*before != *self.current.load_full())
@@ -337,7 +338,12 @@ impl Holding {
     /// What the file holds, since another process may have written it; where it cannot be read or is gone, what is in force.
     fn kept(&self, home: &Home<Restrictions>) -> Restrictions {
         let in_force = || Restrictions::clone(&self.current.load());
-        if home.has_vanished() { in_force() } else { home.peek().unwrap_or_else(|_| in_force()) }
+        match home.found() {
+            Ok(Some(kept)) => kept,
+            // Nothing was ever written.
+            Ok(None) if !home.has_vanished() => Restrictions::default(),
+            Ok(None) | Err(_) => in_force(),
+        }
     }
 }
 

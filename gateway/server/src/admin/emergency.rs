@@ -111,7 +111,7 @@ pub(super) async fn close(
 
 /// Closes what has ended, and records it; called every second.
 pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
-    if let Err(error) = gateway.break_glass.look() {
+    if let Err(error) = latest(gateway).await {
         tracing::error!(%error, "which grants are open stays as it was");
     }
     let snapshot = gateway.snapshot();

@@ -113,8 +113,10 @@ impl Reloader {
     /// Whether the files differ from those that were read, and have stood still since the last look.
     #[must_use]
     pub fn changed_and_settled(&self) -> bool {
+        let watched = self.seen.lock().taken.clone();
+        // Not under the lock: a disk may hang.
+        let now = fingerprint(&self.path, watched.keys());
         let mut seen = self.seen.lock();
-        let now = fingerprint(&self.path, seen.taken.keys());
         if now == seen.taken {
             seen.pending = None;
             return false;
@@ -139,31 +141,24 @@ impl Reloader {
         let read = tokio::task::spawn_blocking(move || {
             // Looked at first: what changes while it is read is found at the next look.
             let listed = fingerprint(&reloader.path, std::iter::empty());
-            let known = fingerprint(&reloader.path, reloader.seen.lock().taken.keys());
-            (listed, known, reloader.take(&owner))
+            let watched = reloader.seen.lock().taken.clone();
+            let known = fingerprint(&reloader.path, watched.keys());
+            let outcome = reloader.take(&owner);
+            let now = outcome
+                .as_ref()
+                .map_or_else(|_| Fingerprint::new(), |compiled| fingerprint(&reloader.path, compiled.material.iter()));
+            (seen_of(listed, known, now), outcome)
         });
-        let (listed, known, outcome) = match read.await {
+        let (taken, outcome) = match read.await {
             Ok(read) => read,
             Err(panicked) => {
                 let taken = self.seen.lock().taken.clone();
-                (Fingerprint::new(), taken, Err(ReloadError::Panicked(panicked.to_string())))
+                (taken, Err(ReloadError::Panicked(panicked.to_string())))
             }
         };
         let at = SystemTime::now();
         let refused = outcome.as_ref().err().map(ToString::to_string);
-        {
-            let mut seen = self.seen.lock();
-            let taken = match &outcome {
-                Ok(compiled) => {
-                    let now = fingerprint(&self.path, compiled.material.iter()).into_iter();
-                    now.map(|(path, stamp)| (path.clone(), known.get(&path).copied().unwrap_or(stamp)))
-                        .chain(listed)
-                        .collect()
-                }
-                Err(_) => known,
-            };
-            *seen = Seen { taken, pending: None };
-        }
+        *self.seen.lock() = Seen { taken, pending: None };
         match &refused {
             None => tracing::info!(took_ms = begun.elapsed().as_millis() as u64, "configuration reloaded"),
             Some(mistakes) => tracing::error!(%mistakes, "configuration not reloaded; what ran before runs on"),
@@ -267,6 +262,16 @@ fn fingerprint<'a>(path: &Path, watched: impl Iterator<Item = &'a PathBuf>) -> F
         }
     }
     files
+}
+
+/// What counts as seen: each file that is watched from `now` on, as it stood before it was read where it was known then, and
+/// the documents that stood there. Where nothing was taken over, what was known.
+fn seen_of(listed: Fingerprint, known: Fingerprint, now: Fingerprint) -> Fingerprint {
+    if now.is_empty() {
+        return known;
+    }
+    let before = now.into_iter().map(|(path, stamp)| (path.clone(), known.get(&path).copied().unwrap_or(stamp)));
+    before.chain(listed).collect()
 }
 
 fn look(file: &Path) -> Option<(SystemTime, u64, u64)> {

@@ -108,7 +108,9 @@ async fn reload(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
         let actor = tokio::select! {
             _ = hang_up.recv() => "signal",
             _ = look.tick() => {
-                if !reloader.changed_and_settled() {
+                // A mount that hangs must not hang the timers beside this one.
+                let watching = Arc::clone(reloader);
+                if !tokio::task::spawn_blocking(move || watching.changed_and_settled()).await.unwrap_or(false) {
                     continue;
                 }
                 "file"
