@@ -11,11 +11,13 @@ use crate::canary;
 use crate::endpoint::{Endpoint, UpstreamRequest};
 use crate::error::SendError;
 use crate::scrape::{self, INTERVAL, Load, MOST_PAGE};
-use crate::spec::ProbeSpec;
+use crate::spec::{ProbeSpec, Reach};
 use crate::status::ProbeReport;
 
 /// Longest and shortest time between two looks at the connections.
 const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// Longest that a probe may take: what answers it later is not well, and the connections are kept by the same task.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Most of a probe's answer that is read. A connection with a longer answer is closed.
 const PROBE_BODY: usize = 64 * 1024;
 
@@ -23,7 +25,8 @@ const PROBE_BODY: usize = 64 * 1024;
 pub(crate) fn start(endpoint: &Arc<Endpoint>) {
     if endpoint.start_once() {
         tokio::spawn(keep_up(Arc::downgrade(endpoint)));
-        if endpoint.source().is_asked() {
+        // One written as an address needs no look-up, but a public front that was met there is looked at again.
+        if endpoint.source().is_asked() || matches!(endpoint.spec().reach, Reach::PrivateLink { .. }) {
             tokio::spawn(keep_verified(Arc::downgrade(endpoint)));
         }
         if endpoint.spec().page.is_some() {
@@ -164,17 +167,17 @@ async fn probe(endpoint: &Arc<Endpoint>, spec: &ProbeSpec) -> Option<ProbeReport
         body: Vec::new(),
         body_len: 0,
     };
-    let sent = match endpoint.identified().await {
-        Ok(own) => endpoint.send_from_root(request, own).await,
-        Err(error) => Err(error),
+    let asked = async {
+        let own = endpoint.identified().await?;
+        let mut reply = endpoint.send_from_root(request, own).await?;
+        read_away(&mut reply.body).await;
+        Ok::<_, SendError>(reply.status.as_u16())
     };
-    let result = match sent {
-        Ok(mut reply) => {
-            read_away(&mut reply.body).await;
-            Ok(reply.status.as_u16())
-        }
-        Err(SendError::Saturated { .. }) => return None,
-        Err(error) => Err(error.to_string()),
+    let result = match tokio::time::timeout(PROBE_WITHIN, asked).await {
+        Ok(Ok(status)) => Ok(status),
+        Ok(Err(SendError::Saturated { .. })) => return None,
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("it did not answer within {} s", PROBE_WITHIN.as_secs())),
     };
     Some(ProbeReport { at: SystemTime::now(), took: started.elapsed(), result })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use egress::EndpointSpec;
@@ -35,10 +36,13 @@ async fn a_page_is_read_and_takes_no_place_among_the_calls_in_flight() {
     let endpoint = Arc::clone(&fleet.endpoints()[0]);
     let mut load = None;
     until(|| endpoint.status().counts.requests > 0).await;
-    while load.is_none() {
-        load = endpoint.take_load();
-        tokio::task::yield_now().await;
-    }
+    let read = async {
+        while load.is_none() {
+            load = endpoint.take_load();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("it was read");
 
     let (load, _) = load.expect("it was read");
     assert_eq!((load.engine, load.running, load.waiting), ("llama.cpp", Some(1), Some(4)));
@@ -46,23 +50,27 @@ async fn a_page_is_read_and_takes_no_place_among_the_calls_in_flight() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_no_page_says_nothing() {
+async fn a_page_that_is_too_long_says_nothing() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
+    // What it says would be understood, were it not too long.
+    let mut page = b"llamacpp:requests_processing 1\nllamacpp:requests_deferred 4\n".to_vec();
+    page.resize(egress::scrape::MOST_PAGE + 1, b'\n');
+    let page = Bytes::from(page);
     let upstream = answering(move |_| {
-        let count = Arc::clone(&count);
+        let (count, page) = (Arc::clone(&count), page.clone());
         async move {
             count.fetch_add(1, Ordering::SeqCst);
-            Response::new(Full::new(Bytes::from(vec![b'x'; egress::scrape::MOST_PAGE + 1])))
+            Response::new(Full::new(page))
         }
     })
     .await;
     let fleet = fleet(with_page(endpoint(upstream.address)));
 
     fleet.start();
-    until(|| asked.load(Ordering::SeqCst) > 0).await;
+    // The second reading begins when the first has ended.
+    until(|| asked.load(Ordering::SeqCst) > 1).await;
     let endpoint = Arc::clone(&fleet.endpoints()[0]);
-    until(|| endpoint.status().in_flight == 0).await;
 
     assert_eq!(endpoint.take_load(), None);
 }

@@ -127,7 +127,14 @@ impl Server {
         let asked = match &self.via {
             Via::Datagram => self.by_datagram(question).await,
             Via::Tls(config, name) => within(STREAM_LIMIT, self.by_tls(question, (config, name))).await,
-            Via::Https(config, name) => within(STREAM_LIMIT, self.by_https(question, (config, name))).await,
+            Via::Https(config, name) => {
+                let told = within(STREAM_LIMIT, self.by_https(question, (config, name))).await;
+                if matches!(told, Err(Trouble::Silent | Trouble::Refused(_))) {
+                    // The way of this connection may be lost without a word; the next question gets one of its own.
+                    *self.shared.lock() = None;
+                }
+                told
+            }
             #[cfg(any(test, feature = "lies"))]
             Via::Scripted(script) => self.by_script(question, script),
         };

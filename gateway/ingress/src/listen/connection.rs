@@ -165,6 +165,8 @@ where
         let flight = Flight::begin(&pulse, request.version());
         let stands = match (&standing, &door.tls) {
             (Some(standing), Some(tls)) => standing.check(tls, Instant::now()),
+            // It came without a certificate; since a reload the listener may want one of everybody.
+            (None, Some(tls)) if tls.asks_everybody() => Err(NoLonger),
             _ => Ok(()),
         };
         let answer = stands.map(|()| {

@@ -88,6 +88,11 @@ pub(super) struct Material {
 }
 
 impl TlsServer {
+    /// Whether a caller without a certificate is turned away in the handshake.
+    pub(super) fn asks_everybody(&self) -> bool {
+        self.current.load().clients.as_ref().is_some_and(|clients| clients.client_auth_mandatory())
+    }
+
     /// Checks `material` and makes a server of it.
     pub fn new(material: &TlsMaterial) -> Result<Self, TlsError> {
         Ok(Self { current: ArcSwap::from_pointee(ready(material)?) })
