@@ -10,7 +10,7 @@ use serde_json::json;
 use server::configuration::Grant;
 use telemetry::audit::{SigningKey, load_or_make, sign_note};
 
-use super::operator::{Operator, OperatorError};
+use super::operator::Operator;
 use super::{NO, UNKNOWN};
 
 /// What to do with grants.
@@ -111,30 +111,15 @@ fn sign(key: &Path, grant: &Path) -> ExitCode {
 
 fn ask(asked: &Asked, path: &str) -> ExitCode {
     let body = json!({ "grant": asked.name, "because": asked.because });
-    match asked.at.post(path, &body) {
-        Ok(answered) if answered.status.is_success() => {
-            if asked.json {
-                println!("{}", answered.body);
-            } else {
-                let state = answered.body["state"].as_str().unwrap_or_default();
-                let until =
-                    answered.body["until"].as_i64().and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
-                let until = until.map_or_else(String::new, |until| format!(", until {until}"));
-                println!("grant `{}`: {state}{until}", asked.name);
-            }
-            ExitCode::SUCCESS
+    asked.at.order(path, &body, asked.json, |body| {
+        if asked.json {
+            println!("{body}");
+        } else {
+            let state = body["state"].as_str().unwrap_or_default();
+            let until = body["until"].as_i64().and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
+            let until = until.map_or_else(String::new, |until| format!(", until {until}"));
+            println!("grant `{}`: {state}{until}", asked.name);
         }
-        Ok(answered) => {
-            let message = answered.body["error"]["message"].as_str();
-            eprintln!("not done: {}", message.unwrap_or(&answered.body.to_string()));
-            ExitCode::from(NO)
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            match error {
-                OperatorError::NoKey | OperatorError::Key | OperatorError::NoListener => ExitCode::from(2),
-                _ => ExitCode::from(UNKNOWN),
-            }
-        }
-    }
+        ExitCode::SUCCESS
+    })
 }

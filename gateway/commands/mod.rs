@@ -12,6 +12,7 @@ mod keys;
 mod netplan;
 mod onboard;
 mod operator;
+mod page;
 mod policy;
 mod prices;
 mod replay;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use server::configuration::{self, Mistakes, Secrets};
 use server::load;
+
+use super::{NO, UNKNOWN};
 
 /// Environment variable that holds the administrator's key.
 const KEY: &str = "CAUSEWAY_ADMIN_KEY";
@@ -96,6 +99,36 @@ impl Operator {
     /// Posts a JSON body to `path` and gives the answer.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answered, OperatorError> {
         self.send(path, Some(body), self.credential()?)
+    }
+
+    /// Posts an order, and says why where it was not done; `told` says what was done, and whether that is all of it.
+    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
+    pub(super) fn order(
+        &self,
+        path: &str,
+        body: &Value,
+        is_json: bool,
+        told: impl FnOnce(&Value) -> ExitCode,
+    ) -> ExitCode {
+        match self.post(path, body) {
+            Ok(answered) if answered.status.is_success() => told(&answered.body),
+            Ok(answered) => {
+                if is_json {
+                    println!("{}", answered.body);
+                } else {
+                    let message = answered.body["error"]["message"].as_str();
+                    eprintln!("not done: {}", message.unwrap_or(&answered.body.to_string()));
+                }
+                ExitCode::from(NO)
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                match error {
+                    OperatorError::NoKey | OperatorError::Key | OperatorError::NoListener => ExitCode::from(2),
+                    _ => ExitCode::from(UNKNOWN),
+                }
+            }
+        }
     }
 
     /// Fetches `path`; where you have no key it is tried without.

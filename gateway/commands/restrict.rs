@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::operator::{Operator, OperatorError};
-use super::{NO, UNKNOWN};
+use super::NO;
+use super::operator::Operator;
 
 /// Whose credentials are refused.
 #[derive(Args)]
@@ -110,25 +110,7 @@ impl Common {
         if let Some((kind, name)) = subject {
             body[kind] = name.into();
         }
-        match self.at.post(path, &body) {
-            Ok(answered) if answered.status.is_success() => self.tell(&answered.body),
-            Ok(answered) => {
-                if self.json {
-                    println!("{}", answered.body);
-                } else {
-                    let message = answered.body["error"]["message"].as_str();
-                    eprintln!("not done: {}", message.unwrap_or(&answered.body.to_string()));
-                }
-                ExitCode::from(NO)
-            }
-            Err(error) => {
-                eprintln!("{error}");
-                match error {
-                    OperatorError::NoKey | OperatorError::Key | OperatorError::NoListener => ExitCode::from(2),
-                    _ => ExitCode::from(UNKNOWN),
-                }
-            }
-        }
+        self.at.order(path, &body, self.json, |body| self.tell(body))
     }
 
     /// Done, but perhaps not all of it: what is not kept is gone with the process, and what is not recorded is not proved.

@@ -6,6 +6,7 @@ use accounting::Money;
 
 use super::books::Table;
 use super::report::Report;
+use crate::commands::page::{escaped, opened};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
 table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{padding:.3rem .6rem;border-bottom:1px solid #d0d7de;text-align:right}\
@@ -13,11 +14,8 @@ th:first-child,td:first-child{text-align:left}td.words{text-align:left;color:#57
 .bar{fill:#0969da}text{font:12px system-ui,sans-serif;fill:#57606a}";
 
 pub(super) fn page(report: &Report<'_>) -> String {
-    let mut page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Causeway: cost report</title><style>{STYLE}</style>\
-         <h1>Cost report</h1><p>Dollars; prices of {}.</p><table>",
-        escaped(&report.prices)
-    );
+    let mut page = opened("Cost report", STYLE);
+    let _ = write!(page, "<p>Dollars; prices of {}.</p><table>", escaped(&report.prices));
     for (label, amount, meaning) in report.figures() {
         let _ = write!(page, "<tr><td>{label}<td>{}<td class=\"words\">{meaning}", escaped(&amount));
     }
@@ -32,7 +30,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
         bars(&mut page, &rows);
         rows_of(&mut page, table);
     }
-    page.push_str("</html>\n");
+    page.push_str("</body>\n</html>\n");
     page
 }
 
@@ -72,8 +70,4 @@ fn bars(page: &mut String, rows: &[(String, Money)]) {
         );
     }
     page.push_str("</svg>");
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

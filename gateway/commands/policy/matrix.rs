@@ -14,6 +14,7 @@ use server::configuration::{AppConfig, Compiled};
 use server::outlook;
 
 use super::WHAT_A_TABLE_MEANS;
+use crate::commands::page::{escaped, opened};
 use crate::commands::words::paragraph;
 use crate::commands::{ConfigPath, Day};
 
@@ -181,31 +182,31 @@ th{background:#eee}.allow{background:#dff3df}.redact{background:#fff3cd}.deny{ba
 .why{display:block;color:#333;font-size:.75rem}@media print{.scroll{overflow:visible}}";
 
 fn html(compiled: &Compiled, sheets: &[Sheet<'_>], now: SystemTime) -> String {
-    let mut text = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Where data may go</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<h1>Where data may go</h1>\n\
-         <p>As of {}, configuration {}, data pack {}. {}</p>\n",
+    let mut text = opened("Where data may go", STYLE);
+    let _ = writeln!(
+        text,
+        "<p>As of {}, configuration {}, data pack {}. {}</p>",
         outlook::day(now),
-        escape(&compiled.hash),
-        escape(&server::configuration::pack().version),
-        escape(WHAT_A_TABLE_MEANS),
+        escaped(&compiled.hash),
+        escaped(&server::configuration::pack().version),
+        escaped(WHAT_A_TABLE_MEANS),
     );
     for sheet in sheets {
         let _ = write!(
             text,
             "<h2>App {}</h2>\n<p>Team {}. Its data: {}.</p>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">label</th>",
-            escape(&sheet.app.name),
-            escape(&sheet.app.team),
-            escape(&sheet.about())
+            escaped(&sheet.app.name),
+            escaped(&sheet.app.team),
+            escaped(&sheet.about())
         );
         for target in &sheet.targets {
-            let _ = write!(text, "<th scope=\"col\">{}</th>", escape(target));
+            let _ = write!(text, "<th scope=\"col\">{}</th>", escaped(target));
         }
         text.push_str("</tr></thead>\n<tbody>\n");
         for row in &sheet.rows {
-            let _ = write!(text, "<tr><th scope=\"row\">{}</th>", escape(&row.label));
+            let _ = write!(text, "<tr><th scope=\"row\">{}</th>", escaped(&row.label));
             for cell in &row.cells {
-                let (verdict, why) = (cell.verdict, escape(&cell.why));
+                let (verdict, why) = (cell.verdict, escaped(&cell.why));
                 let _ = write!(text, "<td class=\"{verdict}\">{verdict}<span class=\"why\">{why}</span></td>");
             }
             text.push_str("</tr>\n");
@@ -214,8 +215,4 @@ fn html(compiled: &Compiled, sheets: &[Sheet<'_>], now: SystemTime) -> String {
     }
     text.push_str("</body>\n</html>\n");
     text
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
