@@ -160,10 +160,23 @@ async fn every_action_is_a_record_with_who_and_why_and_a_mistake_changes_nothing
     assert_eq!(world.asked(), (0, 1));
 }
 
-/// A request that was permitted a target before it was held back does not go there on its next attempt, and a stream that
-/// runs is not cut.
 #[tokio::test]
-async fn what_is_held_back_while_a_request_runs_gets_no_further_attempt() {
+async fn an_endpoint_that_is_held_back_while_a_request_runs_gets_no_further_attempt() {
+    let world = world().await;
+    let failing = Gate::closed();
+    world.cloud.script([Act::error(503).after(&failing)]);
+    let client = world.gateway.client();
+    let running = tokio::spawn(async move { client.send(ask("assistant")).await.status });
+    world.cloud.request(0).await;
+
+    world.done(OPERATOR, &["quarantine", "endpoint", "own"]).await;
+    failing.open();
+
+    assert_eq!((running.await.expect("no panic"), world.asked()), (503, (0, 1)));
+}
+
+#[tokio::test]
+async fn a_stream_that_runs_is_not_cut_by_what_is_held_back() {
     let world = world().await;
     let gate = Gate::closed();
     world.cloud.script([Act::steps([
