@@ -77,6 +77,19 @@ const UPSTREAM_ONLY: [&str; 12] = [
     "refresh",
 ];
 
+/// What an upstream says of its engine, its load and the proxies before it: which server answers where is the operator's
+/// affair, and a caller could learn from it when others ask. The gateway reads the load before (`said_by`).
+const INNER: [&str; 8] = [
+    "server",
+    "via",
+    "x-powered-by",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-envoy-upstream-service-time",
+    "endpoint-load-metrics",
+    "azure-openai-deployment-utilization",
+];
+
 /// Prefix of the gateway's own headers; nobody else may set them.
 const OURS: &str = "x-causeway-";
 
@@ -89,10 +102,11 @@ pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
     kept(downstream, |name| DROPPED.contains(name) || is_for_proxies(name))
 }
 
-/// The upstream's headers that go to the caller; `content-length` is for the sender of the body to set.
+/// The upstream's headers that go to the caller: all but connection matters, what is meant for browsers, what tells of the
+/// engine behind it, and ours; `content-length` is for the sender of the body to set.
 #[must_use]
 pub fn forward_response_headers(upstream: &HeaderMap) -> HeaderMap {
-    static DROPPED: Names<2> = Names::new([&HOP_BY_HOP, &UPSTREAM_ONLY]);
+    static DROPPED: Names<3> = Names::new([&HOP_BY_HOP, &UPSTREAM_ONLY, &INNER]);
     kept(upstream, |name| DROPPED.contains(name))
 }
 
@@ -243,8 +257,8 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_sets_no_cookie_and_claims_none_of_our_headers() {
-        for name in [&HOP_BY_HOP[..], &UPSTREAM_ONLY].concat() {
+    fn an_upstream_sets_no_cookie_tells_nothing_of_its_engine_and_claims_none_of_our_headers() {
+        for name in [&HOP_BY_HOP[..], &UPSTREAM_ONLY, &INNER].concat() {
             assert!(forward_response_headers(&headers(&[(name, "x")])).is_empty(), "{name}");
         }
         let answered = headers(&[
