@@ -24,6 +24,35 @@ pub const BOUND: f64 = 1.25;
 /// After so long the beginning of a session is taken to be gone from the cache.
 pub const FORGOTTEN: Duration = Duration::from_secs(600);
 
+/// The number of a session, from what tells it from others: the same in every gateway, and no secret.
+///
+/// Of a part that is longer than 4 KiB its first and its last 2 KiB and its length count, so that a long prompt costs no more.
+#[must_use]
+pub fn session_of(parts: &[&[u8]]) -> u64 {
+    let mut hash = parts.len() as u64;
+    for part in parts {
+        hash = mix(hash, part.len() as u64);
+        let (head, tail) = match part.len() {
+            0..=COUNTED => (*part, &part[part.len()..]),
+            length => (&part[..COUNTED / 2], &part[length - COUNTED / 2..]),
+        };
+        for word in head.chunks(8).chain(tail.chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..word.len()].copy_from_slice(word);
+            hash = mix(hash, u64::from_le_bytes(bytes));
+        }
+    }
+    hash ^ (hash >> 32)
+}
+
+/// Bytes of a part that count at most.
+const COUNTED: usize = 4_096;
+
+fn mix(hash: u64, word: u64) -> u64 {
+    let mixed = (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
 /// The ring of one model's own servers.
 pub struct Ring {
     continuum: Option<Continuum>,
@@ -81,7 +110,9 @@ fn address_of(name: &str) -> SocketAddr {
 /// Where sessions were served last; as many as it has room for, the newest of each place in the table.
 #[derive(Debug)]
 pub struct Sessions {
-    slots: Box<[Option<Seen>]>,
+    room: usize,
+    /// Made with the first session, since many a model has none.
+    slots: Vec<Option<Seen>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,11 +127,12 @@ impl Sessions {
     /// A table for about `room` sessions, 48 bytes each.
     #[must_use]
     pub fn new(room: usize) -> Self {
-        Self { slots: vec![None; room.max(1)].into_boxed_slice() }
+        Self { room: room.max(1), slots: Vec::new() }
     }
 
     /// Notes that `target` has read a prompt of `tokens` for this session. A session in the same slot is forgotten.
     pub fn remember(&mut self, session: u64, target: TargetId, tokens: Tokens, now: Instant) {
+        self.slots.resize(self.room, None);
         let slot = self.slot(session);
         self.slots[slot] = Some(Seen { session, target, tokens, at: now });
     }
@@ -108,13 +140,13 @@ impl Sessions {
     /// Where the session was served last and how much was read there; nothing after [`FORGOTTEN`].
     #[must_use]
     pub fn recall(&self, session: u64, now: Instant) -> Option<Prefix> {
-        let seen = self.slots[self.slot(session)]?;
+        let seen = (*self.slots.get(self.slot(session))?)?;
         let fresh = seen.session == session && now.saturating_duration_since(seen.at) < FORGOTTEN;
         fresh.then_some(Prefix { target: seen.target, tokens: seen.tokens })
     }
 
     fn slot(&self, session: u64) -> usize {
-        (session % self.slots.len() as u64) as usize
+        (session % self.room as u64) as usize
     }
 }
 
@@ -161,6 +193,26 @@ mod tests {
         assert_ne!(ring.home(7, loaded), Some(home));
         assert_eq!(ring.home(7, |id| (id == home).then_some(9)), Some(home), "a home that is the only one stays");
         assert_eq!(ring.home(7, |_| None), None, "a session has no home where it may not go");
+    }
+
+    #[test]
+    fn the_number_of_a_session_depends_on_every_part_of_it() {
+        let long: Vec<u8> = (0..9_000_u32).map(|n| (n % 251) as u8).collect();
+        let mut other = long.clone();
+        other[8_999] ^= 1;
+        let numbers = [
+            session_of(&[b"claims", b"hello"]),
+            session_of(&[b"claimsh", b"ello"]),
+            session_of(&[b"claims", b"hellp"]),
+            session_of(&[b"claims", b"hello\0"]),
+            session_of(&[b"claims"]),
+            session_of(&[&long]),
+            session_of(&[&other]),
+            session_of(&[&long[1..]]),
+        ];
+
+        assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), numbers.len());
+        assert_eq!(numbers[0], 5_725_402_658_126_974_960, "the same in every gateway of this version");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum Why {
         first_token: Duration,
         /// What remains of the target; nothing where there is none.
         within: Option<Duration>,
+        /// It is the session's home, and so much of the prompt need not be read there again.
+        home: Option<Tokens>,
     },
     /// It costs money and would do.
     Affordable {
@@ -72,6 +74,8 @@ pub enum Why {
         first_token: Option<Duration>,
         /// What its quota leaves.
         quota: Option<Tokens>,
+        /// It is the session's home, and so much of the prompt is cached there.
+        home: Option<Tokens>,
     },
     /// Its first token would come too late.
     TooSlow {
@@ -284,19 +288,20 @@ impl<'a> Judge<'a> {
         (demand, declared): (&Demand<'_>, usize),
     ) -> (Why, Group, f64) {
         let soonest = outlook.typical.or(outlook.first_token).unwrap_or_default().as_secs_f64();
-        let home = demand.knobs.first_token.unwrap_or(NOMINAL).as_secs_f64() * HOME;
-        let soonest = if outlook.home { soonest - home } else { soonest };
+        let sooner = demand.knobs.first_token.unwrap_or(NOMINAL).as_secs_f64() * HOME;
+        let soonest = if outlook.home { soonest - sooner } else { soonest };
         let soonest = soonest + outlook.doubt.as_secs_f64() * scatter(demand.ask.draw, declared);
+        let home = outlook.as_home();
         let (why, group, number) = match (outlook.tier, outlook.first_token) {
-            (Tier::Sunk, Some(first_token)) => (Why::InTime { first_token, within }, Group::Own, soonest),
+            (Tier::Sunk, Some(first_token)) => (Why::InTime { first_token, within, home }, Group::Own, soonest),
             (Tier::Sunk, None) => (Why::Declared, Group::Own, 0.0),
             (Tier::Provisioned, first) => {
                 let first_token = first.unwrap_or_default();
-                (Why::InTime { first_token, within }, Group::Provisioned, soonest)
+                (Why::InTime { first_token, within, home }, Group::Provisioned, soonest)
             }
             (Tier::PerToken(_) | Tier::Unpriced, first_token) => {
                 let (price, quota) = (outlook.price, outlook.quota.tokens());
-                (Why::Affordable { price, first_token, quota }, Group::Paid, price.unwrap_or(f64::MAX))
+                (Why::Affordable { price, first_token, quota, home }, Group::Paid, price.unwrap_or(f64::MAX))
             }
         };
         match demand.knobs.prefer {
@@ -332,11 +337,15 @@ impl fmt::Display for Why {
         match self {
             Self::Declared => f.write_str("healthy, in declared order"),
             Self::Share { percent } => write!(f, "this request falls into its share of {percent} %"),
-            Self::InTime { first_token, within: Some(within) } => {
-                write!(f, "first token in {}, within {}", Short(*first_token), Short(*within))
+            Self::InTime { first_token, within, home } => {
+                write!(f, "first token in {}", Short(*first_token))?;
+                within.map_or(Ok(()), |within| write!(f, ", within {}", Short(within)))?;
+                at_home(f, *home)
             }
-            Self::InTime { first_token, within: None } => write!(f, "first token in {}", Short(*first_token)),
-            Self::Affordable { price, first_token, quota } => affordable(f, *price, *first_token, *quota),
+            Self::Affordable { price, first_token, quota, home } => {
+                affordable(f, *price, *first_token, *quota)?;
+                at_home(f, *home)
+            }
             Self::TooSlow { first_token, within } => {
                 write!(f, "first token in {}, over {}", Short(*first_token), Short(*within))
             }
@@ -373,6 +382,15 @@ fn affordable(
         None => f.write_str(", first token not known yet")?,
     }
     quota.map_or(Ok(()), |quota| write!(f, ", quota {quota} tokens left"))
+}
+
+/// Where the session is kept, and what for.
+fn at_home(f: &mut fmt::Formatter<'_>, home: Option<Tokens>) -> fmt::Result {
+    match home {
+        None => Ok(()),
+        Some(Tokens::ZERO) => f.write_str("; the session's home"),
+        Some(cached) => write!(f, "; the session's home, with about {cached} tokens of its prompt cached"),
+    }
 }
 
 fn quota_short(f: &mut fmt::Formatter<'_>, left: Option<Tokens>, wait: Option<Duration>) -> fmt::Result {

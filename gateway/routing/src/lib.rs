@@ -32,7 +32,7 @@ mod queue;
 mod quota;
 mod signals;
 
-pub use affinity::{BOUND, FORGOTTEN, Ring, Sessions};
+pub use affinity::{BOUND, FORGOTTEN, Ring, Sessions, session_of};
 pub use ask::{Ask, Burst, Class, DEFAULT_DEADLINE, DEFAULT_PER_TOKEN, Expected, Knobs, Prefer, Prefix, Priority};
 pub use burst::{BurstState, CLOSES_AFTER, OPENS_AT, Turn};
 pub use calibration::{Calibration, Tightness};

@@ -28,8 +28,10 @@ pub struct Outlook {
     pub quota: Left,
     /// It would turn the request away: at its bound of requests in flight, or its provisioned throughput is used up.
     pub full: bool,
-    /// The session of this request has its home there.
+    /// The session of this request has its home there, and nothing says that its cache does not pay for it.
     pub home: bool,
+    /// Tokens of the prompt that need not be read there again, by what its answers reported so far.
+    pub cached: Tokens,
     /// Percent of the requests that go there whatever the rest says: a migration or a canary. Without it: as all.
     pub share: Option<u8>,
 }
@@ -77,8 +79,15 @@ impl Outlook {
             quota: Left::Unknown,
             full: false,
             home: false,
+            cached: Tokens::ZERO,
             share: None,
         }
+    }
+
+    /// What the target is to the session of the request: nothing where it is not its home, else the tokens of the prompt that
+    /// need not be read there again.
+    pub(crate) fn as_home(&self) -> Option<Tokens> {
+        self.home.then_some(self.cached)
     }
 
     /// The same with a share of the traffic, in percent, at most 100.

@@ -87,7 +87,7 @@ fn arrange(permit: &Arc<Permit>, demand: Option<&Demand<'_>>, mut outlook: impl 
     ranked.sort_unstable_by(|a, b| a.rank.order(&b.rank));
     number(&mut ranked);
     let advice = demand.map_or(Advice::Send, |demand| advise(demand, &ranked));
-    Plan { permit: Arc::clone(permit), ranked, next: 0, repeated: Vec::new(), advice }
+    Plan { permit: Arc::clone(permit), ranked, next: 0, repeated: Vec::new(), advice, behind: Vec::new() }
 }
 
 /// The indices of the ejected targets that exceed half of all, ejected longest ago. Allocates only when any is ejected.
@@ -187,14 +187,33 @@ pub struct Plan {
     /// Targets that were tried a second time.
     repeated: Vec<TargetId>,
     advice: Advice,
+    /// What is tried when all of this is used up: other models, each under a permit of its own.
+    behind: Vec<Plan>,
 }
 
 impl Plan {
+    /// The same with another plan behind all that it has: the targets of a model that stands in, under the permit that was
+    /// asked for it. How this plan is judged (its advice, its reason, whether it is a burst) does not change.
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.behind.push(other);
+        self
+    }
+
+    /// This plan and those behind it, each with a permit of its own.
+    pub fn parts(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.behind)
+    }
+
     /// The warrant for the next target, where a half-open one is passed over unless `take_probe` takes its probe.
     ///
     /// Two plans made at the same moment both see a half-open target in first place; the one that takes the probe
     /// ([`TargetHealth::take_probe`](crate::TargetHealth::take_probe)) goes there, and for the other it moves to the end.
     pub fn next_probing(&mut self, mut take_probe: impl FnMut(TargetId) -> bool) -> Option<Warrant> {
+        let own = self.next_of_its_own(&mut take_probe);
+        own.or_else(|| self.behind.iter_mut().find_map(|plan| plan.next_of_its_own(&mut take_probe)))
+    }
+
+    fn next_of_its_own(&mut self, take_probe: &mut impl FnMut(TargetId) -> bool) -> Option<Warrant> {
         loop {
             let entry = self.ranked.get(self.next).filter(|entry| entry.is_tried())?;
             let probes = entry.outlook.standing == Standing::HalfOpen && entry.why != Why::ProbeTaken;
@@ -216,7 +235,10 @@ impl Plan {
     /// A second warrant for a target that this plan has already given out, at most once for each.
     pub fn again(&mut self, target: TargetId) -> Option<Warrant> {
         let tried = self.ranked.iter().take(self.next).any(|entry| entry.target == target);
-        if !tried || self.repeated.contains(&target) {
+        if !tried {
+            return self.behind.iter_mut().find_map(|plan| plan.again(target));
+        }
+        if self.repeated.contains(&target) {
             return None;
         }
         self.repeated.push(target);
@@ -251,7 +273,7 @@ impl Plan {
         Reason(self)
     }
 
-    /// Every target in the order of the plan, with what is known of it and the reason for its place.
+    /// Every target of its own in the order of the plan, with what is known of it and the reason for its place.
     #[must_use]
     pub fn explain(&self) -> &[Ranked] {
         &self.ranked

@@ -208,7 +208,8 @@ impl Signals {
             tier: self.terms.tier,
             per_token: self.pace_at(at),
             full: self.terms.in_flight.is_some_and(|most| self.in_flight >= most) || self.is_used_up(at),
-            home: prefix.is_some(),
+            home: prefix.is_some() && self.cache.may_pay(),
+            cached: Tokens(cached as u64),
             ..Outlook::of(standing)
         };
         match self.terms.tier {
@@ -278,6 +279,12 @@ impl Signals {
         self.in_flight = self.in_flight.saturating_sub(1);
         let Some(used) = used else { return };
         self.tokens.give_back(sent.reserved - (used.input + used.output).0 as f64);
+        self.on_cached(&sent, &used);
+    }
+
+    /// An answer reported what came from the cache. [`Signals::on_end`] tells it; this is for an answer whose usage it is not
+    /// to be told, because the provider has said itself what is left of the quota.
+    pub fn on_cached(&mut self, sent: &Sent, used: &Used) {
         if sent.prefix > 0.0 {
             self.cache.on_reported(sent.prefix, used.cached.0 as f64);
         }
@@ -427,6 +434,11 @@ impl CacheRatio {
 
     fn measured(&self) -> Option<f64> {
         (self.answers >= ENOUGH && self.expected > 0.0).then(|| self.reported / self.expected)
+    }
+
+    /// Whether a home is worth anything there: until enough answers have told, and while enough came true.
+    fn may_pay(&self) -> bool {
+        self.measured().is_none_or(|ratio| ratio >= PAYING_RATIO)
     }
 
     /// Tokens that need not be read again; none unless enough of them came true so far.

@@ -224,6 +224,18 @@ fn a_session_stays_at_home_until_another_server_is_clearly_sooner() {
 }
 
 #[test]
+fn a_home_is_named_with_what_is_cached_there() {
+    let home = |cached, first| Outlook { home: true, cached: Tokens(cached), ..own(first) };
+    let said = |outlook| plan_of(&ask(), &knobs(), &[outlook]).explain()[0].why.to_string();
+
+    assert_eq!(said(home(0, 300)), "first token in 0.30 s, within 1.50 s; the session's home");
+    assert_eq!(
+        said(home(900, 100)),
+        "first token in 0.10 s, within 1.50 s; the session's home, with about 900 tokens of its prompt cached"
+    );
+}
+
+#[test]
 fn every_candidate_says_why_it_is_where_it_is() {
     let outlooks = [own(1_900), short(cloud(0.004, 500), 2_000), Outlook { full: true, ..own(1) }, cloud(0.001, 900)];
 

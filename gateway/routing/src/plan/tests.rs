@@ -212,3 +212,19 @@ proptest! {
         prop_assert_eq!(places, (1..=standings.len()).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn what_stands_behind_is_tried_when_all_before_it_was_and_under_its_own_permit() {
+    let others: Vec<Candidate> = (7..9).map(|id| Candidate::new(TargetId(id), format!("small-{id}/llama"))).collect();
+    let question = Question::about("claims", "chat-small", &others);
+    let other = plan(&decide(&Judge::of_grants(&others), &question).unwrap(), |_| Standing::Healthy);
+    let mut whole = plan_of(&[Standing::Healthy; 2]).followed_by(other);
+
+    assert_eq!(whole.explain().len(), 2, "the plan of the model itself stays what it was");
+    assert_eq!(whole.parts().map(|part| part.explain().len()).collect::<Vec<_>>(), [2, 2]);
+    assert!(whole.again(TargetId(7)).is_none(), "nothing is repeated that was not tried");
+    let tried: Vec<u32> = whole.by_ref().map(|warrant| warrant.target().0).collect();
+    assert_eq!(tried, [0, 1, 7, 8]);
+    assert_eq!(whole.again(TargetId(7)).map(|warrant| warrant.target()), Some(TargetId(7)));
+    assert!(whole.again(TargetId(7)).is_none());
+}

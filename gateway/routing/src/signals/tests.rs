@@ -130,6 +130,28 @@ fn a_cached_prefix_counts_only_where_reported_hits_pay_for_it() {
         let (with, without) = (outlook(&server, &with_prefix(5_000, 4_000), now), outlook(&server, &ask(5_000), now));
 
         assert_eq!(with.first_token < without.first_token, pays, "{reported} of 4000 reported");
-        assert!(with.home && !without.home);
+        assert_eq!((with.home, without.home), (pays, false));
     }
+}
+
+#[test]
+fn a_home_whose_cache_does_not_pay_is_no_home_until_it_does() {
+    let start = Instant::now();
+    let mut server = Signals::new(Terms::of(Tier::Sunk), start);
+    let answers = |server: &mut Signals, reported: u64, count: u32| {
+        for _ in 0..count {
+            let sent = server.on_send(&with_prefix(5_000, 4_000), HERE, start);
+            let used = Used { input: Tokens(5_000), cached: Tokens(reported), output: Tokens(10) };
+            server.on_end(sent, Some(used), start);
+        }
+        outlook(server, &with_prefix(5_000, 4_000), start)
+    };
+
+    let unknown = answers(&mut server, 0, 9);
+    let lost = answers(&mut server, 0, 1);
+    let found_again = answers(&mut server, 4_000, 60);
+
+    assert_eq!((unknown.home, unknown.cached), (true, Tokens::ZERO), "nine answers are too few to tell");
+    assert_eq!((lost.home, lost.cached), (false, Tokens::ZERO));
+    assert!(found_again.home && found_again.cached > Tokens(2_000), "{found_again:?}");
 }
