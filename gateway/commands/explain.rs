@@ -151,8 +151,12 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn question<'b>(&'b self, candidates: &'b [Candidate]) -> Question<'b> {
+        self.question_of(&self.model.name, candidates)
+    }
+
+    fn question_of<'b>(&'b self, model: &'b str, candidates: &'b [Candidate]) -> Question<'b> {
         let data = Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose.as_deref() };
-        let about = Question::about(&self.app.name, &self.model.name, candidates);
+        let about = Question::about(&self.app.name, model, candidates);
         Question { operation: self.operation, data, findings: &self.findings, now: self.now, ..about }
     }
 }
@@ -165,36 +169,62 @@ struct Explained {
     whys: Vec<Why>,
 }
 
+/// A model that stands in.
+struct Behind<'a> {
+    model: &'a str,
+    /// Whether the app may use it: only then it falls back to it.
+    is_usable: bool,
+    targets: Vec<Explained>,
+}
+
 struct Answer<'a> {
     asked: Asked<'a>,
     targets: Vec<Explained>,
+    fallbacks: Vec<Behind<'a>>,
     /// Where the same request would be permitted, each with the models that lead there.
     elsewhere: Vec<(String, Vec<String>)>,
     /// How the policies are known: shipped, or a folder; and what is switched off.
     policies: String,
 }
 
+/// The targets of a model, each with all that is to be said of it.
+fn explained(
+    compiled: &Compiled,
+    judge: &Judge,
+    asked: &Asked<'_>,
+    model: &ModelConfig,
+) -> Result<Vec<Explained>, policy::WorldError> {
+    let candidates: Vec<Candidate> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
+    let asker = outlook::asker(asked.app);
+    let zones = configuration::pack().groups();
+    let question = asked.question_of(&model.name, &candidates);
+    let mut targets = Vec::new();
+    for (verdict, candidate) in verdicts(judge, &question).into_iter().zip(&candidates) {
+        let ids: Vec<&str> = match &verdict.ruling {
+            Ruling::Forbidden(by) | Ruling::NotGranted { by, .. } => by.iter().collect(),
+            _ => Vec::new(),
+        };
+        let facts = candidate.facts.at(asked.now);
+        let candidate = Candidate { facts: Arc::new(facts.clone()), ..candidate.clone() };
+        let whys = why(judge.rules(), (zones, &asker), &question, &candidate, &ids)?;
+        targets.push(Explained { verdict, facts, reach: candidate.reach, whys });
+    }
+    Ok(targets)
+}
+
 impl<'a> Answer<'a> {
     fn of(compiled: &'a Compiled, judge: &Judge, asked: Asked<'a>) -> Result<Self, policy::WorldError> {
-        let candidates: Vec<Candidate> =
-            asked.model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
-        let asker = outlook::asker(asked.app);
-        let zones = configuration::pack().groups();
-        let question = asked.question(&candidates);
-        let mut targets = Vec::new();
-        for (verdict, candidate) in verdicts(judge, &question).into_iter().zip(&candidates) {
-            let ids: Vec<&str> = match &verdict.ruling {
-                Ruling::Forbidden(by) | Ruling::NotGranted { by, .. } => by.iter().collect(),
-                _ => Vec::new(),
-            };
-            let facts = candidate.facts.at(asked.now);
-            let candidate = Candidate { facts: Arc::new(facts.clone()), ..candidate.clone() };
-            let whys = why(judge.rules(), (zones, &asker), &question, &candidate, &ids)?;
-            targets.push(Explained { verdict, facts, reach: candidate.reach, whys });
-        }
+        let targets = explained(compiled, judge, &asked, asked.model)?;
+        let fallbacks =
+            asked.model.routing.fallbacks.iter().filter_map(|index| Some((index, compiled.models.get(*index)?)));
+        let behind = |(index, model): (&usize, &'a ModelConfig)| {
+            let is_usable = asked.app.models.contains(index);
+            Ok(Behind { model: &model.name, is_usable, targets: explained(compiled, judge, &asked, model)? })
+        };
+        let fallbacks = fallbacks.map(behind).collect::<Result<_, policy::WorldError>>()?;
         let is_permitted = targets.iter().any(|target| target.verdict.ruling.is_in());
         let elsewhere = if is_permitted { Vec::new() } else { elsewhere(compiled, judge, &asked) };
-        Ok(Self { asked, targets, elsewhere, policies: policies_of(compiled) })
+        Ok(Self { asked, targets, fallbacks, elsewhere, policies: policies_of(compiled) })
     }
 
     fn is_permitted(&self) -> bool {
@@ -230,6 +260,14 @@ impl<'a> Answer<'a> {
             text.push('\n');
             text.push_str(&paragraph("", &self.way_out(), 0));
         }
+        for behind in &self.fallbacks {
+            text.push('\n');
+            text.push_str(&paragraph("", &behind.heading(self.is_permitted()), 0));
+            for target in behind.targets.iter().filter(|_| behind.is_usable) {
+                text.push('\n');
+                text.push_str(&target.text());
+            }
+        }
         text.push('\n');
         text.push_str(&paragraph("", WHAT_IT_MEANS, 0));
         text
@@ -264,9 +302,22 @@ impl<'a> Answer<'a> {
             "findings": self.asked.findings.names(),
             "permitted": self.is_permitted(),
             "targets": self.targets.iter().map(Explained::value).collect::<Vec<_>>(),
+            "fallbacks": self.fallbacks.iter().map(|behind| json!({ "model": behind.model, "usable": behind.is_usable,
+                "targets": behind.targets.iter().map(Explained::value).collect::<Vec<_>>() })).collect::<Vec<_>>(),
             "permitted_elsewhere": self.elsewhere.iter().map(|(target, models)| json!({ "target": target, "models": models })).collect::<Vec<_>>(),
             "meaning": WHAT_IT_MEANS,
         })
+    }
+}
+
+impl Behind<'_> {
+    fn heading(&self, is_permitted: bool) -> String {
+        let Self { model, is_usable, .. } = self;
+        match (is_usable, is_permitted) {
+            (false, _) => format!("Model {model} would stand in if all of these fail, but the app may not use it."),
+            (true, false) => format!("Model {model} stands in for failures and not for a denial, so it is not asked."),
+            (true, true) => format!("If all of these fail, model {model} is asked, within what policy permits of it:"),
+        }
     }
 }
 

@@ -147,7 +147,8 @@ async fn a_request_that_nobody_waits_for_waits_for_own_capacity() {
     let batch = tokio::spawn(async move {
         let mut body = long_prompt();
         body["service_tier"] = "flex".into();
-        endpoint_of(&client.send(Request::post("/v1/chat/completions", &body).key("cw_test_asking")).await)
+        let answer = client.send(Request::post("/v1/chat/completions", &body).key("cw_test_asking")).await;
+        (endpoint_of(&answer), answer.decision())
     });
     until("the batch request to wait", async || {
         let status = gateway.operator("/api/status").await.json().await;
@@ -159,8 +160,12 @@ async fn a_request_that_nobody_waits_for_waits_for_own_capacity() {
         task.await.expect("no panic");
     }
 
-    assert_eq!(batch.await.expect("no panic"), "own");
-    assert_eq!(cheap.requests().len(), 0);
+    let (endpoint, decision) = batch.await.expect("no panic");
+    assert_eq!((endpoint.as_str(), cheap.requests().len()), ("own", 0));
+    let records = gateway.audit().of_kind("intent");
+    let waited = |intent: &&Value| intent["waited_ms"].as_f64().is_some_and(|ms| ms > 0.0);
+    let waiting: Vec<&Value> = records.iter().filter(waited).map(|intent| &intent["decision"]).collect();
+    assert_eq!(waiting, [decision.as_str()], "the record says that it waited, and that no other did");
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use crate::gateway::PerSecond;
 mod administrators;
 mod build;
 mod callers;
+mod homes;
 mod identity;
 mod renewal;
 mod steering;
@@ -36,6 +37,7 @@ mod upstream;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
+pub(crate) use homes::Session;
 use renewal::Renewal;
 use steering::AppHabits;
 pub use steering::Steering;
@@ -111,6 +113,8 @@ pub struct KeyFacts {
     pub id: Arc<str>,
     /// The models it may use: its app's, or fewer.
     pub models: Box<[ModelIndex]>,
+    /// Output tokens that one of its requests may ask for: its own bound, or its app's where that is tighter.
+    pub most_output: Option<u64>,
     /// Its own request rate, within its app's.
     pub limit: Option<LimitIndex>,
     /// Its own tokens and money, where it has limits on them; kept over a reload.
@@ -179,6 +183,8 @@ pub struct Model {
     pub(crate) limit: LimitIndex,
     /// The targets that speak each API, in declared order.
     by_api: Vec<(Api, Vec<Candidate>)>,
+    /// The models that stand in, in order.
+    pub(crate) fallbacks: Box<[ModelIndex]>,
     pub(crate) steering: ModelSteering,
     pub(crate) metrics: Arc<ModelMetrics>,
 }
@@ -211,6 +217,8 @@ pub struct Target {
     pub steering: Arc<Steering>,
     /// It is asked to say in each answer how busy it is.
     pub(crate) asks_for_load: bool,
+    /// Output tokens that a request is sent with there which bounds them nowhere.
+    pub(crate) output_tokens: Option<u64>,
     /// What routing remembers of its failures; kept over a reload.
     pub health: Arc<Mutex<TargetHealth>>,
     /// It stands on a site of one's own and is reached locally.

@@ -41,14 +41,20 @@ fn open(state: &Path, durability: Durability) -> AuditLog {
 /// A request as the pipeline records it: three candidates, one attempt.
 async fn request(log: &AuditLog, decision: &str) {
     let candidates = [
-        CandidateNote { target: "gpu-01/llama-3.3-70b", verdict: "in", why: "", proposed: None },
-        CandidateNote { target: "gpu-02/llama-3.3-70b", verdict: "in", why: "", proposed: None },
-        CandidateNote { target: "aoai-sweden/gpt-4o", verdict: "out", why: "endpoint is not approved", proposed: None },
+        CandidateNote { target: "gpu-01/llama-3.3-70b", verdict: "in", ..CandidateNote::default() },
+        CandidateNote { target: "gpu-02/llama-3.3-70b", verdict: "in", ..CandidateNote::default() },
+        CandidateNote {
+            target: "aoai-sweden/gpt-4o",
+            verdict: "out",
+            why: "endpoint is not approved",
+            ..CandidateNote::default()
+        },
     ];
     let hash = "9a0b1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeef";
     let intent = Intent {
         decision,
         at: SystemTime::now(),
+        waited: None,
         app: "claims",
         team: "insurance",
         key: Some("claims.keys[0]"),

@@ -27,7 +27,7 @@ pub fn splice(bytes: &[u8]) {
             Ok(call) => {
                 let before: Value = serde_json::from_slice(bytes).expect("what decodes is JSON");
                 for dialect in dialects() {
-                    let target = EncodeTarget { upstream_model: "up\"stream", keep_state: true };
+                    let target = EncodeTarget { upstream_model: "up\"stream", keep_state: true, most_output: None };
                     let encoded = dialect.encode(&call, &target);
                     let after: Value =
                         serde_json::from_slice(&encoded.to_bytes()).expect("what was spliced is still JSON");

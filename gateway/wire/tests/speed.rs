@@ -69,7 +69,7 @@ fn bodies_and_chunks() {
         measure(&what, || drop(black_box(decode(api, None, black_box(body.clone())))));
         let call = decode(api, None, body).expect("the body is a call");
         let openai = dialect("openai").expect("the dialect is listed");
-        let target = EncodeTarget { upstream_model: "upstream", keep_state: false };
+        let target = EncodeTarget { upstream_model: "upstream", keep_state: false, most_output: None };
         measure(&format!("encode {name}"), || drop(black_box(openai.encode(&call, &target))));
     }
 

@@ -160,13 +160,20 @@ impl Admission {
 
     /// Lets a request that was let in ask for the model with the limit `model` as well.
     pub fn admit_to(&self, mut admitted: Admitted, model: LimitIndex) -> Result<Admitted, Refusal> {
-        let Some(place) = self.place(model.0) else { return Ok(admitted) };
+        self.move_to(&mut admitted, model)?;
+        Ok(admitted)
+    }
+
+    /// The same for a request that goes on to another model, whose place it takes in exchange for the one that it had. One that
+    /// is refused keeps what it had.
+    pub fn move_to(&self, admitted: &mut Admitted, model: LimitIndex) -> Result<(), Refusal> {
+        let Some(place) = self.place(model.0) else { return Ok(()) };
         let busy = Refusal::Busy { retry_after: RETRY_WHEN_BUSY };
         let seat = Room::enter(&place.room).ok_or(busy)?;
         let standing = pace([place].into_iter())?;
         admitted.seats[2] = Some(seat);
         admitted.standing = tighter(admitted.standing, standing);
-        Ok(admitted)
+        Ok(())
     }
 
     /// Lets one request for `user` in, as the app names its users.

@@ -30,6 +30,7 @@ pub(super) fn gauge(gateway: &Gateway) {
     }
     for target in snapshot.targets() {
         target.metrics.ejected().set(ejected.get(&*target.endpoint).copied().unwrap_or_default());
+        target.metrics.cache_hits().set(target.steering.cache_ratio().unwrap_or(f64::NAN));
     }
     let ledger = gateway.ledger.status();
     process.ledger_behind_bytes().set(i64::try_from(ledger.behind_bytes).unwrap_or(i64::MAX));
@@ -82,6 +83,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
                 "in_flight": in_flight,
                 "prompt_tokens_per_second": rate.round(),
                 "paid": target.pricing.name(),
+                "session_cache_hits": target.steering.cache_ratio(),
                 "page": page.map(|load| json!({ "engine": load.engine, "running": load.running, "waiting": load.waiting,
                                                 "cache_usage": load.cache_usage })),
             })

@@ -13,6 +13,8 @@ pub struct RequestLimits {
     pub in_flight: Option<u32>,
     /// Requests per minute of each user that is named.
     pub per_minute_of_a_user: Option<u32>,
+    /// Output tokens of one request.
+    pub output_tokens: Option<u64>,
 }
 
 impl From<Option<&Limits>> for RequestLimits {
@@ -22,6 +24,7 @@ impl From<Option<&Limits>> for RequestLimits {
             per_second: limits.requests_per_second,
             in_flight: limits.in_flight,
             per_minute_of_a_user: limits.user_requests_per_minute,
+            output_tokens: limits.output_tokens,
         })
     }
 }
@@ -33,6 +36,7 @@ impl From<Option<&ModelLimits>> for RequestLimits {
             per_second: limits.requests_per_second,
             in_flight: limits.in_flight,
             per_minute_of_a_user: None,
+            output_tokens: None,
         })
     }
 }

@@ -9,6 +9,8 @@ pub struct QuotaConfig {
     pub tokens_per_minute: Option<u64>,
     /// Requests per minute.
     pub requests_per_minute: Option<u64>,
+    /// Output tokens that a request may ask for there which says nothing of it.
+    pub output_tokens: Option<u64>,
 }
 
 /// How the targets of a model are chosen.
@@ -20,4 +22,6 @@ pub struct RoutingConfig {
     pub traffic: Traffic,
     /// Percent of the traffic by index of the target; together at most 100.
     pub shares: Vec<(usize, u8)>,
+    /// Indices of the models that stand in, in order.
+    pub fallbacks: Vec<usize>,
 }

@@ -104,6 +104,13 @@ pub(super) struct Caller {
     pub(super) key: Arc<KeyFacts>,
 }
 
+impl Caller {
+    /// Output tokens that the call may ask for, by itself and by the bound of its key or app; no bound where neither has one.
+    pub(super) fn output_of(&self, call: &Call) -> Option<u64> {
+        [call.max_output_tokens(), self.key.most_output].into_iter().flatten().min()
+    }
+}
+
 impl Exchange {
     /// Ends the request here; nothing of it was sent.
     pub(super) fn refuse(self: Box<Self>, refusal: Refusal) -> Box<Refused> {

@@ -79,8 +79,11 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
         let target = books.target(id);
         books.begin_attempt((id, &target), begun);
         let met = match one(&mut books, &target, warrant, &call).await {
-            Tried::Answered { status, headers, reply } => {
+            Tried::Answered { status, mut headers, reply } => {
                 books.answered(status);
+                if let Some(name) = books.name_of_stand_in(id) {
+                    headers.insert(super::headers::MODEL, name);
+                }
                 return Ok(Answered { books, endpoint: target.endpoint_header.clone(), status, headers, reply });
             }
             Tried::Failed(met) => met,
@@ -188,7 +191,8 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
         }
     };
     let head = &books.exchange().head;
-    let request = cleared.encode(|call| encode(&call, target, keep_state, head));
+    let most_output = books.most_output(call, target);
+    let request = cleared.encode(|call| encode(&call, target, (keep_state, most_output), head));
     let ready = books.exchange().ready.into();
     let sent = books.snapshot().fleet.send_since(warrant, request, ready).await;
     match sent {
@@ -257,8 +261,14 @@ fn warn_of_our_fault(books: &Books, target: &Target, met: &Met) {
 }
 
 /// The request in the target's dialect. The body is the caller's bytes with splices between.
-fn encode(call: &Call, target: &Target, keep_state: bool, head: &http::request::Parts) -> UpstreamRequest {
-    let body = target.dialect.encode(call, &EncodeTarget { upstream_model: &target.upstream_model, keep_state });
+fn encode(
+    call: &Call,
+    target: &Target,
+    (keep_state, most_output): (bool, Option<u64>),
+    head: &http::request::Parts,
+) -> UpstreamRequest {
+    let way = EncodeTarget { upstream_model: &target.upstream_model, keep_state, most_output };
+    let body = target.dialect.encode(call, &way);
     let mut headers = wire::forward_request_headers(&head.headers);
     for (name, value) in target.dialect.required_headers() {
         let name = HeaderName::from_static(name);

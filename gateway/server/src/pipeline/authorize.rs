@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use inspection::{Finding, FindingKind, Findings};
-use policy::{Cause, Denial, Judge, Operation, Permit, Question, Verdict};
+use policy::{Candidate, Cause, Denial, Judge, Operation, Permit, Question, Verdict};
 use wire::{Api, Call, FeatureKind};
 
 use super::arrive::{Caller, Exchange};
 use super::data::{self, DataFacts};
 use super::decode::Decoded;
 use super::refusal::{Refusal, Refused};
-use crate::snapshot::ModelIndex;
+use crate::snapshot::{Model, ModelIndex};
 
 /// Stage 5: what was seen in the request.
 pub(super) struct Inspected {
@@ -136,23 +136,39 @@ pub(super) fn again(
 
 /// A request, as policy is asked about it.
 #[derive(Clone, Copy)]
-struct Asking<'a> {
-    caller: &'a Caller,
-    call: &'a Call,
-    findings: &'a Findings,
-    now: SystemTime,
+pub(super) struct Asking<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) call: &'a Call,
+    pub(super) findings: &'a Findings,
+    pub(super) now: SystemTime,
 }
 
 fn decide(
     mut exchange: Box<Exchange>,
-    Asking { caller, call, findings, now }: Asking<'_>,
+    asking: Asking<'_>,
     (model, data): (ModelIndex, &DataFacts),
 ) -> Result<(Box<Exchange>, Arc<Permit>), Box<Refused>> {
+    let Asking { call, findings, .. } = asking;
     let known = exchange.snapshot.model(model);
     let Some(candidates) = known.candidates_for(call.api()) else {
         let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };
         return Err(exchange.refuse(refusal));
     };
+    let (answer, proposed) = ask_policy(&exchange, asking, (known, candidates), data);
+    exchange.proposed = proposed;
+    match answer {
+        Ok(permit) => Ok((exchange, permit)),
+        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (call, findings))),
+    }
+}
+
+/// Policy's answer for targets of one model, and what the candidate policies say of each of them.
+pub(super) fn ask_policy(
+    exchange: &Exchange,
+    Asking { caller, call, findings, now }: Asking<'_>,
+    (known, candidates): (&Model, &[Candidate]),
+    data: &DataFacts,
+) -> (Result<Arc<Permit>, Denial>, Vec<Verdict>) {
     let withheld = exchange.gateway.restrictions.current().withheld(&known.name, candidates);
     let asked = data.asked();
     let open = &exchange.gateway.break_glass;
@@ -164,14 +180,10 @@ fn decide(
         withheld: &withheld,
         lifted: &lifted,
         now,
-        ..Question::about(&caller.app.name, call.model(), candidates)
+        ..Question::about(&caller.app.name, &known.name, candidates)
     };
-    exchange.proposed =
-        exchange.snapshot.candidate.as_ref().map(|judge| verdicts_of(judge, &question)).unwrap_or_default();
-    match policy::decide(&exchange.snapshot.judge, &question) {
-        Ok(permit) => Ok((exchange, permit)),
-        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (call, findings))),
-    }
+    let proposed = exchange.snapshot.candidate.as_ref().map(|judge| verdicts_of(judge, &question)).unwrap_or_default();
+    (policy::decide(&exchange.snapshot.judge, &question), proposed)
 }
 
 fn verdicts_of(judge: &Judge, question: &Question<'_>) -> Vec<Verdict> {

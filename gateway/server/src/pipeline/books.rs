@@ -1,6 +1,9 @@
 //! The books of one request: its reservation, its open record, its place among those in flight. They are closed exactly
 //! once, on every way out: an answer, an error, a stream's end, a caller that goes away, a task that is dropped.
 
+mod lessons;
+mod stand_in;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,17 +13,19 @@ use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use policy::{Permit, TargetId, Warrant};
-use routing::{Ask, Class, Plan, Sent};
+use routing::{Ask, Plan, Sent};
 use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote};
 use telemetry::metrics::{Direction, InFlight};
 use wire::{Code, Outcome, TimeoutKind, Usage};
 
 use super::arrive::{DecisionId, Exchange};
+use super::fallback::StandIn;
 use super::plan::Turn;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Charge;
 use crate::gateway::Gateway;
-use crate::snapshot::{Snapshot, Target, used_of};
+use crate::snapshot::{ModelIndex, Session, Snapshot, Target};
+use lessons::Pace;
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub(super) struct Carried {
     pub(super) held: Held,
     /// The request as routing sees it.
     pub(super) ask: Ask,
+    pub(super) session: Option<Session>,
+    pub(super) stand_ins: Vec<StandIn>,
     pub(super) turn: Option<Turn>,
     pub(super) input_bytes: usize,
 }
@@ -73,6 +80,10 @@ pub(super) struct Books {
     /// Released with the books, or with the last byte of a large whole reply.
     held: Option<Held>,
     ask: Ask,
+    session: Option<Session>,
+    /// The models that stand in, and the one of them that it has a place of.
+    stand_ins: Vec<StandIn>,
+    placed: Option<ModelIndex>,
     /// Its place in the queue, where it waited; given up once its first attempt counts.
     turn: Option<Turn>,
     input_bytes: usize,
@@ -85,6 +96,7 @@ pub(super) struct Books {
 
 /// The attempt that is running.
 struct Attempt {
+    id: TargetId,
     target: Arc<Target>,
     begun: Instant,
     /// And how much was shown about its path when the answer came.
@@ -98,16 +110,6 @@ struct Attempt {
     told_quota: bool,
     _in_flight: InFlight,
 }
-
-/// Time between the parts of a stream, told in groups so that a token costs no lock.
-#[derive(Default)]
-struct Pace {
-    since: Option<Instant>,
-    parts: u32,
-}
-
-/// So many parts are told as one.
-const GROUP: u32 = 8;
 
 impl Books {
     pub(super) fn open(
@@ -126,6 +128,9 @@ impl Books {
             record: Some(record),
             held: Some(carried.held),
             ask: carried.ask,
+            session: carried.session,
+            stand_ins: carried.stand_ins,
+            placed: None,
             turn: carried.turn,
             input_bytes: carried.input_bytes,
             pace: Pace::default(),
@@ -167,10 +172,10 @@ impl Books {
 
     /// The plan's next warrant; a half-open target gives it to one request only, as its probe. What an administrator has
     /// held back since the request was permitted it is passed over.
-    pub(super) fn next_warrant(&self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
+    pub(super) fn next_warrant(&mut self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
         loop {
             let next = plan.next_probing(|target| self.snapshot().target(target).health.lock().take_probe(begun))?;
-            if !self.is_withheld(next.target()) {
+            if !self.is_withheld(next.target()) && self.has_a_place(next.target()) {
                 return Some(next);
             }
             self.snapshot().target(next.target()).health.lock().give_probe_back(begun);
@@ -191,16 +196,16 @@ impl Books {
     /// Whether an administrator holds back the caller, the model or the target by now, or the grant that permitted it is
     /// closed.
     pub(super) fn is_withheld(&self, target: TargetId) -> bool {
-        let Exchange { gateway, caller, model, .. } = self.exchange();
-        let verdict = self.permit.verdicts().iter().find(|verdict| verdict.target == target);
-        let grant = verdict.and_then(super::record::opened_grant);
+        let Exchange { gateway, caller, .. } = self.exchange();
+        let grant = self.verdict_of(target).and_then(super::record::opened_grant);
         let closed = grant.filter(|grant| !gateway.break_glass.is_open(grant, SystemTime::now()));
         let closed = closed.map(|grant| format!("the grant `{grant}` is closed").into());
+        let model = self.model_of(target).map_or("", |model| &*model.name);
         let target = self.snapshot().target(target);
         let restrictions = gateway.restrictions.current();
         let caller = caller.as_ref().filter(|caller| restrictions.revoke(&caller.app, &caller.key));
         let revoked = caller.map(|caller| format!("a credential of app `{}` is revoked", caller.app.name).into());
-        let restricted = || restrictions.withhold(model.as_deref().unwrap_or_default(), target);
+        let restricted = || restrictions.withhold(model, target);
         let Some(what) = closed.or(revoked).or_else(restricted) else { return false };
         tracing::warn!(decision = %self.decision(), target = %target.name, %what, "held back since the request was permitted it");
         true
@@ -213,6 +218,7 @@ impl Books {
         self.turn = None;
         let target = Arc::clone(target);
         self.attempt = Some(Attempt {
+            id,
             target,
             begun,
             connection: None,
@@ -289,36 +295,6 @@ impl Books {
         }
     }
 
-    /// The first token of a stream came: the target's clock and the model's calibration learn of it.
-    fn first_token(&mut self, elapsed: Duration) {
-        let now = Instant::now();
-        if let Some(Attempt { target, sent: Some(sent), .. }) = &mut self.attempt {
-            target.steering.on_first_byte(sent, now);
-        }
-        self.pace = Pace { since: Some(now), parts: 0 };
-        let steering = self.exchange().model_index.map(|model| &self.snapshot().model(model).steering);
-        if let Some(steering) = steering
-            && let Some(target) = steering.knobs.first_token
-            && self.ask.class == Class::Interactive
-        {
-            let missed = elapsed > target;
-            steering.state.calibration.lock().on_first_token(missed, steering.knobs.miss_budget, now);
-        }
-    }
-
-    /// A further part of a stream goes down.
-    pub(super) fn part(&mut self) {
-        self.pace.parts += 1;
-        if self.pace.parts < GROUP {
-            return;
-        }
-        let now = Instant::now();
-        if let (Some(since), Some(attempt)) = (self.pace.since, &self.attempt) {
-            attempt.target.steering.on_token(now.saturating_duration_since(since) / GROUP, now);
-        }
-        self.pace = Pace { since: Some(now), parts: 0 };
-    }
-
     /// A whole reply goes down: an answer, or (`failed`) the upstream's own error.
     pub(super) fn close_whole(
         mut self,
@@ -375,34 +351,6 @@ impl Books {
         if let Some(record) = self.record.take() {
             self.finish(record, how, &settlement, usage);
         }
-    }
-
-    /// What the end of the running attempt teaches routing; whoever waits for a place may look again.
-    fn teach(&mut self, usage: Option<&Usage>) {
-        let now = Instant::now();
-        let used = usage.map(used_of);
-        if let Some(attempt) = &mut self.attempt
-            && let Some(mut sent) = attempt.sent.take()
-        {
-            let steering = &attempt.target.steering;
-            // What the provider said is left is left: nothing of what was assumed before is given back to it.
-            let settled = used.filter(|_| !attempt.told_quota);
-            let is_whole = !self.exchange.as_deref().is_some_and(|exchange| exchange.stream);
-            match (attempt.answered, used) {
-                (true, Some(used)) if is_whole => {
-                    steering.on_whole(&mut sent, (attempt.sent_at, now), used.output.0);
-                    steering.on_end(sent, settled, now);
-                }
-                (true, _) if !is_whole => steering.on_end(sent, settled, now),
-                _ => steering.on_gone(sent, now),
-            }
-        }
-        let Some(exchange) = self.exchange.as_deref() else { return };
-        let Some(model) = exchange.model_index.map(|model| exchange.snapshot.model(model)) else { return };
-        if let (Some(used), Some(caller)) = (&used, &exchange.caller) {
-            caller.app.habits.on_usage(&model.name, self.input_bytes, used, now);
-        }
-        model.steering.state.wake();
     }
 
     fn finish(&self, record: OpenRecord, how: Close, settlement: &Settlement, usage: Option<UsageNote>) {

@@ -9,6 +9,8 @@ use crate::snapshot::Snapshot;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const DECISION: HeaderName = HeaderName::from_static("x-causeway-decision");
+/// The model that answered, where it stood in for the one that was asked for.
+pub(super) const MODEL: HeaderName = HeaderName::from_static("x-causeway-model");
 const ENDPOINT: HeaderName = HeaderName::from_static("x-causeway-endpoint");
 const WHY: HeaderName = HeaderName::from_static("x-causeway-why");
 const PLAN: HeaderName = HeaderName::from_static("x-causeway-plan");

@@ -42,6 +42,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
     let intent = Intent {
         decision: exchange.decision.as_str(),
         at: exchange.at,
+        waited: None,
         app: &caller.app.name,
         team: &caller.app.team,
         key: Some(&caller.key.name),

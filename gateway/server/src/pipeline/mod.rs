@@ -21,6 +21,7 @@ mod clear;
 mod data;
 mod decode;
 mod examine;
+mod fallback;
 mod guard;
 mod headers;
 mod listing;

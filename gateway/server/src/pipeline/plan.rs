@@ -6,22 +6,25 @@
 //! held back meanwhile counts: after its wait a request is authorised again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use accounting::Tokens;
 use http::{HeaderName, HeaderValue};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use inspection::Findings;
-use policy::Permit;
-use routing::{Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Knobs, Place, Plan, Priority, Waiting, Why};
+use policy::{Permit, TargetId};
+use routing::{
+    Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Expected, Knobs, Place, Plan, Prefix, Priority, Waiting, Why,
+};
 use tokio::sync::Notify;
 use wire::{Call, ServiceTier};
 
 use super::arrive::{Caller, Exchange};
-use super::authorize::{self, Authorized};
+use super::authorize::{self, Asking, Authorized};
+use super::fallback::{self, StandIn};
 use super::refusal::{Refusal, Refused};
-use crate::snapshot::{Model, ModelState, ModelSteering};
+use crate::snapshot::{Model, ModelState, ModelSteering, Session};
 
 /// Stage 7: the attempts in order, each with its warrant.
 pub(super) struct Planned {
@@ -32,8 +35,11 @@ pub(super) struct Planned {
     pub(super) call: Call,
     pub(super) findings: Findings,
     pub(super) permit: Arc<Permit>,
+    /// With a part behind it for each model that stands in and has a permitted target.
     pub(super) plan: Plan,
+    pub(super) stand_ins: Vec<StandIn>,
     pub(super) ask: Ask,
+    pub(super) session: Option<Session>,
     /// Its place at the head of the queue, where it waited, until it is sent.
     pub(super) turn: Option<Turn>,
 }
@@ -41,31 +47,34 @@ pub(super) struct Planned {
 pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>> {
     let Authorized { mut exchange, caller, guard, held, call, findings, mut permit } = authorized;
     let (mut ask, priority) = ask(&exchange, &caller, &call);
-    let mut plan = decide(&exchange, &permit, &ask);
+    let session;
+    (session, ask.session) = session_of(&exchange, &caller, (&call, &permit));
+    let mut plan = decide(&exchange, model_of(&exchange), &permit, &ask);
     let mut turn = None;
+    let mut now = exchange.at;
     if let Advice::Wait { .. } = plan.advice() {
         // Boxed, because few wait, and all would carry its room.
         turn = Box::pin(wait(&exchange, (&caller, &held), &permit, (&mut ask, priority, &mut plan))).await;
         if turn.is_some() {
             (exchange, permit) = authorize::again(exchange, &caller, (&call, &findings))?;
             exchange.ready = Instant::now();
-            plan = decide(&exchange, &permit, &ask);
+            now = SystemTime::now();
+            plan = decide(&exchange, model_of(&exchange), &permit, &ask);
         }
     }
+    let asking = Asking { caller: &caller, call: &call, findings: &findings, now };
+    let (plan, stand_ins) = fallback::stand_ins(&exchange, asking, &ask, plan);
     if plan.advice() == Advice::Nothing {
         return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));
     }
     note_decision(&exchange, &plan, &ask);
-    exchange.explanation = explanation(&exchange, &caller, &plan);
-    Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, ask, turn })
+    exchange.explanation = explanation(&exchange, &caller, (&plan, &stand_ins));
+    Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn })
 }
 
 /// The request in numbers.
 fn ask(exchange: &Exchange, caller: &Caller, call: &Call) -> (Ask, Priority) {
-    let now = exchange.started;
-    let mut expected = caller.app.habits.expect(call.model(), call.input_bytes(), call.max_output_tokens(), now);
-    let choices = |tokens: Tokens| Tokens(tokens.0.saturating_mul(call.choices())).bounded();
-    (expected.output, expected.at_most) = (choices(expected.output), choices(expected.at_most));
+    let expected = expected(exchange, caller, (call, call.model()));
     let configured = caller.app.traffic.or_else(|| model_of(exchange).map(|model| model.steering.traffic));
     let (class, priority) = match call.service_tier() {
         ServiceTier::Flex => (Class::Batch, Priority::Low),
@@ -75,15 +84,40 @@ fn ask(exchange: &Exchange, caller: &Caller, call: &Call) -> (Ask, Priority) {
     (Ask { expected, class, waited: Duration::ZERO, session: None, draw: rand::random() }, priority)
 }
 
-fn model_of(exchange: &Exchange) -> Option<&Model> {
+/// What such calls of the app turn out to use of a model.
+pub(super) fn expected(exchange: &Exchange, caller: &Caller, (call, model): (&Call, &str)) -> Expected {
+    let (most, now) = (caller.output_of(call), exchange.started);
+    let mut expected = caller.app.habits.expect(model, call.input_bytes(), most, now);
+    let choices = |tokens: Tokens| Tokens(tokens.0.saturating_mul(call.choices())).bounded();
+    (expected.output, expected.at_most) = (choices(expected.output), choices(expected.at_most));
+    expected
+}
+
+/// The session of the call, where it has one and there is a choice, and where it is at home.
+fn session_of(
+    exchange: &Exchange,
+    caller: &Caller,
+    (call, permit): (&Call, &Permit),
+) -> (Option<Session>, Option<Prefix>) {
+    let homes = model_of(exchange).map(|model| &model.steering.homes).filter(|homes| homes.matter());
+    let Some((homes, session)) = homes.zip(call.session()) else { return (None, None) };
+    // Those of one app are nobody else's, whatever they are called.
+    let number = routing::session_of(&[caller.app.name.as_bytes(), call.model().as_bytes(), session]);
+    let in_flight = |target: TargetId| exchange.snapshot.target(target).steering.in_flight();
+    let load = |target: TargetId| permit.targets().contains(&target).then(|| in_flight(target));
+    let (session, prefix) = homes.find(number, exchange.started, load);
+    (Some(session), prefix)
+}
+
+pub(super) fn model_of(exchange: &Exchange) -> Option<&Model> {
     exchange.model_index.map(|index| exchange.snapshot.model(index))
 }
 
-/// One decision, on what is known now.
-fn decide(exchange: &Exchange, permit: &Arc<Permit>, ask: &Ask) -> Plan {
+/// One decision about the targets of a model, on what is known now.
+pub(super) fn decide(exchange: &Exchange, model: Option<&Model>, permit: &Arc<Permit>, ask: &Ask) -> Plan {
     let now = Instant::now();
     let snapshot = &exchange.snapshot;
-    let Some(steering) = model_of(exchange).map(|model| &model.steering) else {
+    let Some(steering) = model.map(|model| &model.steering) else {
         return routing::plan(permit, |target| snapshot.target(target).standing(now));
     };
     let ModelSteering { shares, state, .. } = steering;
@@ -139,7 +173,7 @@ async fn wait(
             () = tokio::time::sleep_until(until.into()) => false,
         };
         ask.waited = exchange.started.elapsed();
-        *plan = decide(exchange, permit, ask);
+        *plan = decide(exchange, model_of(exchange), permit, ask);
         // INVARIANT: what became free is passed on until somebody uses it or all that wait have looked.
         if was_woken && matches!(plan.advice(), Advice::Wait { .. }) {
             steering.state.wake_after(turn.place);
@@ -186,14 +220,24 @@ fn note_decision(exchange: &Exchange, plan: &Plan, ask: &Ask) {
 const EXPLAIN: HeaderName = HeaderName::from_static("x-causeway-explain");
 
 /// The sentence and the plan, for an app that may see them and asks.
-fn explanation(exchange: &Exchange, caller: &Caller, plan: &Plan) -> Option<[HeaderValue; 2]> {
+fn explanation(
+    exchange: &Exchange,
+    caller: &Caller,
+    (plan, stand_ins): (&Plan, &[StandIn]),
+) -> Option<[HeaderValue; 2]> {
     let asked = exchange.head.headers.get(&EXPLAIN).is_some_and(|value| value == "1");
     if !asked || !caller.app.may_explain {
         return None;
     }
-    let entries = plan.explain().iter();
-    let entries = entries.map(|ranked| format!("{}: {}", exchange.snapshot.target(ranked.target).name, ranked.why));
-    let plan_text = entries.collect::<Vec<_>>().join("; ");
+    let names = stand_ins.iter().filter(|stand_in| stand_in.is_planned()).map(|stand_in| Some(&stand_in.name));
+    let of_part = |(part, name): (&Plan, Option<&Arc<str>>)| {
+        let entries = part.explain().iter();
+        let entries = entries.map(|ranked| format!("{}: {}", exchange.snapshot.target(ranked.target).name, ranked.why));
+        let entries = entries.collect::<Vec<_>>().join("; ");
+        name.map_or(entries.clone(), |name| format!("then model {name}: {entries}"))
+    };
+    let parts = plan.parts().zip(std::iter::once(None).chain(names));
+    let plan_text = parts.map(of_part).collect::<Vec<_>>().join("; ");
     let header = |text: &str| {
         let visible: String =
             text.chars().map(|letter| if matches!(letter, ' '..='~') { letter } else { '?' }).collect();

@@ -10,6 +10,7 @@ use super::arrive::Caller;
 use super::authorize::{finding_counts, kind_of};
 use super::books::{Books, Carried};
 use super::data::DataFacts;
+use super::fallback::StandIn;
 use super::plan::Planned;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Reserved;
@@ -25,20 +26,27 @@ pub(super) struct Recorded {
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
     let Reserved { planned, charge } = reserved;
-    let Planned { exchange, caller, guard, held, call, findings, permit, plan, ask, turn } = planned;
+    let Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn } =
+        planned;
     let written = {
         let whys = Whys::planned(permit.verdicts(), &exchange.proposed, &plan);
-        let candidates = whys.notes(permit.verdicts());
-        let tried = plan.explain().iter().filter(|ranked| ranked.is_tried());
+        let behind = whys_of_stand_ins(&stand_ins, &plan);
+        let mut candidates = whys.notes(permit.verdicts(), None);
+        for (stand_in, whys) in stand_ins.iter().zip(&behind) {
+            candidates.extend(whys.notes(&stand_in.verdicts, Some(&stand_in.name)));
+        }
+        let tried = plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
         let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
         let reason = plan.reason().to_string();
         let features = feature_notes(&call);
         let findings = finding_counts(&findings);
         let estimate = charge.estimate();
         let user = pseudonym(&exchange.snapshot, &caller, &call);
+        let mut verdicts = permit.verdicts().iter().chain(stand_ins.iter().flat_map(|stand_in| &stand_in.verdicts));
         let intent = Intent {
             decision: exchange.decision.as_str(),
             at: exchange.at,
+            waited: turn.is_some().then(|| exchange.ready.saturating_duration_since(exchange.started)),
             app: &caller.app.name,
             team: &caller.app.team,
             key: Some(&caller.key.name),
@@ -58,7 +66,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             features: &borrowed(&features),
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &counted(&findings),
-            break_glass: permit.verdicts().iter().find_map(opened_grant),
+            break_glass: verdicts.find_map(opened_grant),
         };
         exchange.gateway.audit.intent(&intent).await
     };
@@ -69,7 +77,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
                 permit,
                 charge,
                 open,
-                Carried { held: (guard, held), ask, turn, input_bytes: call.input_bytes() },
+                Carried { held: (guard, held), ask, session, stand_ins, turn, input_bytes: call.input_bytes() },
             );
             Ok(Recorded { plan, call, books })
         }
@@ -80,6 +88,16 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             Err(exchange.refuse(Refusal::AuditUnavailable))
         }
     }
+}
+
+/// The reasons for the targets of each model that stands in; those that have a permitted target have a part of the plan.
+fn whys_of_stand_ins(stand_ins: &[StandIn], plan: &Plan) -> Vec<Whys> {
+    let mut parts = plan.parts().skip(1);
+    let whys = |stand_in: &StandIn| match stand_in.is_planned().then(|| parts.next()).flatten() {
+        Some(part) => Whys::planned(&stand_in.verdicts, &stand_in.proposed, part),
+        None => Whys::of(&stand_in.verdicts, &stand_in.proposed),
+    };
+    stand_ins.iter().map(whys).collect()
 }
 
 /// The open grant that permits a target, where it is one and no policy.
@@ -120,7 +138,7 @@ impl Whys {
         whys
     }
 
-    pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict]) -> Vec<CandidateNote<'a>> {
+    pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict], fallback: Option<&'a str>) -> Vec<CandidateNote<'a>> {
         verdicts
             .iter()
             .zip(&self.0)
@@ -129,6 +147,7 @@ impl Whys {
                 verdict: word(&verdict.ruling),
                 why,
                 proposed: proposed.as_deref(),
+                fallback,
             })
             .collect()
     }

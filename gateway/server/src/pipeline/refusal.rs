@@ -299,7 +299,8 @@ impl Refused {
             self.considered.features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect();
         let refused = telemetry::audit::Refused {
             decision: exchange.decision.as_str(),
-            at: exchange.at,
+            // After a wait that is long after it arrived.
+            at: exchange.at + exchange.started.elapsed(),
             app: &caller.app.name,
             team: &caller.app.team,
             key: Some(&caller.key.name),
@@ -310,7 +311,7 @@ impl Refused {
             configuration: &exchange.snapshot.hash,
             status: code.status().as_u16(),
             code: code.as_str(),
-            candidates: &whys.notes(&self.considered.verdicts),
+            candidates: &whys.notes(&self.considered.verdicts, None),
             features: &features,
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &findings,

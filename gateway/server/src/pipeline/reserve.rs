@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use accounting::{Ask, Day, Denied, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
 use ledger::{Closing, Ledger, Opening};
+use routing::Plan;
 use wire::{Api, Call, ServiceTier, Usage};
 
 use super::arrive::Exchange;
@@ -40,10 +41,11 @@ pub(super) struct Reserved {
 }
 
 pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
-    let (estimate, tier) = (estimate(&planned.call), tier(&planned.call));
+    let most_output = planned.caller.output_of(&planned.call);
+    let (estimate, tier) = (estimate(&planned.call, most_output), tier(&planned.call));
     let snapshot = &planned.exchange.snapshot;
     let most = |target: &Target| target.pricing.most(estimate, tier);
-    let tried = planned.plan.explain().iter().filter(|ranked| ranked.is_tried());
+    let tried = planned.plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
     let dearest = tried.map(|ranked| most(snapshot.target(ranked.target))).max();
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
     // Who waited reserves when the wait is over.
@@ -104,11 +106,11 @@ fn refusal_of(denied: Denied) -> Refusal {
 }
 
 /// What a request may use: each answer that it asks for may be as long as it allows. Counting tokens uses none.
-fn estimate(call: &Call) -> Estimate {
+fn estimate(call: &Call, most_output: Option<u64>) -> Estimate {
     if call.api() == Api::CountTokens {
         return Estimate::default();
     }
-    let one = accounting::estimate(call.input_bytes(), call.max_output_tokens());
+    let one = accounting::estimate(call.input_bytes(), most_output);
     Estimate { output: Tokens(one.output.0.saturating_mul(call.choices())), ..one }.bounded()
 }
 
@@ -290,7 +292,7 @@ mod tests {
         let body = br#"{"model":"assistant","max_tokens":500,"messages":[{"role":"user","content":"12345678"}]}"#;
         let reserved = |api| {
             let call = wire::decode(api, None, body.as_slice().into()).expect("it is a message");
-            estimate(&call)
+            estimate(&call, call.max_output_tokens())
         };
 
         assert_eq!(reserved(Api::CountTokens), Estimate::default());
@@ -304,7 +306,8 @@ mod tests {
             let body = format!(
                 r#"{{"model":"assistant","n":{answers},"max_tokens":{each},"messages":[{{"role":"user","content":"hi"}}]}}"#
             );
-            estimate(&wire::decode(Api::Chat, None, body.into()).expect("it is a chat")).output
+            let call = wire::decode(Api::Chat, None, body.into()).expect("it is a chat");
+            estimate(&call, call.max_output_tokens()).output
         };
 
         assert_eq!(reserved(2, 999_999), Tokens(1_999_998));

@@ -13,11 +13,12 @@ use http::HeaderValue;
 use ingress::body::BodyBudget;
 use ingress::limits::{Admission, Limit, LimitIndex};
 use policy::{Candidate, TargetId};
-use routing::Terms;
+use routing::{Terms, Tier};
 use telemetry::metrics::Metrics;
 use telemetry::pseudonym::PseudonymKey;
 use wire::Api;
 
+use super::homes::Homes;
 use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
@@ -138,6 +139,7 @@ fn targets(
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),
             steering: steering(kept, endpoint),
             asks_for_load: endpoint.asks_for_load,
+            output_tokens: endpoint.quota.output_tokens,
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
             probe_failed: AtomicBool::new(kept.is_some_and(|kept| kept.probe_failed.load(Ordering::Relaxed))),
             metrics: Arc::clone(&endpoints[target.endpoint]),
@@ -172,21 +174,35 @@ pub(super) fn terms(endpoint: &EndpointConfig) -> Terms {
 }
 
 fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Model> {
+    let kept = |model: &configuration::ModelConfig| {
+        let mut models = before.into_iter().flat_map(Snapshot::models);
+        models.find(|kept| *kept.name == *model.name).map(|kept| &kept.steering)
+    };
     let build = |(index, model): (usize, &configuration::ModelConfig)| Model {
         name: model.name.as_str().into(),
         limit: model_limit(compiled, index),
         by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
+        fallbacks: model.routing.fallbacks.iter().map(|index| model_index(*index)).collect(),
         steering: ModelSteering {
             knobs: model.routing.knobs,
             traffic: model.routing.traffic,
             shares: model.routing.shares.iter().map(|(index, share)| (id(*index), *share)).collect(),
-            state: before
-                .and_then(|before| before.models().find(|kept| *kept.name == *model.name))
-                .map_or_else(|| Arc::new(ModelState::new(Instant::now())), |kept| Arc::clone(&kept.steering.state)),
+            homes: homes(compiled, model, kept(model)),
+            state: kept(model)
+                .map_or_else(|| Arc::new(ModelState::new(Instant::now())), |kept| Arc::clone(&kept.state)),
         },
         metrics: Arc::new(metrics.model(&model.name)),
     };
     compiled.models.iter().enumerate().map(build).collect()
+}
+
+fn homes(compiled: &Compiled, model: &configuration::ModelConfig, kept: Option<&ModelSteering>) -> Homes {
+    let target = |index: &usize| {
+        let target = &compiled.targets[*index];
+        let is_own = tier_of(&endpoint_of(compiled, target).cost.pricing) == Tier::Sunk;
+        (id(*index), target.name.as_str().into(), is_own)
+    };
+    Homes::new(model.targets.iter().map(target).collect(), kept.map(|kept| &kept.homes))
 }
 
 /// The model's targets whose endpoints speak `api`, in declared order.
@@ -299,6 +315,9 @@ fn policy_hash(compiled: &Compiled) -> String {
     }
     for app in &compiled.apps {
         text.push_str(&format!("{} {} {:?} {:?} {:?}\n", app.name, app.team, app.labels, app.class, app.purposes));
+    }
+    for model in compiled.models.iter().filter(|model| !model.routing.fallbacks.is_empty()) {
+        text.push_str(&format!("{} falls back to {:?}\n", model.name, model.routing.fallbacks));
     }
     // Not the policies' own text alone: a grant that may be opened decides as well.
     for grant in &compiled.break_glass.grants {

@@ -53,8 +53,10 @@ fn app(index: usize) -> AppIndex {
 fn stand_in(facts: &mut Vec<Arc<KeyFacts>>, compiled: &Compiled, (name, app): (&str, usize), used: &Used) -> KeyIndex {
     let index = KeyIndex(model_index(facts.len()).0);
     let models = compiled.apps[app].models.iter().map(|model| model_index(*model)).collect();
+    let most_output = compiled.apps[app].requests.output_tokens;
     let last_used = used.get(name).map(Arc::clone).unwrap_or_default();
-    facts.push(Arc::new(KeyFacts { name: name.into(), id: name.into(), models, limit: None, book: None, last_used }));
+    let (name, id) = (name.into(), name.into());
+    facts.push(Arc::new(KeyFacts { name, id, models, most_output, limit: None, book: None, last_used }));
     index
 }
 
@@ -83,6 +85,10 @@ fn keys(
             last_used: used.get(&id).map(Arc::clone).unwrap_or_default(),
             id,
             models: models.iter().map(|model| model_index(*model)).collect(),
+            most_output: [key.requests.output_tokens, compiled.apps[key.app].requests.output_tokens]
+                .into_iter()
+                .flatten()
+                .min(),
             limit,
             book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),
         }));

@@ -18,6 +18,8 @@ use routing::{
 use tokio::sync::Notify;
 use wire::Said;
 
+use super::homes::Homes;
+
 /// What is known of one target.
 #[derive(Debug)]
 pub struct Steering(Mutex<Known>);
@@ -104,6 +106,21 @@ impl Steering {
 
     pub(crate) fn on_end(&self, sent: Sent, used: Option<Used>, now: Instant) {
         self.0.lock().signals.on_end(sent, used, now);
+    }
+
+    /// The answer reported what came from the cache, and its usage is told to nobody else.
+    pub(crate) fn on_cached(&self, sent: &Sent, used: &Used) {
+        self.0.lock().signals.on_cached(sent, used);
+    }
+
+    /// Requests of this gateway that are under way there.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.0.lock().signals.in_flight()
+    }
+
+    /// How much of the cache hits that were expected for sessions came true there, once there are enough to tell.
+    pub(crate) fn cache_ratio(&self) -> Option<f64> {
+        self.0.lock().signals.cache_ratio()
     }
 
     pub(crate) fn on_gone(&self, sent: Sent, now: Instant) {
@@ -232,6 +249,8 @@ pub(crate) struct ModelSteering {
     pub(crate) traffic: Class,
     /// Percent of the traffic that a target takes, where it has a share.
     pub(crate) shares: HashMap<TargetId, u8>,
+    /// Where its sessions are kept.
+    pub(crate) homes: Homes,
     pub(crate) state: Arc<ModelState>,
 }
 

@@ -16,8 +16,10 @@ use super::{PathNote, json, stamp};
 pub struct Intent<'a> {
     /// The decision's id, which the answer carries as `x-causeway-decision`.
     pub decision: &'a str,
-    /// When it was decided.
+    /// When it arrived.
     pub at: SystemTime,
+    /// How long it waited for a place: it was authorised again after that, and this is what was decided then.
+    pub waited: Option<Duration>,
     /// The app that asked.
     pub app: &'a str,
     /// The team it belongs to.
@@ -72,7 +74,7 @@ pub struct DataNote<'a> {
 }
 
 /// One target that was considered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CandidateNote<'a> {
     /// `endpoint/upstream-model`.
     pub target: &'a str,
@@ -82,6 +84,8 @@ pub struct CandidateNote<'a> {
     pub why: &'a str,
     /// What policies that are only proposed say of it, where that is something else: `in` or `out`, and why.
     pub proposed: Option<&'a str>,
+    /// The model that it serves, where it stands behind the targets of the model that was asked for.
+    pub fallback: Option<&'a str>,
 }
 
 /// Tokens that were reserved.
@@ -298,6 +302,10 @@ impl Entry for Intent<'_> {
         json::named(line, ",\"decision\":", self.decision);
         line.extend_from_slice(b",\"at\":");
         json::time(line, self.at);
+        if let Some(waited) = self.waited {
+            line.extend_from_slice(b",\"waited_ms\":");
+            json::milliseconds(line, waited);
+        }
         json::named(line, ",\"app\":", self.app);
         json::named(line, ",\"team\":", self.team);
         json::named_if(line, ",\"key\":", self.key);
@@ -453,6 +461,7 @@ fn write_candidates(line: &mut Vec<u8>, candidates: &[CandidateNote<'_>]) {
         json::named(line, ",\"verdict\":", candidate.verdict);
         json::named_if(line, ",\"why\":", Some(candidate.why).filter(|why| !why.is_empty()));
         json::named_if(line, ",\"proposed\":", candidate.proposed);
+        json::named_if(line, ",\"fallback\":", candidate.fallback);
         line.push(b'}');
     });
 }

@@ -160,6 +160,7 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
     Intent {
         decision,
         at: now(),
+        waited: None,
         app: "claims",
         team: "insurance",
         key: Some("claims-1"),
@@ -171,8 +172,8 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         policy: "sha256:aa",
         configuration: "sha256:bb",
         candidates: &[
-            CandidateNote { target: "gpu-01/llama", verdict: "in", why: "", proposed: None },
-            CandidateNote { target: "aoai/gpt-4o", verdict: "out", why: "not approved", proposed: None },
+            CandidateNote { target: "gpu-01/llama", verdict: "in", ..CandidateNote::default() },
+            CandidateNote { target: "aoai/gpt-4o", verdict: "out", why: "not approved", ..CandidateNote::default() },
         ],
         plan: &["gpu-01/llama"],
         estimate: EstimateNote { input: 100, output: 1024 },
@@ -543,7 +544,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let candidates = [CandidateNote { target: &texts[2], verdict: "out", why: &texts[3], proposed: None }];
+            let candidates = [CandidateNote { target: &texts[2], verdict: "out", why: &texts[3], ..CandidateNote::default() }];
             let plan = [texts[4].as_str()];
             let mut intent = intent(&texts[0]);
             intent.model = &texts[1];

@@ -101,17 +101,27 @@ pub struct ModelMetrics {
     burst_open: Gauge,
     pressure: Gauge<f64, AtomicU64>,
     waiting: Gauge,
+    sessions: [Counter; 3],
+    fallbacks: Counter,
 }
+
+/// Where an answer of a session came from: the values of the label `served`.
+const SERVED: [&str; 3] = ["new", "home", "moved"];
 
 impl ModelMetrics {
     pub(super) fn new(families: &Families, model: String) -> Self {
         let tokens = ["input", "cached_input", "output", "reasoning"].map(|direction| {
             families.tokens.get_or_create_owned(&[("model", model.clone()), ("direction", direction.to_owned())])
         });
+        let sessions = SERVED.map(|served| {
+            families.sessions.get_or_create_owned(&[("model", model.clone()), ("served", served.to_owned())])
+        });
         let labels = [("model", model)];
 
         Self {
             tokens,
+            sessions,
+            fallbacks: families.fallbacks.get_or_create_owned(&labels),
             burst_open: families.burst_open.get_or_create_owned(&labels),
             pressure: families.pressure.get_or_create_owned(&labels),
             waiting: families.waiting.get_or_create_owned(&labels),
@@ -133,6 +143,18 @@ impl ModelMetrics {
     /// The part of the first-token time that the best own server uses up; 1 at saturation.
     pub fn pressure(&self) -> &Gauge<f64, AtomicU64> {
         &self.pressure
+    }
+
+    /// Counts an answer of a session: `new`, from its `home`, or from where it has `moved`.
+    pub fn session(&self, served: &str) {
+        if let Some(index) = SERVED.iter().position(|known| *known == served) {
+            self.sessions[index].inc();
+        }
+    }
+
+    /// Answers by a model that stood in.
+    pub fn fallbacks(&self) -> &Counter {
+        &self.fallbacks
     }
 
     /// Requests that wait for a place.
@@ -162,6 +184,7 @@ pub struct EndpointMetrics {
     in_flight: Gauge,
     connections: [Gauge; 2],
     ejected: Gauge,
+    cache_hits: Gauge<f64, AtomicU64>,
 }
 
 impl EndpointMetrics {
@@ -179,6 +202,7 @@ impl EndpointMetrics {
             in_flight: own(&families.endpoint_in_flight),
             connections,
             ejected: own(&families.ejected),
+            cache_hits: families.cache_hits.get_or_create_owned(&[("endpoint", endpoint.clone())]),
             endpoint,
         }
     }
@@ -214,6 +238,11 @@ impl EndpointMetrics {
     /// Connections that nobody uses now.
     pub fn idle_connections(&self) -> &Gauge {
         &self.connections[1]
+    }
+
+    /// The part of expected cache hits of sessions that came true.
+    pub fn cache_hits(&self) -> &Gauge<f64, AtomicU64> {
+        &self.cache_hits
     }
 
     /// Targets of this endpoint that are ejected.

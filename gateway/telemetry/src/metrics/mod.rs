@@ -77,6 +77,9 @@ struct Families {
     burst_open: Gauges<1>,
     pressure: RealGauges<1>,
     waiting: Gauges<1>,
+    sessions: Counters<2>,
+    fallbacks: Counters<1>,
+    cache_hits: RealGauges<1>,
 }
 
 struct Configuration {
@@ -303,6 +306,24 @@ impl Families {
                 Family::default(),
             ),
             waiting: add(to, "waiting", "Requests of a model that wait for a place", Family::default()),
+            sessions: add(
+                to,
+                "sessions",
+                "Answers to requests of a session, by model and whether they came from where the one before did",
+                Family::default(),
+            ),
+            fallbacks: add(
+                to,
+                "fallbacks",
+                "Answers by a model that stood in for the one that was asked for",
+                Family::default(),
+            ),
+            cache_hits: add(
+                to,
+                "endpoint_session_cache_hits",
+                "Part of the tokens of sessions that an endpoint was expected to have cached and reported so; NaN while unknown",
+                Family::default(),
+            ),
             ejected: add(
                 to,
                 "endpoint_ejected",

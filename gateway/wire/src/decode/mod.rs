@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 pub use feature::{Feature, FeatureKind};
 pub use top::ServiceTier;
-pub(crate) use top::{Controls, StoreValue, StreamOptions};
+pub(crate) use top::{BOUNDS, Controls, StoreValue, StreamOptions};
 
 use crate::Api;
 use crate::json::{JsonError, Scanner};
@@ -206,6 +206,15 @@ impl Call {
     #[must_use]
     pub fn max_output_tokens(&self) -> Option<u64> {
         self.read.controls.max_output
+    }
+
+    /// What tells the session of this request from others, where that can be told: `prompt_cache_key`, or else how the
+    /// conversation begins, up to the first message of a user. Later requests of the session send the same.
+    #[must_use]
+    pub fn session(&self) -> Option<&[u8]> {
+        let controls = &self.read.controls;
+        let key = controls.cache_key.map(|key| key.raw(&self.body)).filter(|key| !key.is_empty());
+        key.or_else(|| self.body.get(controls.opening.clone()?))
     }
 
     /// How many answers are asked for, each of which is charged: the larger of `n` and `best_of`, at least one.

@@ -463,3 +463,38 @@ fn the_user_is_read_from_the_member_that_names_one() {
         assert_eq!(user(api, members).as_deref(), expected, "{members}");
     }
 }
+
+#[test]
+fn the_turns_of_a_conversation_are_one_session_and_another_beginning_is_another() {
+    let session = |api: Api, body: &str| {
+        let call = decode(api, None, Bytes::copy_from_slice(body.as_bytes())).expect("the test's body is a call");
+        call.session().map(|session| String::from_utf8_lossy(session).into_owned())
+    };
+    let chat = |messages: &str| session(Api::Chat, &format!(r#"{{"model":"m","messages":[{messages}]}}"#));
+    let (system, hello) = (r#"{"role":"system","content":"be kind"}"#, r#"{"role":"user","content":"hello"}"#);
+    let answer = r#"{"role":"assistant","content":"yes?"},{"role":"user","content":"more"}"#;
+
+    let first = chat(&format!("{system},{hello}"));
+
+    assert_eq!(first.as_deref(), Some(format!("[{system},{hello}").as_str()));
+    assert_eq!(chat(&format!("{system},{hello},{answer}")), first);
+    assert_ne!(chat(&format!(r#"{system},{{"role":"user","content":"good day"}}"#)), first);
+    assert_eq!(chat(system), None, "nobody has asked for anything yet");
+    assert_eq!(
+        session(
+            Api::Responses,
+            r#"{"model":"m","input":[{"role":"user","content":"a"},{"type":"reasoning","summary":[]}]}"#
+        ),
+        Some(r#"[{"role":"user","content":"a"}"#.to_owned())
+    );
+    assert_eq!(session(Api::Responses, r#"{"model":"m","input":"a text"}"#), Some(r#""a text""#.to_owned()));
+    assert_eq!(session(Api::Embeddings, r#"{"model":"m","input":"a text"}"#), None);
+}
+
+#[test]
+fn a_cache_key_names_the_session_before_its_beginning_does() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hello"}],"prompt_cache_key":"case-7"}"#;
+    let call = decode(Api::Chat, None, Bytes::from_static(body.as_bytes())).expect("the test's body is a call");
+
+    assert_eq!(call.session(), Some(&b"case-7"[..]));
+}

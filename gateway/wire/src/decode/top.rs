@@ -13,6 +13,9 @@ use crate::json::Text;
 /// Longest model name accepted, in bytes.
 pub(super) const MAX_MODEL: usize = 512;
 
+/// What bounds the output of an answer, in the one API or the other.
+pub(crate) const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
 /// What the top level says, with the places where it may be spliced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Controls {
@@ -27,6 +30,12 @@ pub(crate) struct Controls {
     pub(crate) stream_options: StreamOptions,
     pub(crate) store: Option<Store>,
     pub(super) max_output: Option<u64>,
+    /// The values of [`BOUNDS`], as they were written.
+    pub(crate) bounds: [Option<Range<usize>>; 3],
+    /// `prompt_cache_key`, where it is a text.
+    pub(super) cache_key: Option<Text>,
+    /// From the first message to the first of a user, both included.
+    pub(super) opening: Option<Range<usize>>,
     pub(super) choices: Option<u64>,
     pub(super) service_tier: ServiceTier,
     /// The value of `metadata`, where it is an object.
@@ -91,8 +100,10 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         b"stream" => stream(walker, controls),
         b"stream_options" => stream_options(walker, controls),
         b"store" => store(walker, controls),
-        b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens" => larger(walker, &mut controls.max_output),
-        b"n" | b"best_of" => larger(walker, &mut controls.choices),
+        b"max_tokens" => bound(walker, controls, 0),
+        b"max_completion_tokens" => bound(walker, controls, 1),
+        b"max_output_tokens" => bound(walker, controls, 2),
+        b"n" | b"best_of" => larger(walker, &mut controls.choices).map(drop),
         b"service_tier" => service_tier(walker, controls),
         b"background" | b"previous_response_id" | b"conversation" | b"container" => {
             state(walker, Zone::Content(Check::No), |_, value| !matches!(value, Seen::Null | Seen::False))
@@ -104,7 +115,14 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
             let in_memory = walker.is_text(value, "in_memory") || walker.is_text(value, "in-memory");
             value.says_something() && !in_memory
         }),
-        b"input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
+        b"input" if walker.api == Api::Responses => conversation(walker, controls, Zone::Items),
+        b"messages" => conversation(walker, controls, Zone::Content(Check::No)),
+        b"prompt_cache_key" => {
+            if let Seen::Text(text) = walker.value(Zone::Content(Check::No))? {
+                controls.cache_key = Some(text);
+            }
+            Ok(())
+        }
         b"input" | b"prompt" => walker.value(Zone::Tokens).map(drop),
         b"tools" => walker.value(Zone::Tools).map(drop),
         b"metadata" if walker.scan.peek() == Some(b'{') => {
@@ -126,6 +144,25 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),
         _ => other(walker, &folded),
     }
+}
+
+/// The conversation so far. Its turns are sent again with each request, so that its beginning tells it from others.
+fn conversation(walker: &mut Walker<'_>, controls: &mut Controls, zone: Zone) -> Result<(), DecodeError> {
+    if walker.scan.peek() != Some(b'[') {
+        let (seen, place) = walker.spanned(zone)?;
+        controls.opening = matches!(seen, Seen::Text(_)).then_some(place);
+        return Ok(());
+    }
+    let start = walker.scan.position();
+    let (mut end, mut is_found) = (start, false);
+    walker.elements(zone, |seen, at| {
+        if !is_found {
+            end = at;
+            is_found = matches!(seen, Seen::Object(object) if object.is_users);
+        }
+    })?;
+    controls.opening = is_found.then_some(start..end);
+    Ok(())
 }
 
 /// A member that the gateway does not read: content like any other, for who knows which server reads it.
@@ -245,13 +282,18 @@ fn service_tier(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), 
     Ok(())
 }
 
-/// The largest of the numbers given; what is no whole number is the upstream's to refuse.
-fn larger(walker: &mut Walker<'_>, most: &mut Option<u64>) -> Result<(), DecodeError> {
+fn bound(walker: &mut Walker<'_>, controls: &mut Controls, index: usize) -> Result<(), DecodeError> {
+    controls.bounds[index] = Some(larger(walker, &mut controls.max_output)?);
+    Ok(())
+}
+
+/// The largest of the numbers given, and where this one stands; what is no whole number is the upstream's to refuse.
+fn larger(walker: &mut Walker<'_>, most: &mut Option<u64>) -> Result<Range<usize>, DecodeError> {
     let (_, place) = walker.spanned(Zone::Opaque)?;
-    let number = walker.scan.bytes().get(place).and_then(|digits| std::str::from_utf8(digits).ok());
+    let number = walker.scan.bytes().get(place.clone()).and_then(|digits| std::str::from_utf8(digits).ok());
     let number = number.and_then(|digits| digits.parse::<u64>().ok());
     *most = (*most).max(number);
-    Ok(())
+    Ok(place)
 }
 
 fn state(

@@ -77,6 +77,8 @@ impl Seen {
 pub(super) struct Object {
     pub(super) empty: bool,
     pub(super) has_id: bool,
+    /// Of a message: a user said it.
+    pub(super) is_users: bool,
     /// Of an input item: what is written out of it.
     substance: Substance,
     kind: Option<Text>,
@@ -224,6 +226,11 @@ impl<'a> Walker<'a> {
     }
 
     fn array(&mut self, zone: Zone) -> Result<Seen, DecodeError> {
+        self.elements(zone, |_, _| {})
+    }
+
+    /// Walks the array that was peeked; `each` gets what was seen of an element, and where it ends.
+    pub(super) fn elements(&mut self, zone: Zone, mut each: impl FnMut(&Seen, usize)) -> Result<Seen, DecodeError> {
         let inner = match zone {
             Zone::Items => Zone::Item,
             Zone::Tools => Zone::Tool,
@@ -234,7 +241,9 @@ impl<'a> Walker<'a> {
         let mut has_id = false;
         while self.scan.element(count == 0)? {
             self.path.push(Step::Index(count));
-            has_id |= self.value(inner)?.has_id();
+            let seen = self.value(inner)?;
+            has_id |= seen.has_id();
+            each(&seen, self.scan.position());
             self.path.pop();
             count += 1;
         }
@@ -284,6 +293,10 @@ impl<'a> Walker<'a> {
                 note_kind(seen, &value, *name == *folded);
             }
             b"id" => seen.has_id |= self.value(Zone::Content(inherited))?.says_something(),
+            b"role" => {
+                let value = self.value(Zone::Content(inherited))?;
+                seen.is_users |= self.is_text(&value, "user");
+            }
             b"text" | b"title" | b"filename" | b"caption" | b"transcript" | b"prompt_string"
                 if self.scan.peek() == Some(b'"') && tables::is_words(&name) =>
             {

@@ -42,6 +42,11 @@ pub trait Dialect: Sync + Send {
     /// Headers that the provider demands, sent where the caller gave none of that name.
     fn required_headers(&self) -> &'static [(&'static str, &'static str)];
 
+    /// The member that bounds the output of a chat, where the caller has written none.
+    fn bounds_chats_by(&self) -> &'static str {
+        "max_tokens"
+    }
+
     /// The request's body for one target: the caller's bytes with the few splices that the target needs.
     fn encode(&self, call: &Call, target: &EncodeTarget<'_>) -> EncodedBody;
 }
@@ -88,6 +93,8 @@ pub struct EncodeTarget<'a> {
     pub upstream_model: &'a str,
     /// Whether policy grants `keep_state` here.
     pub keep_state: bool,
+    /// The most output tokens that the request may ask for here. A bound of the caller's that is tighter stands.
+    pub most_output: Option<u64>,
 }
 
 /// A body for the wire, in pieces: slices of what the caller sent, with splices between.

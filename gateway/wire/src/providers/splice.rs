@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{EncodeTarget, EncodedBody};
-use crate::decode::{Controls, StoreValue, StreamOptions};
+use crate::decode::{BOUNDS, Controls, StoreValue, StreamOptions};
 use crate::{Api, Call};
 
 /// The caller's body for one target.
@@ -14,11 +14,16 @@ use crate::{Api, Call};
 /// - A chat or completions stream asks for usage. `include_usage: false` becomes true; the chunk is then taken out again.
 /// - A Responses call without `store` says `"store":false`, because that API keeps what it is not told to forget; where
 ///   policy grants no state, a `store` that asks to keep is overruled, should such a call ever get here.
-pub(super) fn encode(call: &Call, target: &EncodeTarget<'_>) -> EncodedBody {
+/// - Where the output is bounded, what the caller asks for beyond that becomes the bound, and the bound is put in where the
+///   caller has written none. What asks for less stays.
+pub(super) fn encode(call: &Call, target: &EncodeTarget<'_>, bounds_chats_by: &str) -> EncodedBody {
     let controls = call.controls();
     let mut edits = Edits::new(controls);
     let injected_usage = ask_for_usage(call, &mut edits);
     forget(call, target, &mut edits);
+    if let Some(most) = target.most_output {
+        bound(call, most, bounds_chats_by, &mut edits);
+    }
     edits.model(call, target.upstream_model);
     edits.apply(call.body(), injected_usage)
 }
@@ -53,6 +58,30 @@ fn forget(call: &Call, target: &EncodeTarget<'_>, edits: &mut Edits) {
             StoreValue::Null | StoreValue::False => {}
         },
         None => {}
+    }
+}
+
+fn bound(call: &Call, most: u64, bounds_chats_by: &str, edits: &mut Edits) {
+    let counts: &[&str] = match call.api() {
+        Api::Chat => &["max_tokens", "max_completion_tokens"],
+        Api::Completions | Api::Messages => &["max_tokens"],
+        Api::Responses => &["max_output_tokens"],
+        Api::CountTokens | Api::Embeddings | Api::Rerank => return,
+    };
+    let mut is_bounded = false;
+    for (name, place) in BOUNDS.into_iter().zip(&call.controls().bounds) {
+        let Some(place) = place.clone().filter(|_| counts.contains(&name)) else { continue };
+        is_bounded = true;
+        // Anything but a number within the bound is replaced: `null` and `-1` mean no bound to some servers.
+        let written = call.body().get(place.clone()).and_then(|written| std::str::from_utf8(written).ok());
+        let asked = written.and_then(|written| written.parse::<f64>().ok());
+        if !asked.is_some_and(|asked| (0.0..=most as f64).contains(&asked)) {
+            edits.list.push(Edit { place, text: Bytes::from(most.to_string()) });
+        }
+    }
+    if !is_bounded {
+        let name = if call.api() == Api::Chat { bounds_chats_by } else { counts[0] };
+        edits.lead(&format!("\"{name}\":{most}"));
     }
 }
 

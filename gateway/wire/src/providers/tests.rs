@@ -6,8 +6,8 @@ use crate::decode;
 
 fn spliced(api: Api, path_model: Option<&str>, body: &str, keep_state: bool) -> (EncodedBody, String) {
     let call = decode(api, path_model, Bytes::copy_from_slice(body.as_bytes())).expect("the test's body is a call");
-    let target = EncodeTarget { upstream_model: "up", keep_state };
-    let encoded = splice::encode(&call, &target);
+    let target = EncodeTarget { upstream_model: "up", keep_state, most_output: None };
+    let encoded = splice::encode(&call, &target, "max_tokens");
     let bytes = encoded.to_bytes();
     assert_eq!(encoded.len, bytes.len());
     let text = String::from_utf8(bytes.to_vec()).expect("a spliced body is UTF-8");
@@ -31,7 +31,11 @@ fn a_body_that_needs_nothing_is_passed_on_as_one_piece_without_a_copy() {
     let body = Bytes::from_static(br#"{"model":"up","messages":[]}"#);
     let call = decode(Api::Chat, None, body.clone()).expect("the test's body is a call");
 
-    let encoded = splice::encode(&call, &EncodeTarget { upstream_model: "up", keep_state: false });
+    let encoded = splice::encode(
+        &call,
+        &EncodeTarget { upstream_model: "up", keep_state: false, most_output: None },
+        "max_tokens",
+    );
 
     assert_eq!(encoded.parts.len(), 1);
     assert_eq!(encoded.parts[0].as_ptr(), body.as_ptr());
@@ -43,7 +47,8 @@ fn a_model_name_is_escaped_as_json() {
     let call = decode(Api::Chat, None, body).expect("the test's body is a call");
     let upstream_model = "a\"b\\c\n\u{e9}";
 
-    let encoded = splice::encode(&call, &EncodeTarget { upstream_model, keep_state: false });
+    let encoded =
+        splice::encode(&call, &EncodeTarget { upstream_model, keep_state: false, most_output: None }, "max_tokens");
 
     let value: Value = serde_json::from_slice(&encoded.to_bytes()).expect("a spliced body is JSON");
     assert_eq!(value, json!({ "model": upstream_model }));
@@ -170,4 +175,45 @@ fn names_are_unique_and_every_default_api_has_a_path() {
         assert_eq!(name, name.to_ascii_lowercase());
     }
     assert!(dialect("nobody").is_none());
+}
+
+#[test]
+fn what_asks_for_more_than_the_bound_gets_the_bound_and_what_asks_for_less_keeps_its_own() {
+    let bounded = |dialect: &str, api: Api, body: &str| {
+        let call = decode(api, None, Bytes::copy_from_slice(body.as_bytes())).expect("the test's body is a call");
+        let target = EncodeTarget { upstream_model: "up", keep_state: true, most_output: Some(100) };
+        let encoded = dialect_of(dialect).encode(&call, &target).to_bytes();
+        String::from_utf8(encoded.to_vec()).expect("a spliced body is UTF-8")
+    };
+    let table = [
+        ("openai", Api::Chat, r#"{"model":"up"}"#, r#"{"max_tokens":100,"model":"up"}"#),
+        ("azure-openai", Api::Chat, r#"{"model":"up"}"#, r#"{"max_completion_tokens":100,"model":"up"}"#),
+        ("anthropic", Api::Messages, r#"{"model":"up","max_tokens":500}"#, r#"{"model":"up","max_tokens":100}"#),
+        ("openai", Api::Responses, r#"{"model":"up"}"#, r#"{"max_output_tokens":100,"model":"up"}"#),
+        ("openai", Api::Completions, r#"{"model":"up","max_tokens":null}"#, r#"{"model":"up","max_tokens":100}"#),
+        ("openai", Api::Chat, r#"{"model":"up","max_tokens":-1}"#, r#"{"model":"up","max_tokens":100}"#),
+        ("openai", Api::Chat, r#"{"model":"up","max_tokens":1e9}"#, r#"{"model":"up","max_tokens":100}"#),
+        ("openai", Api::Chat, r#"{"model":"up","max_tokens":99}"#, r#"{"model":"up","max_tokens":99}"#),
+        ("openai", Api::Chat, r#"{"model":"up","max_tokens":0}"#, r#"{"model":"up","max_tokens":0}"#),
+        (
+            "openai",
+            Api::Chat,
+            r#"{"max_completion_tokens":101,"model":"up","max_tokens":7}"#,
+            r#"{"max_completion_tokens":100,"model":"up","max_tokens":7}"#,
+        ),
+        (
+            "openai",
+            Api::Chat,
+            r#"{"model":"up","max_output_tokens":7}"#,
+            r#"{"max_tokens":100,"model":"up","max_output_tokens":7}"#,
+        ),
+        ("openai", Api::Embeddings, r#"{"model":"up"}"#, r#"{"model":"up"}"#),
+    ];
+    for (dialect, api, body, expected) in table {
+        assert_eq!(bounded(dialect, api, body), expected, "{dialect} {api:?} {body}");
+    }
+}
+
+fn dialect_of(name: &str) -> &'static dyn Dialect {
+    dialect(name).expect("the test names a dialect")
 }

@@ -81,7 +81,7 @@ fn recorded_requests_are_sent_on_with_only_the_stated_splices() {
                 }
             };
             for keep_state in [true, false] {
-                let target = EncodeTarget { upstream_model: "elsewhere", keep_state };
+                let target = EncodeTarget { upstream_model: "elsewhere", keep_state, most_output: None };
                 let dialect = dialect(provider).expect("every folder is named for a dialect");
                 let encoded = dialect.encode(&call, &target);
                 let after: Value = serde_json::from_slice(&encoded.to_bytes()).expect("what was spliced is JSON");

@@ -91,6 +91,7 @@ impl Check<'_> {
             quota: QuotaConfig {
                 tokens_per_minute: quota.and_then(|quota| quota.tokens_per_minute),
                 requests_per_minute: quota.and_then(|quota| quota.requests_per_minute),
+                output_tokens: quota.and_then(|quota| quota.output_tokens),
             },
             page,
             gateways: endpoint.signals.as_ref().and_then(|signals| signals.gateways).unwrap_or(1),

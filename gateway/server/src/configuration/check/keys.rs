@@ -176,6 +176,7 @@ impl Check<'_> {
                 whole(own.user_requests_per_minute.map(u64::from)),
                 whole(app.user_requests_per_minute.map(u64::from)),
             ),
+            ("output_tokens", whole(own.output_tokens), whole(app.output_tokens)),
             ("tokens_per_minute", whole(own.tokens_per_minute), whole(app.tokens_per_minute)),
             ("usd_per_month", money(&own.usd_per_month), money(&app.usd_per_month)),
         ];

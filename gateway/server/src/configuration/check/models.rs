@@ -15,6 +15,9 @@ use super::Check;
 use super::endpoints::DEFAULT_TOTAL_MS;
 use super::policy::Permissions;
 
+/// Most models that stand in for one.
+const MOST_FALLBACKS: usize = 4;
+
 pub(super) fn class_of(traffic: Traffic) -> Class {
     match traffic {
         Traffic::Interactive => Class::Interactive,
@@ -43,6 +46,7 @@ impl Check<'_> {
             });
         }
         self.unasked(document);
+        self.unused_fallbacks(document);
         (targets, models)
     }
 
@@ -114,7 +118,56 @@ impl Check<'_> {
             },
             ..Knobs::default()
         };
-        RoutingConfig { knobs, traffic, shares: self.shares(name, model, targets) }
+        let fallbacks = self.fallbacks(name, model);
+        RoutingConfig { knobs, traffic, shares: self.shares(name, model, targets), fallbacks }
+    }
+
+    fn fallbacks(&mut self, name: &str, model: &Model) -> Vec<usize> {
+        let Some(fallbacks) = &model.fallbacks else { return Vec::new() };
+        let at = self.place("model", name).at("fallbacks");
+        let setting = format!("model.{name}.fallbacks");
+        self.is_empty_list(at, &setting, fallbacks.len(), "name a model, or leave it out");
+        self.no_repeats(at, &setting, fallbacks, |text| quote(text));
+        if fallbacks.len() > MOST_FALLBACKS {
+            let message = format!("`{setting}` names {} models", fallbacks.len());
+            self.wrong(
+                at.mark(),
+                message,
+                format!("name at most {MOST_FALLBACKS}: each is decided about with every request"),
+            );
+        }
+        let mut found = Vec::new();
+        for (index, text) in fallbacks.iter().enumerate() {
+            let mark = at.item(index).mark();
+            match self.index_of("model", text) {
+                Some(_) if text == name => {
+                    self.wrong(mark, format!("`{setting}` names the model itself"), "name another, or leave it out");
+                }
+                Some(index) => found.push(index),
+                None => self.dangling(mark, &format!("`{setting}`"), "model", text),
+            }
+        }
+        found
+    }
+
+    /// Only apps that may use a model fall back to it.
+    pub(super) fn unused_fallbacks(&mut self, document: &Document) {
+        for (name, app) in &document.app {
+            for (model, fallback) in app.models.iter().flat_map(|model| {
+                let fallbacks = document.model.get(model).and_then(|model| model.fallbacks.as_ref());
+                fallbacks.into_iter().flatten().map(move |fallback| (model, fallback))
+            }) {
+                if document.model.contains_key(fallback) && !app.models.contains(fallback) {
+                    let message = format!(
+                        "app `{name}` may not use model {}, so {} does not fall back to it for this app",
+                        quote(fallback),
+                        quote(model)
+                    );
+                    let mark = self.place("app", name).at("models").mark();
+                    self.warn(mark, message, format!("add {} to its `models`, if that is meant", quote(fallback)));
+                }
+            }
+        }
     }
 
     /// A request holds its bytes while it waits, so it waits no longer than a call may take.

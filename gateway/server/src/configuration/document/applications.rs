@@ -33,6 +33,10 @@ pub struct Model {
     /// Percent of the traffic that a target takes whatever it costs, by its name in `targets`, for a migration by steps or
     /// a trial. Absent: none.
     pub shares: Option<BTreeMap<String, u8>>,
+    /// Other models that stand in, in order, once every target of this one that policy permits has failed before its first
+    /// byte. Policy is asked for the targets of each as for a request for that model, and only apps that may use it fall back to
+    /// it; what stands behind it is not followed. A denial is an answer, and nothing stands in for it. Absent: none.
+    pub fallbacks: Option<Vec<String>>,
     /// How much all apps together may ask for it.
     pub limits: Option<ModelLimits>,
 }
@@ -208,6 +212,10 @@ pub struct Limits {
     /// bound. A request that names none is not counted here.
     #[schemars(range(min = 1))]
     pub user_requests_per_minute: Option<u32>,
+    /// Output tokens that one request may ask for. Absent: no bound. What asks for more is sent with this, and so is what asks for
+    /// no bound; what asks for less keeps its own.
+    #[schemars(range(min = 1))]
+    pub output_tokens: Option<u64>,
     /// Tokens per minute, input and output together. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
     ///
     /// A request takes its estimate, and what it used replaces that at its end; what it used beyond is waited for by those

@@ -450,6 +450,11 @@ pub struct Quota {
     /// Requests per minute. Absent: unknown.
     #[schemars(range(min = 1))]
     pub requests_per_minute: Option<u64>,
+    /// Output tokens that a request may ask for there which bounds them nowhere, neither by itself nor by the limits of its app:
+    /// it is sent with `max_tokens`, or what its API calls that. Absent: it is sent without. Azure and others hold the model's
+    /// whole maximum against the quota for such a request.
+    #[schemars(range(min = 1))]
+    pub output_tokens: Option<u64>,
 }
 
 /// An API that an endpoint may speak.

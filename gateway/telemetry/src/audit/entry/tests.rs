@@ -129,13 +129,14 @@ proptest! {
     ) {
         let [decision, app, team, key, model, api, policy, configuration] = &texts;
         let candidates: Vec<_> =
-            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None }).collect();
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: keyed.then_some(model) }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
         let plan: Vec<&str> = lists.iter().map(|(target, ..)| target.as_str()).collect();
         let intent = Intent {
             decision, app, team, model, api, stream, peer, policy, configuration,
             at: at(micros),
+            waited: keyed.then(|| Duration::from_micros(micros)),
             key: keyed.then_some(key),
             user: keyed.then_some(key),
             candidates: &candidates,
@@ -152,6 +153,7 @@ proptest! {
 
         let expected = json!({
             "decision": decision, "at": time(at(micros)), "app": app, "team": team,
+            "waited_ms": keyed.then(|| ms(Duration::from_micros(micros))),
             "key": keyed.then_some(key), "user": keyed.then_some(key), "break_glass": keyed.then_some(key),
             "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
@@ -173,7 +175,7 @@ proptest! {
     ) {
         let [decision, app, team, key, model, api, policy, code] = &texts;
         let candidates: Vec<_> =
-            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None }).collect();
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: None }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
         let refused = Refused {
@@ -236,7 +238,7 @@ proptest! {
 
 fn candidate_value(candidate: &CandidateNote<'_>) -> Value {
     let why = if candidate.why.is_empty() { Value::Null } else { candidate.why.into() };
-    json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why })
+    json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why, "fallback": candidate.fallback })
 }
 
 fn finding_value(finding: &FindingNote<'_>) -> Value {

@@ -50,6 +50,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
         let intent = Intent {
             decision: &decision,
             at: now(),
+            waited: None,
             app: "claims",
             team: "insurance",
             key: Some("claims-1"),
@@ -60,7 +61,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             peer: Some("192.168.1.9".parse().unwrap()),
             policy: "sha256:aa",
             configuration: "sha256:bb",
-            candidates: &[CandidateNote { target: "gpu-01/llama", verdict: "in", why: "", proposed: None }],
+            candidates: &[CandidateNote { target: "gpu-01/llama", verdict: "in", ..CandidateNote::default() }],
             plan: &["gpu-01/llama"],
             reason: "own capacity: first token in 0.41 s, within 1.50 s",
             estimate: EstimateNote { input: 100, output: 1024 },

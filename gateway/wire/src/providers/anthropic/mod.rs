@@ -35,6 +35,6 @@ impl Dialect for Anthropic {
     }
 
     fn encode(&self, call: &Call, target: &EncodeTarget<'_>) -> EncodedBody {
-        splice::encode(call, target)
+        splice::encode(call, target, self.bounds_chats_by())
     }
 }

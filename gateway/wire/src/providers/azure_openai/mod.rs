@@ -48,7 +48,12 @@ impl Dialect for AzureOpenAi {
         &[]
     }
 
+    /// Every chat deployment takes it; those that reason take no `max_tokens`.
+    fn bounds_chats_by(&self) -> &'static str {
+        "max_completion_tokens"
+    }
+
     fn encode(&self, call: &Call, target: &EncodeTarget<'_>) -> EncodedBody {
-        splice::encode(call, target)
+        splice::encode(call, target, self.bounds_chats_by())
     }
 }

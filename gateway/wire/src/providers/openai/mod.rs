@@ -36,6 +36,6 @@ impl Dialect for OpenAi {
     }
 
     fn encode(&self, call: &Call, target: &EncodeTarget<'_>) -> EncodedBody {
-        splice::encode(call, target)
+        splice::encode(call, target, self.bounds_chats_by())
     }
 }

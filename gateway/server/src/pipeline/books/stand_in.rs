@@ -1,0 +1,56 @@
+//! Attempts at a model that stands in: under whose permit, within whose bounds, and under which name they are answered.
+
+use http::HeaderValue;
+use policy::{TargetId, Verdict};
+
+use super::Books;
+use crate::pipeline::fallback::StandIn;
+use crate::snapshot::Model;
+
+impl Books {
+    /// The model that stands in and that the target belongs to; nothing for a target of the model that was asked for.
+    pub(super) fn stand_in(&self, target: TargetId) -> Option<&StandIn> {
+        self.stand_ins.iter().find(|stand_in| stand_in.serves(target))
+    }
+
+    /// What policy said of the target when the request was permitted it.
+    pub(super) fn verdict_of(&self, target: TargetId) -> Option<&Verdict> {
+        let behind = self.stand_ins.iter().flat_map(|stand_in| &stand_in.verdicts);
+        self.permit.verdicts().iter().chain(behind).find(|verdict| verdict.target == target)
+    }
+
+    /// The model that the target serves here.
+    pub(super) fn model_of(&self, target: TargetId) -> Option<&Model> {
+        let asked = self.exchange().model_index;
+        let index = self.stand_in(target).map(|stand_in| stand_in.model).or(asked)?;
+        Some(self.snapshot().model(index))
+    }
+
+    /// Takes a place among the requests for the target's model, in exchange for the one that the request has; says whether
+    /// there was one.
+    pub(super) fn has_a_place(&mut self, target: TargetId) -> bool {
+        let Some(index) = self.stand_in(target).map(|stand_in| stand_in.model) else { return true };
+        if self.placed == Some(index) {
+            return true;
+        }
+        let Some(exchange) = self.exchange.as_deref() else { return false };
+        let limit = exchange.snapshot.model(index).limit;
+        let Some((guard, _)) = &mut self.held else { return false };
+        let taken = exchange.snapshot.admission.move_to(guard, limit);
+        if let Err(full) = &taken {
+            let model = &exchange.snapshot.model(index).name;
+            tracing::warn!(decision = %exchange.decision, model = %model, %full, "a model that stands in has no room");
+        }
+        self.placed = taken.is_ok().then_some(index).or(self.placed);
+        taken.is_ok()
+    }
+
+    /// The name of the model that answered, where it is one that stands in; it is counted.
+    pub(in crate::pipeline) fn name_of_stand_in(&self, target: TargetId) -> Option<HeaderValue> {
+        let name = &self.stand_in(target)?.name;
+        if let Some(asked) = self.exchange().model_index {
+            self.snapshot().model(asked).metrics.fallbacks().inc();
+        }
+        HeaderValue::from_str(name).ok()
+    }
+}
