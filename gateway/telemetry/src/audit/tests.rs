@@ -172,8 +172,8 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         policy: "sha256:aa",
         configuration: "sha256:bb",
         candidates: &[
-            CandidateNote { target: "gpu-01/llama", verdict: "in", ..CandidateNote::default() },
-            CandidateNote { target: "aoai/gpt-4o", verdict: "out", why: "not approved", ..CandidateNote::default() },
+            CandidateNote { target: "gpu-01/llama", verdict: "in", why: "", proposed: None, fallback: None },
+            CandidateNote { target: "aoai/gpt-4o", verdict: "out", why: "unapproved", proposed: None, fallback: None },
         ],
         plan: &["gpu-01/llama"],
         estimate: EstimateNote { input: 100, output: 1024 },
@@ -251,7 +251,7 @@ async fn the_intent_is_in_the_file_before_the_call_returns() {
     assert_eq!(kinds(&lines), ["open", "intent"]);
     assert_eq!(lines[1]["decision"], "d-1");
     assert_eq!(lines[1]["at"], "2026-11-23T22:17:04.123456Z");
-    assert_eq!(lines[1]["candidates"][1]["why"], "not approved");
+    assert_eq!(lines[1]["candidates"][1]["why"], "unapproved");
     drop(record);
 }
 
