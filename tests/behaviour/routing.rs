@@ -63,6 +63,32 @@ async fn own_capacity_goes_before_every_price_and_a_lower_price_before_a_higher_
 }
 
 #[tokio::test]
+async fn the_price_that_decides_is_that_of_the_tier_and_of_the_length_of_the_request() {
+    let prices = "causeway-prices 1\ntaken 2026-11-01\nsource these tests\n\n\
+                  plain input=1 output=1 input>20000=9 output>20000=9\nflexible input=2 output=2 flex.input=0.5 flex.output=0.5\n";
+    let (plain, flexible) = (Upstream::start("plain").await, Upstream::start("flexible").await);
+    let by = |entry: &str| format!("cost = {{ per_token = {{ catalogue = \"{entry}\" }} }}");
+    let config = Config::new()
+        .file("prices.txt", prices)
+        .section("[prices]\nfile = \"prices.txt\"")
+        .endpoint("plain", Endpoint::of(&plain).with(&by("plain")))
+        .endpoint("flexible", Endpoint::of(&flexible).with(&by("flexible")))
+        .model("assistant", &["plain/m", "flexible/m"])
+        .app("asking", "cw_test_asking", &["assistant"], "explain = true");
+    let gateway = Gateway::start(&config).await;
+    let (mut flex, mut long) = (chat("assistant"), chat("assistant"));
+    flex["service_tier"] = "flex".into();
+    long["messages"] = json!([{"role": "user", "content": "word ".repeat(20_000)}]);
+
+    let mut went = Vec::new();
+    for body in [chat("assistant"), flex, long] {
+        went.push(endpoint_of(&ask(&gateway, &body).await));
+    }
+
+    assert_eq!(went, ["plain", "flexible", "flexible"]);
+}
+
+#[tokio::test]
 async fn why_is_shown_to_nobody_who_may_not_see_it_or_did_not_ask() {
     let (_own, _cheap, _dear, gateway) = world("").await;
     let explain = |key: &str| Request::post("/v1/chat/completions", &chat("assistant")).key(key);

@@ -90,6 +90,13 @@ impl Outlook {
         self.home.then_some(self.cached)
     }
 
+    /// The same at another price, where its owner knows it better than by one price a token.
+    #[must_use]
+    pub const fn with_price(mut self, price: Option<f64>) -> Self {
+        self.price = price;
+        self
+    }
+
     /// The same with a share of the traffic, in percent, at most 100.
     #[must_use]
     pub const fn with_share(mut self, share: Option<u8>) -> Self {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS};
+use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS, Tier, Tokens};
 use egress::{BuildError, Fleet};
 use http::HeaderValue;
 use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
@@ -17,7 +17,7 @@ use ingress::body::{BodyBudget, BodyLimits};
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
 use policy::{Candidate, Class, Judge, TargetId, WorldError};
-use routing::{Class as Traffic, Standing, TargetHealth};
+use routing::{Class as Traffic, Expected, Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
@@ -238,6 +238,13 @@ impl Target {
             return Standing::Ejected { since: now, until: now };
         }
         standing
+    }
+
+    /// What a request is likely to cost there in dollars, by the price of its tier and of an input of its length, where it is
+    /// charged by the token. For comparing only: what is charged is counted in whole units.
+    pub(crate) fn likely_cost(&self, expected: &Expected, cached: Tokens, tier: Tier) -> Option<f64> {
+        let Pricing::PerToken(price) = &self.pricing else { return None };
+        Some(price.expected(expected.prompt, cached, expected.output, tier).0 as f64 * 1e-9)
     }
 
     /// The target's health learns how an attempt ended that began at `began`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use accounting::Tier;
 use http::HeaderValue;
 use http::request::Parts;
 use ingress::auth::AppIndex;
@@ -89,6 +90,8 @@ pub(super) struct Exchange {
     /// Set by `authorize`: what the candidate policies say of each target; nothing where there are none.
     pub(super) proposed: Vec<Verdict>,
     pub(super) stream: bool,
+    /// Set by `plan`: how the provider will charge it, as far as the request says that.
+    pub(super) tier: Tier,
     /// Set by [`admit`] and `decode`: how the rate of requests that leaves least stands.
     pub(super) rate: Option<Standing>,
     /// Whether one of its stages panicked.
@@ -194,6 +197,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         data: None,
         proposed: Vec::new(),
         stream: false,
+        tier: Tier::default(),
         rate: None,
         fault: Fault::default(),
         explanation: None,

@@ -18,12 +18,13 @@ use routing::{
     Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Expected, Knobs, Place, Plan, Prefix, Priority, Waiting, Why,
 };
 use tokio::sync::Notify;
-use wire::{Call, ServiceTier};
+use wire::{Api, Call, ServiceTier};
 
 use super::arrive::{Caller, Exchange};
 use super::authorize::{self, Asking, Authorized};
 use super::fallback::{self, StandIn};
 use super::refusal::{Refusal, Refused};
+use super::reserve;
 use crate::snapshot::{Model, ModelState, ModelSteering, Session};
 
 /// Stage 7: the attempts in order, each with its warrant.
@@ -46,6 +47,7 @@ pub(super) struct Planned {
 
 pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>> {
     let Authorized { mut exchange, caller, guard, held, call, findings, mut permit } = authorized;
+    exchange.tier = reserve::tier(&call);
     let (mut ask, priority) = ask(&exchange, &caller, &call);
     let session;
     (session, ask.session) = session_of(&exchange, &caller, (&call, &permit));
@@ -99,7 +101,9 @@ fn session_of(
     caller: &Caller,
     (call, permit): (&Call, &Permit),
 ) -> (Option<Session>, Option<Prefix>) {
-    let homes = model_of(exchange).map(|model| &model.steering.homes).filter(|homes| homes.matter());
+    // Counting the tokens of a conversation reads none of it.
+    let counts = call.api() != Api::CountTokens;
+    let homes = model_of(exchange).map(|model| &model.steering.homes).filter(|homes| counts && homes.matter());
     let Some((homes, session)) = homes.zip(call.session()) else { return (None, None) };
     // Those of one app are nobody else's, whatever they are called.
     let number = routing::session_of(&[caller.app.name.as_bytes(), call.model().as_bytes(), session]);
@@ -127,7 +131,8 @@ pub(super) fn decide(exchange: &Exchange, model: Option<&Model>, permit: &Arc<Pe
     routing::route(permit, &demand, |id| {
         let target = snapshot.target(id);
         let outlook = target.steering.outlook(ask, id, target.standing(now), now);
-        outlook.with_share(shares.get(&id).copied())
+        let price = target.likely_cost(&ask.expected, outlook.cached, exchange.tier);
+        outlook.with_price(price).with_share(shares.get(&id).copied())
     })
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Reserved {
 
 pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
     let most_output = planned.caller.output_of(&planned.call);
-    let (estimate, tier) = (estimate(&planned.call, most_output), tier(&planned.call));
+    let (estimate, tier) = (estimate(&planned.call, most_output), planned.exchange.tier);
     let snapshot = &planned.exchange.snapshot;
     let most = |target: &Target| target.pricing.most(estimate, tier);
     let tried = planned.plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
@@ -115,7 +115,7 @@ fn estimate(call: &Call, most_output: Option<u64>) -> Estimate {
 }
 
 /// The tier that the provider will charge, as far as the request says it.
-fn tier(call: &Call) -> Tier {
+pub(super) fn tier(call: &Call) -> Tier {
     match call.service_tier() {
         ServiceTier::Default => Tier::Standard,
         ServiceTier::Flex => Tier::Flex,
