@@ -6,6 +6,7 @@ use std::sync::Arc;
 use policy::{Cleared, TargetId, Warrant};
 use tokio::time::Instant;
 
+use crate::control::ControlHost;
 use crate::credentials::Own;
 use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
 use crate::error::{BuildError, BuildProblem, SendError};
@@ -19,6 +20,7 @@ use crate::upkeep;
 /// All endpoints of a configuration.
 pub struct Fleet {
     endpoints: Vec<Arc<Endpoint>>,
+    control: Vec<ControlHost>,
     resolvers: Arc<Resolvers>,
     /// Indices into `endpoints`, by the number of the target.
     by_target: Vec<Option<usize>>,
@@ -74,7 +76,48 @@ impl Fleet {
             }
         }
         let by_target = index(targets, count, &mut problems);
-        if problems.is_empty() { Ok(Self { endpoints, resolvers, by_target }) } else { Err(BuildError(problems)) }
+        if problems.is_empty() {
+            Ok(Self { endpoints, control: Vec::new(), resolvers, by_target })
+        } else {
+            Err(BuildError(problems))
+        }
+    }
+
+    /// Adds hosts of control traffic. One of `previous` with the same specification and the same resolvers is taken over with
+    /// its connections.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn with_control(mut self, specs: Vec<EndpointSpec>, previous: Option<&Self>) -> Result<Self, BuildError> {
+        let same = previous.filter(|previous| Arc::ptr_eq(&previous.resolvers, &self.resolvers));
+        let roots = SystemRoots::default();
+        let mut problems = Vec::new();
+        for spec in specs {
+            let kept = same.and_then(|previous| previous.control.iter().find(|host| *host.spec() == spec));
+            let built = match kept {
+                Some(kept) => Ok(kept.clone()),
+                None => Endpoint::build(spec, None, (&self.resolvers, &roots))
+                    .map(|endpoint| ControlHost::new(Arc::new(endpoint))),
+            };
+            match built {
+                Ok(host) => self.control.push(host),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok(self) } else { Err(BuildError(problems)) }
+    }
+
+    /// The host of control traffic with this name.
+    #[must_use]
+    pub fn control(&self, name: &str) -> Option<&ControlHost> {
+        self.control.iter().find(|host| **host.name() == *name)
+    }
+
+    /// All hosts of control traffic.
+    #[must_use]
+    pub fn controls(&self) -> &[ControlHost] {
+        &self.control
     }
 
     fn unchanged(&self, spec: &EndpointSpec, same_resolvers: bool) -> Option<Arc<Endpoint>> {
@@ -174,6 +217,7 @@ impl Fleet {
             upkeep::start(keeper.host());
             identity::start(keeper);
         }
+        self.control.iter().for_each(ControlHost::start);
     }
 
     /// Keeps no connection from now on: idle ones close now, the others when their replies end. For the end of the
@@ -184,6 +228,9 @@ impl Fleet {
         }
         for host in self.identities() {
             host.pool().drain();
+        }
+        for host in &self.control {
+            host.endpoint().pool().drain();
         }
     }
 }

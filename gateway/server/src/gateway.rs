@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
 
 use crate::break_glass::BreakGlass;
+use crate::issuers::KeySource;
 use crate::pipeline;
 use crate::restrictions::Holding;
 use crate::snapshot::Snapshot;
@@ -146,6 +147,7 @@ impl Gateway {
         loop {
             let snapshot = self.snapshot();
             snapshot.fleet.start();
+            snapshot.key_sources.iter().for_each(KeySource::start);
             let looked_at = snapshot.is_probed() || snapshot.is_scraped();
             tokio::select! {
                 () = self.refreshed.notified() => continue,

@@ -15,6 +15,7 @@ pub mod break_glass;
 pub mod configuration;
 mod endings;
 pub mod gateway;
+mod issuers;
 pub mod kept;
 pub mod load;
 pub mod outlook;

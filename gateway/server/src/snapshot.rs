@@ -25,6 +25,7 @@ use wire::{Api, Dialect, Outcome};
 use crate::configuration::BreakGlassConfig;
 use crate::endings::Ending;
 use crate::gateway::PerSecond;
+use crate::issuers::KeySource;
 
 mod administrators;
 mod build;
@@ -38,6 +39,7 @@ mod what_if;
 
 pub use administrators::{Administrator, Administrators};
 pub(crate) use homes::Session;
+pub(crate) use identity::name as identity_name;
 use renewal::Renewal;
 use steering::AppHabits;
 pub use steering::Steering;
@@ -61,6 +63,8 @@ pub struct Snapshot {
     pub admission: Admission,
     /// The sockets.
     pub fleet: Fleet,
+    /// Keeps the keys of issuers that are fetched.
+    pub(crate) key_sources: Vec<Arc<KeySource>>,
     /// The callers' limits on bodies.
     pub body_limits: BodyLimits,
     /// How long a request's body may take in all.

@@ -10,6 +10,7 @@
 mod actions;
 pub(crate) mod emergency;
 mod gate;
+mod issuers;
 mod routes;
 mod status;
 

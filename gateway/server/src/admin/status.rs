@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use egress::{CanaryReport, CanarySeen, ConnectionProof, EndpointStatus, Hop, TokenStatus, Verdict};
+use egress::{CanaryReport, CanarySeen, ConnectionProof, ControlHost, EndpointStatus, Hop, TokenStatus, Verdict};
 use routing::Standing;
 
+use super::issuers;
 use crate::gateway::Gateway;
 use crate::run::Reloader;
-use crate::snapshot::{Model, ModelSteering};
+use crate::snapshot::{Model, ModelSteering, Snapshot};
 
 /// Takes over the figures that are not counted where they arise; called before the metrics are rendered.
 pub(super) fn gauge(gateway: &Gateway) {
@@ -22,6 +23,7 @@ pub(super) fn gauge(gateway: &Gateway) {
     process.restrictions().set(i64::try_from(gateway.restrictions.current().len()).unwrap_or(i64::MAX));
     process.open_grants().set(gateway.break_glass.open_count(SystemTime::now()));
     process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
+    issuers::gauge(gateway, &snapshot);
     let now = Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
     for target in snapshot.targets() {
@@ -153,7 +155,8 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         },
         "in_flight": snapshot.admission.in_flight(),
         "endpoints": snapshot.fleet.status().iter().map(endpoint).collect::<Vec<_>>(),
-        "identities": snapshot.fleet.identities().iter().map(|host| endpoint(&host.status())).collect::<Vec<_>>(),
+        "identities": identities(&snapshot),
+        "issuers": issuers::report(&snapshot),
         "tokens": snapshot.fleet.tokens().iter().map(token).collect::<Vec<_>>(),
         "targets": targets,
         "models": models,
@@ -178,7 +181,7 @@ fn model_report(model: &Model, now: Instant) -> Value {
     })
 }
 
-fn stamp(at: SystemTime) -> String {
+pub(super) fn stamp(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 
@@ -208,6 +211,13 @@ fn endpoint(status: &EndpointStatus) -> Value {
             "error": probe.result.as_ref().err(),
         })),
     })
+}
+
+/// The hosts that give tokens, and those that have the keys of issuers.
+fn identities(snapshot: &Snapshot) -> Vec<Value> {
+    let of_tokens = snapshot.fleet.identities();
+    let of_tokens = of_tokens.iter().map(|host| host.status());
+    of_tokens.chain(snapshot.fleet.controls().iter().map(ControlHost::status)).map(|status| endpoint(&status)).collect()
 }
 
 /// How the gateway identifies itself; the token itself is nowhere in it.

@@ -28,7 +28,8 @@ pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
 pub use identity::{
-    ApplicationConfig, CredentialConfig, GrantConfig, IdentityConfig, IdentityHostConfig, TokenAuthConfig,
+    ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
+    IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
 };
 pub use way::{CanaryConfig, TransportConfig};
 
@@ -516,8 +517,8 @@ pub struct IssuerConfig {
     pub name: String,
     /// The claim `iss`. No two issuers have the same.
     pub issuer: String,
-    /// File of its public keys, absolute; it has been read.
-    pub keys: PathBuf,
+    /// Where its public keys are.
+    pub keys: IssuerKeysConfig,
     /// The algorithms that are accepted; at least one.
     pub algorithms: Vec<ingress::auth::Algorithm>,
     /// How far its clock may be off.

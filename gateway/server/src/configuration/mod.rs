@@ -45,11 +45,11 @@ pub use administration::{AdministrationConfig, AdministratorConfig};
 pub use check::{PolicyConfig, due, pack};
 pub use compile::{
     AppConfig, ApplicationConfig, AuditConfig, CanaryConfig, CertificateConfig, ClientCertificate, Compiled,
-    CostConfig, CredentialConfig, EndpointConfig, EndpointTlsConfig, GrantConfig, GrantsConfig, IdentityConfig,
-    IdentityHostConfig, IssuerConfig, KeyConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig,
-    PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers,
-    ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, TargetConfig, TimeoutsConfig, TokenAuthConfig,
-    TokenConfig, TransportConfig, load_sources,
+    CostConfig, CredentialConfig, EndpointConfig, EndpointTlsConfig, FetchedKeysConfig, GrantConfig, GrantsConfig,
+    IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig, KeysPathConfig, Known, ListenConfig,
+    ListenTlsConfig, LoadOptions, ModelConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig,
+    ResolverConfig, ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, TargetConfig,
+    TimeoutsConfig, TokenAuthConfig, TokenConfig, TransportConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};

@@ -23,10 +23,11 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, upstream,
+    administrators, callers, identity, upstream,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::endings::endings;
+use crate::issuers;
 use crate::outlook;
 
 impl Snapshot {
@@ -41,7 +42,11 @@ impl Snapshot {
         let ids: Vec<(TargetId, usize)> =
             compiled.targets.iter().enumerate().map(|(index, target)| (id(index), target.endpoint)).collect();
         let Specs { endpoints, resolvers } = upstream::specs(compiled)?;
-        let fleet = Fleet::build(endpoints, resolvers, &ids, before.map(|before| &before.fleet))?;
+        let known = before.map(|before| &before.fleet);
+        let fleet = Fleet::build(endpoints, resolvers, &ids, known)?;
+        let fleet = fleet.with_control(identity::key_hosts(compiled)?, known)?;
+        let (issuers, key_sources) =
+            issuers::build(compiled, &fleet, before.map_or(&[][..], |before| &before.key_sources))?;
         let models = models(compiled, before, metrics);
         let judge = outlook::judge(compiled)?;
         let candidate =
@@ -49,7 +54,7 @@ impl Snapshot {
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);
         let new_keys = new_keys(compiled, before);
-        let (callers, key_facts) = callers::build(compiled, before)?;
+        let (callers, key_facts) = callers::build(compiled, before, issuers)?;
         let administrators = administrators::build(compiled, callers.tokens().issuers())?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
         let limits = limits(compiled);
@@ -68,6 +73,7 @@ impl Snapshot {
             administrators,
             admission,
             fleet,
+            key_sources,
             body_limits: ingress::body::BodyLimits {
                 bytes: usize::try_from(compiled.listen.max_body_bytes).unwrap_or(usize::MAX),
                 ..ingress::body::BodyLimits::default()

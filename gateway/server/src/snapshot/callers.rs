@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use accounting::Limits;
-use ingress::auth::{AppIndex, Callers, Certificates, Issuer, KeyEntry, KeyIndex, KeySet, Keys, TokenRule, Tokens};
+use ingress::auth::{AppIndex, Callers, Certificates, Issuer, KeyEntry, KeyIndex, Keys, TokenRule, Tokens};
 use ingress::limits::LimitIndex;
 
-use super::build::{book, kept_book, model_index, read};
+use super::build::{book, kept_book, model_index};
 use super::{KeyFacts, Snapshot, SnapshotError};
-use crate::configuration::{Compiled, IssuerConfig, RequestLimits};
+use crate::configuration::{Compiled, RequestLimits};
 
 /// The callers, and what each credential stands for. Keys come first, so that a key has the index that its digest gives;
 /// the tokens and certificates of apps follow, one entry for each.
 pub(super) fn build(
     compiled: &Compiled,
     before: Option<&Snapshot>,
+    issuers: Vec<Arc<Issuer>>,
 ) -> Result<(Callers, Vec<Arc<KeyFacts>>), SnapshotError> {
     let used = last_used(before);
     let (keys, mut facts) = keys(compiled, before, &used)?;
-    let issuers = compiled.issuers.iter().map(issuer).collect::<Result<Vec<_>, _>>()?;
     let rules = compiled.tokens.iter().map(|token| TokenRule {
         issuer: token.issuer.as_str().into(),
         audience: token.audience.as_str().into(),
@@ -58,13 +58,6 @@ fn stand_in(facts: &mut Vec<Arc<KeyFacts>>, compiled: &Compiled, (name, app): (&
     let (name, id) = (name.into(), name.into());
     facts.push(Arc::new(KeyFacts { name, id, models, most_output, limit: None, book: None, last_used }));
     index
-}
-
-fn issuer(issuer: &IssuerConfig) -> Result<Arc<Issuer>, SnapshotError> {
-    let keys = KeySet::read(&read(&issuer.keys)?)
-        .map_err(|source| SnapshotError::IssuerKeys { issuer: issuer.name.clone(), source })?;
-    let algorithms = issuer.algorithms.iter().copied().collect();
-    Ok(Arc::new(Issuer::new(issuer.name.as_str().into(), &issuer.issuer, algorithms, issuer.skew, keys)))
 }
 
 fn keys(

@@ -1,5 +1,6 @@
 //! Tokens and identity hosts in the words of `egress`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use ipnet::IpNet;
 
 use super::{SnapshotError, upstream};
 use crate::configuration::{
-    ApplicationConfig, Compiled, GrantConfig, IdentityConfig, IdentityHostConfig, TokenAuthConfig,
+    ApplicationConfig, Compiled, GrantConfig, IdentityConfig, IdentityHostConfig, IssuerKeysConfig, KeysPathConfig,
+    TokenAuthConfig,
 };
 
 /// The port of the Arc agent.
@@ -68,7 +70,7 @@ fn application(app: &ApplicationConfig) -> Application {
 
 fn named(identity: &IdentityConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
     Ok(EndpointSpec {
-        name: format!("identity.{}", identity.name).into(),
+        name: name(identity).into(),
         scheme: upstream::scheme(identity.scheme),
         host: upstream::host(&identity.host),
         port: identity.port,
@@ -78,6 +80,24 @@ fn named(identity: &IdentityConfig, compiled: &Compiled) -> Result<EndpointSpec,
         transport: upstream::transport(&identity.transport),
         ..plain(("", Reach::Public), (IpAddr::V4(Ipv4Addr::LOCALHOST), 80))
     })
+}
+
+/// The name of an identity host in reports.
+pub(crate) fn name(identity: &IdentityConfig) -> String {
+    format!("identity.{}", identity.name)
+}
+
+/// The identity hosts that have the keys of issuers, each once.
+pub(super) fn key_hosts(compiled: &Compiled) -> Result<Vec<EndpointSpec>, SnapshotError> {
+    let mut hosts = BTreeSet::new();
+    for issuer in &compiled.issuers {
+        let IssuerKeysConfig::Fetched(keys) = &issuer.keys else { continue };
+        hosts.insert(keys.host);
+        if let KeysPathConfig::Discovered { host, .. } = &keys.path {
+            hosts.insert(*host);
+        }
+    }
+    hosts.into_iter().map(|host| named(&compiled.identities[host], compiled)).collect()
 }
 
 /// A host without TLS at an address.

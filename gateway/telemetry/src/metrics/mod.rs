@@ -8,6 +8,7 @@
 //! give handles. On the path of a request a handle adds to an atomic: no label is hashed and nothing is allocated,
 //! except the first time that a combination is seen. A reload gets the same series for the same name.
 
+mod control;
 mod handles;
 mod names;
 
@@ -24,10 +25,12 @@ pub use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use control::IssuerKeys;
 pub use handles::{AppMetrics, Direction, EndpointMetrics, InFlight, ModelMetrics, ProcessMetrics};
 pub use names::{APIS, CODES, MAX_NAMES, OTHER, OUTCOMES};
 
 use crate::audit::AuditStatus;
+use control::Control;
 use names::Names;
 
 /// Content type of what [`Metrics::render`] gives.
@@ -54,10 +57,12 @@ struct Inner {
     apps: Names,
     models: Names,
     endpoints: Names,
+    issuers: Names,
     families: Families,
     process: ProcessMetrics,
     configuration: Configuration,
     audit: Audit,
+    control: Control,
 }
 
 /// The families whose series the handles are cut from.
@@ -114,6 +119,7 @@ impl Metrics {
         let process = ProcessMetrics::register(&mut registry);
         let configuration = Configuration::register(&mut registry);
         let audit = Audit::register(&mut registry);
+        let control = Control::register(&mut registry);
 
         Self {
             inner: Arc::new(Inner {
@@ -121,10 +127,12 @@ impl Metrics {
                 apps: Names::default(),
                 models: Names::default(),
                 endpoints: Names::default(),
+                issuers: Names::default(),
                 families,
                 process,
                 configuration,
                 audit,
+                control,
             }),
         }
     }

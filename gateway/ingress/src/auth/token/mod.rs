@@ -63,6 +63,11 @@ impl Issuer {
         self.keys.store(Arc::new(keys));
     }
 
+    /// Takes over the keys of the same issuer before a reload.
+    pub fn adopt(&self, keys: Arc<KeySet>) {
+        self.keys.store(keys);
+    }
+
     /// The keys in force.
     #[must_use]
     pub fn keys(&self) -> Arc<KeySet> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ingress::auth::{Algorithm, CertificateName, KeySet};
+use ingress::auth::{Algorithm, CertificateName};
 
-use super::super::compile::{CertificateConfig, IssuerConfig, TokenConfig};
+use super::super::compile::{CertificateConfig, IssuerConfig, IssuerKeysConfig, TokenConfig};
 use super::super::document::{Document, Issuer, IssuerKeys, Jwt, TokenAlgorithm};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
@@ -40,18 +40,11 @@ impl Check<'_> {
 
     fn issuer(&mut self, name: &str, issuer: &Issuer) -> Option<IssuerConfig> {
         let at = self.place("issuer", name);
-        let IssuerKeys::File(file) = &issuer.keys;
-        let keys_at = at.at("keys").at("file");
-        let setting = format!("issuer.{name}.keys.file");
-        let read = self.read_file((keys_at, &setting, file));
-        let keys = read.and_then(|(path, text)| match KeySet::read(&text) {
-            Ok(_) => Some(path),
-            Err(error) => {
-                let message = format!("`{setting}`: {} cannot be used: {error}", quote(file));
-                self.report.mistake(MistakeKind::Material, keys_at.mark(), message);
-                None
-            }
-        });
+        let keys = match &issuer.keys {
+            IssuerKeys::File(file) => self.keys_in_file(name, file).map(IssuerKeysConfig::File),
+            IssuerKeys::Discovery(way) => self.discovery(name, &issuer.issuer, way).map(IssuerKeysConfig::Fetched),
+            IssuerKeys::Jwks(way) => self.jwks(name, way).map(IssuerKeysConfig::Fetched),
+        };
         let written = issuer.algorithms.as_deref();
         if let Some(written) = written {
             let setting = format!("issuer.{name}.algorithms");

@@ -13,6 +13,7 @@ mod endpoints;
 mod facts;
 mod hosts;
 mod identity;
+mod issuer_keys;
 mod keys;
 mod listeners;
 mod material;

@@ -1,6 +1,7 @@
 //! How the gateway identifies itself to endpoints, and the hosts that it asks for tokens.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{ClientCertificate, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TransportConfig};
 
@@ -114,4 +115,40 @@ pub struct ApplicationConfig {
     pub tenant: String,
     /// The client id.
     pub client: String,
+}
+
+/// Where an issuer's public keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerKeysConfig {
+    /// In a file, absolute; it has been read.
+    File(PathBuf),
+    /// At an identity host.
+    Fetched(FetchedKeysConfig),
+}
+
+/// Keys that are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedKeysConfig {
+    /// Index of the identity host that has the keys.
+    pub host: usize,
+    /// How they are found there.
+    pub path: KeysPathConfig,
+    /// Time after which they are fetched again.
+    pub refresh: Duration,
+    /// How long they count when they cannot be.
+    pub keep: Duration,
+}
+
+/// How the keys of an issuer are found at their host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysPathConfig {
+    /// At this path.
+    Known(String),
+    /// Where the discovery document leads, which is another's.
+    Discovered {
+        /// Index of the identity host that has the document.
+        host: usize,
+        /// Path of the document.
+        path: String,
+    },
 }

@@ -153,6 +153,46 @@ pub struct Issuer {
 pub enum IssuerKeys {
     /// Path of a JSON Web Key Set. A change to the file is a reload.
     File(String),
+    /// They are fetched from where the issuer's discovery document says (OpenID Connect Discovery 1.0).
+    Discovery(KeysByDiscovery),
+    /// They are fetched from a path that stands here.
+    Jwks(KeysByPath),
+}
+
+/// Keys that an issuer's discovery document leads to.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeysByDiscovery {
+    /// Name of the `[identity.NAME]` that has the document. Required. It has `https`, or is this machine.
+    pub identity: String,
+    /// Path of the document; default the path of `issuer` and `/.well-known/openid-configuration`. The document must name
+    /// `issuer` as its issuer, byte by byte.
+    pub path: Option<String>,
+    /// Name of the `[identity.NAME]` that has the keys, where that is another host. Absent: the same. A document that leads
+    /// anywhere else is refused.
+    pub keys_identity: Option<String>,
+    /// Time after which the keys are fetched again, in seconds; default 3600.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub refresh_s: Option<u64>,
+    /// How long keys count that could not be fetched again, in seconds; default 86400. Then no token of the issuer is accepted.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub keep_s: Option<u64>,
+}
+
+/// Keys at a path that is known.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeysByPath {
+    /// Name of the `[identity.NAME]` that has the keys. Required. It has `https`, or is this machine.
+    pub identity: String,
+    /// Path of the JSON Web Key Set there, such as `"/openid/v1/jwks"`. Required.
+    pub path: String,
+    /// Time after which the keys are fetched again, in seconds; default 3600.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub refresh_s: Option<u64>,
+    /// How long keys count that could not be fetched again, in seconds; default 86400. Then no token of the issuer is accepted.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub keep_s: Option<u64>,
 }
 
 /// How a token is signed (RFC 7518, section 3.1; RFC 8037).

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::{EndpointTls, EndpointTransport, KeySource, Reach};
 
-/// A host that gives the gateway tokens by which it identifies itself to endpoints. Nothing of a caller goes there.
+/// A host that gives the gateway tokens by which it identifies itself to endpoints, or the keys by which it knows the tokens of
+/// an `[issuer]`. Nothing of a caller goes there.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {

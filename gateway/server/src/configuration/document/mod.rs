@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use administration::{Administrator, Role};
 pub use applications::{
-    App, Burst, Issuer, IssuerKeys, Jwt, Key, Limits, Model, ModelLimits, Prefer, Target95, TokenAlgorithm, Traffic,
+    App, Burst, Issuer, IssuerKeys, Jwt, Key, KeysByDiscovery, KeysByPath, Limits, Model, ModelLimits, Prefer,
+    Target95, TokenAlgorithm, Traffic,
 };
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use network::{
@@ -61,7 +62,7 @@ pub struct Document {
     /// Places of one's own, for endpoints that stand there.
     #[serde(default)]
     pub site: BTreeMap<String, Site>,
-    /// Hosts that give the gateway the tokens by which it identifies itself to endpoints.
+    /// Hosts that give the gateway the tokens by which it identifies itself to endpoints, or the keys of issuers.
     #[serde(default)]
     pub identity: BTreeMap<String, Identity>,
     /// Places that serve models. The name has no `/`.
