@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,6 +24,7 @@ use tokio_util::either::Either;
 
 use super::proxy::{self, ProxyError};
 use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
+use super::stall::Streams;
 use super::standing::{NoLonger, Standing};
 use super::{Drain, Handler, Incoming, ListenSettings, Peer, TlsFacts, TlsServer};
 
@@ -48,9 +49,9 @@ const LEAST_HEADER_BYTES: usize = 8_192;
 pub struct Door {
     settings: ListenSettings,
     tls: Option<TlsServer>,
-    either: auto::Builder<TokioExecutor>,
-    http1: auto::Builder<TokioExecutor>,
-    http2: auto::Builder<TokioExecutor>,
+    either: auto::Builder<Streams>,
+    http1: auto::Builder<Streams>,
+    http2: auto::Builder<Streams>,
 }
 
 /// Why a connection ended otherwise than by the peer leaving, by being idle, or by a drain.
@@ -105,9 +106,9 @@ impl Door {
     }
 }
 
-fn builder(settings: &ListenSettings) -> auto::Builder<TokioExecutor> {
+fn builder(settings: &ListenSettings) -> auto::Builder<Streams> {
     let head = settings.max_header_bytes.max(LEAST_HEADER_BYTES);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams { limit: settings.write_timeout });
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -12,6 +12,7 @@ mod drain;
 mod net;
 mod proxy;
 mod pulse;
+mod stall;
 mod standing;
 mod tls;
 

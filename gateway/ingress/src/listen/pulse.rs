@@ -16,6 +16,8 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::stall::Taken;
+
 /// No such time.
 const NEVER: u64 = u64::MAX;
 /// Since the last look; the next one gives it its time.
@@ -195,13 +197,14 @@ pin_project! {
     pub(super) struct InFlight<B> {
         #[pin]
         body: B,
+        taken: Taken,
         flight: Flight,
     }
 }
 
 impl<B> InFlight<B> {
     pub(super) fn new(body: B, flight: Flight) -> Self {
-        Self { body, flight }
+        Self { body, taken: Taken::current(), flight }
     }
 }
 
@@ -210,7 +213,13 @@ impl<B: Body> Body for InFlight<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(context)
+        let this = self.project();
+        this.taken.asked();
+        let frame = this.body.poll_frame(context);
+        if frame.is_ready() {
+            this.taken.gave();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

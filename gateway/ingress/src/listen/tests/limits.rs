@@ -1,8 +1,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::proxy::tests::proxied;
 use super::{Door, ListenSettings, ServeError, World, exchange, get, http2_over, read_to_end, read_until, text_of};
@@ -222,4 +225,52 @@ async fn a_proxy_header_that_does_not_come_is_waited_for_no_longer_than_a_handsh
     assert_eq!(answer, "");
     assert_eq!(began.elapsed(), seconds(10));
     assert!(matches!(served.await.unwrap(), Err(ServeError::HandshakeTimeout(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_takes_nothing_of_one_http2_answer_loses_that_stream_and_no_other() {
+    let mut world = World::plain();
+    let (io, _served) = world.connect();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let builder = builder.timer(TokioTimer::new()).initial_stream_window_size(65_535);
+    let (mut requests, connection) = builder.handshake(TokioIo::new(io)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = requests.send_request(get("/stream")).await.unwrap();
+    let mut events = world.streams.recv().await.unwrap();
+    let began = Instant::now();
+
+    // The answer is held and never read, so its window is never widened.
+    let piece = Bytes::from(vec![b'x'; 16 * 1024]);
+    let cut = timeout(seconds(3_600), async { while events.send_data(piece.clone()).await.is_ok() {} }).await;
+
+    cut.expect("the answer is given up");
+    assert_eq!(began.elapsed(), ListenSettings::default().write_timeout);
+    assert_eq!(text_of(requests.send_request(get("/")).await.unwrap()).await, "hello");
+    drop(answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_takes_its_http2_answer_slowly_keeps_it() {
+    let mut world = World::plain();
+    let (io, _served) = world.connect();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let builder = builder.timer(TokioTimer::new()).initial_stream_window_size(65_535);
+    let (mut requests, connection) = builder.handshake(TokioIo::new(io)).await.unwrap();
+    tokio::spawn(connection);
+    let mut answer = requests.send_request(get("/stream")).await.unwrap().into_body();
+    let mut events = world.streams.recv().await.unwrap();
+    let sender = tokio::spawn(async move {
+        for _ in 0..40 {
+            events.send_data(Bytes::from(vec![b'x'; 16 * 1024])).await.unwrap();
+        }
+    });
+
+    let mut bytes = 0;
+    while let Some(frame) = answer.frame().await {
+        bytes += frame.unwrap().into_data().unwrap().len();
+        sleep(seconds(20)).await;
+    }
+
+    assert_eq!(bytes, 40 * 16 * 1024);
+    sender.await.unwrap();
 }
