@@ -40,6 +40,33 @@ impl CertificateName {
     }
 }
 
+/// A client certificate that the handshake verified, by its names. They are read once for a connection and not for each request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate(Box<[CertificateName]>);
+
+impl ShownCertificate {
+    /// Reads the names of a certificate in DER; one that cannot be read names nobody.
+    #[must_use]
+    pub fn read(certificate: &[u8]) -> Self {
+        let der = CertificateDer::from(certificate);
+        let Ok(leaf) = EndEntityCert::try_from(&der) else { return Self(Box::default()) };
+        let uris = leaf.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
+        let hosts = leaf.valid_dns_names().map(|host| CertificateName::Dns(host.to_ascii_lowercase().into()));
+        Self(uris.chain(hosts).collect())
+    }
+
+    /// Its names, in the order of the certificate: URIs, then hosts.
+    #[must_use]
+    pub fn names(&self) -> &[CertificateName] {
+        &self.0
+    }
+
+    /// Whether it bears any of `names`.
+    pub(super) fn has_any(&self, names: &[CertificateName]) -> bool {
+        self.0.iter().any(|name| names.contains(name))
+    }
+}
+
 /// The apps that have a name in a client certificate.
 #[derive(Debug, Default)]
 pub struct Certificates {
@@ -58,30 +85,15 @@ impl Certificates {
         Self { by_name }
     }
 
-    /// Whose certificate this is, `None` where no app has one of its names.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError::Conflicting`] when its names belong to two apps.
-    pub(super) fn identify(&self, certificate: &[u8]) -> Result<Option<Identified>, AuthError> {
-        if self.by_name.is_empty() {
-            return Ok(None);
-        }
-        self.identify_names(names_of(certificate))
-    }
-
     /// Whose names these are, `None` where they are no app's.
     ///
     /// # Errors
     ///
     /// [`AuthError::Conflicting`] when they belong to two apps.
-    pub(super) fn identify_names(
-        &self,
-        names: impl IntoIterator<Item = CertificateName>,
-    ) -> Result<Option<Identified>, AuthError> {
+    pub(super) fn identify(&self, names: &[CertificateName]) -> Result<Option<Identified>, AuthError> {
         let mut found: Option<Identified> = None;
         for name in names {
-            let Some(owner) = self.by_name.get(&name) else { continue };
+            let Some(owner) = self.by_name.get(name) else { continue };
             if found.is_some_and(|earlier| earlier != *owner) {
                 return Err(AuthError::Conflicting);
             }
@@ -91,30 +103,16 @@ impl Certificates {
     }
 }
 
-/// Whether the certificate, in DER, bears any of `names`.
-pub(super) fn has_any(certificate: &[u8], names: &[CertificateName]) -> bool {
-    !names.is_empty() && names_of(certificate).iter().any(|name| names.contains(name))
-}
-
-/// The names in a certificate that the handshake verified; one that cannot be read now names nobody.
-fn names_of(certificate: &[u8]) -> Vec<CertificateName> {
-    let der = CertificateDer::from(certificate);
-    let Ok(leaf) = EndEntityCert::try_from(&der) else { return Vec::new() };
-    let uris = leaf.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
-    let hosts = leaf.valid_dns_names().map(|host| CertificateName::Dns(host.to_ascii_lowercase().into()));
-    uris.chain(hosts).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair, SanType};
 
     use super::*;
 
-    fn certificate(names: &[SanType]) -> Vec<u8> {
+    fn certificate(names: &[SanType]) -> ShownCertificate {
         let mut params = CertificateParams::default();
         params.subject_alt_names = names.to_vec();
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+        ShownCertificate::read(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
     }
 
     fn uri(text: &str) -> SanType {
@@ -141,8 +139,8 @@ mod tests {
     fn an_app_is_found_by_the_uri_or_the_host_name_of_its_certificate() {
         let known = known();
 
-        let by_uri = known.identify(&certificate(&[uri("spiffe://corp.example/claims")]));
-        let by_host = known.identify(&certificate(&[dns("SEARCH.corp.example")]));
+        let by_uri = known.identify(certificate(&[uri("spiffe://corp.example/claims")]).names());
+        let by_host = known.identify(certificate(&[dns("SEARCH.corp.example")]).names());
 
         assert_eq!((by_uri, by_host), (Ok(Some(CLAIMS)), Ok(Some(SEARCH))));
     }
@@ -156,25 +154,25 @@ mod tests {
             dns("corp.example"),
             dns("a.search.corp.example"),
         ] {
-            assert_eq!(known().identify(&certificate(std::slice::from_ref(&name))), Ok(None), "{name:?}");
+            assert_eq!(known().identify(certificate(std::slice::from_ref(&name)).names()), Ok(None), "{name:?}");
         }
     }
 
     #[test]
     fn a_wildcard_in_a_certificate_is_no_name_of_an_app() {
-        assert_eq!(known().identify(&certificate(&[dns("*.corp.example")])), Ok(None));
+        assert_eq!(known().identify(certificate(&[dns("*.corp.example")]).names()), Ok(None));
     }
 
     #[test]
     fn a_certificate_of_two_apps_is_refused() {
         let both = certificate(&[uri("spiffe://corp.example/claims"), dns("search.corp.example")]);
 
-        assert_eq!(known().identify(&both), Err(AuthError::Conflicting));
+        assert_eq!(known().identify(both.names()), Err(AuthError::Conflicting));
     }
 
     #[test]
     fn what_is_no_certificate_names_nobody() {
-        assert_eq!(known().identify(b"no certificate"), Ok(None));
+        assert_eq!(known().identify(ShownCertificate::read(b"no certificate").names()), Ok(None));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 
 use crate::limits::LimitIndex;
 
-pub use certificate::{CertificateName, Certificates};
+pub use certificate::{CertificateName, Certificates, ShownCertificate};
 pub use credential::{LONGEST_CREDENTIAL, NO_CREDENTIAL};
 pub use token::{Algorithm, Issuer, KeySet, KeySetError, LONGEST_TOKEN, MOST_KEYS, TokenRule, Tokens};
 
@@ -218,7 +218,7 @@ impl Callers {
         &self.tokens
     }
 
-    /// Says who asks, by the credential in `headers` and by the `certificate` of the connection, in DER.
+    /// Says who asks, by the credential in `headers` and by the `certificate` of the connection.
     ///
     /// A credential that is shown must be good, whatever the certificate says; where both name an app, it must be the same.
     /// A client that cannot leave its key out shows [`NO_CREDENTIAL`].
@@ -229,14 +229,14 @@ impl Callers {
     pub fn authenticate(
         &self,
         headers: &HeaderMap,
-        certificate: Option<&[u8]>,
+        certificate: Option<&ShownCertificate>,
         now: SystemTime,
     ) -> Result<Identified, AuthError> {
         let named = match certificate {
-            Some(certificate) if certificate::has_any(certificate, &self.forwarders) => {
-                self.certificates.identify_names(forwarded::names(headers)?)?
+            Some(certificate) if certificate.has_any(&self.forwarders) => {
+                self.certificates.identify(&forwarded::names(headers)?)?
             }
-            Some(certificate) => self.certificates.identify(certificate)?,
+            Some(certificate) => self.certificates.identify(certificate.names())?,
             None => None,
         };
         let longest = if self.tokens.is_empty() { LONGEST_CREDENTIAL } else { LONGEST_TOKEN };

@@ -27,6 +27,7 @@ use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
 use super::stall::Streams;
 use super::standing::{NoLonger, Standing};
 use super::{Drain, Handler, Incoming, ListenSettings, Peer, TlsFacts, TlsServer};
+use crate::auth::ShownCertificate;
 
 /// How long an HTTP/2 peer may take to say that it is still there.
 const H2_PONG: Duration = Duration::from_secs(20);
@@ -256,6 +257,7 @@ where
 
 fn facts<I>(stream: &TlsStream<I>) -> TlsFacts {
     let (_, connection) = stream.get_ref();
+    let shown = connection.peer_certificates().and_then(|chain| chain.first());
     TlsFacts {
         version: match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -268,7 +270,7 @@ fn facts<I>(stream: &TlsStream<I>) -> TlsFacts {
             Some(_) => Some("http/1.1"),
             None => None,
         },
-        client_certificate: connection.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()),
+        client_certificate: shown.map(|leaf| ShownCertificate::read(leaf)),
     }
 }
 

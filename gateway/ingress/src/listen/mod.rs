@@ -29,6 +29,8 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body;
 
+use crate::auth::ShownCertificate;
+
 pub use connection::{Door, ServeError, serve};
 pub use drain::{Drain, DrainSwitch, drain};
 pub use net::{Net, NetError};
@@ -110,9 +112,9 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// The protocol agreed on by ALPN, `h2` or `http/1.1`; `None` when the caller offered none.
     pub alpn: Option<&'static str>,
-    /// The caller's certificate in DER, verified against the client CA, and without its chain. It is verified again before
-    /// a request, so that the one which is served stands.
-    pub client_certificate: Option<Vec<u8>>,
+    /// The caller's certificate, verified against the client CA. It is verified again before a request, so that the one which
+    /// is served stands.
+    pub client_certificate: Option<ShownCertificate>,
 }
 
 /// A request whose body was not read yet.

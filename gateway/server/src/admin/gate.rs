@@ -89,7 +89,7 @@ pub(super) fn authorize(
             Access::Act(_) | Access::Everybody => Err(Denied::NobodyNamed),
         };
     }
-    let certificate = peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref());
+    let certificate = peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
     let who = snapshot.administrators.authenticate(&head.headers, certificate, now).map_err(Denied::Unknown)?;
     if who.role < needed {
         return Err(Denied::Role { who, needed });

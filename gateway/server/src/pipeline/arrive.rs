@@ -215,7 +215,7 @@ pub(super) struct Identified {
 
 pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
     let Arrived { mut exchange, body } = arrived;
-    let certificate = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref());
+    let certificate = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
     match exchange.snapshot.callers.authenticate(&exchange.head.headers, certificate, exchange.at) {
         Ok(identified) => {
             let caller = Caller {

@@ -122,7 +122,7 @@ pub(super) fn again(
     (call, findings): (&Call, &Findings),
 ) -> Result<(Box<Exchange>, Arc<Permit>), Box<Refused>> {
     let now = SystemTime::now();
-    let certificate = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref());
+    let certificate = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
     let is_known = exchange.snapshot.callers.authenticate(&exchange.head.headers, certificate, now).is_ok();
     if !is_known || exchange.gateway.restrictions.current().revoke(&caller.app, &caller.key) {
         return Err(exchange.refuse(Refusal::InvalidApiKey));

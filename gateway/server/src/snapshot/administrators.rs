@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use ingress::auth::{AppIndex, AuthError, Callers, Certificates, Issuer, KeyEntry, KeyIndex, Keys, TokenRule, Tokens};
+use ingress::auth::{
+    AppIndex, AuthError, Callers, Certificates, Issuer, KeyEntry, KeyIndex, Keys, ShownCertificate, TokenRule, Tokens,
+};
 
 use super::SnapshotError;
 use super::build::model_index;
@@ -41,7 +43,7 @@ impl Administrators {
     pub(crate) fn authenticate(
         &self,
         headers: &HeaderMap,
-        certificate: Option<&[u8]>,
+        certificate: Option<&ShownCertificate>,
         now: SystemTime,
     ) -> Result<Arc<Administrator>, AuthError> {
         let identified = self.callers.authenticate(headers, certificate, now)?;
