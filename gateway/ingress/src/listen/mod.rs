@@ -35,7 +35,7 @@ pub use connection::{Door, ServeError, serve};
 pub use drain::{Drain, DrainSwitch, drain};
 pub use net::{Net, NetError};
 pub use proxy::ProxyError;
-pub use tls::{ClientTrust, TlsError, TlsMaterial, TlsServer};
+pub use tls::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
 
 /// The limits of a listener.
 #[derive(Debug, Clone)]

@@ -87,6 +87,21 @@ pub(super) struct Material {
     pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
+/// Material that was checked and is not in force yet.
+#[derive(Debug)]
+pub struct PreparedTls(Material);
+
+impl PreparedTls {
+    /// Checks `material`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be used.
+    pub fn of(material: &TlsMaterial) -> Result<Self, TlsError> {
+        Ok(Self(ready(material)?))
+    }
+}
+
 impl TlsServer {
     /// Whether a caller without a certificate is turned away in the handshake.
     pub(super) fn asks_everybody(&self) -> bool {
@@ -104,8 +119,13 @@ impl TlsServer {
     /// With an error the old material stays. Sessions from before cannot be resumed, so a caller
     /// always meets the certificate, and the revocation lists, that are current.
     pub fn reload(&self, material: &TlsMaterial) -> Result<(), TlsError> {
-        self.current.store(Arc::new(ready(material)?));
+        self.take(PreparedTls::of(material)?);
         Ok(())
+    }
+
+    /// Does what [`Self::reload`] does with material that was checked before, so that it cannot fail.
+    pub fn take(&self, prepared: PreparedTls) {
+        self.current.store(Arc::new(prepared.0));
     }
 
     pub(super) fn material(&self) -> Arc<Material> {

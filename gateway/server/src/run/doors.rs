@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingress::listen::{ClientTrust, Door, ListenSettings, Net, TlsError, TlsMaterial, TlsServer};
+use ingress::listen::{ClientTrust, Door, ListenSettings, Net, PreparedTls, TlsError, TlsMaterial, TlsServer};
 
 use crate::configuration::{Compiled, ListenTlsConfig, Network};
 
@@ -86,28 +86,47 @@ pub fn doors(compiled: &Compiled) -> Result<Doors, DoorError> {
     })
 }
 
+/// Certificates for listeners that are open, read and checked, and not in force yet.
+pub struct DoorRenewal<'a> {
+    prepared: Vec<(&'a TlsServer, PreparedTls)>,
+}
+
 impl Doors {
-    /// Takes new certificates into listeners that are open; connections that run keep theirs. Callers' certificates are
-    /// held to the new authorities and revocation lists from the next request on.
+    /// Reads the certificates of a configuration for the listeners that are open. Nothing is changed before all of them are
+    /// known to be good: one listener with new certificates beside another with old ones is what nobody wrote.
     ///
     /// # Errors
     ///
-    /// When a certificate or a key cannot be used. The one before stays.
-    pub fn renew(&self, compiled: &Compiled) -> Result<(), DoorError> {
+    /// When a certificate or a key cannot be used.
+    pub fn prepare(&self, compiled: &Compiled) -> Result<DoorRenewal<'_>, DoorError> {
         let admin = self.admin.as_ref().and_then(|listener| listener.door.tls());
-        renew("admin", admin, compiled.administration.tls.as_ref())?;
-        renew("listen", self.data.door.tls(), compiled.listen.tls.as_ref())
+        let pairs = [
+            ("admin", admin, compiled.administration.tls.as_ref()),
+            ("listen", self.data.door.tls(), compiled.listen.tls.as_ref()),
+        ];
+        let mut prepared = Vec::new();
+        for (section, server, tls) in pairs {
+            let (Some(server), Some(tls)) = (server, tls) else { continue };
+            let fault = |source| DoorError::Tls { section, source };
+            prepared.push((server, PreparedTls::of(&material(tls)?).map_err(fault)?));
+        }
+        Ok(DoorRenewal { prepared })
+    }
+}
+
+impl DoorRenewal<'_> {
+    /// Takes the certificates into the listeners; connections that run keep theirs. Callers' certificates are held to the new
+    /// authorities and revocation lists from the next request on.
+    pub fn take(self) {
+        for (server, prepared) in self.prepared {
+            server.take(prepared);
+        }
     }
 }
 
 fn server(section: &'static str, tls: Option<&ListenTlsConfig>) -> Result<Option<TlsServer>, DoorError> {
     let fault = |source| DoorError::Tls { section, source };
     tls.map(|tls| TlsServer::new(&material(tls)?).map_err(fault)).transpose()
-}
-
-fn renew(section: &'static str, server: Option<&TlsServer>, tls: Option<&ListenTlsConfig>) -> Result<(), DoorError> {
-    let (Some(server), Some(tls)) = (server, tls) else { return Ok(()) };
-    server.reload(&material(tls)?).map_err(|source| DoorError::Tls { section, source })
 }
 
 fn material(tls: &ListenTlsConfig) -> Result<TlsMaterial, DoorError> {

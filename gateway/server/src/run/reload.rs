@@ -215,8 +215,10 @@ impl Reloader {
         let before = gateway.snapshot();
         let next = Snapshot::build(&compiled, Some(&before), &gateway.metrics)?;
         let spendings = gateway.spendings(&next)?;
-        self.doors.renew(&compiled)?;
+        let certificates = self.doors.prepare(&compiled)?;
         self.warn_of_what_needs_a_restart(&compiled);
+        // INVARIANT: nothing below can fail, so that what is refused changes nothing.
+        certificates.take();
         gateway.put_in_force(next, &spendings);
         persist(&compiled, &sources);
         Ok(compiled)

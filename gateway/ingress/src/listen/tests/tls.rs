@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::{ClientTrust, TlsError, TlsMaterial, TlsServer};
+use super::super::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
 use super::{
     Door, ListenSettings, ServeError, Served, World, exchange, get, http1_over, http2_over, read_to_end, read_until,
     text_of,
@@ -229,6 +229,22 @@ async fn a_new_certificate_serves_new_connections_and_old_ones_go_on() {
     assert!(by_old.is_err());
     let (by_new, _) = handshake(&world, &Client::trusting(&new).config()).await;
     assert!(by_new.is_ok());
+}
+
+#[tokio::test]
+async fn material_that_is_prepared_serves_nobody_before_it_is_taken() {
+    let (old, new) = (Authority::new("old CA"), Authority::new("new CA"));
+    let world = world(&material(&old, None));
+    let serves = async |authority: &Authority| {
+        let (stream, _) = handshake(&world, &Client::trusting(authority).config()).await;
+        stream.is_ok()
+    };
+
+    let prepared = PreparedTls::of(&material(&new, None)).unwrap();
+
+    assert!(serves(&old).await && !serves(&new).await);
+    world.door.tls().unwrap().take(prepared);
+    assert!(serves(&new).await && !serves(&old).await);
 }
 
 #[tokio::test]
