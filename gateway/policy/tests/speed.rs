@@ -81,6 +81,16 @@ fn targets(count: u32) -> Vec<Candidate> {
     (0..count).map(target).collect()
 }
 
+/// The same number of targets, no two of which are alike.
+fn unlike(count: u32) -> Vec<Candidate> {
+    let days = |index: usize| 30 - u32::try_from(index % 30).expect("a small number");
+    let other = |(index, target): (usize, Candidate)| {
+        let facts = Facts { retention_days: days(index), ..Facts::clone(&target.facts) };
+        Candidate { facts: Arc::new(facts), ..target }
+    };
+    targets(count).into_iter().enumerate().map(other).collect()
+}
+
 fn zones() -> BTreeMap<String, Countries> {
     let eea = [
         "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IS", "IT", "LI",
@@ -110,13 +120,19 @@ fn one(judge: &Judge, targets: &[Candidate], label: &Arc<str>) -> Duration {
 #[ignore = "a measurement: by hand, in release"]
 fn what_a_decision_costs() {
     for (policies, count) in [(18, 10), (50, 1), (50, 10), (1_000, 10)] {
-        let (rules, targets) = (rules(&texts(policies)), targets(count));
+        let rules = rules(&texts(policies));
+        let rounds = if policies > 100 { 100 } else { 500 };
+        let other = unlike(count);
+        let apart = judge(&rules, &other);
+        let mut fresh: Vec<Duration> =
+            (0..rounds).map(|round| one(&apart, &other, &format!("new-{round}").into())).collect();
+        say(&format!("{policies} policies, {count} targets, all unlike, a new class"), &mut fresh);
+        let targets = targets(count);
         let judge = judge(&rules, &targets);
         let known: Arc<str> = "known".into();
         one(&judge, &targets, &known);
         let mut cached: Vec<Duration> = (0..20_000).map(|_| one(&judge, &targets, &known)).collect();
         say(&format!("{policies} policies, {count} targets, a class seen before"), &mut cached);
-        let rounds = if policies > 100 { 100 } else { 500 };
         let mut fresh: Vec<Duration> =
             (0..rounds).map(|round| one(&judge, &targets, &format!("new-{round}").into())).collect();
         say(&format!("{policies} policies, {count} targets, a new class"), &mut fresh);

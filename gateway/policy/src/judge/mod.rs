@@ -5,6 +5,7 @@
 
 mod ask;
 mod cache;
+mod slice;
 mod world;
 
 use std::collections::BTreeMap;

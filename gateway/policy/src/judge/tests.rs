@@ -357,3 +357,79 @@ fn what_is_kept_is_bounded_however_many_classes_come() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(Case { labels: &many, ..Case::default() }.ask(&judge, &candidates).is_ok());
 }
+
+/// Random sets over what guards read: an answer by the policies that are in question is that of all of them.
+#[test]
+fn leaving_out_policies_that_cannot_match_changes_no_answer() {
+    let conditions = [
+        r#"when { context.labels.contains("eu_personal") }"#,
+        r#"when { context.labels.contains("health") && resource.training }"#,
+        "when { context.class >= 2 || !context.labels.isEmpty() }",
+        r#"unless { context.findings.contains("card") || resource.own_site }"#,
+        r#"when { context.purpose == "fraud" } unless { resource.own_site }"#,
+        r#"when { context.findings.contains("card") && !context.redacted.contains("card") } unless { resource.own_site }"#,
+        r#"when { context.labels.contains("ch_bank") } when { resource.retention_days > 3 }"#,
+        "when { !context.labelled }",
+    ];
+    let mut text = String::from(
+        "@id(\"base\") @owner(\"o\") @basis(\"b\") @grant(\"base\")\npermit (principal, action, resource);\n",
+    );
+    text.push_str("@id(\"cards\") @owner(\"o\") @basis(\"b\") @grant(\"base\") @obligation(\"redact:card\")\n");
+    text.push_str("permit (principal, action, resource) when { context.findings.contains(\"card\") };\n");
+    for (number, condition) in conditions.iter().enumerate() {
+        text.push_str(&format!(
+            "@id(\"p{number}\") @owner(\"o\") @basis(\"b\")\nforbid (principal, action, resource) {condition};\n"
+        ));
+    }
+    let other = Facts { training: true, ..good_facts() };
+    let candidates = [target(0, good_facts()), own_site(1), target(2, other), target(3, good_facts()), own_site(4)];
+    let judge = judge_of(&text, &candidates);
+    let named = judge_of(
+        &format!(
+            "{text}@id(\"named\") @owner(\"o\") @basis(\"b\")\nforbid (principal, action, resource == Target::\"nowhere/m\");\n"
+        ),
+        &candidates,
+    );
+    // Each target and each condition alone: a judge over fewer policies than are worth a choice.
+    let rules = rules_of(&text);
+    let over = |candidate: &Candidate, number: usize| {
+        let id = format!("p{number}");
+        let mine = rules.only(|other| [id.as_str(), "base", "cards"].contains(&other));
+        Judge::new(Arc::new(mine), &zones(), &[], std::slice::from_ref(candidate)).unwrap()
+    };
+    let alone: Vec<Vec<Judge>> = candidates
+        .iter()
+        .map(|candidate| (0..conditions.len()).map(|number| over(candidate, number)).collect())
+        .collect();
+    let mut answers = BTreeMap::new();
+
+    for bits in 0..64_u32 {
+        let has = |bit: u32| bits & 1 << bit != 0;
+        let all = ["eu_personal", "health", "ch_bank"];
+        let labels: Vec<&str> = (0..3).filter(|bit| has(*bit)).map(|bit| all[bit as usize]).collect();
+        let case = Case {
+            labels: &labels,
+            class: if has(3) { Class::Confidential } else { Class::Internal },
+            purpose: has(4).then_some("fraud"),
+            findings: if has(5) { vec![card()] } else { Vec::new() },
+            ..Case::default()
+        };
+        let said = |judge: &Judge| match case.ask(judge, &candidates) {
+            Ok(permit) => format!("{:?}", permit.verdicts()),
+            Err(denial) => format!("{:?}", denial.verdicts()),
+        };
+        assert_eq!(said(&judge), said(&named), "{bits:b}");
+        let one_by_one = candidates.iter().zip(&alone).map(|(candidate, judges)| {
+            let forbids = |judge: &Judge| case.ask(judge, std::slice::from_ref(candidate)).is_err();
+            !judges.iter().any(forbids)
+        });
+        let together: Vec<bool> = match case.ask(&judge, &candidates) {
+            Ok(permit) => permit.verdicts().iter().map(|verdict| verdict.ruling.is_in()).collect(),
+            Err(denial) => denial.verdicts().iter().map(|verdict| verdict.ruling.is_in()).collect(),
+        };
+        assert_eq!(one_by_one.collect::<Vec<_>>(), together, "{bits:b}");
+        answers.insert(said(&judge), bits);
+    }
+    assert!(answers.len() > 8, "the cases differ: {}", answers.len());
+    assert!(judge.world.slices().len() > 4, "policies were left out");
+}

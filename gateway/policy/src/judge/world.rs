@@ -12,11 +12,12 @@ use parking_lot::Mutex;
 
 use super::Held;
 use super::ask::Ask;
+use super::slice::Slices;
 use crate::decision::PolicyIds;
 use crate::facts::{Countries, Country, Facts};
 use crate::proof::Obligations;
 use crate::question::{Action, Asker, Candidate, Question, TargetId};
-use crate::rules::{About, Rules};
+use crate::rules::{About, Mention, Rules, View};
 
 /// The facts do not fit the schema: a fault of this crate, found when the configuration is loaded.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,11 @@ pub(super) struct World {
     apps: Vec<Asker>,
     targets: Vec<Candidate>,
     uids: HashMap<TargetId, EntityUid>,
+    /// Targets that policies can tell apart only by their names have one number here.
+    alike: HashMap<TargetId, usize>,
+    /// Policies read no target's and no endpoint's name.
+    is_nameless: bool,
+    slices: Slices,
     /// Instants at which any answer may change, sorted: facts and exceptions that run out, dates in policies.
     changes: Vec<SystemTime>,
     /// The entities of the epoch that was asked about last; what they hold depends on the epoch alone.
@@ -59,6 +65,9 @@ impl World {
         let uid = |target: &Candidate| uid(&types.target, &target.name);
         let world = Self {
             uids: targets.iter().map(|target| (target.target, uid(target))).collect(),
+            alike: alike(targets),
+            is_nameless: is_nameless(rules),
+            slices: Slices::default(),
             zones: zones.clone(),
             apps: apps.to_vec(),
             targets: targets.to_vec(),
@@ -69,6 +78,11 @@ impl World {
         // What holds at the start of time holds for every epoch, because only values change.
         world.entities(UNIX_EPOCH)?;
         Ok(world)
+    }
+
+    #[cfg(test)]
+    pub(super) fn slices(&self) -> &Slices {
+        &self.slices
     }
 
     /// How many instants have passed at which an answer may change.
@@ -120,17 +134,24 @@ impl World {
         let Ok(entities) = self.entities_of(question.now) else {
             return question.candidates.iter().map(|_| Held::Failed(PolicyIds::default())).collect();
         };
-        let plain = self.context(question, ask, &BTreeSet::new());
+        let Some(plain) = self.context(question, ask, &BTreeSet::new()) else {
+            return question.candidates.iter().map(|_| Held::Failed(PolicyIds::default())).collect();
+        };
+        let set = self.slices.of(rules, &view(question, ask, &BTreeSet::new()));
         let asking = Asking { world: self, rules, question, ask, entities: &entities };
-        question
-            .candidates
-            .iter()
-            .map(|candidate| match (&plain, self.uids.get(&candidate.target)) {
-                (Some(plain), Some(target)) => asking.judge(target, plain),
-                // A target that the judge does not know has no facts, so nothing can be said for it, and no grant lifts that.
-                _ => Held::Failed(PolicyIds::default()),
-            })
-            .collect()
+        let mut known: Vec<(usize, Held)> = Vec::new();
+        let mut of = |candidate: &Candidate| {
+            // A target that the judge does not know has no facts, so nothing can be said for it, and no grant lifts that.
+            let Some(target) = self.uids.get(&candidate.target) else { return Held::Failed(PolicyIds::default()) };
+            let kind = self.alike.get(&candidate.target).copied().filter(|_| self.is_nameless);
+            if let Some((_, held)) = known.iter().find(|(other, _)| Some(*other) == kind) {
+                return held.clone();
+            }
+            let held = asking.judge(target, (&set, &plain));
+            known.extend(kind.map(|kind| (kind, held.clone())));
+            held
+        };
+        question.candidates.iter().map(&mut of).collect()
     }
 
     /// For each candidate, whether any policy matches, or cannot be evaluated. Where nothing can be asked, all do.
@@ -175,12 +196,12 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// As it is; and where that is denied and a permit obliges to redact, as it would be afterwards.
-    fn judge(&self, target: &EntityUid, plain: &Context) -> Held {
+    fn judge(&self, target: &EntityUid, plain: Asked<'_>) -> Held {
         let held = self.all_actions(target, plain, &Obligations::none());
         if self.rules.obliging.is_empty() || matches!(held, Held::Permitted { .. }) {
             return held;
         }
-        let matched = self.ask_set(&self.rules.obliging, self.question.operation.name(), target, plain);
+        let matched = self.ask_set(&self.rules.obliging, self.question.operation.name(), target, plain.1);
         let obliging = self.unexpired(&matched);
         let kinds: BTreeSet<&str> = obliging.iter().flat_map(|(_, about)| &about.redact).map(String::as_str).collect();
         if kinds.is_empty() {
@@ -188,7 +209,8 @@ impl Asking<'_> {
         }
         let Some(redacted) = self.world.context(self.question, self.ask, &kinds) else { return held };
         let obligations = Obligations::to_redact(kinds.iter().map(|kind| (*kind).into()));
-        match self.all_actions(target, &redacted, &obligations) {
+        let set = self.world.slices.of(self.rules, &view(self.question, self.ask, &kinds));
+        match self.all_actions(target, (&set, &redacted), &obligations) {
             permitted @ Held::Permitted { .. } => permitted,
             _ => held,
         }
@@ -204,12 +226,12 @@ impl Asking<'_> {
     }
 
     /// The operation and every action that a finding needs.
-    fn all_actions(&self, target: &EntityUid, context: &Context, obligations: &Obligations) -> Held {
-        let held = self.one(self.question.operation.name(), target, context, obligations);
+    fn all_actions(&self, target: &EntityUid, asked: Asked<'_>, obligations: &Obligations) -> Held {
+        let held = self.one(self.question.operation.name(), target, asked, obligations);
         let Held::Permitted { by: first, .. } = &held else { return held };
         let mut permitting = vec![first.clone()];
         for action in &self.ask.actions {
-            match self.one(action.name(), target, context, obligations) {
+            match self.one(action.name(), target, asked, obligations) {
                 Held::Permitted { by, .. } => permitting.push(by),
                 Held::Failed(by) => return Held::Failed(by),
                 Held::Forbidden(by) => return Held::NotGranted { action: *action, by },
@@ -222,8 +244,8 @@ impl Asking<'_> {
         Held::Permitted { by, obligations: obligations.clone() }
     }
 
-    fn one(&self, action: &str, target: &EntityUid, context: &Context, obligations: &Obligations) -> Held {
-        let response = self.ask_set(&self.rules.set, action, target, context);
+    fn one(&self, action: &str, target: &EntityUid, (set, context): Asked<'_>, obligations: &Obligations) -> Held {
+        let response = self.ask_set(set, action, target, context);
         let diagnostics = response.diagnostics();
         // A policy that fails to evaluate denies, whatever the others say.
         let mut failed = diagnostics.errors().map(policy_of).peekable();
@@ -267,6 +289,40 @@ impl Asking<'_> {
             Err(_) => Response::new(Decision::Deny, HashSet::new(), Vec::new()),
         }
     }
+}
+
+/// The policies that are in question, and what they are asked about.
+type Asked<'a> = (&'a PolicySet, &'a Context);
+
+/// What is known without a target.
+fn view<'a>(question: &'a Question<'_>, ask: &'a Ask, redacted: &'a BTreeSet<&'a str>) -> View<'a> {
+    let data = &question.data;
+    View {
+        labels: data.labels,
+        labelled: data.labelled,
+        class: data.class.level(),
+        purpose: data.purpose.unwrap_or_default(),
+        findings: &ask.findings,
+        redacted,
+    }
+}
+
+/// Targets of which everything but the name is the same get the same number: the policies' attributes are made of this.
+fn alike(targets: &[Candidate]) -> HashMap<TargetId, usize> {
+    let mut kinds: HashMap<String, usize> = HashMap::new();
+    let mut number = |target: &Candidate| {
+        let Candidate { approved, grants, reach, own_site, preview, facts, target: _, name: _ } = target;
+        let next = kinds.len();
+        *kinds.entry(format!("{:?}", (approved, grants, reach, own_site, preview, facts))).or_insert(next)
+    };
+    targets.iter().map(|target| (target.target, number(target))).collect()
+}
+
+/// Whether no policy names a target or an endpoint. What could not be read out of a policy may.
+fn is_nameless(rules: &Rules) -> bool {
+    let reads = rules.reads();
+    let names = |mention: &Mention| matches!(mention, Mention::Target(_) | Mention::Endpoint(_));
+    !reads.context.contains("*") && !reads.mentions.iter().any(names)
 }
 
 fn policy_of(error: &AuthorizationError) -> &PolicyId {

@@ -8,7 +8,7 @@ use cedar_policy::Policy;
 use super::lint::Report;
 use super::reads::Reads;
 use super::text::Parsed;
-use super::{About, permits};
+use super::{About, Guard, permits};
 use crate::facts::day_of;
 
 /// The annotations that mean something; any other is a slip of the pen.
@@ -44,6 +44,7 @@ pub(super) fn read(parsed: &Parsed, report: &mut Report) -> Option<About> {
         review_written: policy.annotation("review_by").map(str::to_owned),
         redact: obligation(parsed, id, report),
         reads: Reads::of(policy),
+        guard: Guard::of(policy),
         file: parsed.file.clone(),
         line: parsed.line,
     })

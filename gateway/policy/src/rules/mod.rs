@@ -2,6 +2,7 @@
 //! requirements.
 
 mod annotations;
+mod guard;
 mod lint;
 mod names;
 mod reads;
@@ -14,6 +15,7 @@ use std::time::SystemTime;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema};
 
+pub(crate) use guard::{Guard, View};
 pub use lint::{Fault, Severity};
 pub use names::{Names, SHIPPED_LABELS};
 pub use reads::{Mention, Reads};
@@ -72,6 +74,8 @@ pub struct About {
     pub redact: BTreeSet<String>,
     /// What it reads of the target and the request.
     pub reads: Reads,
+    /// What it asks of the request before it asks anything of the target.
+    pub(crate) guard: Guard,
     /// File and line.
     pub file: String,
     /// Line in the file, from 1.
@@ -81,7 +85,7 @@ pub struct About {
 /// A set of policies that can decide.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    pub(crate) set: PolicySet,
+    pub(crate) set: Arc<PolicySet>,
     /// The permits with an obligation, to know which of them matched where a `forbid` decided.
     pub(crate) obliging: PolicySet,
     pub(crate) about: BTreeMap<PolicyId, Arc<About>>,
@@ -139,7 +143,9 @@ impl Rules {
         Self {
             obliging: PolicySet::from_policies(obliging).expect("ids stand once"),
             about: kept.iter().map(|(policy, about)| (policy.id().clone(), Arc::clone(about))).collect(),
-            set: PolicySet::from_policies(kept.into_iter().map(|(policy, _)| policy)).expect("ids stand once"),
+            set: Arc::new(
+                PolicySet::from_policies(kept.into_iter().map(|(policy, _)| policy)).expect("ids stand once"),
+            ),
             reads,
             off: options.off.clone(),
             canonical,
@@ -185,7 +191,7 @@ impl Rules {
             PolicySet::from_policies(kept).expect("ids stand once")
         };
         Self {
-            set: of(&self.set),
+            set: Arc::new(of(&self.set)),
             obliging: of(&self.obliging),
             reads: about.values().fold(Reads::default(), |all, about| all.with(&about.reads)),
             off: self.off.clone(),
