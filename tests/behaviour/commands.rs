@@ -333,3 +333,36 @@ fn local_server(address: SocketAddr) -> tokio::task::JoinSet<()> {
 fn write(folder: &Path, text: &str) {
     std::fs::write(folder.join("causeway.toml"), text).expect("a temporary folder can be written");
 }
+
+/// As with `| head`: the other end of the pipe is closed already, so that no command gets a line out.
+#[tokio::test]
+async fn a_command_whose_reader_has_left_ends_quietly() {
+    let folder = scratch();
+    let upstream = Upstream::start("only").await;
+    let text = Config::serving(&upstream).text([0, 0, 0]);
+    std::fs::write(folder.path().join("causeway.toml"), text).expect("the folder takes a file");
+    std::fs::write(folder.path().join("upstream.key"), "secret").expect("the folder takes a file");
+
+    for arguments in [
+        &["policy", "matrix", "--config", "causeway.toml"][..],
+        &["policy", "matrix", "--config", "causeway.toml", "--format", "html"],
+        &["policy", "check"],
+        &["explain", "--config", "causeway.toml", "--app", "tests", "--model", "assistant"],
+        &["check", "--config", "causeway.toml"],
+        &["keys", "new"],
+        &["schema"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be had");
+        drop(reader);
+        let mut command = causeway(arguments, folder.path());
+        command.stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().expect("cargo built the binary");
+        drop(command);
+
+        let output = within("the command to end", child.wait_with_output()).await.expect("a child can be waited for");
+
+        let said = text_of(&output.stderr);
+        assert!(!said.contains("panicked") && !said.contains("Broken pipe"), "{arguments:?}: {said}");
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{arguments:?}: {:?}", output.status);
+    }
+}
