@@ -77,7 +77,6 @@ const ROWS: &[&str] = &[
 struct World {
     upstreams: BTreeMap<&'static str, Upstream>,
     gateway: Gateway,
-    config: Config,
 }
 
 /// A table of what was checked, for the last line of the suite.
@@ -96,7 +95,7 @@ impl World {
         }
         let config = Self::config(&upstreams);
         let gateway = Gateway::start(&config).await;
-        Self { upstreams, gateway, config }
+        Self { upstreams, gateway }
     }
 
     fn config(upstreams: &BTreeMap<&'static str, Upstream>) -> Config {

@@ -260,5 +260,88 @@ async fn a_broken_folder_of_policies_keeps_the_old_ones_in_force() {
     world.gateway.signal("HUP");
     until("the new policies", async || (ask_plain().await.status == 403).then_some(())).await;
     assert_eq!(world.gateway.send(ask("plain", &chat("at-site"))).await.status, 200);
-    let _ = &world.config;
+}
+
+/// Each of these is what a copy that is under way, or broke off, can look like.
+#[tokio::test]
+async fn no_half_of_a_folder_of_policies_is_ever_in_force() {
+    let world = World::start().await;
+    let permit =
+        "@id(\"all\") @owner(\"me\") @basis(\"a test\") @grant(\"base\")\npermit (principal, action, resource);\n";
+    let forbid = "@id(\"only-the-site\") @owner(\"me\") @basis(\"a test\")\n\
+                  forbid (principal, action, resource is Target) unless { resource.own_site };\n";
+    let text = world.gateway.configuration_text().replace("[policy]\n", "[policy]\nfolder = \"policies\"\n");
+    let folder = world.gateway.folder().join("policies");
+    let hash = async || {
+        let answer = world.gateway.send(ask("plain", &chat("at-site"))).await;
+        answer.header("x-causeway-policy").map(str::to_owned)
+    };
+    world.gateway.replace_file("policies/10.cedar", permit);
+    world.gateway.replace_file("policies/20.cedar", forbid);
+    world.gateway.configure_text(&text);
+    world.gateway.signal("HUP");
+    until("the folder", async || {
+        let status = world.gateway.send(ask("plain", &chat("at-nowhere"))).await.status;
+        (status == 403).then_some(())
+    })
+    .await;
+    let whole = hash().await;
+
+    let cut = &forbid.as_bytes()[..forbid.len() / 2];
+    let halves: [(&str, &[u8]); 4] = [
+        ("cut in the middle of a policy", cut),
+        ("cut in the middle of a letter", b"// caf\xc3"),
+        ("a block of zeros where the data is not written yet", &[0; 512]),
+        ("not a word", b"."),
+    ];
+    for (what, bytes) in halves {
+        let refused = world.gateway.log().matches("not reloaded").count();
+        std::fs::write(folder.join("20.cedar"), bytes).expect("the folder takes a file");
+        world.gateway.signal("HUP");
+        until(what, async || (world.gateway.log().matches("not reloaded").count() > refused).then_some(())).await;
+        assert_eq!(hash().await, whole, "{what}");
+        assert_eq!(world.gateway.send(ask("plain", &chat("at-nowhere"))).await.status, 403, "{what}");
+    }
+
+    // A file that is not there yet, as its link is.
+    let refused = world.gateway.log().matches("not reloaded").count();
+    std::fs::remove_file(folder.join("20.cedar")).expect("it is there");
+    std::os::unix::fs::symlink(folder.join("later"), folder.join("20.cedar")).expect("a link can be made");
+    world.gateway.signal("HUP");
+    until("a dangling link", async || (world.gateway.log().matches("not reloaded").count() > refused).then_some(()))
+        .await;
+    assert_eq!(hash().await, whole);
+}
+
+/// The reading stands still in the middle of the folder, at a pipe, while a file that was read already is exchanged.
+#[tokio::test]
+async fn a_folder_that_changes_while_it_is_read_is_not_taken_and_read_again() {
+    let world = World::start().await;
+    let permit =
+        "@id(\"all\") @owner(\"me\") @basis(\"a test\") @grant(\"base\")\npermit (principal, action, resource)";
+    let strict = format!("{permit} when {{ resource.own_site }};\n");
+    let text = world.gateway.configuration_text().replace("[policy]\n", "[policy]\nfolder = \"policies\"\n");
+    let folder = world.gateway.folder().join("policies");
+    world.gateway.replace_file("policies/10.cedar", &strict);
+    world.gateway.configure_text(&text);
+    world.gateway.signal("HUP");
+    let status = async || world.gateway.send(ask("plain", &chat("at-nowhere"))).await.status;
+    until("the folder", async || (status().await == 403).then_some(())).await;
+
+    let pipe = folder.join("99.cedar");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is part of every system");
+    assert!(made.success());
+    world.gateway.signal("HUP");
+    // Opening waits for the reader, who has read the first file by then.
+    let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(&pipe));
+    let writer = opened.await.expect("no panic").expect("the gateway reads it");
+    std::fs::remove_file(folder.join("99.cedar")).expect("it is there");
+    world.gateway.replace_file("policies/10.cedar", &format!("{permit};\n"));
+    drop(writer);
+
+    until("the refusal", async || {
+        world.gateway.log().contains("changed while the configuration was read").then_some(())
+    })
+    .await;
+    until("the second reading", async || (status().await == 200).then_some(())).await;
 }

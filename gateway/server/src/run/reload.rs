@@ -64,6 +64,9 @@ pub enum ReloadError {
     /// Mistakes in the documents.
     #[error("{0}")]
     Mistakes(#[from] Mistakes),
+    /// What was read may be half of the old and half of the new. It is read again when it stands still.
+    #[error("{} changed while the configuration was read; it is read again when it stands still", .0.display())]
+    Torn(PathBuf),
     /// The documents are right, but what they name cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -143,7 +146,7 @@ impl Reloader {
             let listed = fingerprint(&reloader.path, std::iter::empty());
             let watched = reloader.seen.lock().taken.clone();
             let known = fingerprint(&reloader.path, watched.keys());
-            let outcome = reloader.take(&owner);
+            let outcome = reloader.take(&owner, &known);
             let now = outcome
                 .as_ref()
                 .map_or_else(|_| Fingerprint::new(), |compiled| fingerprint(&reloader.path, compiled.material.iter()));
@@ -204,9 +207,16 @@ impl Reloader {
         }
     }
 
-    fn take(&self, gateway: &Arc<Gateway>) -> Result<Compiled, ReloadError> {
+    /// `known` is how the files stood just before.
+    fn take(&self, gateway: &Arc<Gateway>, known: &Fingerprint) -> Result<Compiled, ReloadError> {
         let sources = Sources::read(&self.path)?;
-        let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()))?;
+        let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()));
+        // Of two files one may have been read before and one after they were changed together, right or wrong.
+        let torn = known.iter().find(|(file, stamp)| look(file) != **stamp);
+        if let Some((file, _)) = torn {
+            return Err(ReloadError::Torn(file.clone()));
+        }
+        let compiled = compiled?;
         if let Some(address) = self.begun.admin.filter(|address| !address.ip().is_loopback())
             && compiled.administration.administrators.is_empty()
         {
