@@ -151,6 +151,7 @@ async fn what_was_weakened_is_refuted_by_a_request_that_the_authorizer_allows() 
         let counterexample = &found["counterexample"];
         assert_eq!(counterexample["usual"], true, "{what}: a gateway can meet such a request: {found}");
         assert!(shows(&counterexample["request"]), "{what}: {found}");
+        assert_eq!(counterexample["decision"]["permitted"], true, "{what}: the gateway decides so: {found}");
         let by = counterexample["permitted_by"].as_array().expect("it says which policies permit it");
         assert!(!by.is_empty(), "{what}: {found}");
     }
@@ -164,7 +165,13 @@ async fn the_tutorial_s_first_policies_have_the_hole_that_it_tells_of_and_its_se
 
     let (code, said, _) = prove(&[&before, "--goals", &goals, "--solver", &solver]).await;
     assert_eq!(code, Some(1), "{said}");
-    for told in ["REFUTED", "target.processing", "none", "replayed: the authorizer allows it, by approved-targets"] {
+    for told in [
+        "REFUTED",
+        "target.processing",
+        "none",
+        "replayed: the authorizer allows it, by approved-targets",
+        "decided as for a caller: permitted by `approved-targets`",
+    ] {
         assert!(said.contains(told), "`{told}` is not in:\n{said}");
     }
 

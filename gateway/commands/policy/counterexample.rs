@@ -1,5 +1,5 @@
-//! A request that is permitted and should not be: replayed by the authorizer that the gateway uses, and shown with what the
-//! policies read of it.
+//! A request that is permitted and should not be: replayed by the authorizer that the gateway uses, put to the function that
+//! decides for callers, and shown with what the policies read of it.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use policy::{Mention, Reads};
 use serde_json::{Value, json};
 
 use super::containment::Side;
+use super::decided;
 use super::solver::Found;
 
 /// A counterexample that the authorizer has confirmed.
@@ -17,8 +18,19 @@ pub(super) struct Counterexample {
     pub(super) facts: BTreeMap<String, String>,
     /// The policies that permit it.
     pub(super) permitted_by: Vec<String>,
+    /// What the gateway decides for it, or why it is no request that can come.
+    pub(super) decision: Result<Ruled, String>,
     /// It is one that the gateway can make; others show what the text says and no request can bring about.
     pub(super) is_usual: bool,
+}
+
+/// What the gateway decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ruled {
+    /// Whether the target is in.
+    pub(super) permits: bool,
+    /// By which policies.
+    pub(super) words: String,
 }
 
 /// The words of the classes, for those who do not think in numbers.
@@ -41,7 +53,9 @@ impl Counterexample {
         }
         let mut permitted_by: Vec<String> = permitted.diagnostics().reason().map(ToString::to_string).collect();
         permitted_by.sort_unstable();
-        Ok(Self { facts: facts(found, &inner.reads().with(&outer.reads())), permitted_by, is_usual })
+        let ruling = decided::decided(found, &inner.rules);
+        let decision = ruling.map(|ruling| Ruled { permits: ruling.is_in(), words: ruling.to_string() });
+        Ok(Self { facts: facts(found, &inner.reads().with(&outer.reads())), permitted_by, decision, is_usual })
     }
 
     /// One fact a line.
@@ -49,6 +63,14 @@ impl Counterexample {
         let width = self.facts.keys().map(String::len).max().unwrap_or_default();
         let mut text: String = self.facts.iter().map(|(name, value)| format!("    {name:width$}  {value}\n")).collect();
         text.push_str(&format!("  replayed: the authorizer allows it, by {}", self.permitted_by.join(", ")));
+        match &self.decision {
+            Ok(ruled) if ruled.permits => text.push_str(&format!("\n  decided as for a caller: {}", ruled.words)),
+            Ok(ruled) => text.push_str(&format!(
+                "\n  decided as for a caller: {}; the text of the policies allows it all the same",
+                ruled.words
+            )),
+            Err(_) => {}
+        }
         if !self.is_usual {
             text.push_str(
                 "\n  no request to a gateway looks like this one; the text of the policies allows it all the same",
@@ -58,7 +80,13 @@ impl Counterexample {
     }
 
     pub(super) fn value(&self) -> Value {
-        json!({ "request": self.facts, "permitted_by": self.permitted_by, "usual": self.is_usual })
+        let decision = match &self.decision {
+            Ok(ruled) => json!({ "permitted": ruled.permits, "why": ruled.words }),
+            Err(why) => json!({ "permitted": null, "why": why }),
+        };
+        json!({
+            "request": self.facts, "permitted_by": self.permitted_by, "usual": self.is_usual, "decision": decision,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ mod cases;
 mod check;
 mod containment;
 mod counterexample;
+mod decided;
 mod diff;
 mod enumerate;
 mod files;
