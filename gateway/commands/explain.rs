@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use policy::{
-    Because, Candidate, Class, Countries, Data, Facts, Findings, Judge, Objection, Operation, Question, Reach, Ruling,
-    Verdict, Why, decide, why,
+    Because, Candidate, Class, Countries, Data, Facts, FindingKind, Findings, Judge, Objection, Operation, Question,
+    Reach, Ruling, Verdict, Why, decide, why,
 };
 use serde_json::{Value, json};
 use server::configuration::{self, AppConfig, Compiled, LoadOptions, ModelConfig, Secrets};
@@ -112,7 +112,7 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         }
         Some(file) => outlook::read_request(arguments.api.name(), text_of(file)?).map_err(wrong)?,
     };
-    let mut labels: Vec<&str> = app.labels.iter().map(String::as_str).collect();
+    let mut labels: Vec<&str> = app.labels.iter().chain(&model.labels).map(String::as_str).collect();
     labels.extend(arguments.labels.iter().chain(&read.labels).map(String::as_str));
     if let Some(stray) = labels.iter().find(|label| !compiled.policy.labels.contains(**label)) {
         let all: Vec<&str> = compiled.policy.labels.iter().map(|label| &**label).collect();
@@ -127,10 +127,24 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         class: outlook::class(app.class),
         purpose,
         operation: read.operation,
-        findings: read.findings,
+        suppressed: suppressed(app, &read.findings, now),
+        findings: read.findings.without(|kind| app.data.suppression(kind, now).is_some()),
         now,
     };
     Answer::of(compiled, &judge, asked).map_err(|error| (UNKNOWN, error.to_string()))
+}
+
+/// What was found and policies do not see for now.
+fn suppressed(app: &AppConfig, findings: &Findings, now: SystemTime) -> Vec<String> {
+    let mut all = Vec::new();
+    for (kind, count) in findings.counts() {
+        let FindingKind::Text(text) = kind else { continue };
+        if let Some(one) = app.data.suppression(*text, now) {
+            let until = outlook::day(one.until);
+            all.push(format!("{kind} ({count}) until {until}, because {}, says {}", one.because, one.owner));
+        }
+    }
+    all
 }
 
 fn text_of(file: &Path) -> Result<Vec<u8>, Failed> {
@@ -146,6 +160,8 @@ struct Asked<'a> {
     purpose: Option<String>,
     operation: Operation,
     findings: Findings,
+    /// What was found and policies do not see, each with who says so.
+    suppressed: Vec<String>,
     now: SystemTime,
 }
 
@@ -239,10 +255,14 @@ impl<'a> Answer<'a> {
         let found: Vec<String> =
             self.asked.findings.counts().map(|(kind, count)| format!("{kind} ({count})")).collect();
         let found = if found.is_empty() { String::new() } else { format!(" Inspection found {}.", join(&found)) };
+        let hidden = match self.asked.suppressed.as_slice() {
+            [] => String::new(),
+            hidden => format!(" Suppressed for this app: {}.", join(hidden)),
+        };
         let mut text = paragraph(
             "",
             &format!(
-                "App {} of team {} asks for model {} on {}. Its data carries {labels} and is {}{purpose}.{found} {}",
+                "App {} of team {} asks for model {} on {}. Its data carries {labels} and is {}{purpose}.{found}{hidden} {}",
                 app.name,
                 app.team,
                 model.name,
@@ -300,6 +320,7 @@ impl<'a> Answer<'a> {
             "class": class.name(),
             "purpose": purpose,
             "findings": self.asked.findings.names(),
+            "suppressed": self.asked.suppressed,
             "permitted": self.is_permitted(),
             "targets": self.targets.iter().map(Explained::value).collect::<Vec<_>>(),
             "fallbacks": self.fallbacks.iter().map(|behind| json!({ "model": behind.model, "usable": behind.is_usable,

@@ -95,6 +95,8 @@ struct App {
     classes: Counts,
     /// Requests by kind of finding.
     findings: Counts,
+    /// Those of them that policies did not see, because they are suppressed.
+    suppressed: Counts,
     features: Counts,
     /// Requests by code.
     refused: Counts,
@@ -126,12 +128,15 @@ impl App {
         };
         let outs = entry["candidates"].as_array().into_iter().flatten().filter(|note| note["verdict"] == "out");
         let outs = Value::Array(outs.cloned().collect());
+        let hidden = entry["findings"].as_array().into_iter().flatten().filter(|note| note["suppressed"] == true);
+        let hidden = Value::Array(hidden.cloned().collect());
         for (counts, found) in [
             (&mut self.models, vec![text(&entry["model"])]),
             (&mut self.apis, vec![text(&entry["api"])]),
             (&mut self.labels, each(&entry["data"]["labels"], "")),
             (&mut self.classes, vec![text(&entry["data"]["class"])]),
             (&mut self.findings, each(&entry["findings"], "kind")),
+            (&mut self.suppressed, each(&hidden, "kind")),
             (&mut self.features, each(&entry["features"], "kind")),
             (&mut self.refused, vec![text(&entry["code"])]),
             (&mut self.kept_out, each(&outs, "why")),
@@ -161,6 +166,7 @@ impl App {
             ("labels", &self.labels),
             ("classes", &self.classes),
             ("findings", &self.findings),
+            ("suppressed", &self.suppressed),
             ("features", &self.features),
             ("refused", &self.refused),
         ] {
@@ -181,7 +187,7 @@ impl App {
         json!({
             "team": self.team, "requests": self.requests, "first": self.first, "last": self.last, "models": self.models,
             "apis": self.apis, "labels": self.labels, "classes": self.classes, "findings": self.findings,
-            "features": self.features, "refused": self.refused, "kept_out": self.kept_out,
+            "suppressed": self.suppressed, "features": self.features, "refused": self.refused, "kept_out": self.kept_out,
             "would_change": self.proposed, "perhaps_false": self.frequent(),
         })
     }

@@ -10,7 +10,7 @@ use server::configuration::{self, Compiled, Mistakes};
 use server::gateway::Gateway;
 use server::load;
 use server::restrictions::{Holding, RestrictionsError};
-use server::snapshot::{Snapshot, SnapshotError};
+use server::snapshot::{Snapshot, SnapshotError, make_users_key};
 use telemetry::audit::{AdminEvent, AuditError, AuditLog};
 use telemetry::metrics::Metrics;
 
@@ -80,6 +80,7 @@ pub(super) async fn gateway(path: &Path) -> Result<Arc<Gateway>, StartError> {
 /// Builds the gateway from a configuration that was checked, and opens its audit log.
 pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gateway>, StartError> {
     let metrics = Metrics::new();
+    make_users_key(&compiled.state_folder)?;
     let snapshot = Snapshot::build(compiled, None, &metrics)?;
     // Before the audit log is opened: a start that fails leaves no epoch behind.
     Holding::default().open(&compiled.state_folder)?;

@@ -72,6 +72,11 @@ impl Seen {
         serde_json::from_slice(&self.body).expect("a strict upstream refuses what is not JSON")
     }
 
+    /// The body as it came.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// Returns when the gateway has closed the connection before the answer was over.
     pub(crate) async fn caller_left(&self) {
         let mut left = self.left.subscribe();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::kind::FindingKind;
+use crate::kind::{FindingKind, TextKind};
 
 /// Most places listed of one kind.
 pub const MAX_PLACES: usize = 8;
@@ -99,6 +99,15 @@ impl Findings {
         let names = self.counts.iter().map(|(kind, _)| kind.to_string());
         let groups = self.counts.iter().filter_map(|(kind, _)| kind.group()).map(str::to_owned);
         names.chain(groups).collect()
+    }
+
+    /// These findings without the kinds of text that `is_left_out` names.
+    #[must_use]
+    pub fn without(&self, is_left_out: impl Fn(TextKind) -> bool) -> Self {
+        let is_kept = |kind: &FindingKind| !matches!(kind, FindingKind::Text(kind) if is_left_out(*kind));
+        let list: Vec<Finding> = self.list.iter().filter(|finding| is_kept(&finding.kind)).cloned().collect();
+        let counts = self.counts.iter().filter(|(kind, _)| is_kept(kind)).cloned().collect();
+        Self { places: list.len(), list, counts }
     }
 
     /// Whether nothing was found.

@@ -1,4 +1,4 @@
-//! What runs out by itself: facts of the data pack, and exceptions among the policies.
+//! What runs out by itself: facts of the data pack, exceptions among the policies, and suppressions of findings.
 //!
 //! When one ends, less is permitted and nothing is widened, so a request that went yesterday is refused today. That is why
 //! each is announced 30, 14 and 3 days ahead, and shown as a figure for those who watch figures.
@@ -14,7 +14,7 @@ use crate::configuration::Compiled;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) what: What,
-    /// A row of the data pack, or the id of a policy.
+    /// A row of the data pack, the id of a policy, or app and kind of finding.
     pub(crate) name: Arc<str>,
     pub(crate) end: SystemTime,
 }
@@ -26,6 +26,8 @@ pub(crate) enum What {
     Fact,
     /// A permit with an end.
     Exception,
+    /// A kind of finding that policies do not see for a while.
+    Suppression,
 }
 
 impl What {
@@ -34,6 +36,7 @@ impl What {
         match self {
             Self::Fact => "fact",
             Self::Exception => "exception",
+            Self::Suppression => "suppression",
         }
     }
 }
@@ -82,6 +85,7 @@ impl fmt::Display for Ending {
         match self.what {
             What::Fact => write!(f, "row `{}` of the data pack", self.name),
             What::Exception => write!(f, "exception `{}`", self.name),
+            What::Suppression => write!(f, "suppression `{}`", self.name),
         }
     }
 }
@@ -102,6 +106,11 @@ pub(crate) fn endings(compiled: &Compiled) -> Box<[Ending]> {
     for about in compiled.policy.rules.policies() {
         if let Some(end) = about.expires {
             note(What::Exception, &about.id, end);
+        }
+    }
+    for app in &compiled.apps {
+        for one in &app.data.suppressed {
+            note(What::Suppression, &format!("{}.{}", app.name, one.kind), one.until);
         }
     }
     let mut all: Vec<Ending> = soonest.into_iter().map(|((what, name), end)| Ending { what, name, end }).collect();

@@ -31,20 +31,24 @@ mod administrators;
 mod build;
 mod callers;
 mod homes;
+mod data;
 mod identity;
 mod renewal;
 mod steering;
 mod upstream;
+mod users;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
+pub(crate) use data::{ClaimRule, DataRules};
 use renewal::Renewal;
 use steering::AppHabits;
 pub use steering::Steering;
 pub(crate) use steering::{ModelState, ModelSteering, WaitingBytes, used_of};
 pub use upstream::{Specs, specs};
+pub use users::make_users_key;
 pub use what_if::Asked;
 
 /// The configuration in force for a request.
@@ -73,6 +77,8 @@ pub struct Snapshot {
     pub(crate) audit_retention: Option<Duration>,
     /// Makes pseudonyms of users for the audit log; none where users are not recorded.
     pub(crate) pseudonyms: Option<Arc<PseudonymKey>>,
+    /// Makes the pseudonyms of users that endpoints beyond one's own sites are shown.
+    pub(crate) shown_users: Arc<PseudonymKey>,
     /// What is declared and not enforced yet.
     pub notes: Vec<String>,
     /// Facts and exceptions that run out, the soonest first.
@@ -164,6 +170,8 @@ pub struct App {
     pub class: Class,
     /// Purposes of which a request must name one; none binds nothing.
     pub purposes: Box<[Arc<str>]>,
+    /// What else is known of its data.
+    pub(crate) data: DataRules,
     /// Its tokens; kept over a reload.
     pub book: Arc<Book>,
     /// How many of its refusals are written; kept over a reload.
@@ -183,6 +191,8 @@ pub struct App {
 pub struct Model {
     /// The name.
     pub name: Arc<str>,
+    /// Labels of whatever is sent to it, sorted.
+    pub(crate) labels: Arc<[Arc<str>]>,
     /// How much all apps together may ask for it.
     pub(crate) limit: LimitIndex,
     /// The targets that speak each API, in declared order.

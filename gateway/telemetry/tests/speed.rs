@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use telemetry::audit::read::{self, Question, Trust};
 use telemetry::audit::{
-    AttemptNote, AuditLog, CandidateNote, Durability, End, EstimateNote, Intent, Outcome, Settings, SigningKey,
-    UsageNote,
+    AttemptNote, AuditLog, CandidateNote, Durability, End, EstimateNote, Intent, Outcome, SeenNote, Settings,
+    SigningKey, UsageNote,
 };
 
 const SPAN: Duration = Duration::from_secs(5);
@@ -90,6 +90,7 @@ async fn request(log: &AuditLog, decision: &str) {
         took: Duration::from_micros(81_234),
         usage,
         may_have_executed: true,
+        seen: SeenNote::default(),
     });
     record.close(Outcome {
         at: SystemTime::now(),

@@ -268,7 +268,8 @@ async fn a_refusal_names_the_policies_and_the_record_says_why_for_each_target() 
     let refusal = world.gateway.audit().refusal(&decision).await;
     assert_eq!(refusal["candidates"][0]["target"], "aoai-zone/m");
     assert_eq!(refusal["candidates"][0]["why"], "forbidden by `personal-data-processed-in-the-eea`");
-    assert_eq!(refusal["data"], json!({"labels": ["eu_personal"], "class": "internal"}));
+    let registered = json!({"labels": ["eu_personal"], "from": ["registration"], "class": "internal"});
+    assert_eq!(refusal["data"], registered);
     assert_eq!(refusal["policy"].as_str().map(str::to_owned), hash);
 
     let answer = world.gateway.send(ask("personal", &chat("everywhere"))).await;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-use super::{AppIndex, AuthError, Identified, KeyIndex};
+use super::{AppIndex, AuthError, Identified, KeyIndex, Marks};
 
 /// A name that a client certificate may carry, as the configuration writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ impl Certificates {
     pub fn new(entries: impl IntoIterator<Item = (CertificateName, AppIndex, KeyIndex)>) -> Self {
         let mut by_name = HashMap::new();
         for (name, app, key) in entries {
-            by_name.entry(name).or_insert(Identified { app, key });
+            by_name.entry(name).or_insert(Identified { app, key, marks: Marks::NONE });
         }
         Self { by_name }
     }
@@ -132,8 +132,8 @@ mod tests {
         ])
     }
 
-    const CLAIMS: Identified = Identified { app: AppIndex(0), key: KeyIndex(10) };
-    const SEARCH: Identified = Identified { app: AppIndex(1), key: KeyIndex(11) };
+    const CLAIMS: Identified = Identified { app: AppIndex(0), key: KeyIndex(10), marks: Marks::NONE };
+    const SEARCH: Identified = Identified { app: AppIndex(1), key: KeyIndex(11), marks: Marks::NONE };
 
     #[test]
     fn an_app_is_found_by_the_uri_or_the_host_name_of_its_certificate() {

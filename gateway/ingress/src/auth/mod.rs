@@ -26,7 +26,9 @@ use crate::limits::LimitIndex;
 
 pub use certificate::{CertificateName, Certificates, ShownCertificate};
 pub use credential::{LONGEST_CREDENTIAL, NO_CREDENTIAL};
-pub use token::{Algorithm, Issuer, KeySet, KeySetError, LONGEST_TOKEN, MOST_KEYS, TokenRule, Tokens};
+pub use token::{
+    Algorithm, Issuer, KeySet, KeySetError, LONGEST_TOKEN, MOST_KEYS, MOST_MARKS, Marks, TokenRule, Tokens,
+};
 
 /// An app, by its place in the snapshot's list of apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +61,8 @@ pub struct Identified {
     pub app: AppIndex,
     /// The credential that was presented.
     pub key: KeyIndex,
+    /// What the claims of a token say beside that.
+    pub marks: Marks,
 }
 
 /// Why a request has no known caller. All of these are a 401 `invalid_api_key` to the caller, who
@@ -178,7 +182,7 @@ impl Keys {
         if entry.expires.is_some_and(|expires| now >= expires) {
             return Err(AuthError::Expired);
         }
-        Ok(Identified { app: entry.app, key })
+        Ok(Identified { app: entry.app, key, marks: Marks::NONE })
     }
 
     /// The entry of a key; `None` for an index of another list.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{
     AppIndex, AuthError, Callers, Certificates, DuplicateKey, Identified, KeyEntry, KeyIndex, Keys, LONGEST_CREDENTIAL,
-    Tokens, digest_of, hex_of, new_key,
+    Marks, Tokens, digest_of, hex_of, new_key,
 };
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -33,7 +33,7 @@ fn ask(fields: &[(&str, &[u8])]) -> Result<Identified, AuthError> {
     with_keys(keys).authenticate(&headers(fields), None, NOW)
 }
 
-const ONE: Identified = Identified { app: AppIndex(7), key: KeyIndex(0) };
+const ONE: Identified = Identified { app: AppIndex(7), key: KeyIndex(0), marks: Marks::NONE };
 
 #[test]
 fn a_key_is_found_in_each_header_that_clients_send_it_in() {

@@ -11,6 +11,7 @@ use accounting::{Limits, Pricing};
 use policy::Facts;
 use routing::Class as Traffic;
 
+mod data;
 mod identity;
 mod way;
 
@@ -27,6 +28,7 @@ use super::sources::Sources;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
+pub use data::{ClaimConfig, DataConfig, SuppressionConfig};
 pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
@@ -464,6 +466,8 @@ pub struct ModelConfig {
     pub routing: RoutingConfig,
     /// Requests of all apps together.
     pub requests: RequestLimits,
+    /// Labels of whatever is sent to it.
+    pub labels: Vec<String>,
 }
 
 /// A registered caller.
@@ -489,6 +493,8 @@ pub struct AppConfig {
     pub class: Class,
     /// Purposes that are registered for it; none binds nothing.
     pub purposes: Vec<String>,
+    /// What else is known of its data.
+    pub data: DataConfig,
 }
 
 /// A key of an app.

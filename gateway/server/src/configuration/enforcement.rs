@@ -78,6 +78,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("model.*.shares", Enforced),
     ("model.*.fallbacks", Enforced),
     ("model.*.limits", Enforced),
+    ("model.*.labels", Enforced),
     ("issuer", Enforced),
     ("app.*.team", Enforced),
     ("app.*.keys", Enforced),

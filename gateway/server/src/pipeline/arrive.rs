@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use accounting::Tier;
 use http::HeaderValue;
 use http::request::Parts;
-use ingress::auth::AppIndex;
+use ingress::auth::{AppIndex, Marks};
 use ingress::limits::{self, Admitted as AdmittedGuard, Standing};
 use ingress::listen::{Incoming, Peer};
-use inspection::Findings;
+use inspection::{FindingKind, Findings};
 use policy::{Denial, Verdict};
 use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
@@ -105,6 +105,8 @@ pub(super) struct Exchange {
 pub(super) struct Caller {
     pub(super) app: Arc<App>,
     pub(super) key: Arc<KeyFacts>,
+    /// What the claims of its token say of the data.
+    pub(super) marks: Marks,
 }
 
 impl Caller {
@@ -120,6 +122,11 @@ impl Exchange {
         Box::new(Refused { exchange: self, refusal, recorded: false, considered: Considered::default(), unread: None })
     }
 
+    /// Which kinds of finding policies did not see.
+    pub(super) fn suppresses(&self) -> impl Fn(&FindingKind) -> bool {
+        |kind| self.caller.as_ref().is_some_and(|caller| caller.app.data.suppresses(kind, self.at))
+    }
+
     /// Ends the request because policy permits no target; the record keeps what was weighed.
     pub(super) fn deny(self: Box<Self>, refusal: Refusal, denial: &Denial, read: (&Call, &Findings)) -> Box<Refused> {
         let (call, findings) = read;
@@ -127,7 +134,7 @@ impl Exchange {
         let considered = Considered {
             verdicts: denial.verdicts().to_vec(),
             features: features.collect(),
-            findings: finding_counts(findings),
+            findings: finding_counts(findings, self.suppresses()),
         };
         Box::new(Refused { exchange: self, refusal, recorded: false, considered, unread: None })
     }
@@ -221,6 +228,7 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
             let caller = Caller {
                 app: Arc::clone(exchange.snapshot.app(identified.app)),
                 key: Arc::clone(exchange.snapshot.key(identified.key)),
+                marks: identified.marks,
             };
             caller.key.touch(exchange.at);
             exchange.caller = Some(caller.clone());

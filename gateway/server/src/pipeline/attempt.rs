@@ -4,6 +4,7 @@
 //! `Same` tries the target again (the request was given back unsent), `Next` goes to the plan's next target, `Never`
 //! ends here. Nothing is retried after the first byte went downstream, because a reply leaves this loop before that.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::clear;
 use super::examine::{self, EventStream};
 use super::record::Recorded;
 use super::refusal::{Refusal, Refused};
+use super::users;
 use crate::gateway::Gateway;
 use crate::snapshot::Target;
 
@@ -182,7 +184,21 @@ fn is_our_fault(status: StatusCode) -> bool {
 
 async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
     let (id, keep_state) = (warrant.target(), warrant.grants().keep_state);
-    let (cleared, restorer) = match clear::fulfil(&warrant, call).await {
+    let user = users::shown(books.exchange().caller.as_ref(), target, call);
+    if let Some(seen) = books.seen() {
+        seen.user = user;
+    }
+    let shown = match user {
+        Some(users::PSEUDONYM) => {
+            users::replaced(books.snapshot(), books.exchange().caller.as_ref(), call).map(Cow::Owned)
+        }
+        _ => Ok(Cow::Borrowed(call)),
+    };
+    let fulfilled = match shown {
+        Ok(call) => clear::fulfil(&warrant, &call).await,
+        Err(error) => Err(error.into()),
+    };
+    let (cleared, restorer) = match fulfilled {
         Ok(fulfilled) => fulfilled,
         Err(error) => {
             tracing::error!(decision = %books.decision(), target = %target.name, %error, "not sent: the target may be used only redacted");

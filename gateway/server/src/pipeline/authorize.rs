@@ -10,7 +10,7 @@ use policy::{Candidate, Cause, Denial, Judge, Operation, Permit, Question, Verdi
 use wire::{Api, Call, FeatureKind};
 
 use super::arrive::{Caller, Exchange};
-use super::data::{self, DataFacts};
+use super::data::{self, DataFacts, Known};
 use super::decode::Decoded;
 use super::refusal::{Refusal, Refused};
 use crate::snapshot::{Model, ModelIndex};
@@ -74,12 +74,16 @@ fn name_of_series(kind: &FindingKind) -> &'static str {
     }
 }
 
+/// A kind of finding, how often, and whether policies did not see it.
+pub(super) type FindingCount = (String, u64, bool);
+
 /// Kinds and numbers of what was found in text, for the record; never what or where.
-pub(super) fn finding_counts(findings: &Findings) -> Vec<(String, u64)> {
+pub(super) fn finding_counts(findings: &Findings, suppresses: impl Fn(&FindingKind) -> bool) -> Vec<FindingCount> {
     let is_feature = |kind: &FindingKind| {
         matches!(kind, FindingKind::RemoteUrl | FindingKind::HostedTool(_) | FindingKind::StoredState)
     };
-    findings.counts().filter(|(kind, _)| !is_feature(kind)).map(|(kind, count)| (kind.to_string(), count)).collect()
+    let counted = findings.counts().filter(|(kind, _)| !is_feature(kind));
+    counted.map(|(kind, count)| (kind.to_string(), count, suppresses(kind))).collect()
 }
 
 /// A feature that `wire` saw, as the finding that policy decides over.
@@ -105,7 +109,8 @@ pub(super) struct Authorized {
 pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>> {
     let Inspected { decoded, findings } = inspected;
     let Decoded { mut exchange, caller, guard, call, model, held } = decoded;
-    let data = match data::read(&caller.app, &exchange.snapshot.labels, &exchange.head.headers, &call) {
+    let known = Known { labels: &exchange.snapshot.labels, route: &exchange.snapshot.model(model).labels };
+    let data = match data::read(&caller, known, &exchange.head.headers, &call) {
         Ok(data) => exchange.data.insert(data).clone(),
         Err(refusal) => return Err(exchange.refuse(refusal)),
     };
@@ -173,10 +178,11 @@ pub(super) fn ask_policy(
     let asked = data.asked();
     let open = &exchange.gateway.break_glass;
     let lifted = open.lifted(&exchange.snapshot.break_glass, (&caller.app.name, &asked), candidates, now);
+    let seen = caller.app.data.seen_of(findings, now);
     let question = Question {
         operation: operation_of(call.api()),
         data: asked,
-        findings,
+        findings: seen.as_ref().unwrap_or(findings),
         withheld: &withheld,
         lifted: &lifted,
         now,

@@ -13,8 +13,8 @@ use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use policy::{Permit, TargetId, Warrant};
-use routing::{Ask, Plan, Sent};
-use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote};
+use routing::{Ask, Plan, Sent, Class};
+use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote, SeenNote};
 use telemetry::metrics::{Direction, InFlight};
 use wire::{Code, Outcome, TimeoutKind, Usage};
 
@@ -102,6 +102,7 @@ struct Attempt {
     /// And how much was shown about its path when the answer came.
     connection: Option<(Arc<ConnectionProof>, Level)>,
     verdict: Option<egress::Code>,
+    seen: SeenNote,
     /// What routing assumed for it. INVARIANT: handed back exactly once, when the attempt ends.
     sent: Option<Sent>,
     sent_at: Instant,
@@ -223,6 +224,7 @@ impl Books {
             begun,
             connection: None,
             verdict: None,
+            seen: SeenNote::default(),
             sent,
             sent_at,
             answered: false,
@@ -235,6 +237,11 @@ impl Books {
         if let Some(attempt) = &mut self.attempt {
             attempt.connection = Some((Arc::clone(connection), level));
         }
+    }
+
+    /// What goes to the running attempt's endpoint in place of people, and comes back of places.
+    pub(super) fn seen(&mut self) -> Option<&mut SeenNote> {
+        self.attempt.as_mut().map(|attempt| &mut attempt.seen)
     }
 
     /// The path to the running attempt's endpoint is to blame.
@@ -406,6 +413,7 @@ impl Books {
             took,
             usage: met.usage,
             may_have_executed: met.may_have_executed,
+            seen: attempt.seen.clone(),
         });
     }
 }

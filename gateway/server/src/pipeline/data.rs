@@ -1,18 +1,20 @@
-//! What the data of a request is, from everybody who says so: the app's registration, the header `x-causeway-labels`, and
-//! the member `metadata` of the body. A request can only add; a label that nobody defined is an error, because a label that
-//! is not understood would be a restriction that is not kept.
+//! What the data of a request is, from everybody who says so, the most trusted first: the app's registration, the claims of
+//! its verified token, the model that it asks for, the header `x-causeway-labels`, and the member `metadata` of the body. Each
+//! can only add, and the record says who was the first to say it; a label that nobody defined is an error, because a label
+//! that is not understood would be a restriction that is not kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use policy::{Class, Data};
 use serde_json::Value;
 use telemetry::audit::DataNote;
 use wire::Call;
 
+use super::arrive::Caller;
 use super::refusal::Refusal;
-use crate::snapshot::App;
+use crate::snapshot::{App, ClaimRule};
 
 const LABELS: HeaderName = HeaderName::from_static("x-causeway-labels");
 const PURPOSE: HeaderName = HeaderName::from_static("x-causeway-purpose");
@@ -25,58 +27,106 @@ const MOST_LABELS: usize = 64;
 pub(super) struct DataFacts {
     /// Sorted, each once.
     labels: Arc<[Arc<str>]>,
+    /// Who says so, for each; nothing where all are of the registration.
+    from: Arc<[&'static str]>,
     class: Class,
-    purpose: Option<Arc<str>>,
+    class_from: Option<&'static str>,
+    purpose: Option<(Arc<str>, &'static str)>,
 }
+
+/// What labels there are, and those of the model that is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) labels: &'a BTreeSet<Arc<str>>,
+    pub(super) route: &'a Arc<[Arc<str>]>,
+}
+
+/// Who says what the data is, as records name it.
+const REGISTRATION: &str = "registration";
+const CLAIMS: &str = "claims";
+const ROUTE: &str = "route";
+const HEADER: &str = "header";
+const METADATA: &str = "metadata";
 
 impl DataFacts {
     /// As policies are asked about it.
     pub(super) fn asked(&self) -> Data<'_> {
         // INVARIANT: every app has a `[data.X]`, so somebody has said what the data is; `labels = []` says so too.
-        Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose.as_deref() }
+        Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose() }
+    }
+
+    fn purpose(&self) -> Option<&str> {
+        self.purpose.as_ref().map(|(purpose, _)| &**purpose)
     }
 
     /// As the record keeps it.
     pub(super) fn note(&self) -> DataNote<'_> {
-        DataNote { labels: &self.labels, class: self.class.name(), purpose: self.purpose.as_deref() }
+        DataNote {
+            labels: &self.labels,
+            from: &self.from,
+            class: self.class.name(),
+            class_from: self.class_from,
+            purpose: self.purpose(),
+            purpose_from: self.purpose.as_ref().map(|(_, from)| *from),
+        }
     }
 }
 
 /// Who says what, before anything was sent.
-pub(super) fn read(
-    app: &App,
-    known: &BTreeSet<Arc<str>>,
-    headers: &HeaderMap,
-    call: &Call,
-) -> Result<DataFacts, Refusal> {
-    let mut added = Added { known, labels: Vec::new() };
+pub(super) fn read(caller: &Caller, known: Known<'_>, headers: &HeaderMap, call: &Call) -> Result<DataFacts, Refusal> {
+    let app = &caller.app;
+    let mut added = Added { known: known.labels, labels: Vec::new(), named: 0 };
+    let claims = || said_by_claims(caller);
+    claims().for_each(|claim| added.say(&claim.labels, CLAIMS));
+    added.say(known.route, ROUTE);
     for value in headers.get_all(&LABELS) {
         let text = value.to_str().map_err(|_| wrong("`x-causeway-labels` holds more than ASCII", LABELS.as_str()))?;
-        added.list(text, LABELS.as_str())?;
+        added.list(text, LABELS.as_str(), HEADER)?;
     }
     if let Some(metadata) = call.metadata() {
         added.metadata(metadata)?;
     }
-    Ok(DataFacts { labels: added.with(&app.labels), class: app.class, purpose: purpose(app, headers)? })
+    let claimed = claims().filter_map(|claim| claim.class).max().filter(|claimed| *claimed > app.class);
+    let (labels, from) = added.with(&app.labels);
+    Ok(DataFacts {
+        labels,
+        from,
+        class: claimed.unwrap_or(app.class),
+        class_from: claimed.map(|_| CLAIMS),
+        purpose: purpose(app, claims().filter_map(|claim| claim.purpose.as_ref()), headers)?,
+    })
 }
 
-/// The labels that a request adds.
+/// What the claims of the caller's token say.
+fn said_by_claims(caller: &Caller) -> impl Iterator<Item = &ClaimRule> {
+    let marked = |(place, _): &(usize, &ClaimRule)| caller.marks.has(*place);
+    caller.app.data.claims.iter().enumerate().filter(marked).map(|(_, claim)| claim)
+}
+
+/// The labels that are added to those of the registration, and who added them.
 struct Added<'a> {
     known: &'a BTreeSet<Arc<str>>,
-    labels: Vec<Arc<str>>,
+    labels: Vec<(Arc<str>, &'static str)>,
+    /// How many the request itself named.
+    named: usize,
 }
 
 impl Added<'_> {
+    fn say(&mut self, labels: &[Arc<str>], from: &'static str) {
+        self.labels.extend(labels.iter().map(|label| (Arc::clone(label), from)));
+    }
+
     /// Labels with commas between; an empty place between two commas names none.
-    fn list(&mut self, text: &str, param: &str) -> Result<(), Refusal> {
+    fn list(&mut self, text: &str, param: &str, from: &'static str) -> Result<(), Refusal> {
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let Some(label) = self.known.get(name) else {
                 let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
                 let all: Vec<&str> = self.known.iter().map(|label| &**label).collect();
                 return Err(wrong(&format!("`{shown}` is no label; the labels are {}", all.join(", ")), param));
             };
-            self.labels.push(Arc::clone(label));
-            if self.labels.len() > MOST_LABELS {
+            self.labels.push((Arc::clone(label), from));
+            self.named += 1;
+            if self.named > MOST_LABELS {
                 return Err(wrong(&format!("more than {MOST_LABELS} labels are named"), param));
             }
         }
@@ -102,17 +152,23 @@ impl Added<'_> {
             let Value::String(text) = value else {
                 return Err(wrong("`metadata.x-causeway-labels` is no text of labels with commas between", param));
             };
-            self.list(&text, param)?;
+            self.list(&text, param, METADATA)?;
         }
         Ok(())
     }
 
-    fn with(self, own: &Arc<[Arc<str>]>) -> Arc<[Arc<str>]> {
-        if self.labels.iter().all(|label| own.contains(label)) {
-            return Arc::clone(own);
+    /// All labels, sorted, and who was the first to name each.
+    fn with(self, own: &Arc<[Arc<str>]>) -> (Arc<[Arc<str>]>, Arc<[&'static str]>) {
+        if self.labels.iter().all(|(label, _)| own.contains(label)) {
+            return (Arc::clone(own), Arc::default());
         }
-        let all: BTreeSet<Arc<str>> = own.iter().cloned().chain(self.labels).collect();
-        all.into_iter().collect()
+        let mut all: BTreeMap<Arc<str>, &'static str> =
+            own.iter().map(|label| (Arc::clone(label), REGISTRATION)).collect();
+        for (label, from) in self.labels {
+            all.entry(label).or_insert(from);
+        }
+        let (labels, from): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        (labels.into(), from.into())
     }
 }
 
@@ -129,18 +185,34 @@ pub(crate) fn labels_in_metadata(call: &Call) -> Vec<String> {
         .collect()
 }
 
-/// The purpose that the request names. It binds only apps that have registered some; for these it is required.
-fn purpose(app: &App, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refusal> {
+/// The purpose that the token or the request names. It binds only apps that have registered some; for these it is required.
+/// What the token says counts, and the request may say the same or nothing.
+fn purpose<'a>(
+    app: &App,
+    mut claimed: impl Iterator<Item = &'a Arc<str>>,
+    headers: &HeaderMap,
+) -> Result<Option<(Arc<str>, &'static str)>, Refusal> {
     let mut named = headers.get_all(&PURPOSE).iter();
     let first = named.next();
     if app.purposes.is_empty() {
         return Ok(None);
     }
+    if let Some(purpose) = claimed.next() {
+        if claimed.any(|other| other != purpose) {
+            return Err(wrong("the token stands for two purposes; it must stand for one", PURPOSE.as_str()));
+        }
+        let is_same = |value: &HeaderValue| value.to_str().is_ok_and(|named| *named.trim() == **purpose);
+        if !first.into_iter().chain(named).all(is_same) {
+            let message = format!("the token says that the purpose is `{purpose}`; leave `x-causeway-purpose` out");
+            return Err(wrong(&message, PURPOSE.as_str()));
+        }
+        return Ok(Some((Arc::clone(purpose), CLAIMS)));
+    }
     let known = || app.purposes.join(", ");
     let found = first.filter(|_| named.next().is_none()).and_then(|value| value.to_str().ok());
     let registered = found.and_then(|found| app.purposes.iter().find(|purpose| &***purpose == found.trim()));
     match registered {
-        Some(purpose) => Ok(Some(Arc::clone(purpose))),
+        Some(purpose) => Ok(Some((Arc::clone(purpose), HEADER))),
         None => Err(wrong(&format!("`x-causeway-purpose` must name one of: {}", known()), PURPOSE.as_str())),
     }
 }

@@ -31,6 +31,7 @@ mod refusal;
 mod relay;
 mod reserve;
 mod respond;
+mod users;
 
 #[cfg(test)]
 mod tests;

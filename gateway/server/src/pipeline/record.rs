@@ -7,7 +7,7 @@ use telemetry::pseudonym::Realm;
 use wire::Call;
 
 use super::arrive::Caller;
-use super::authorize::{finding_counts, kind_of};
+use super::authorize::{FindingCount, finding_counts, kind_of};
 use super::books::{Books, Carried};
 use super::data::DataFacts;
 use super::fallback::StandIn;
@@ -39,7 +39,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
         let reason = plan.reason().to_string();
         let features = feature_notes(&call);
-        let findings = finding_counts(&findings);
+        let findings = finding_counts(&findings, exchange.suppresses());
         let estimate = charge.estimate();
         let user = pseudonym(&exchange.snapshot, &caller, &call);
         let mut verdicts = permit.verdicts().iter().chain(stand_ins.iter().flat_map(|stand_in| &stand_in.verdicts));
@@ -172,8 +172,11 @@ pub(super) fn feature_notes(call: &Call) -> Vec<(String, &str)> {
 }
 
 /// Kinds and numbers of findings, as the record takes them.
-pub(super) fn counted(findings: &[(String, u64)]) -> Vec<FindingNote<'_>> {
-    findings.iter().map(|(kind, count)| FindingNote { kind, count: *count }).collect()
+pub(super) fn counted(findings: &[FindingCount]) -> Vec<FindingNote<'_>> {
+    findings
+        .iter()
+        .map(|(kind, count, suppressed)| FindingNote { kind, count: *count, suppressed: *suppressed })
+        .collect()
 }
 
 pub(super) fn borrowed<'a>(features: &'a [(String, &'a str)]) -> Vec<FeatureNote<'a>> {

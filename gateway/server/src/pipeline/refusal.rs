@@ -10,6 +10,7 @@ use telemetry::audit::FeatureNote;
 use wire::{ApiError, Code, ErrorShape};
 
 use super::arrive::Exchange;
+use super::authorize::FindingCount;
 use super::data::DataFacts;
 use super::headers;
 use super::record::{Whys, counted};
@@ -239,7 +240,7 @@ pub(super) struct Considered {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) features: Vec<(String, String)>,
     /// What inspection found, by kind and number.
-    pub(super) findings: Vec<(String, u64)>,
+    pub(super) findings: Vec<FindingCount>,
 }
 
 /// A refusal together with what was known of the request by then.

@@ -81,6 +81,7 @@ impl Builder {
             issuer: token.issuer.as_str().into(),
             audience: token.audience.as_str().into(),
             claims: token.claims.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
+            marks: Box::default(),
             app,
             key,
         }));

@@ -19,11 +19,12 @@ use telemetry::pseudonym::PseudonymKey;
 use wire::Api;
 
 use super::homes::Homes;
+use super::data::DataRules;
 use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, identity, upstream,
+    administrators, callers, identity, upstream, users,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::endings::endings;
@@ -64,6 +65,11 @@ impl Snapshot {
         };
         let renewal = Renewal::of(compiled, &targets, &apps, &key_facts);
         let policy_hash: Arc<str> = policy_hash(compiled).into();
+        let pseudonyms = pseudonyms(compiled)?;
+        let shown_users = match &pseudonyms {
+            Some(key) => Arc::clone(key),
+            None => users::key_of(&compiled.state_folder)?,
+        };
         Ok(Self {
             hash: compiled.hash.as_str().into(),
             policy_header: header(&policy_hash),
@@ -81,7 +87,8 @@ impl Snapshot {
             body_timeout: compiled.listen.body_timeout,
             stream_comment: compiled.listen.stream_comment,
             audit_retention: compiled.audit.retention,
-            pseudonyms: pseudonyms(compiled)?,
+            pseudonyms,
+            shown_users,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),
             endings: endings(compiled),
             prices: compiled.prices.name().into(),
@@ -186,6 +193,7 @@ fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> 
     };
     let build = |(index, model): (usize, &configuration::ModelConfig)| Model {
         name: model.name.as_str().into(),
+        labels: outlook::labels(&model.labels),
         limit: model_limit(compiled, index),
         by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
         fallbacks: model.routing.fallbacks.iter().map(|index| model_index(*index)).collect(),
@@ -243,6 +251,7 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             labels: outlook::labels(&app.labels),
             class: outlook::class(app.class),
             purposes: app.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
+            data: DataRules::of(&app.data),
             book: book(kept.map(|kept| &kept.book), app.limits),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             habits: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.habits)),
@@ -310,17 +319,18 @@ fn model_limit(compiled: &Compiled, index: usize) -> LimitIndex {
 
 /// Everything that decides where data may go: policies, facts, approvals, grants, and what each app's data is.
 fn policy_hash(compiled: &Compiled) -> String {
-    let mut text = String::from("causeway policy 2\n");
+    let mut text = String::from("causeway policy 3\n");
     text.push_str(compiled.policy.rules.canonical());
     text.push_str(&format!("data pack {}\n", configuration::pack().version));
     for (index, target) in compiled.targets.iter().enumerate() {
         text.push_str(&format!("{} {:?}\n", target.name, outlook::candidate(compiled, index)));
     }
     for model in &compiled.models {
-        text.push_str(&format!("{} {:?}\n", model.name, model.targets));
+        text.push_str(&format!("{} {:?} {:?}\n", model.name, model.targets, model.labels));
     }
     for app in &compiled.apps {
         text.push_str(&format!("{} {} {:?} {:?} {:?}\n", app.name, app.team, app.labels, app.class, app.purposes));
+        text.push_str(&format!("{:?}\n", app.data));
     }
     for model in compiled.models.iter().filter(|model| !model.routing.fallbacks.is_empty()) {
         text.push_str(&format!("{} falls back to {:?}\n", model.name, model.routing.fallbacks));

@@ -25,6 +25,7 @@ pub(super) fn build(
         issuer: token.issuer.as_str().into(),
         audience: token.audience.as_str().into(),
         claims: token.claims.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
+        marks: marks(compiled, token.app),
         app: app(token.app),
         key: stand_in(&mut facts, compiled, (&token.name, token.app), &used),
     });
@@ -43,6 +44,12 @@ type Used = HashMap<Arc<str>, Arc<AtomicU64>>;
 fn last_used(before: Option<&Snapshot>) -> Used {
     let known = before.into_iter().flat_map(Snapshot::keys);
     known.map(|key| (Arc::clone(&key.id), Arc::clone(&key.last_used))).collect()
+}
+
+/// The claims that say something of the app's data, in the order in which the app knows what.
+fn marks(compiled: &Compiled, app: usize) -> Box<[(Box<str>, Box<str>)]> {
+    let claims = &compiled.apps[app].data.claims;
+    claims.iter().map(|one| (one.claim.as_str().into(), one.value.as_str().into())).collect()
 }
 
 fn app(index: usize) -> AppIndex {

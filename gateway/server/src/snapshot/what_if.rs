@@ -48,7 +48,8 @@ impl Snapshot {
     /// The [`Denial`], as a caller's request would meet it.
     pub fn decide(&self, asked: &Asked<'_>) -> Result<Arc<Permit>, Denial> {
         let api = asked.api.and_then(|name| Api::ALL.into_iter().find(|api| api.config_name() == name));
-        let lists = self.model_by_name.get(asked.model).map_or(&[][..], |index| self.model(*index).by_api.as_slice());
+        let model = self.model_by_name.get(asked.model).map(|index| self.model(*index));
+        let lists = model.map_or(&[][..], |model| model.by_api.as_slice());
         let fitting = lists.iter().filter(|(known, _)| asked.api.is_none() || Some(*known) == api);
         // Of lists that are equally long the first counts, which is the one for chats.
         let list = fitting.rev().max_by_key(|(_, candidates)| candidates.len());
@@ -57,7 +58,8 @@ impl Snapshot {
         let (Some((api, candidates)), Some(app)) = (list, app) else {
             return policy::decide(&self.judge, &Question::about(asked.app, asked.model, &[]));
         };
-        let labels = outlook::labels(&[&app.labels, asked.labels].concat());
+        let of_route = model.map_or(&[][..], |model| &*model.labels);
+        let labels = outlook::labels(&[&*app.labels, of_route, asked.labels].concat());
         let data = Data { labels: &labels, labelled: true, class: app.class, purpose: asked.purpose };
         let (operation, findings, now) = (operation_of(*api), asked.findings, asked.now);
         let about = Question::about(asked.app, asked.model, candidates);

@@ -67,10 +67,17 @@ pub struct Intent<'a> {
 pub struct DataNote<'a> {
     /// Labels, the app's own and those that the request added.
     pub labels: &'a [Arc<str>],
+    /// Who says so, for each label in order: `registration`, `claims`, `route`, `header` or `metadata`, the first that does.
+    /// Where there are fewer, the rest are of the registration.
+    pub from: &'a [&'static str],
     /// How confidential it is.
     pub class: &'a str,
+    /// Who says so, where it is not the registration.
+    pub class_from: Option<&'static str>,
     /// The purpose that the request chose.
     pub purpose: Option<&'a str>,
+    /// Who says so.
+    pub purpose_from: Option<&'static str>,
 }
 
 /// One target that was considered.
@@ -113,6 +120,8 @@ pub struct FindingNote<'a> {
     pub kind: &'a str,
     /// How often; never what or where exactly.
     pub count: u64,
+    /// Policies did not see it, because it is suppressed for the app.
+    pub suppressed: bool,
 }
 
 /// One attempt at one target.
@@ -140,6 +149,17 @@ pub struct AttemptNote {
     pub usage: Option<UsageNote>,
     /// Whether the upstream may have done (and may bill) the work.
     pub may_have_executed: bool,
+    /// What went there in place of people, and came back of places.
+    pub seen: SeenNote,
+}
+
+/// What went to an endpoint in place of people, and what came back of places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenNote {
+    /// Whether the name of the user went as a `pseudonym` or `as_sent`; none where the request names nobody.
+    pub user: Option<&'static str>,
+    /// Where the answer says it was made, each with what says so: a header, or `usage.inference_geo`.
+    pub places: Vec<(&'static str, Arc<str>)>,
 }
 
 /// Tokens as the upstream counted them.
@@ -420,6 +440,15 @@ fn write_attempt(line: &mut Vec<u8>, attempt: &AttemptNote) {
     write_usage(line, attempt.usage);
     line.extend_from_slice(b",\"may_have_executed\":");
     json::flag(line, attempt.may_have_executed);
+    json::named_if(line, ",\"user\":", attempt.seen.user);
+    if !attempt.seen.places.is_empty() {
+        line.extend_from_slice(b",\"place_said\":");
+        json::list(line, &attempt.seen.places, |line, (by, said)| {
+            json::named(line, "{\"by\":", by);
+            json::named(line, ",\"said\":", said);
+            line.push(b'}');
+        });
+    }
     line.push(b'}');
 }
 
@@ -470,8 +499,16 @@ fn write_data(line: &mut Vec<u8>, data: Option<DataNote<'_>>) {
     let Some(data) = data else { return };
     line.extend_from_slice(b",\"data\":{\"labels\":");
     json::list(line, data.labels, |line, label| json::text(line, label));
+    if !data.labels.is_empty() {
+        line.extend_from_slice(b",\"from\":");
+        let registered = std::iter::repeat_n(&"registration", data.labels.len().saturating_sub(data.from.len()));
+        let from: Vec<&str> = data.from.iter().chain(registered).copied().collect();
+        json::list(line, &from, |line, from| json::text(line, from));
+    }
     json::named(line, ",\"class\":", data.class);
+    json::named_if(line, ",\"class_from\":", data.class_from);
     json::named_if(line, ",\"purpose\":", data.purpose);
+    json::named_if(line, ",\"purpose_from\":", data.purpose_from);
     line.push(b'}');
 }
 
@@ -484,6 +521,9 @@ fn write_findings(line: &mut Vec<u8>, findings: &[FindingNote<'_>]) {
         json::named(line, "{\"kind\":", finding.kind);
         line.extend_from_slice(b",\"count\":");
         json::number(line, finding.count);
+        if finding.suppressed {
+            line.extend_from_slice(b",\"suppressed\":true");
+        }
         line.push(b'}');
     });
 }

@@ -65,6 +65,22 @@ fn make(path: &Path, origin: &str) -> io::Result<String> {
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).map_err(io::Error::other)?;
     let text = SigningKey::text(origin, &seed).ok_or(ErrorKind::InvalidInput)?;
+    let kept = make_private(path, &text)?;
+    if kept == text
+        && let Ok(key) = SigningKey::parse(&text)
+    {
+        std::fs::write(path.with_added_extension("pub"), format!("{}\n", key.public()))?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        files::sync_up_to(folder, folder)?;
+    }
+    Ok(kept)
+}
+
+/// Puts a secret at `path`, readable for its owner alone, and gives what stands there: another's, where one was quicker.
+///
+/// # Errors
+/// What the operating system said.
+pub fn make_private(path: &Path, text: &str) -> io::Result<String> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     files::make_folder(folder)?;
     // Put in its place whole, and never over one that is there: another process may be as quick, and its key is the one.
@@ -79,11 +95,8 @@ fn make(path: &Path, origin: &str) -> io::Result<String> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return std::fs::read_to_string(path),
         Err(error) => return Err(error),
     }
-    if let Ok(key) = SigningKey::parse(&text) {
-        std::fs::write(path.with_added_extension("pub"), format!("{}\n", key.public()))?;
-    }
     files::sync_up_to(folder, folder)?;
-    Ok(text)
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -53,11 +53,11 @@ use std::time::Duration;
 pub use bundle::MAX_ENTRY;
 pub use entry::{
     AdminEvent, AttemptNote, CandidateNote, DataNote, End, EstimateNote, FeatureNote, FindingNote, Intent, Outcome,
-    Refused, UsageNote,
+    Refused, SeenNote, UsageNote,
 };
 pub use epoch::{FORMAT_VERSION, is_origin};
 pub use keeper::CHECKPOINT_EVERY;
-pub use keys::{KeyFileError, load_or_make};
+pub use keys::{KeyFileError, load_or_make, make_private};
 pub use log::AuditLog;
 pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, sign as sign_note};
 pub use path::{ConnectionPath, PathNote, TlsPath};

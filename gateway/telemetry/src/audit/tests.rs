@@ -220,7 +220,7 @@ fn refused(decision: &str) -> Refused<'_> {
         candidates: &[],
         features: &[FeatureNote { kind: "remote_url", path: "$.messages[0].content[1].image_url.url" }],
         data: None,
-        findings: &[FindingNote { kind: "iban", count: 2 }],
+        findings: &[FindingNote { kind: "iban", count: 2, suppressed: false }],
     }
 }
 
@@ -237,6 +237,7 @@ fn attempt() -> AttemptNote {
         took: Duration::from_micros(1_500),
         usage: None,
         may_have_executed: false,
+        seen: SeenNote::default(),
     }
 }
 

@@ -12,6 +12,7 @@ mod feature;
 mod item;
 mod tables;
 mod top;
+mod users;
 mod walk;
 
 use std::borrow::Cow;

@@ -6,6 +6,7 @@ use super::DecodeError;
 use super::address::Check;
 use super::feature::FeatureKind;
 use super::tables;
+use super::users;
 use super::walk::{Seen, Walker, Zone};
 use crate::Api;
 use crate::json::Text;
@@ -43,6 +44,8 @@ pub(crate) struct Controls {
     /// The value of `safety_identifier`, or else of `user`, where it is a text.
     pub(super) user: Option<Text>,
     pub(super) user_is_safety_identifier: bool,
+    /// Whatever stands where the name of a user belongs.
+    pub(super) users: Vec<Range<usize>>,
 }
 
 /// `service_tier`: how soon the answer is wanted, which providers charge for.
@@ -125,13 +128,11 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         }
         b"input" | b"prompt" => walker.value(Zone::Tokens).map(drop),
         b"tools" => walker.value(Zone::Tools).map(drop),
-        b"metadata" if walker.scan.peek() == Some(b'{') => {
-            controls.metadata = Some(walker.spanned(Zone::Opaque)?.1);
-            Ok(())
-        }
+        b"metadata" if walker.scan.peek() == Some(b'{') => users::metadata(walker, controls),
         name @ (b"user" | b"safety_identifier") => {
             let is_safety_identifier = name == b"safety_identifier";
-            let value = walker.value(Zone::Content(tables::check_of(&folded)))?;
+            let (value, place) = walker.spanned(Zone::Content(tables::check_of(&folded)))?;
+            users::note(controls, &value, place);
             // What names the user for the provider's safety checks is the newer member, and wins wherever it stands.
             if let Seen::Text(text) = value
                 && (is_safety_identifier || !controls.user_is_safety_identifier)
@@ -139,6 +140,11 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
                 controls.user = Some(text);
                 controls.user_is_safety_identifier = is_safety_identifier;
             }
+            Ok(())
+        }
+        _ if users::names_a_user(&folded) => {
+            let (value, place) = walker.spanned(Zone::Content(tables::check_of(&folded)))?;
+            users::note(controls, &value, place);
             Ok(())
         }
         name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),

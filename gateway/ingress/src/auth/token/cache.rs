@@ -57,11 +57,11 @@ impl Generations {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use super::super::super::{AppIndex, Identified, KeyIndex};
+    use super::super::super::{AppIndex, Identified, KeyIndex, Marks};
     use super::*;
 
     fn verified(app: u32) -> Verified {
-        let identified = Identified { app: AppIndex(app), key: KeyIndex(app) };
+        let identified = Identified { app: AppIndex(app), key: KeyIndex(app), marks: Marks::NONE };
         Verified { identified, issuer: 0, keys: 0, until: UNIX_EPOCH, from: UNIX_EPOCH }
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::{AppIndex, AuthError, Identified, KeyIndex};
+use super::Marks;
 
 /// The tokens of one issuer that stand for one app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct TokenRule {
     /// Claims that must have these values, by name. A claim that is a list must hold the value; `scope` and `scp` are lists
     /// of words (RFC 8693, section 4.2). A name that is no claim, but has dots, is a way into nested claims: `realm_access.roles`.
     pub claims: Box<[(Box<str>, Box<str>)]>,
+    /// Claims and values that say something of the app's data, at most [`MOST_MARKS`](super::MOST_MARKS).
+    pub marks: Box<[(Box<str>, Box<str>)]>,
     /// The app.
     pub app: AppIndex,
     /// The entry that limits and records go by.
@@ -36,7 +39,7 @@ impl TokenRule {
 pub(super) fn owner(rules: &[TokenRule], claims: &Map<String, Value>) -> Result<Identified, AuthError> {
     let mut found: Option<Identified> = None;
     for rule in rules.iter().filter(|rule| rule.matches(claims)) {
-        let identified = Identified { app: rule.app, key: rule.key };
+        let identified = Identified { app: rule.app, key: rule.key, marks: Marks::of(&rule.marks, claims) };
         if found.is_some_and(|earlier| earlier.app != identified.app) {
             return Err(AuthError::Conflicting);
         }
@@ -45,7 +48,7 @@ pub(super) fn owner(rules: &[TokenRule], claims: &Map<String, Value>) -> Result<
     found.ok_or_else(|| if groups_left_out(rules, claims) { AuthError::GroupsOverage } else { AuthError::NoApp })
 }
 
-fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
+pub(super) fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
     let is_words = matches!(name, "scope" | "scp");
     if let Some(claim) = claims.get(name) {
         return holds(claim, value, is_words);
@@ -80,7 +83,14 @@ mod tests {
 
     fn rule(app: u32, claims: &[(&str, &str)]) -> TokenRule {
         let claims = claims.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        TokenRule { issuer: "i".into(), audience: "causeway".into(), claims, app: AppIndex(app), key: KeyIndex(app) }
+        TokenRule {
+            issuer: "i".into(),
+            audience: "causeway".into(),
+            claims,
+            marks: Box::default(),
+            app: AppIndex(app),
+            key: KeyIndex(app),
+        }
     }
 
     fn owner_of(rules: &[TokenRule], claims: Value) -> Result<u32, AuthError> {

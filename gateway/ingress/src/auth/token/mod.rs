@@ -11,6 +11,7 @@
 mod cache;
 mod claims;
 mod keys;
+mod marks;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use super::{AuthError, Identified};
 use cache::Cache;
 pub use claims::TokenRule;
 pub use keys::{Algorithm, KeySet, KeySetError, MOST_KEYS};
+pub use marks::{MOST_MARKS, Marks};
 
 /// Longest token that is looked at, in bytes: 16_384. A token of Entra ID with all the groups it may carry has about 12,000.
 pub const LONGEST_TOKEN: usize = 16_384;

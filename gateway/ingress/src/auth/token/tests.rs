@@ -13,7 +13,7 @@ use super::*;
 
 const ISSUER: &str = "https://login.corp.example/realms/apps";
 const NOW: u64 = 1_800_000_000;
-const CLAIMS: Identified = Identified { app: AppIndex(3), key: KeyIndex(30) };
+const CLAIMS: Identified = Identified { app: AppIndex(3), key: KeyIndex(30), marks: Marks::NONE };
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -96,6 +96,7 @@ fn tokens() -> Tokens {
         issuer: ISSUER.into(),
         audience: "causeway".into(),
         claims: Box::new([("azp".into(), "claims-ui".into())]),
+        marks: Box::default(),
         app: CLAIMS.app,
         key: CLAIMS.key,
     };

@@ -31,6 +31,7 @@ impl Check<'_> {
                 labels: data.map(|data| data.labels.clone()).unwrap_or_default(),
                 class: data.and_then(|data| data.class).unwrap_or_default(),
                 purposes: data.and_then(|data| data.purposes.clone()).unwrap_or_default(),
+                data: self.data_rules(name, document),
             });
         }
         apps

@@ -9,6 +9,7 @@ mod audit;
 mod break_glass;
 mod canary;
 mod credentials;
+mod data;
 mod endpoints;
 mod facts;
 mod hosts;

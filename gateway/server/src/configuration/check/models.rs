@@ -43,6 +43,7 @@ impl Check<'_> {
                 targets: own,
                 routing,
                 requests: model.limits.as_ref().into(),
+                labels: self.model_labels(name, model),
             });
         }
         self.unasked(document);

@@ -13,10 +13,10 @@ use crate::outlook;
 pub(in super::super) fn look_ahead(compiled: &Compiled, tree: &Tree, options: &LoadOptions<'_>, report: &mut Report) {
     let Ok(judge) = outlook::judge(compiled) else { return };
     for app in &compiled.apps {
-        let labels = outlook::labels(&app.labels);
         let purpose = app.purposes.first().map(String::as_str);
         for model in &app.models {
             let Some(model) = compiled.models.get(*model) else { continue };
+            let labels = outlook::labels(&[&*app.labels, &*model.labels].concat());
             let candidates: Vec<_> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
             let data = Data { labels: &labels, labelled: true, class: outlook::class(app.class), purpose };
             let question = Question { data, now: options.now, ..Question::about(&app.name, &model.name, &candidates) };

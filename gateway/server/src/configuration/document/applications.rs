@@ -39,6 +39,8 @@ pub struct Model {
     pub fallbacks: Option<Vec<String>>,
     /// How much all apps together may ask for it.
     pub limits: Option<ModelLimits>,
+    /// Labels of whatever is sent to it, beside those of the app; default none.
+    pub labels: Option<Vec<String>>,
 }
 
 /// What decides among targets that are fast enough.

@@ -6,6 +6,7 @@
 
 mod administration;
 mod applications;
+mod data;
 mod identity;
 mod network;
 mod security;
@@ -22,6 +23,7 @@ pub use applications::{
     App, Burst, Issuer, IssuerKeys, Jwt, Key, KeysByDiscovery, KeysByPath, Limits, Model, ModelLimits, Prefer,
     Target95, TokenAlgorithm, Traffic,
 };
+pub use data::{ClaimMeaning, Suppression, Users};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use network::{
     Admin, AnthropicPlace, Api, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint, EndpointTimeouts,

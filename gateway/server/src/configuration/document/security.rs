@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Moment;
+use super::{ClaimMeaning, Moment, Suppression, Users};
 
 /// What the security team permits. Nothing beyond one's own sites is permitted by default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -99,6 +99,19 @@ pub struct Data {
     pub class: Option<Class>,
     /// Purposes that a request must choose one of, in `x-causeway-purpose`. Absent: requests need none.
     pub purposes: Option<Vec<String>>,
+    /// What claims of the app's tokens say of the data, by claim and value, such as
+    /// `claims = { roles = { medical = { labels = ["health"] } } }`; default nothing. A claim that is a list must hold the
+    /// value. At most 64 values in all. Needs `jwt` of the app.
+    pub claims: Option<BTreeMap<String, BTreeMap<String, ClaimMeaning>>>,
+    /// What endpoints beyond one's own sites are shown in `user`, `safety_identifier` and Anthropic's `metadata.user_id`;
+    /// default `"pseudonym"`.
+    ///
+    /// The key is that of `audit.pseudonyms`, or else one that the gateway makes in `state.folder`.
+    pub users: Option<Users>,
+    /// Kinds of finding in text that policies do not see for a while, by kind, such as
+    /// `suppress = { iban = { until = 2027-01-31, owner = "claims team", because = "policy numbers look like it" } }`; default
+    /// none. They are recorded all the same, and act again from their end on. At most 32.
+    pub suppress: Option<BTreeMap<String, Suppression>>,
 }
 
 /// How confidential data is.

@@ -365,3 +365,33 @@ fn what_runs_out_is_announced() {
     assert_eq!(at("2027-05-06"), [format!("{row} runs out in 2 days, very soon, and counts as unknown from then on")]);
     assert_eq!(at("2027-05-08"), [format!("{row} has run out and counts as unknown")]);
 }
+
+#[test]
+fn what_is_known_of_data_beyond_its_labels_becomes_plain_values_and_what_ends_is_announced() {
+    let data = "labels = []\npurposes = [\"fraud\"]\nusers = \"as_sent\"\n\
+                claims.roles.medical = { labels = [\"health\"], class = \"secret\", purpose = \"fraud\" }\n\
+                suppress.iban = { until = 2027-01-30, owner = \"claims team\", because = \"policy numbers look like it\" }\n\
+                suppress.card = { until = 2027-01-01, owner = \"claims team\", because = \"policy numbers look like it\" }";
+    let jwt = "jwt = { issuer = \"https://issuer.example\", audience = \"causeway\" }\n[data.claims]\n";
+    let text = changed("labels = []", data).replace("[data.claims]\n", jwt);
+
+    let said = said_of(&text);
+
+    // The issuer is not there, which is all that is wrong: its keys would be a file.
+    assert_eq!(said.len(), 1, "{said:?}");
+    let without = changed("labels = []", &data.replace("claims.roles", "#"));
+    let compiled = load_one(&without).unwrap();
+    let data = &compiled.apps[0].data;
+    assert!(data.users_as_sent && data.claims.is_empty());
+    let hidden: Vec<&str> = data.suppressed.iter().map(|one| one.kind.name()).collect();
+    assert_eq!(hidden, ["card", "iban"]);
+    let kind = data.suppressed[1].kind;
+    let end = data.suppressed[1].until;
+    assert!(data.suppression(kind, end - Duration::from_secs(1)).is_some() && data.suppression(kind, end).is_none());
+    let notes = noted_of(&without);
+    assert!(notes.iter().any(|note| note.contains("`data.claims.suppress.iban` runs out in 15 days")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.contains("`data.claims.suppress.card` has run out and hides nothing")),
+        "{notes:?}"
+    );
+}

@@ -82,6 +82,10 @@ fn attempt() -> impl Strategy<Value = AttemptNote> {
             took: Duration::from_micros(micros),
             usage,
             may_have_executed,
+            seen: SeenNote {
+                user: may_have_executed.then_some("pseudonym"),
+                places: status.map(|status| ("x-ms-region", status.to_string().into())).into_iter().collect(),
+            },
         },
     )
 }
@@ -113,6 +117,8 @@ fn attempt_value(attempt: &AttemptNote) -> Value {
         "ms": ms(attempt.took),
         "usage": attempt.usage.as_ref().map(usage_value),
         "may_have_executed": attempt.may_have_executed,
+        "user": attempt.seen.user,
+        "place_said": unless_empty(&attempt.seen.places, |(by, said)| json!({ "by": by, "said": &**said })),
     })
 }
 
@@ -131,7 +137,14 @@ proptest! {
         let candidates: Vec<_> =
             lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: keyed.then_some(model) }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
-        let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
+        let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros, suppressed: stream }).collect();
+        let labels: Vec<Arc<str>> = lists.iter().map(|(label, ..)| label.as_str().into()).collect();
+        let from: &[&str] = if stream && !labels.is_empty() { &["claims"] } else { &[] };
+        let data = DataNote {
+            labels: &labels, from, class: api, class_from: keyed.then_some("claims"), purpose: keyed.then_some(app),
+            purpose_from: keyed.then_some("header"),
+        };
+        let whose: Vec<&str> = (0..labels.len()).map(|place| from.get(place).copied().unwrap_or("registration")).collect();
         let plan: Vec<&str> = lists.iter().map(|(target, ..)| target.as_str()).collect();
         let intent = Intent {
             decision, app, team, model, api, stream, peer, policy, configuration,
@@ -146,7 +159,7 @@ proptest! {
             money: input,
             prices: policy,
             features: &features,
-            data: None,
+            data: Some(data),
             findings: &findings,
             break_glass: keyed.then_some(key),
         };
@@ -161,6 +174,12 @@ proptest! {
             "plan": plan, "reason": (!api.is_empty()).then_some(api), "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
             "features": unless_empty(&features, feature_value),
             "findings": unless_empty(&findings, finding_value),
+            "data": {
+                "labels": labels.iter().map(|label| &**label).collect::<Vec<_>>(),
+                "from": unless_empty(&whose, |whose| json!(whose)), "class": api,
+                "class_from": keyed.then_some("claims"), "purpose": keyed.then_some(app),
+                "purpose_from": keyed.then_some("header"),
+            },
         });
         prop_assert_eq!(read(&intent), without_nulls(expected));
     }
@@ -177,7 +196,7 @@ proptest! {
         let candidates: Vec<_> =
             lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: None }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
-        let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros }).collect();
+        let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros, suppressed: known }).collect();
         let refused = Refused {
             decision, app, team, peer, policy, status, code,
             at: at(micros),
@@ -242,7 +261,7 @@ fn candidate_value(candidate: &CandidateNote<'_>) -> Value {
 }
 
 fn finding_value(finding: &FindingNote<'_>) -> Value {
-    json!({ "kind": finding.kind, "count": finding.count })
+    json!({ "kind": finding.kind, "count": finding.count, "suppressed": finding.suppressed.then_some(true) })
 }
 
 fn feature_value(feature: &FeatureNote<'_>) -> Value {
