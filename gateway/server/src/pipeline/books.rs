@@ -13,8 +13,8 @@ use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
 use policy::{Permit, TargetId, Warrant};
-use routing::{Ask, Plan, Sent, Class};
-use telemetry::audit::{self, AttemptNote, OpenRecord, UsageNote, SeenNote};
+use routing::{Ask, Plan, Sent};
+use telemetry::audit::{self, AttemptNote, OpenRecord, SeenNote, UsageNote};
 use telemetry::metrics::{Direction, InFlight};
 use wire::{Code, Outcome, TimeoutKind, Usage};
 

@@ -18,8 +18,8 @@ use telemetry::metrics::Metrics;
 use telemetry::pseudonym::PseudonymKey;
 use wire::Api;
 
-use super::homes::Homes;
 use super::data::DataRules;
+use super::homes::Homes;
 use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
