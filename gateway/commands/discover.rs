@@ -214,6 +214,7 @@ fn spec(usual: &Usual) -> EndpointSpec {
         reach: Reach::Local { within: vec![IpNet::from(loopback)] },
         tls: TlsSpec::default(),
         credential: None,
+        via: None,
         canary: None,
         timeouts: Timeouts {
             connect: Duration::from_millis(500),

@@ -200,6 +200,7 @@ impl Operator {
             probe: None,
             page: None,
             transport: TransportSpec::default(),
+            via: None,
             canary: None,
         })
     }

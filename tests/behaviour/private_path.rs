@@ -459,3 +459,81 @@ async fn a_resolver_that_turns_public_under_load_leaks_nothing_and_recovers() {
 fn note(text: &str) {
     eprintln!("{text}");
 }
+
+/// A proxy on loopback that connects to where CONNECT asks it to, or refuses; and what it was asked for.
+async fn proxy(refuses: bool) -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let list = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let list = Arc::clone(&list);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let wanted = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
+                list.lock().unwrap().push(wanted.clone());
+                if refuses {
+                    stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    return;
+                }
+                #[expect(clippy::disallowed_methods, reason = "a proxy of the test, which connects for somebody else")]
+                let mut beyond = tokio::net::TcpStream::connect(wanted).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut beyond).await;
+            });
+        }
+    });
+    (port, asked)
+}
+
+/// The world's endpoint behind a proxy.
+fn behind(world: &World, proxy: u16) -> Config {
+    let via = format!("via = {{ proxy = \"http://127.0.0.1:{proxy}\", within = [\"127.0.0.1/32\"] }}\n");
+    let section = world.section_of("cloud", HOST, "hub") + &via;
+    let resolver = format!("[resolver.hub]\nzones = [\"openai.azure.com\"]\nservers = [\"{}\"]\n", world.dns.address);
+    Config::new()
+        .file("ca.pem", &world.authority.pem())
+        .section(&resolver)
+        .section(&section)
+        .section("[policy]\napprove = [\"cloud\"]\n")
+        .model("assistant", &["cloud/gpt-4o"])
+}
+
+#[tokio::test]
+async fn a_declared_proxy_is_told_the_verified_address_and_stands_in_the_record() {
+    let world = World::new(private(&[PRIVATE])).await;
+    let (port, asked) = proxy(false).await;
+    let gateway = Gateway::start(&behind(&world, port)).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(*asked.lock().unwrap(), [format!("127.0.0.1:{}", world.port)]);
+    let record = gateway.audit().record(answer.headers["x-causeway-decision"].to_str().unwrap()).await;
+    let attempt = &record.outcome["attempts"][0];
+    assert_eq!(attempt["evidence"], "proxied");
+    assert_eq!(attempt["path"]["via"], format!("127.0.0.1:{port}"));
+    assert_eq!(status(&gateway).await["connection"]["via"], format!("127.0.0.1:{port}"));
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_a_verdict_and_nobody_goes_around_it() {
+    let world = World::new(private(&[PRIVATE])).await;
+    let (port, _) = proxy(true).await;
+    let gateway = Gateway::start(&behind(&world, port)).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    assert_eq!(answer.status, 503);
+    let error = answer.json().await;
+    assert_eq!(error["error"]["code"], "no_private_path");
+    assert!(error["error"]["message"].as_str().unwrap().contains("NET-12"), "{error}");
+    assert_eq!(world.endpoint.connections(), 0);
+    world.nothing_leaked();
+}

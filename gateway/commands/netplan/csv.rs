@@ -57,14 +57,18 @@ fn egress(text: &mut String, flow: &Flow) {
     let (to, note) = match &flow.destination {
         Destination::Networks(networks) => {
             let all: Vec<String> = networks.iter().map(ToString::to_string).collect();
-            (all.join(" "), if flow.stays_here() { "stays on the machine" } else { "" })
+            (all.join(" "), if flow.stays_here() { "stays on the machine".to_owned() } else { String::new() })
         }
-        Destination::Internet(host) => (host.clone(), "on the internet, by name"),
-        Destination::System => ("system".to_owned(), "the servers of the machine's /etc/resolv.conf"),
+        Destination::Internet(host) => (host.clone(), "on the internet, by name".to_owned()),
+        Destination::System => ("system".to_owned(), "the servers of the machine's /etc/resolv.conf".to_owned()),
     };
+    let note = flow.over.as_ref().map_or(note, |proxy| format!("over the proxy {proxy}, by CONNECT"));
     let (protocol, port) = (flow.protocol.as_str(), flow.port.to_string());
     let (kind, name, host) = (flow.purpose.as_str(), flow.name.as_str(), flow.host.as_str());
-    row(text, &Row { kind: &format!("egress-{kind}"), name, from: "gateway", to: &to, protocol, port, host, note });
+    row(
+        text,
+        &Row { kind: &format!("egress-{kind}"), name, from: "gateway", to: &to, protocol, port, host, note: &note },
+    );
 }
 
 fn row(text: &mut String, row: &Row<'_>) {

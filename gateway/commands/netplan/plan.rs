@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use server::configuration::{
     Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, ReachConfig,
-    ResolverConfig, ResolverServers, ResolverTransport, Scheme,
+    ResolverConfig, ResolverServers, ResolverTransport, Scheme, ViaConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -132,6 +132,8 @@ pub(super) struct Flow {
     pub(super) host: String,
     /// Whether TLS is spoken to an endpoint.
     pub(super) is_tls: bool,
+    /// The proxy to which its packets go in the host's place.
+    pub(super) over: Option<String>,
 }
 
 impl Flow {
@@ -225,6 +227,7 @@ fn resolver_flows(resolver: &ResolverConfig) -> Vec<Flow> {
         port,
         host: String::new(),
         is_tls: false,
+        over: None,
     };
     match &resolver.servers {
         ResolverServers::System => {
@@ -256,7 +259,7 @@ fn forwarders(resolver: &ResolverConfig) -> Vec<Forwarder> {
 }
 
 fn endpoint_flow(endpoint: &EndpointConfig) -> Flow {
-    Flow {
+    let flow = Flow {
         purpose: Purpose::Endpoint,
         name: endpoint.name.clone(),
         destination: destination(&endpoint.host, &endpoint.reach),
@@ -264,6 +267,21 @@ fn endpoint_flow(endpoint: &EndpointConfig) -> Flow {
         port: endpoint.port,
         host: endpoint.host.to_string(),
         is_tls: endpoint.scheme == Scheme::Https,
+        over: None,
+    };
+    over(endpoint.via.as_ref(), flow)
+}
+
+/// Where packets go that pass a proxy: to the proxy.
+fn over(via: Option<&ViaConfig>, flow: Flow) -> Flow {
+    match via {
+        None => flow,
+        Some(via) => Flow {
+            destination: destination(&via.host, &ReachConfig::Local { within: via.within.clone() }),
+            port: via.port,
+            over: Some(format!("{}:{}", via.host, via.port)),
+            ..flow
+        },
     }
 }
 
@@ -284,11 +302,12 @@ fn canary_flow(endpoint: &EndpointConfig) -> Option<Flow> {
         [] => Destination::Internet(endpoint.host.to_string()),
         within => Destination::Networks(networks(within)),
     };
-    Some(Flow { purpose: Purpose::Canary, destination, ..endpoint_flow(endpoint) })
+    // The look at the front is made without the proxy, at the endpoint's own port.
+    Some(Flow { purpose: Purpose::Canary, destination, port: endpoint.port, over: None, ..endpoint_flow(endpoint) })
 }
 
 fn identity_flow(identity: &IdentityConfig) -> Flow {
-    Flow {
+    let flow = Flow {
         purpose: Purpose::Identity,
         name: identity.name.clone(),
         destination: destination(&identity.host, &identity.reach),
@@ -296,7 +315,9 @@ fn identity_flow(identity: &IdentityConfig) -> Flow {
         port: identity.port,
         host: identity.host.to_string(),
         is_tls: identity.scheme == Scheme::Https,
-    }
+        over: None,
+    };
+    over(identity.via.as_ref(), flow)
 }
 
 /// The metadata service of the machine, for a managed identity that names no host. The agent of Arc is on the machine.
@@ -311,6 +332,7 @@ fn machine_flow(endpoint: &EndpointConfig) -> Option<Flow> {
         port: 80,
         host: address.to_string(),
         is_tls: false,
+        over: None,
     })
 }
 
@@ -323,6 +345,7 @@ fn time_flow(server: IpAddr) -> Flow {
         port: 123,
         host: String::new(),
         is_tls: false,
+        over: None,
     }
 }
 

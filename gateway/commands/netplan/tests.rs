@@ -200,6 +200,21 @@ fn an_azure_hub_gets_each_private_zone_once_the_resolvers_addresses_and_the_rule
 }
 
 #[test]
+fn an_endpoint_behind_a_proxy_is_listed_with_the_proxy_and_its_own_way_is_not_opened() {
+    let over = r#"reach    = { public = {} }
+via      = { proxy = "http://192.168.9.9:3128", within = ["192.168.9.0/24"], connect = "name" }"#;
+    let plan = plan(&DOCUMENT.replace("reach    = { public = {} }", over), Surroundings::default());
+
+    let (table, rules) = (printed(&plan, Format::Csv), printed(&plan, Format::Nft));
+
+    let line = "egress-endpoint,openai,gateway,192.168.9.9/32,tcp,3128,api.openai.com,\"over the proxy 192.168.9.9:3128, by CONNECT\"\n";
+    assert!(table.contains(line), "{table}");
+    assert!(table.contains("tls-inspection-bypass,openai,,,,,api.openai.com,"), "{table}");
+    assert!(rules.contains("ip daddr { 192.168.9.9/32 } tcp dport 3128 accept comment \"endpoint openai\""), "{rules}");
+    assert!(!rules.contains("on the internet"), "{rules}");
+}
+
+#[test]
 fn a_plan_without_azure_has_no_zones_to_make() {
     let document = DOCUMENT.replace("azure-openai\", within", "own\", within");
 

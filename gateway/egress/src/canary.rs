@@ -98,7 +98,7 @@ impl Canary {
         let asker = resolvers.named(&own.resolver);
         let asker = asker.ok_or_else(|| wrong(format!("resolver `{}` is not defined", own.resolver)))?;
         let transport = TransportSpec { ipv6: false, ..TransportSpec::default() };
-        let connector = Connector::new(&EndpointSpec { transport, ..spec.clone() }, tls);
+        let connector = Connector::new(&EndpointSpec { transport, ..spec.clone() }, tls, None);
         let (last, closed_until) = Default::default();
         Ok(Some(Self { spec: own.clone(), name, asker, connector, last, closed_until }))
     }
@@ -200,7 +200,9 @@ fn told(error: &SendError) -> String {
 impl Endpoint {
     /// How much is shown about a connection now: what it showed when it was opened, and what the canary shows since.
     pub(crate) fn level_of(&self, opened: Level) -> Level {
-        let closed = self.canary().is_some_and(|canary| canary.shows_closed(Instant::now()));
+        // What a proxy hides, a closed front does not show.
+        let closed =
+            opened >= Level::Address && self.canary().is_some_and(|canary| canary.shows_closed(Instant::now()));
         if closed { Level::Cloud } else { opened }
     }
 }

@@ -22,16 +22,19 @@ use crate::issuer;
 use crate::resolve::Resolution;
 use crate::spec::{EndpointSpec, Http2, TransportSpec};
 use crate::tls;
+use crate::via::{Carrier, Via};
 
 /// What is known of a connection, for the record of every request that it carries.
 #[derive(Clone, Debug)]
 pub struct ConnectionProof {
     /// The endpoint.
     pub endpoint: Arc<str>,
-    /// The address that was dialled.
+    /// The address that was verified and dialled, or told to the proxy.
     pub address: SocketAddr,
-    /// The address that the operating system says we are connected to; always the same.
+    /// The address that the operating system says we are connected to: the same, or that of the proxy.
     pub peer: SocketAddr,
+    /// The proxy that the connection passes, where one is declared; where packets go beyond it is not seen.
+    pub via: Option<SocketAddr>,
     /// Our own address of the connection, which tells the interface and route that it takes.
     pub source: SocketAddr,
     /// Who gave the address: the name of a resolver, `literal` or `localhost`.
@@ -68,6 +71,7 @@ impl ConnectionProof {
             lifetime: self.resolution.valid_for(),
             stale: self.stale,
             peer: self.peer,
+            via: self.via,
             source: self.source,
             tls,
         });
@@ -85,14 +89,19 @@ pub(crate) fn nothing_noted(address: SocketAddr) -> PathNote {
         lifetime: None,
         stale: false,
         peer: address,
+        via: None,
         source: address,
         tls: None,
     })
 }
 
 /// How much is shown about the path of a connection (promise 2 of the design).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// A declared proxy was told the name, and resolved it: what was met is known by its certificate alone.
+    Name,
+    /// A declared proxy was told the address that was verified: that it connected there is known by the certificate alone.
+    Proxied,
     /// The address was given by the declared resolver and lies in the declared ranges.
     Address,
     /// And the connection left by the declared interface, or from a declared source address.
@@ -106,6 +115,8 @@ impl Level {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Name => "name",
+            Self::Proxied => "proxied",
             Self::Address => "address",
             Self::Route => "route",
             Self::Cloud => "cloud",
@@ -136,10 +147,19 @@ pub enum Protocol {
 }
 
 /// A connected stream: plain, or in TLS.
-pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(crate) type Stream = Either<Carrier, Box<TlsStream<Carrier>>>;
 
 /// How TLS is spoken, and the name that the certificate must carry.
 pub(crate) type Tls = (TlsConnector, ServerName<'static>);
+
+/// A connection of TCP, or a tunnel over one, before anything was said to the endpoint.
+struct Met {
+    carrier: Carrier,
+    /// The address that was verified for it.
+    address: SocketAddr,
+    peer: SocketAddr,
+    source: SocketAddr,
+}
 
 /// Dials one endpoint.
 pub(crate) struct Connector {
@@ -148,6 +168,7 @@ pub(crate) struct Connector {
     http2: Http2,
     limit: Duration,
     transport: TransportSpec,
+    via: Option<Via>,
 }
 
 /// The addresses that may be dialled, and what they rest on.
@@ -160,13 +181,14 @@ pub(crate) struct Vouched {
 }
 
 impl Connector {
-    pub(crate) fn new(spec: &EndpointSpec, tls: Option<Tls>) -> Self {
+    pub(crate) fn new(spec: &EndpointSpec, tls: Option<Tls>, via: Option<Via>) -> Self {
         Self {
             endpoint: Arc::clone(&spec.name),
             tls,
             http2: spec.http2,
             limit: spec.timeouts.connect,
             transport: spec.transport.clone(),
+            via,
         }
     }
 
@@ -185,55 +207,66 @@ impl Connector {
         vouched: &Vouched,
         deadline: Instant,
     ) -> Result<(Stream, ConnectionProof), SendError> {
-        let (tcp, proof) = self.connect_tcp(vouched, deadline).await?;
-        self.handshake(tcp, proof, deadline).await
+        let (carrier, proof) = self.connect_tcp(vouched, deadline).await?;
+        self.handshake(carrier, proof, deadline).await
     }
 
-    /// The first half: a TCP connection whose peer is the address that was verified.
+    /// The first half: a TCP connection whose peer is the address that was verified, or the declared proxy.
     pub(crate) async fn connect_tcp(
         &self,
         vouched: &Vouched,
         deadline: Instant,
-    ) -> Result<(TcpStream, ConnectionProof), SendError> {
-        let (tcp, address) = self.tcp(&vouched.addresses, deadline).await?;
-        let broken = |source: io::Error| self.not_connected(address, source);
-        let peer = tcp.peer_addr().map_err(broken)?;
-        // INVARIANT: nothing is sent before the kernel has named the peer that was verified.
-        if (peer.ip().to_canonical(), peer.port()) != (address.ip().to_canonical(), address.port()) {
-            return Err(self.denied(Code::Peer01, format!("the connection to {address} is connected to {peer}")));
-        }
-        let source = tcp.local_addr().map_err(broken)?;
-        // The route may have changed since it was asked for.
-        self.leaves_as_declared(source.ip(), address)?;
-        let checked = self.transport.device.is_some() || !self.transport.leaves_from.is_empty();
+    ) -> Result<(Carrier, ConnectionProof), SendError> {
+        let met = match &self.via {
+            None => {
+                let (tcp, address) = self.tcp(&vouched.addresses, deadline).await?;
+                let (peer, source) = self.is_met(&tcp, address)?;
+                Met { carrier: Either::Left(tcp), address, peer, source }
+            }
+            Some(via) => self.tunnelled(via, vouched, deadline).await?,
+        };
+        let Met { carrier, address, peer, source } = met;
         let proof = ConnectionProof {
             endpoint: Arc::clone(&self.endpoint),
             address,
             peer,
+            via: self.via.as_ref().map(|_| peer),
             source,
             resolved_by: Arc::clone(&vouched.resolution.by),
             resolution: Arc::clone(&vouched.resolution),
             stale: vouched.stale,
-            level: if checked { Level::Route } else { Level::Address },
+            level: self.shows(),
             tls: None,
             protocol: if self.http2 == Http2::PriorKnowledge { Protocol::Http2 } else { Protocol::Http1 },
             note: nothing_noted(address),
         };
-        Ok((tcp, proof.noted()))
+        Ok((carrier, proof.noted()))
+    }
+
+    /// How much a connection shows when it is opened.
+    fn shows(&self) -> Level {
+        let checked = self.transport.device.is_some() || !self.transport.leaves_from.is_empty();
+        match &self.via {
+            Some(via) if via.by_name() => Level::Name,
+            // The route to the proxy is checked as well, and says nothing of the endpoint's.
+            Some(_) => Level::Proxied,
+            None if checked => Level::Route,
+            None => Level::Address,
+        }
     }
 
     /// The second half: TLS with the name of the URL, where it is spoken.
     pub(crate) async fn handshake(
         &self,
-        tcp: TcpStream,
+        carrier: Carrier,
         mut proof: ConnectionProof,
         deadline: Instant,
     ) -> Result<(Stream, ConnectionProof), SendError> {
         let address = proof.address;
         let Some((connector, name)) = &self.tls else {
-            return Ok((Either::Left(tcp), proof));
+            return Ok((Either::Left(carrier), proof));
         };
-        let handshake = connector.connect(name.clone(), tcp);
+        let handshake = connector.connect(name.clone(), carrier);
         let stream = timeout_at(deadline, handshake)
             .await
             .map_err(|_| self.too_slow(Phase::Tls, Some(address)))?
@@ -247,6 +280,54 @@ impl Connector {
         }
         proof.protocol = if chose_http2 { Protocol::Http2 } else { Protocol::Http1 };
         Ok((Either::Right(Box::new(stream)), proof.noted()))
+    }
+
+    /// Peer and source of a connection.
+    ///
+    /// INVARIANT: nothing is sent before the kernel has named the peer that was verified.
+    fn is_met(&self, tcp: &TcpStream, address: SocketAddr) -> Result<(SocketAddr, SocketAddr), SendError> {
+        let broken = |source: io::Error| self.not_connected(address, source);
+        let peer = tcp.peer_addr().map_err(broken)?;
+        if (peer.ip().to_canonical(), peer.port()) != (address.ip().to_canonical(), address.port()) {
+            return Err(self.denied(Code::Peer01, format!("the connection to {address} is connected to {peer}")));
+        }
+        let source = tcp.local_addr().map_err(broken)?;
+        // The route may have changed since it was asked for.
+        self.leaves_as_declared(source.ip(), address)?;
+        Ok((peer, source))
+    }
+
+    /// A tunnel through the proxy to the first verified address that it connects to.
+    async fn tunnelled(&self, via: &Via, vouched: &Vouched, deadline: Instant) -> Result<Met, SendError> {
+        let refused = |why: String| self.denied(Code::Net12, format!("the proxy {why}"));
+        let own = if via.by_name() {
+            // What was vouched for is the proxy itself.
+            None
+        } else {
+            let own = timeout_at(deadline, via.addresses()).await;
+            let own = own.map_err(|_| self.too_slow(Phase::Resolve, None))?;
+            Some(own.map_err(|why| refused(format!("cannot be dialled: {why}")))?)
+        };
+        let mut failed = None;
+        for verified in &vouched.addresses {
+            let proxies = own.as_deref().unwrap_or(std::slice::from_ref(verified));
+            let (tcp, proxy) = match self.tcp(proxies, deadline).await {
+                Ok(connected) => connected,
+                Err(SendError::NoPrivatePath(verdict)) => return Err(SendError::NoPrivatePath(verdict)),
+                Err(error) => {
+                    failed = Some(refused(format!("is not reached: {}", told(&error))));
+                    continue;
+                }
+            };
+            let (peer, source) = self.is_met(&tcp, proxy)?;
+            let wanted = via.wanted(verified.socket());
+            let asked = timeout_at(deadline, via.tunnel(tcp, &wanted)).await;
+            match asked.unwrap_or_else(|_| Err("does not answer in time".to_owned())) {
+                Ok(carrier) => return Ok(Met { carrier, address: verified.socket(), peer, source }),
+                Err(why) => failed = Some(refused(format!("at {proxy} {why}, when asked for {wanted}"))),
+            }
+        }
+        Err(failed.expect("the judgement proves at least one address or refuses the answer"))
     }
 
     async fn tcp(&self, addresses: &[Verified], deadline: Instant) -> Result<(TcpStream, SocketAddr), SendError> {
@@ -304,6 +385,15 @@ impl Connector {
 
     pub(crate) fn too_slow(&self, phase: Phase, address: Option<SocketAddr>) -> SendError {
         SendError::ConnectTimeout { endpoint: Arc::clone(&self.endpoint), phase, address, after: self.limit }
+    }
+}
+
+/// An error of a connection without the endpoint's name, with what caused it.
+fn told(error: &SendError) -> String {
+    match error {
+        SendError::Connect { address, source, .. } => format!("{address}: {source}"),
+        SendError::ConnectTimeout { address: Some(address), .. } => format!("{address} does not answer in time"),
+        other => other.to_string(),
     }
 }
 

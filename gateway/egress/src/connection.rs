@@ -314,6 +314,7 @@ mod tests {
             endpoint: "gpu-1".into(),
             address,
             peer: address,
+            via: None,
             source: address,
             resolved_by: "literal".into(),
             resolution: Arc::new(crate::resolve::Resolution::fixed("127.0.0.1", "literal", Vec::new())),
@@ -326,7 +327,10 @@ mod tests {
         let slot = Slot::take(&Arc::default(), 1).unwrap();
         let later = Instant::now() + Duration::from_secs(60);
         let facts = Facts { proof: Arc::new(proof), expires: later, _slot: slot };
-        let lease = establish(Stream::Left(client.unwrap()), facts, Duration::from_secs(60)).await.unwrap();
+        let lease =
+            establish(Stream::Left(tokio_util::either::Either::Left(client.unwrap())), facts, Duration::from_secs(60))
+                .await
+                .unwrap();
         (lease, server.unwrap().0)
     }
 

@@ -28,6 +28,7 @@ use crate::spec::{EndpointSpec, Reach, Scheme, TlsSpec};
 use crate::status::{Counters, EndpointStatus, Last, count};
 use crate::tls::{self, SystemRoots};
 use crate::verify::Verification;
+use crate::via::{Dialled, Via};
 
 /// Time that a kept connection has to get ready before another one is tried.
 const READY_LIMIT: Duration = Duration::from_millis(500);
@@ -67,7 +68,7 @@ pub struct Reply {
 /// An endpoint with its connections.
 pub struct Endpoint {
     spec: EndpointSpec,
-    source: Source,
+    dialled: Dialled,
     connector: Connector,
     canary: Option<Canary>,
     authority: Authority,
@@ -135,7 +136,7 @@ impl Endpoint {
         {
             return Err(url("the path of the probe", &probe.path));
         }
-        let source = resolvers.source(&spec)?;
+        let dialled = Dialled::of(&spec, resolvers)?;
         let tls = match spec.scheme {
             Scheme::Http => None,
             Scheme::Https => {
@@ -154,9 +155,9 @@ impl Endpoint {
         };
         Ok(Self {
             canary: Canary::build(&spec, resolvers, tls.clone())?,
-            connector: Connector::new(&spec, tls),
+            connector: Connector::new(&spec, tls, Via::build(&spec, (resolvers, roots))?),
             pool: Pool::new(spec.pool),
-            source,
+            dialled,
             authority,
             host,
             shows,
@@ -485,11 +486,16 @@ impl Endpoint {
     }
 
     pub(crate) fn source(&self) -> &Source {
-        &self.source
+        &self.dialled.source
     }
 
     pub(crate) fn shows(&self) -> &Shows {
         &self.shows
+    }
+
+    /// By what the addresses are judged that are dialled, and at which port.
+    pub(crate) fn judged_by(&self) -> (&Reach, u16) {
+        (&self.dialled.reach, self.dialled.port)
     }
 
     pub(crate) fn canary(&self) -> Option<&Canary> {

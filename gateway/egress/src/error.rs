@@ -420,6 +420,14 @@ pub enum BuildProblem {
         /// Why.
         reason: String,
     },
+    /// The declared proxy cannot be used.
+    #[error("endpoint `{endpoint}`: its proxy: {reason}")]
+    Via {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// Why.
+        reason: String,
+    },
     /// What is shown for a token cannot be used.
     #[error("endpoint `{endpoint}`: {reason}")]
     Identity {

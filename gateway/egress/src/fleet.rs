@@ -121,7 +121,8 @@ impl Fleet {
     }
 
     fn unchanged(&self, spec: &EndpointSpec, same_resolvers: bool) -> Option<Arc<Endpoint>> {
-        let independent = matches!(spec.host, Host::Address(_));
+        let is_address = |host: &Host| matches!(host, Host::Address(_));
+        let independent = is_address(&spec.host) && spec.via.as_ref().is_none_or(|via| is_address(&via.host));
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.spec() == spec)?;
         // The host of its token may be a name, whatever its own is.
         let independent = independent && endpoint.keeper().is_none();

@@ -156,7 +156,10 @@ impl Endpoint {
             Ok(connected) => connected,
             Err(error) => return look.failed(StepKind::Connect, &error),
         };
-        let seen = format!("{} answered, met from {}", proof.peer, proof.source.ip());
+        let seen = match proof.via {
+            None => format!("{} answered, met from {}", proof.peer, proof.source.ip()),
+            Some(proxy) => format!("the proxy at {proxy} says that it connected, met from {}", proof.source.ip()),
+        };
         look.inspection.connection = Some(proof.clone());
         look.step(StepKind::Connect, seen, None);
         let (stream, proof) = match self.connector().handshake(tcp, proof, deadline()).await {
@@ -189,7 +192,8 @@ impl Endpoint {
     /// Why a resolution would be refused for this endpoint.
     #[must_use]
     pub fn judged(&self, resolution: &Resolution) -> Option<Verdict> {
-        let refused = crate::judge::judge(&self.spec().reach, resolution, self.spec().port).err()?;
+        let (reach, port) = self.judged_by();
+        let refused = crate::judge::judge(reach, resolution, port).err()?;
         Some(Verdict { endpoint: Arc::clone(self.name()), code: refused.code, seen: refused.seen })
     }
 

@@ -56,6 +56,7 @@ mod tls;
 mod trace;
 mod upkeep;
 mod verify;
+mod via;
 
 pub use address::{LocalAddr, PrivateAddr, PublicAddr, Verified};
 pub use body::ReplyBody;
@@ -79,3 +80,4 @@ pub use spec::{
 };
 pub use status::{Connections, Counts, EndpointStatus, LastError, ProbeReport, ResolutionReport};
 pub use trace::{TraceHop, TraceSeen};
+pub use via::{ViaConnect, ViaSpec};

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::canary::CanarySpec;
 use crate::catalogue::Service;
 use crate::credentials::Own;
+use crate::via::ViaSpec;
 
 /// One place that serves models, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct EndpointSpec {
     pub probe: Option<ProbeSpec>,
     /// How its connections are made.
     pub transport: TransportSpec,
+    /// The proxy on the way to it, if there is one.
+    pub via: Option<ViaSpec>,
     /// The look at the public front of its name, if there is one.
     pub canary: Option<CanarySpec>,
 }

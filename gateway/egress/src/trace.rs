@@ -63,6 +63,10 @@ impl fmt::Display for TraceHop {
 impl Endpoint {
     /// Traces the way to the endpoint's first verified address; nothing where there is none. IPv4 only.
     pub async fn trace(self: &Arc<Self>, limit: Duration) -> Vec<TraceHop> {
+        // What has to pass a proxy is not dialled around it.
+        if self.spec().via.is_some() {
+            return Vec::new();
+        }
         let resolved = tokio::time::timeout(limit, self.source().resolve(Freshness::Asked)).await;
         let Ok(Ok(vouched)) = resolved.map(|resolution| self.judge(&Arc::new(resolution))) else { return Vec::new() };
         let first = vouched.addresses.into_iter().find(|address| address.socket().is_ipv4());

@@ -153,7 +153,8 @@ impl Endpoint {
 
     /// IPv6 is judged always, and dialled only where that is wanted.
     fn proved(&self, resolution: &Resolution) -> Result<Vec<Verified>, Refused> {
-        let mut verified = judge::judge(&self.spec().reach, resolution, self.spec().port)?;
+        let (reach, port) = self.judged_by();
+        let mut verified = judge::judge(reach, resolution, port)?;
         if !self.spec().transport.ipv6 {
             verified.retain(|address| address.socket().is_ipv4());
         }
@@ -227,7 +228,7 @@ impl Endpoint {
     /// Public names are often answered with another few of many addresses each time, and their connections end with
     /// their lifetime.
     fn tell_pool(&self, addresses: &[SocketAddr], resolution: &Resolution, vouched: Option<&Vouched>, now: Instant) {
-        if self.spec().reach == Reach::Public {
+        if *self.judged_by().0 == Reach::Public {
             return;
         }
         // A connection to a front must not come back into the pool while the front is there.

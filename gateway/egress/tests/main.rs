@@ -13,6 +13,7 @@ mod failures;
 mod http2;
 mod identity;
 mod pages;
+mod proxy;
 mod reload;
 mod tls;
 mod world;

@@ -51,6 +51,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> EndpointSpec {
         page: None,
         probe: None,
         transport: TransportSpec::default(),
+        via: None,
         canary: None,
     }
 }

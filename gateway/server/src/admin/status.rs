@@ -278,6 +278,7 @@ fn connection(proof: &ConnectionProof) -> Value {
         "stale": proof.stale,
         "address": proof.address,
         "peer": proof.peer,
+        "via": proof.via,
         "source": proof.source,
         "tls": proof.tls.as_ref().map(|tls| json!({
             "version": tls.version,

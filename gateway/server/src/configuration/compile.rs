@@ -33,7 +33,7 @@ pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
 };
-pub use way::{CanaryConfig, TransportConfig};
+pub use way::{CanaryConfig, TransportConfig, ViaConfig};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -314,6 +314,8 @@ pub struct EndpointConfig {
     pub transport: TransportConfig,
     /// Its active probe.
     pub health: Option<ProbeConfig>,
+    /// The proxy on the way to it.
+    pub via: Option<ViaConfig>,
     /// The look at its public front.
     pub canary: Option<CanaryConfig>,
     /// The APIs that it speaks, in the order of [`Api`]; at least one.

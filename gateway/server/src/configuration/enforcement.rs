@@ -69,6 +69,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.http2", Enforced),
     ("endpoint.*.health", Enforced),
     ("endpoint.*.canary", Enforced),
+    ("endpoint.*.via", Enforced),
     ("model.*.targets", Enforced),
     ("model.*.first_token", Enforced),
     ("model.*.deadline_ms", Enforced),

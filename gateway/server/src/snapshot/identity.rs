@@ -78,6 +78,7 @@ fn named(identity: &IdentityConfig, compiled: &Compiled) -> Result<EndpointSpec,
         reach: upstream::reach(&identity.reach, &compiled.resolvers),
         tls: upstream::tls(identity.tls.as_ref())?,
         transport: upstream::transport(&identity.transport),
+        via: identity.via.as_ref().map(upstream::via).transpose()?,
         ..plain(("", Reach::Public), (IpAddr::V4(Ipv4Addr::LOCALHOST), 80))
     })
 }
@@ -119,6 +120,7 @@ fn plain((name, reach): (&str, Reach), (address, port): (IpAddr, u16)) -> Endpoi
         page: None,
         probe: None,
         transport: TransportSpec::default(),
+        via: None,
         canary: None,
     }
 }

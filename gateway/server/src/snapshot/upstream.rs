@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use egress::{
     CanarySpec, ClientCertificate, Credential, EndpointSpec, Host, Http2, Own, PoolSpec, ProbeSpec, Reach,
-    ResolverSpec, Scheme, Secret, Servers, Timeouts, TlsSpec, Transport, TransportSpec,
+    ResolverSpec, Scheme, Secret, Servers, Timeouts, TlsSpec, Transport, TransportSpec, ViaConnect, ViaSpec,
 };
 use http::HeaderName;
 use ipnet::IpNet;
@@ -16,7 +16,7 @@ use super::build::read;
 use super::{SnapshotError, identity};
 use crate::configuration::{
     self, Compiled, CredentialConfig, EndpointConfig, EndpointTlsConfig, Network, ReachConfig, ResolverConfig,
-    ResolverServers, ResolverTls, ResolverTransport, TransportConfig,
+    ResolverServers, ResolverTls, ResolverTransport, TransportConfig, ViaConfig,
 };
 
 /// Requests to an endpoint are bounded by its connections as well: there are at most this many idle.
@@ -77,6 +77,7 @@ fn endpoint(endpoint: &EndpointConfig, compiled: &Compiled) -> Result<EndpointSp
         page: endpoint.page.clone(),
         probe: endpoint.health.as_ref().map(|probe| ProbeSpec { path: probe.path.clone(), interval: probe.interval }),
         transport: transport(&endpoint.transport),
+        via: endpoint.via.as_ref().map(via).transpose()?,
         canary: endpoint.canary.as_ref().map(|canary| CanarySpec {
             resolver: compiled.resolvers[canary.resolver].name.as_str().into(),
             within: nets(&canary.within),
@@ -84,6 +85,13 @@ fn endpoint(endpoint: &EndpointConfig, compiled: &Compiled) -> Result<EndpointSp
             interval: canary.interval,
         }),
     })
+}
+
+pub(super) fn via(via: &ViaConfig) -> Result<ViaSpec, SnapshotError> {
+    let connect = if via.by_name { ViaConnect::Name } else { ViaConnect::Address };
+    let ca = via.ca.as_deref().map(certificates).transpose()?;
+    let tls = via.is_tls.then(|| TlsSpec { ca, ..TlsSpec::default() });
+    Ok(ViaSpec { host: host(&via.host), port: via.port, tls, within: nets(&via.within), connect })
 }
 
 pub(super) fn scheme(scheme: configuration::Scheme) -> Scheme {

@@ -21,6 +21,8 @@ pub struct ConnectionPath<'a> {
     pub stale: bool,
     /// The address that the system said was met.
     pub peer: SocketAddr,
+    /// The proxy that the connection passes; it is the peer then.
+    pub via: Option<SocketAddr>,
     /// Our own address.
     pub source: SocketAddr,
     /// What TLS agreed on and showed.
@@ -62,6 +64,10 @@ impl PathNote {
         json::flag(&mut line, path.stale);
         line.extend_from_slice(b",\"peer\":");
         json::socket(&mut line, path.peer);
+        if let Some(via) = path.via {
+            line.extend_from_slice(b",\"via\":");
+            json::socket(&mut line, via);
+        }
         line.extend_from_slice(b",\"source\":");
         json::socket(&mut line, path.source);
         if let Some(tls) = &path.tls {
@@ -97,6 +103,7 @@ mod tests {
             lifetime: Some(Duration::from_secs(10)),
             stale: false,
             peer: "10.20.1.5:443".parse().unwrap(),
+            via: None,
             source: "192.168.0.10:40000".parse().unwrap(),
             tls: Some(TlsPath { version: "TLSv1.3", group: None, certificate_sha256: "ab", issuer: "CN=\"Corp\" CA" }),
         };

@@ -15,7 +15,7 @@ use super::super::url::{Scheme, Url};
 use super::policy::Permissions;
 use super::resolvers::Zones;
 use super::service::Services;
-use super::{Check, Owner};
+use super::{Check, Owner, via};
 
 /// How long a call may take in all where its endpoint does not say.
 pub(super) const DEFAULT_TOTAL_MS: u64 = 900_000;
@@ -47,7 +47,8 @@ impl Check<'_> {
         let owner = Owner::endpoint(name);
         self.provider(name, endpoint);
         let url = self.url(owner, &endpoint.url, &endpoint.reach);
-        let reach = self.reach(owner, &endpoint.reach, url.as_ref().map(|url| &url.host), network);
+        let host = url.as_ref().map(|url| &url.host).filter(|_| !via::resolves(endpoint.via.as_ref()));
+        let reach = self.reach(owner, &endpoint.reach, host, network);
         let tls = url.as_ref().map(|url| self.endpoint_tls(owner, url, endpoint.tls.as_ref()));
         if let Some(place) = &endpoint.place {
             self.endpoint_place(name, place);
@@ -59,6 +60,8 @@ impl Check<'_> {
         let pool = self.pool(name, endpoint.pool.as_ref());
         let transport = self.transport(owner, endpoint.transport.as_ref(), &endpoint.reach);
         let health = endpoint.health.as_ref().and_then(|probe| self.probe(name, probe));
+        let scheme = url.as_ref().map(|url| url.scheme);
+        let via = endpoint.via.as_ref().map(|via| self.via(owner, via, (scheme, &endpoint.reach), network.0));
         let canary = endpoint.canary.as_ref().map(|canary| self.canary(owner, endpoint, canary));
         let url = url?;
         let page = self.page(name, endpoint, &url);
@@ -80,6 +83,7 @@ impl Check<'_> {
             http2: endpoint.http2.unwrap_or_default(),
             transport: transport?,
             health,
+            via: via.map_or(Some(None), |found| found.map(Some))?,
             canary: canary.map_or(Some(None), |found| found.map(Some))?,
             apis,
             api_version: endpoint.api_version.clone(),

@@ -4,7 +4,7 @@ use super::super::compile::IdentityConfig;
 use super::super::document::{Document, Identity};
 use super::resolvers::Zones;
 use super::service::Services;
-use super::{Check, Owner};
+use super::{Check, Owner, via};
 
 impl Check<'_> {
     pub(super) fn identity_hosts(&mut self, document: &Document, network: (&Zones, &Services)) -> Vec<IdentityConfig> {
@@ -24,9 +24,14 @@ impl Check<'_> {
             let message = format!("`{}` has a path", owner.setting("url"));
             self.wrong(self.of(owner).at("url").mark(), message, "write the host alone; the tenant stands in `auth`");
         }
-        let reach = self.reach(owner, &identity.reach, url.as_ref().map(|url| &url.host), network);
+        let host = url.as_ref().map(|url| &url.host).filter(|_| !via::resolves(identity.via.as_ref()));
+        let reach = self.reach(owner, &identity.reach, host, network);
         let tls = url.as_ref().map(|url| self.endpoint_tls(owner, url, identity.tls.as_ref()));
         let transport = self.transport(owner, identity.transport.as_ref(), &identity.reach);
+        let via = identity
+            .via
+            .as_ref()
+            .map(|via| self.via(owner, via, (url.as_ref().map(|url| url.scheme), &identity.reach), network.0));
         let url = url?;
         Some(IdentityConfig {
             name: name.to_owned(),
@@ -36,6 +41,7 @@ impl Check<'_> {
             reach: reach?,
             tls: tls.flatten(),
             transport: transport?,
+            via: via.map_or(Some(None), |found| found.map(Some))?,
         })
     }
 }

@@ -27,6 +27,7 @@ mod resolvers;
 mod rules;
 mod service;
 mod transport;
+mod via;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use super::super::compile::ReachConfig;
 use super::super::document::{DeclaredPlace, Place, Reach, Site};
 use super::super::network::Network;
 use super::super::report::quote;
-use super::super::tree::Cursor;
+use super::super::tree::{Cursor, Mark};
 use super::super::url::{Host, Scheme, Url};
 use super::resolvers::Zones;
 use super::service::Services;
@@ -53,7 +53,7 @@ impl Check<'_> {
         Some(url)
     }
 
-    /// Checks how an endpoint is reached. The host is absent where the URL was wrong.
+    /// Checks how an endpoint is reached. The host is absent where the URL was wrong, and where a proxy resolves it.
     pub(super) fn reach(
         &mut self,
         owner: Owner<'_>,
@@ -86,9 +86,12 @@ impl Check<'_> {
             }
             Reach::Public {} => ReachConfig::Public,
         };
-        match host? {
-            Host::Address(address) => self.inside(owner, *address, &config),
-            Host::Name(host) => self.resolvable(owner, host, &config, zones),
+        match host {
+            Some(Host::Address(address)) => self.inside((owner, self.of(owner).at("url").mark()), *address, &config),
+            Some(Host::Name(host)) => {
+                self.resolvable((owner, self.of(owner).at("url").mark()), host, &config, zones);
+            }
+            None => {}
         }
         Some(config)
     }
@@ -127,19 +130,23 @@ impl Check<'_> {
     }
 
     /// An address is known now, so a range that does not hold it can be reported now.
-    fn inside(&mut self, owner: Owner<'_>, address: IpAddr, config: &ReachConfig) {
+    pub(super) fn inside(&mut self, (owner, mark): (Owner<'_>, Mark), address: IpAddr, config: &ReachConfig) {
         let (ReachConfig::Local { within } | ReachConfig::PrivateLink { within, .. }) = config else { return };
         if !within.iter().any(|network| network.contains(address)) {
             let ranges: Vec<String> = within.iter().map(ToString::to_string).collect();
-            let mark = self.of(owner).at("url").mark();
             let message = format!("{owner}: {address} is outside its `within`, {}", ranges.join(", "));
             self.wrong(mark, message, "correct the address, or the networks");
         }
     }
 
     /// A name in no zone is asked of no one, so the endpoint could never be reached.
-    fn resolvable(&mut self, owner: Owner<'_>, host: &str, config: &ReachConfig, zones: &Zones) {
-        let mark = self.of(owner).at("url").mark();
+    pub(super) fn resolvable(
+        &mut self,
+        (owner, mark): (Owner<'_>, Mark),
+        host: &str,
+        config: &ReachConfig,
+        zones: &Zones,
+    ) {
         if host == "localhost" {
             let message = format!("{owner}: `localhost` is a name, and may be another address for every resolver");
             self.wrong(mark, message, "write `127.0.0.1`");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ClientCertificate, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TransportConfig};
+use super::{ClientCertificate, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TransportConfig, ViaConfig};
 
 /// A host that gives the gateway tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct IdentityConfig {
     pub tls: Option<EndpointTlsConfig>,
     /// How its connections are made.
     pub transport: TransportConfig,
+    /// The proxy on the way to it.
+    pub via: Option<ViaConfig>,
 }
 
 /// What an endpoint is shown.

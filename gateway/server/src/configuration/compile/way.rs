@@ -1,9 +1,10 @@
-//! The way to an endpoint: how connections are made, and the other front of its name.
+//! The way to an endpoint: how connections are made, a proxy before it, and the other front of its name.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Network;
+use super::{Host, Network};
 
 /// How connections to an endpoint are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,23 @@ pub struct TransportConfig {
     pub leaves_from: Vec<Network>,
     /// Whether IPv6 addresses are dialled.
     pub ipv6: bool,
+}
+
+/// A proxy that is asked to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViaConfig {
+    /// Its host.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is spoken to it.
+    pub is_tls: bool,
+    /// Who issues its certificate; the system's roots where absent.
+    pub ca: Option<PathBuf>,
+    /// Networks in which its addresses lie.
+    pub within: Vec<Network>,
+    /// Whether it resolves the name itself; only for what is public.
+    pub by_name: bool,
 }
 
 /// A look at the public front of an endpoint's name.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{EndpointTls, EndpointTransport, KeySource, Reach};
+use super::{EndpointTls, EndpointTransport, KeySource, Reach, Via};
 
 /// A host that gives the gateway tokens by which it identifies itself to endpoints, or the keys by which it knows the tokens of
 /// an `[issuer]`. Nothing of a caller goes there.
@@ -18,6 +18,8 @@ pub struct Identity {
     pub tls: Option<EndpointTls>,
     /// How its connections are made.
     pub transport: Option<EndpointTransport>,
+    /// A proxy on the way to it. Absent: it is connected to directly.
+    pub via: Option<Via>,
 }
 
 /// The credential that the gateway shows an endpoint.

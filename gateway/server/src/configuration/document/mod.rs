@@ -33,7 +33,7 @@ pub use network::{
 pub use security::{
     Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
 };
-pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service};
+pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service, Via, ViaConnect};
 
 /// The whole configuration of a gateway.
 ///

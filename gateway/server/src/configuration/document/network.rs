@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Auth, Canary, Decimal, EndpointTransport};
+use super::{Auth, Canary, Decimal, EndpointTransport, Via};
 
 /// Where callers connect, and how much they may ask for at once.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -205,6 +205,8 @@ pub struct Endpoint {
     pub transport: Option<EndpointTransport>,
     /// An active probe. Absent: its health is judged by its answers alone.
     pub health: Option<Probe>,
+    /// A proxy on the way to it. Absent: it is connected to directly.
+    pub via: Option<Via>,
     /// A look at the public front of its name, which must turn it away. Absent: none. Only with `private-link`.
     pub canary: Option<Canary>,
     /// Whether it is not generally available yet; default false. The shipped policies allow it public data only.

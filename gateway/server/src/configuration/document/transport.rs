@@ -53,6 +53,32 @@ pub struct Canary {
     pub interval_s: Option<u64>,
 }
 
+/// A proxy on the way, which is asked to connect by HTTP CONNECT. Proxies of the environment are never used.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Via {
+    /// Where the proxy is, as `"http://proxy.corp.example:3128"`, or `"https://…"` where TLS is spoken to it. Required. It takes
+    /// no credential.
+    pub proxy: String,
+    /// Networks in CIDR form, in which every address of the proxy must lie. Required, not empty.
+    pub within: Vec<String>,
+    /// How the endpoint is asked for; default `"address"`. The evidence level is then `proxied`, or `name`.
+    pub connect: Option<ViaConnect>,
+    /// Path of the CA certificates, PEM, that issue the proxy's. Absent: the system's. Only with `https`.
+    pub ca: Option<String>,
+}
+
+/// How an endpoint is asked for at a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViaConnect {
+    /// By the address that the gateway resolved and verified.
+    #[default]
+    Address,
+    /// By its name, which the proxy resolves. Only with `reach = { public = {} }`.
+    Name,
+}
+
 /// How connections to an endpoint are made.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -99,6 +99,7 @@ fn path(peer: SocketAddr) -> PathNote {
         lifetime: None,
         stale: true,
         peer,
+        via: None,
         source: peer,
         tls: None,
     })
