@@ -7,6 +7,35 @@ use std::net::IpAddr;
 
 use super::plan::{Destination, Flow, Plan, PrivateName};
 
+/// How one language says the parts of a plan.
+pub(super) struct Language {
+    /// What stands first.
+    pub(super) head: &'static str,
+    /// The resolver, where it has inbound endpoints.
+    pub(super) resolver: &'static str,
+    pub(super) private_zone: fn(&Zone) -> String,
+    /// The inbound endpoint of this number, from 1 on, and this address.
+    pub(super) inbound_endpoint: fn(usize, &str) -> String,
+    pub(super) rules: fn(&Plan) -> String,
+}
+
+/// The plan in one language.
+pub(super) fn print(plan: &Plan, language: &Language) -> String {
+    let mut text = language.head.to_owned();
+    for zone in zones(plan) {
+        text.push_str(&(language.private_zone)(&zone));
+    }
+    let inbound = inbound(plan);
+    if !inbound.is_empty() {
+        text.push_str(language.resolver);
+    }
+    for (number, address) in inbound.iter().enumerate() {
+        text.push_str(&(language.inbound_endpoint)(number + 1, &address.to_string()));
+    }
+    text.push_str(&(language.rules)(plan));
+    text
+}
+
 /// A private DNS zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Zone {
@@ -103,6 +132,11 @@ fn numbered(rules: impl Iterator<Item = Rule>) -> Vec<Rule> {
         }
     }
     all
+}
+
+/// Without what would end a comment or a string of either language: a line end, or another control character.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// A name in the characters that every tool takes: letters, digits and hyphens.

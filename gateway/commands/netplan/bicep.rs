@@ -1,6 +1,6 @@
 //! The plan for an Azure hub, in Bicep.
 
-use super::azure::{self, Rule};
+use super::azure::{self, Language, Rule, one_line};
 use super::plan::Plan;
 
 const HEAD: &str = "\
@@ -33,19 +33,7 @@ resource resolver 'Microsoft.Network/dnsResolvers@2022-07-01' = {
 ";
 
 pub(super) fn print(plan: &Plan) -> String {
-    let mut text = HEAD.to_owned();
-    for zone in azure::zones(plan) {
-        text.push_str(&private_zone(&zone));
-    }
-    let inbound = azure::inbound(plan);
-    if !inbound.is_empty() {
-        text.push_str(RESOLVER);
-    }
-    for (number, address) in inbound.iter().enumerate() {
-        text.push_str(&inbound_endpoint(number + 1, &address.to_string()));
-    }
-    text.push_str(&rules(plan));
-    text
+    azure::print(plan, &Language { head: HEAD, resolver: RESOLVER, private_zone, inbound_endpoint, rules })
 }
 
 fn private_zone(zone: &azure::Zone) -> String {
@@ -175,8 +163,4 @@ fn list(items: &[String]) -> String {
 /// A string of Bicep: nothing in it can end it or be taken for an expression.
 fn literal(text: &str) -> String {
     format!("'{}'", one_line(text).replace('\\', "\\\\").replace('\'', "\\'").replace("${", "\\${"))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -1,6 +1,6 @@
 //! The plan for an Azure hub, for Terraform's `azurerm` provider.
 
-use super::azure::{self, Rule};
+use super::azure::{self, Language, Rule, one_line};
 use super::plan::Plan;
 
 const HEAD: &str = "\
@@ -55,19 +55,7 @@ resource \"azurerm_private_dns_resolver\" \"causeway\" {
 ";
 
 pub(super) fn print(plan: &Plan) -> String {
-    let mut text = HEAD.to_owned();
-    for zone in azure::zones(plan) {
-        text.push_str(&private_zone(&zone));
-    }
-    let inbound = azure::inbound(plan);
-    if !inbound.is_empty() {
-        text.push_str(RESOLVER);
-    }
-    for (number, address) in inbound.iter().enumerate() {
-        text.push_str(&inbound_endpoint(number + 1, &address.to_string()));
-    }
-    text.push_str(&rules(plan));
-    text
+    azure::print(plan, &Language { head: HEAD, resolver: RESOLVER, private_zone, inbound_endpoint, rules })
 }
 
 fn private_zone(zone: &azure::Zone) -> String {
@@ -187,8 +175,4 @@ fn list(items: &[String]) -> String {
 fn literal(text: &str) -> String {
     let text = one_line(text).replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", text.replace("${", "$${").replace("%{", "%%{"))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
