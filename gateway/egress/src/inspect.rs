@@ -213,7 +213,7 @@ impl Endpoint {
     /// Whether a front that showed itself is gone, found out by a request that carries nothing.
     pub(crate) async fn front_is_gone(self: &Arc<Self>, vouched: &Vouched, deadline: Instant) -> bool {
         let Ok((stream, proof)) = self.connector().connect(vouched, deadline).await else { return false };
-        let asked = self.ask(stream, proof, ("/", false), deadline).await;
+        let asked = self.ask(stream, proof, (&self.spec().harmless_path(), false), deadline).await;
         if let Ok(Answer { status, whole, .. }) = &asked {
             tracing::debug!(endpoint = %self.name(), status = status.as_u16(), whole, "asked whether the front is still there");
         }

@@ -84,6 +84,21 @@ pub enum Host {
     Address(IpAddr),
 }
 
+impl EndpointSpec {
+    /// What is asked for where nothing is to be had but an answer: what the canary asks for, or something that every server of
+    /// the dialect answers and that costs nothing. A front that turns away what it serves may be silent at other paths.
+    #[must_use]
+    pub fn harmless_path(&self) -> String {
+        match (&self.canary, &self.reach) {
+            (Some(canary), _) => canary.path.clone(),
+            (None, Reach::PrivateLink { service, .. }) if service.name.starts_with("azure-") => {
+                "/openai/models?api-version=2024-10-21".to_owned()
+            }
+            (None, _) => format!("{}/models", self.base_path),
+        }
+    }
+}
+
 impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

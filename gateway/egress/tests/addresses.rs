@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use egress::{BuildProblem, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers};
+use egress::{BuildProblem, CanarySpec, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers};
 
 use crate::world::{Dns, TARGET, answering, endpoint, fleet, fleet_with, named, ok, pass, read, send, until};
 
@@ -258,4 +258,27 @@ async fn the_longest_zone_wins() {
     let fleet = Fleet::build(vec![spec], specs, &[(TARGET, 0)], None).unwrap();
 
     assert_eq!(&*send(&fleet).await.unwrap().connection.resolved_by, "close");
+}
+
+#[tokio::test]
+async fn what_is_asked_without_content_is_what_the_canary_asks_for_and_else_what_costs_nothing() {
+    let private = |service: &str| Reach::PrivateLink {
+        service: egress::service(service).unwrap().clone(),
+        within: vec!["10.0.0.0/8".parse().unwrap()],
+        resolver: None,
+        expect: Vec::new(),
+    };
+    let canary = CanarySpec {
+        resolver: "internet".into(),
+        within: Vec::new(),
+        path: "/asked/by/the/canary".to_owned(),
+        interval: Duration::from_secs(3600),
+    };
+    let azure = EndpointSpec { reach: private("azure-openai"), ..named("x.openai.azure.com", 443, &[]) };
+    let watched = EndpointSpec { canary: Some(canary), ..azure.clone() };
+    let own = EndpointSpec { reach: private("own"), ..named("x.internal", 443, &[]) };
+
+    let paths = [watched, azure, own].map(|spec| spec.harmless_path());
+
+    assert_eq!(paths, ["/asked/by/the/canary", "/openai/models?api-version=2024-10-21", "/v1/models"]);
 }
