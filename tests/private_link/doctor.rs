@@ -1,6 +1,6 @@
 //! `causeway doctor` where nothing is wrong, and what it shows beyond a verdict.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -114,4 +114,39 @@ fn the_script_for_an_own_tenant_compares_what_the_doctor_says_with_the_book() {
         (0, "expected,seen,what,result\nDNS-02,DNS-02,\"the record is missing\",confirmed\n".to_owned())
     );
     assert_eq!(mistaken.0, 1, "{}", mistaken.1);
+}
+
+#[test]
+fn an_idle_cut_is_found_by_waiting_for_it_and_survived_by_probes() {
+    let Some(lab) = crate::build() else { return };
+    let probes = "transport = { keepalive = { idle_ms = 1000, interval_ms = 1000, count = 2 } }";
+    let settings = Settings { lines: probes.to_owned(), ..Settings::default() };
+    lab.link.set(Condition { forgets_after: Some(Duration::from_secs(3)), ..Condition::default() });
+    let _gateway = lab.gateway(&settings);
+    assert_eq!(lab.chat("private").status, 200);
+    let before = lab.service.connections();
+
+    // It takes eight seconds in which nothing else is asked of the gateway.
+    let configuration = lab.folder().join("causeway.toml");
+    let path = configuration.to_string_lossy();
+    let (code, said, errors) = lab.causeway(&["doctor", "--json", "--idle", "8", "--config", &path, "aoai"]);
+    let of_the_doctor = lab.service.connections() - before;
+    let after = lab.chat("private");
+
+    let said: Value = serde_json::from_str(&said).unwrap_or_else(|error| unreachable!("{error}: {said}{errors}"));
+    let one = &said["endpoints"][0];
+    assert_eq!((code, &one["warnings"][0]["code"]), (0, &"NET-08".into()), "{one:#}");
+    let seen = each(&one["idle"], "seen");
+    assert_eq!(seen[..2], ["still there", "still there"], "{seen:?}");
+    assert!(seen[2..].iter().all(|seen| seen.starts_with("cut: ")), "{seen:?}");
+    assert!(
+        one["warnings"][0]["seen"].as_str().is_some_and(|seen| seen.ends_with("after 1 s, which keeps it")),
+        "{one:#}"
+    );
+    assert_eq!(after.status, 200, "{after:?}");
+    assert_eq!(
+        lab.service.connections(),
+        before + of_the_doctor,
+        "the gateway's own connection lived through the silence"
+    );
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use egress::{
-    BuildError, Code, Endpoint, EndpointSpec, Fleet, Inspect, Inspection, Reach, ResolverSpec, Scheme, StepKind,
-    Verdict,
+    BuildError, Code, Endpoint, EndpointSpec, Fleet, Inspect, Inspection, ResolverSpec, Scheme, StepKind, Verdict,
 };
 
+use super::idle::{self, Try};
 use super::servers::{self, View};
 use super::siblings::{self, Sibling};
 
@@ -27,6 +27,8 @@ pub(super) struct Manner {
     pub(super) with_key: bool,
     /// Whether to trace the way.
     pub(super) trace: bool,
+    /// The longest silence to try, where it is to be tried.
+    pub(super) idle: Option<Duration>,
     /// Time for each step.
     pub(super) step: Duration,
 }
@@ -55,6 +57,8 @@ pub(super) struct Examination {
     pub(super) siblings: Vec<Sibling>,
     /// Where packets for its address pass; empty unless asked for.
     pub(super) trace: Vec<egress::TraceHop>,
+    /// What became of silent connections; empty unless asked for, and where the endpoint cannot be used at all.
+    pub(super) idle: Vec<Try>,
 }
 
 impl Examination {
@@ -71,7 +75,7 @@ pub(super) async fn examine(
     manner: Manner,
 ) -> Result<Examination, BuildError> {
     let endpoint = only(spec.clone(), resolvers)?;
-    let inspect = Inspect { path: Some(path_of(spec)), with_credential: manner.with_key, limit: manner.step };
+    let inspect = Inspect { path: Some(spec.harmless_path()), with_credential: manner.with_key, limit: manner.step };
     let (inspection, (views, mut warnings), siblings) = tokio::join!(
         endpoint.inspect(&inspect),
         servers::compare(&endpoint),
@@ -88,6 +92,11 @@ pub(super) async fn examine(
     warnings.extend(clock(&inspection));
     warnings.extend(lifetimes(&inspection));
     let trace = if manner.trace { endpoint.trace(manner.step).await } else { Vec::new() };
+    let idle = match manner.idle.filter(|_| verdict.is_none()) {
+        Some(longest) => idle::look(spec, resolvers, (longest, manner.step)).await?,
+        None => Vec::new(),
+    };
+    warnings.extend(idle::found(&idle, spec.transport.keepalive_idle));
     Ok(Examination {
         name: spec.name.to_string(),
         url: format!("{}://{}{}", spec.scheme.as_str(), spec.authority, spec.base_path),
@@ -98,6 +107,7 @@ pub(super) async fn examine(
         servers: views,
         siblings,
         trace,
+        idle,
     })
 }
 
@@ -105,16 +115,6 @@ pub(super) async fn examine(
 pub(super) fn only(spec: EndpointSpec, resolvers: &[ResolverSpec]) -> Result<Arc<Endpoint>, BuildError> {
     let fleet = Fleet::build(vec![spec], resolvers.to_vec(), &[], None)?;
     Ok(fleet.endpoints().first().map(Arc::clone).expect("it was built of one endpoint"))
-}
-
-/// Something that every server of the dialect answers, and that costs nothing.
-fn path_of(spec: &EndpointSpec) -> String {
-    match &spec.reach {
-        Reach::PrivateLink { service, .. } if service.name.starts_with("azure-") => {
-            "/openai/models?api-version=2024-10-21".to_owned()
-        }
-        _ => format!("{}/models", spec.base_path),
-    }
 }
 
 /// "Host unreachable" is what a firewall says that refuses, at once, and what a router says that finds nobody at the

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
 mod examine;
+mod idle;
 mod report;
 mod servers;
 mod siblings;
@@ -48,6 +49,9 @@ pub(super) struct Arguments {
     /// Show where packets for the endpoint's address pass. Needs no more rights than a connection.
     #[arg(long)]
     trace: bool,
+    /// Try out how long a silent connection lives on the way: opens four and says nothing on them for up to this many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=7200))]
+    idle: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -102,7 +106,8 @@ fn look(specs: &Specs, arguments: &Arguments) -> ExitCode {
         eprintln!("causeway doctor: the system gives no event loop");
         return ExitCode::from(UNKNOWN);
     };
-    let manner = Manner { with_key: arguments.with_key, trace: arguments.trace, step: STEP };
+    let idle = arguments.idle.map(Duration::from_secs);
+    let manner = Manner { with_key: arguments.with_key, trace: arguments.trace, idle, step: STEP };
     let found = runtime.block_on(looked(specs, manner, arguments.wait.map(Duration::from_secs), arguments.json));
     match found {
         Err(problem) => {

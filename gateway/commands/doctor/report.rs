@@ -53,6 +53,9 @@ fn endpoint(text: &mut String, one: &Examination) -> std::fmt::Result {
     for hop in &one.trace {
         writeln!(text, "  hop {:<4}{hop}", hop.ttl)?;
     }
+    for one in &one.idle {
+        writeln!(text, "  silent {:>5} s  {}", one.silence.as_secs(), one.outcome)?;
+    }
     writeln!(text)
 }
 
@@ -87,6 +90,7 @@ fn endpoint_json(one: &Examination) -> Value {
         let wrong = sibling.wrong.as_ref().map(finding_json);
         json!({ "host": sibling.host, "wrong": wrong, "not_asked": sibling.not_asked })
     };
+    let silent = |one: &super::idle::Try| json!({ "seconds": one.silence.as_secs(), "seen": one.outcome.to_string() });
     let hop = |hop: &egress::TraceHop| json!({ "ttl": hop.ttl, "seen": hop.to_string() });
     json!({
         "name": one.name,
@@ -99,6 +103,7 @@ fn endpoint_json(one: &Examination) -> Value {
         "servers": one.servers.iter().map(server).collect::<Vec<_>>(),
         "names": one.siblings.iter().map(sibling).collect::<Vec<_>>(),
         "trace": one.trace.iter().map(hop).collect::<Vec<_>>(),
+        "idle": one.idle.iter().map(silent).collect::<Vec<_>>(),
         "connection": connection_json(one),
     })
 }
@@ -108,7 +113,7 @@ fn connection_json(one: &Examination) -> Value {
     let tls = proof.tls.as_ref().map(|tls| {
         json!({ "version": tls.version, "group": tls.group, "issuer": tls.issuer, "certificate_sha256": tls.certificate_sha256 })
     });
-    json!({ "peer": proof.peer, "source": proof.source, "evidence": proof.level.as_str(), "tls": tls })
+    json!({ "peer": proof.peer, "source": proof.source, "evidence": proof.level.as_str(), "via": proof.via, "tls": tls })
 }
 
 fn step_json(step: &Step) -> Value {

@@ -43,6 +43,7 @@ mod front;
 #[cfg(any(test, feature = "lies"))]
 pub mod fuzz;
 mod identity;
+mod idle;
 mod inspect;
 mod issuer;
 mod judge;
@@ -72,6 +73,7 @@ pub use fault::{Act, Code, Entry, Evidence, Verdict, Who};
 pub use fleet::Fleet;
 pub use front::{FRONT_BYTES, front_of};
 pub use identity::{Application, Grant, TokenSpec, TokenStatus};
+pub use idle::Silence;
 pub use inspect::{Answer, Inspect, Inspection, Step, StepKind};
 pub use resolve::Resolution;
 pub use spec::{

@@ -4,7 +4,8 @@
 //! machines; so the results are the same everywhere.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Condition {
     pub(crate) hole: Option<usize>,
     /// Whether the sender of a packet that vanished in the hole is told (ICMP "fragmentation needed").
     pub(crate) told: bool,
+    /// A flow of TCP that was silent for this long is forgotten, and its packets vanish, as in many firewalls.
+    pub(crate) forgets_after: Option<Duration>,
     /// A first TLS message that does not fit into its packet vanishes, as in some firewalls.
     pub(crate) eats_split_hello: bool,
 }
@@ -47,6 +50,7 @@ impl Default for Condition {
             cut: false,
             hole: None,
             told: false,
+            forgets_after: None,
             eats_split_hello: false,
         }
     }
@@ -103,12 +107,14 @@ struct Carrier {
     /// When each direction has sent what it was given, for the rate.
     free: [Instant; 2],
     random: StdRng,
+    /// When each flow was last heard of, by its two ends in order.
+    flows: HashMap<[SocketAddr; 2], Instant>,
 }
 
 async fn carry(ends: &[AsyncFd<SyncDevice>; 2], condition: &Mutex<Condition>) {
     let now = Instant::now();
-    let mut carrier =
-        Carrier { flying: BinaryHeap::new(), number: 0, free: [now, now], random: StdRng::seed_from_u64(20) };
+    let (flying, flows, random) = (BinaryHeap::new(), HashMap::new(), StdRng::seed_from_u64(20));
+    let mut carrier = Carrier { flying, number: 0, free: [now, now], random, flows };
     let mut buffer = vec![0; 65_536];
     loop {
         let next =
@@ -137,6 +143,9 @@ impl Carrier {
         if condition.cut || self.random.random_range(0..100) < condition.loss {
             return None;
         }
+        if condition.forgets_after.is_some_and(|limit| self.has_forgotten(packet, limit)) {
+            return None;
+        }
         if condition.eats_split_hello && packet::is_split_hello(packet) {
             return None;
         }
@@ -155,6 +164,19 @@ impl Carrier {
             Flying { due: due + condition.delay + jitter, number: self.number, to: 1 - from, bytes: packet.to_vec() };
         self.flying.push(Reverse(flying));
         None
+    }
+
+    /// Whether the packet belongs to a flow that is not known any more. A flow begins with its first SYN.
+    fn has_forgotten(&mut self, packet: &[u8], limit: Duration) -> bool {
+        let Some((ends, opens)) = packet::flow(packet) else { return false };
+        let now = Instant::now();
+        let is_known = opens || self.flows.get(&ends).is_some_and(|heard| now < *heard + limit);
+        if is_known {
+            self.flows.insert(ends, now);
+        } else {
+            self.flows.remove(&ends);
+        }
+        !is_known
     }
 
     fn land(&mut self, ends: &[AsyncFd<SyncDevice>; 2]) {

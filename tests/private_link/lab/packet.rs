@@ -28,6 +28,15 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Packet> {
     Some(Packet { from, to, is_tcp: protocol == TCP, payload: rest.len().saturating_sub(header) })
 }
 
+/// The two ends of a packet's TCP connection, in order, and whether it opens one.
+pub(crate) fn flow(bytes: &[u8]) -> Option<([SocketAddr; 2], bool)> {
+    const SYN: u8 = 2;
+    let Packet { from, to, is_tcp, .. } = read(bytes)?;
+    let (_, _, _, rest) = network(bytes)?;
+    let opens = rest.get(13)? & SYN != 0;
+    is_tcp.then(|| ([from.min(to), from.max(to)], opens))
+}
+
 /// Whether the packet begins a TLS handshake with a record that goes on in the next packet.
 pub(crate) fn is_split_hello(bytes: &[u8]) -> bool {
     let payload = |bytes| {
