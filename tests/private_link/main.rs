@@ -12,6 +12,7 @@ mod leftovers;
 mod line;
 mod load;
 mod parsers;
+mod resolvers;
 
 use lab::{Lab, Settings};
 

@@ -27,7 +27,7 @@ impl View {
     }
 
     fn is_silent(&self) -> bool {
-        self.refused.as_ref().is_some_and(|refused| matches!(refused.code, Code::Dns07 | Code::Dns08))
+        self.refused.as_ref().is_some_and(|refused| matches!(refused.code, Code::Dns07 | Code::Dns08 | Code::Dns16))
     }
 
     fn said(&self) -> String {

@@ -27,7 +27,7 @@ impl Refused {
 
     /// Whether it says nothing about the endpoint: nobody could be asked.
     pub(crate) fn is_unanswered(&self) -> bool {
-        matches!(self.code, Code::Dns07 | Code::Dns08)
+        matches!(self.code, Code::Dns07 | Code::Dns08 | Code::Dns16)
     }
 }
 
@@ -57,8 +57,14 @@ fn answered(resolution: &Resolution) -> Result<(), Refused> {
         _ => None,
     });
     let by = by.unwrap_or(&resolution.by);
-    let cut = !failures.is_empty() && failures.iter().all(|failure| matches!(failure.trouble, Trouble::Cut(_)));
-    let code = if cut { Code::Dns08 } else { Code::Dns07 };
+    let all = |kind: fn(&Trouble) -> bool| !failures.is_empty() && failures.iter().all(|one| kind(&one.trouble));
+    let code = if all(|trouble| matches!(trouble, Trouble::Cut(_))) {
+        Code::Dns08
+    } else if all(|trouble| matches!(trouble, Trouble::Tls(_))) {
+        Code::Dns16
+    } else {
+        Code::Dns07
+    };
     Err(Refused::new(code, format!("resolver `{by}` could not resolve `{name}`: {}", each_once(&failures))))
 }
 

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use egress::{BuildProblem, CanarySpec, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers};
+use egress::{BuildProblem, CanarySpec, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers, Transport};
 
+use crate::tls::{Authority, secure, server, tls_upstream};
 use crate::world::{Dns, TARGET, answering, endpoint, fleet, fleet_with, named, ok, pass, read, send, until};
 
 fn fault(error: &SendError) -> Option<Code> {
@@ -281,4 +282,24 @@ async fn what_is_asked_without_content_is_what_the_canary_asks_for_and_else_what
     let paths = [watched, azure, own].map(|spec| spec.harmless_path());
 
     assert_eq!(paths, ["/asked/by/the/canary", "/openai/models?api-version=2024-10-21", "/v1/models"]);
+}
+
+#[tokio::test]
+async fn a_resolver_that_cannot_show_who_it_is_is_told_apart_from_one_that_is_silent() {
+    let (ours, theirs) = (Authority::new("Corp CA"), Authority::new("Another CA"));
+    let dns = tls_upstream(server(&theirs.issue("dns.internal"), &["dot", "h2"])).await;
+    let ca = secure(dns.address, &ours).tls.ca;
+    let server_name = "dns.internal".to_owned();
+    let ways =
+        [Transport::Tls { server_name: server_name.clone(), ca: ca.clone() }, Transport::Https { server_name, ca }];
+
+    for transport in ways {
+        let resolver = ResolverSpec { transport, ..ResolverSpec::new("corp", &["internal"], vec![dns.address]) };
+        let fleet = fleet_with(named("gpu-1.internal", 443, &["127.0.0.0/8"]), resolver);
+
+        let error = send(&fleet).await.unwrap_err();
+
+        assert_eq!(fault(&error), Some(Code::Dns16));
+        assert!(error.to_string().contains("could not be verified over TLS"), "{error}");
+    }
 }

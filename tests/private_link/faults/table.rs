@@ -133,6 +133,18 @@ pub(super) const NAMES: &[Fault] = &[
     fault("DNS-07", "the resolver's zone is broken and it answers SERVFAIL", HUB, |lab| {
         private_zone(lab, "contoso 10 IN NONSENSE 1");
     }),
+    fault("DNS-07", "a firewall drops questions over TLS", &[], |lab| dns_firewall(lab, "tcp dport 853"))
+        .with(|| Settings::resolving_over("tls")),
+    fault("DNS-16", "the resolver shows a certificate for another name over TLS", HUB, |lab| {
+        let other = lab.corporate.issue(&["dns.other.example"]);
+        lab.say(HUB_DNS, &usual_views(HUB_DNS).showing(other));
+    })
+    .with(|| Settings::resolving_over("tls")),
+    fault("DNS-16", "the resolver shows a certificate of another issuer over HTTPS", HUB, |lab| {
+        let other = lab.authority.issue(&["dns.lab.example"]);
+        lab.say(HUB_DNS, &usual_views(HUB_DNS).showing(other));
+    })
+    .with(|| Settings::resolving_over("https")),
     fault("DNS-08", "the answer is cut short and TCP is blocked", HUB, |lab| {
         let many: Vec<String> = (1..=90).map(|last| format!("contoso 10 IN A 10.20.2.{last}")).collect();
         private_zone(lab, &many.join("\n"));

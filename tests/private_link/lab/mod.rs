@@ -52,6 +52,8 @@ pub(crate) const CORPORATE_DNS: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 53);
 pub(crate) const PUBLIC_DNS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 pub(crate) const PUBLIC_FRONT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub(crate) const SOMEBODY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
+/// The name in the certificates of the lab's name servers.
+const DNS_NAME: &str = "dns.lab.example";
 const GPU: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 40);
 /// The ends of the breakout's cable, on the premises and on the internet's side.
 const BREAKOUT: Ipv4Addr = Ipv4Addr::new(100, 64, 1, 1);
@@ -105,7 +107,7 @@ impl Lab {
         let somebody = Front::at(&internet, "somebody", &at(SOMEBODY, 443), foreign);
         let gpu = Front::at(&premises, "the GPU", &at(GPU, 8000), Greeting::Plain);
         let (internet_capture, spoke_capture) = (Capture::of(&internet), Capture::of(&spoke));
-        let named = |address| (address, Named::at(address, folder.path()));
+        let named = |address| (address, Named::at(address, folder.path(), corporate.issue(&[DNS_NAME])));
         let names = [PUBLIC_DNS, HUB_DNS, SECOND_DNS, CORPORATE_DNS].map(named).into_iter().collect();
         let mut lab = Self {
             desk,
@@ -318,8 +320,11 @@ fn cables(desk: &Space, premises: &Space, hub: &Space, spoke: &Space, internet: 
 /// What a configuration of the lab says beyond the usual.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The servers of the resolver.
+    /// The servers of the resolver, and their port.
     pub(crate) servers: Vec<Ipv4Addr>,
+    pub(crate) port: u16,
+    /// Further lines of the resolver.
+    pub(crate) resolver: String,
     /// Further settings inside `reach.private-link`, such as `expect = [ … ]`, each with its comma in front.
     pub(crate) reach: String,
     /// Further settings inside the endpoint's `tls`, each with its comma in front.
@@ -330,7 +335,8 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { servers: vec![HUB_DNS], reach: String::new(), tls: String::new(), lines: String::new() }
+        let (resolver, reach, tls, lines) = Default::default();
+        Self { servers: vec![HUB_DNS], port: 53, resolver, reach, tls, lines }
     }
 }
 
@@ -339,9 +345,16 @@ impl Settings {
         Self { servers: servers.to_vec(), ..Self::default() }
     }
 
+    /// The resolver is asked over TLS (853), or over HTTPS (443).
+    pub(crate) fn resolving_over(transport: &str) -> Self {
+        let port = if transport == "tls" { 853 } else { 443 };
+        let resolver = format!("transport = \"{transport}\"\nserver_name = \"{DNS_NAME}\"\nca = \"corp-ca.pem\"");
+        Self { port, resolver, ..Self::default() }
+    }
+
     fn text(&self) -> String {
-        let Self { servers, reach, tls, lines } = self;
-        let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}:53\"")).collect();
+        let Self { servers, port, resolver, reach, tls, lines } = self;
+        let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}:{port}\"")).collect();
         let servers = servers.join(", ");
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, KEY.as_bytes());
         let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -366,6 +379,7 @@ country = "DE"
 [resolver.hub]
 zones   = ["openai.azure.com", "privatelink.openai.azure.com"]
 servers = [{servers}]
+{resolver}
 
 [endpoint.aoai]
 provider = "azure-openai"

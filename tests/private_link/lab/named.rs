@@ -23,6 +23,8 @@ pub(crate) struct Views {
     pub(crate) otherwise: Option<Ipv4Addr>,
     /// Further lines of its `options`.
     pub(crate) options: String,
+    /// The certificate that it shows over TLS and HTTPS, with its key; its own if absent.
+    pub(crate) certificate: Option<(String, String)>,
 }
 
 impl Views {
@@ -46,23 +48,29 @@ impl Views {
         self.otherwise = Some(to);
         self
     }
+
+    pub(crate) fn showing(mut self, certificate: (String, String)) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
 }
 
 /// A name server at an address of a space.
 pub(crate) struct Named {
     address: Ipv4Addr,
     folder: PathBuf,
+    certificate: (String, String),
     process: Option<Child>,
 }
 
 impl Named {
-    /// A server that does not run yet.
-    pub(crate) fn at(address: Ipv4Addr, folder: &Path) -> Self {
+    /// A server that does not run yet. It answers on port 53, over TLS on 853 and over HTTPS on 443.
+    pub(crate) fn at(address: Ipv4Addr, folder: &Path, certificate: (String, String)) -> Self {
         let folder = folder.join(format!("named-{address}"));
         std::fs::create_dir_all(&folder).expect("a temporary folder can be written");
         // Some systems let the packaged binary read its own folders only; a copy is not held to that.
         std::fs::copy("/usr/sbin/named", folder.join("named")).expect("bind9 is installed");
-        Self { address, folder, process: None }
+        Self { address, folder, certificate, process: None }
     }
 
     /// Stops it, if it runs.
@@ -80,6 +88,10 @@ impl Named {
                 "$TTL 60\n@ IN SOA ns.{name}. host.{name}. 1 3600 600 86400 10\n@ IN NS ns.{name}.\nns IN A 203.0.113.53\n{records}\n"
             );
             std::fs::write(self.folder.join(format!("zone-{number}")), text).expect("the folder can be written");
+        }
+        let (certificate, key) = views.certificate.as_ref().unwrap_or(&self.certificate);
+        for (name, text) in [("own.pem", certificate), ("own.key", key)] {
+            std::fs::write(self.folder.join(name), text).expect("the folder can be written");
         }
         let configuration = self.folder.join("named.conf");
         std::fs::write(&configuration, self.configuration(views)).expect("the folder can be written");
@@ -99,12 +111,14 @@ impl Named {
     }
 
     fn configuration(&self, views: &Views) -> String {
-        let folder = self.folder.display();
+        let (folder, address) = (self.folder.display(), self.address);
         let mut text = format!(
-            "options {{\n directory \"{folder}\"; pid-file none; session-keyfile none; listen-on port 53 {{ {}; }};\n \
+            "tls own {{ cert-file \"{folder}/own.pem\"; key-file \"{folder}/own.key\"; }};\n\
+             options {{\n directory \"{folder}\"; pid-file none; session-keyfile none; listen-on port 53 {{ {address}; }};\n \
+             listen-on port 853 tls own {{ {address}; }}; listen-on port 443 tls own http default {{ {address}; }};\n \
              listen-on-v6 {{ none; }}; recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};\n \
              max-cache-size 16m; dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes; rrset-order {{ order none; }};\n {}\n",
-            self.address, views.options
+            views.options
         );
         let say = "writing into a String cannot fail";
         if let Some(other) = views.otherwise {

@@ -52,7 +52,7 @@ impl Code {
 table! {
     Dns01 = "DNS-01", Deny, Measured, Dns,
         "the name resolves to the public front",
-        "a private endpoint exists, but the server that was asked does not use its private zone: it has no forwarder for the public zone, or forwards only the privatelink zone, or answers for another network",
+        "a private endpoint exists, but the server that was asked gives its public front. In this order: it has no forwarder for the public zone; it forwards only the privatelink zone (DNS-14); it answers for another network; the record is missing, and the link of the zone falls back to the internet (DNS-03)",
         "forward the public zone (not the privatelink zone) to the inbound endpoint of the private resolver, and link the private zone to that resolver's network";
     Dns02 = "DNS-02", Deny, Measured, Cloud,
         "the private zone is there, and holds no record for the name",
@@ -110,6 +110,10 @@ table! {
         "a search domain was tried",
         "some client appended a search domain; the gateway itself asks for whole names only",
         "write the whole name";
+    Dns16 = "DNS-16", Deny, Measured, Dns,
+        "the resolver does not show who it is",
+        "its certificate is for another name, of another issuer or out of date, or it speaks no TLS: something else answers in its place, or `server_name` or `ca` of the resolver is wrong",
+        "compare the certificate of the resolver with `resolver.NAME.server_name` and `ca`; do not fall back to port 53";
     Addr01 = "ADDR-01", Deny, Measured, Operator,
         "an address outside the declared networks",
         "the name of a local endpoint leads to a network that was not declared for it",
@@ -124,7 +128,7 @@ table! {
         "create the record, or correct the url";
     Net01 = "NET-01", Deny, Measured, Network,
         "nothing answers at the private address",
-        "in this order: a firewall or network security group drops the packets; there is no route back; the private endpoint is not approved",
+        "in this order: a firewall or network security group drops the packets; there is no route back, or another one (NET-10); the private endpoint is not approved (NET-03)",
         "open TCP to the private endpoint's network, see to the way back, and look at the endpoint's connection state";
     Net02 = "NET-02", Deny, Measured, Network,
         "a device on the way refuses the connection",
