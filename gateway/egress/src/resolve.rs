@@ -47,6 +47,10 @@ impl Resolution {
         self.until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
+    fn counts(&self, now: Instant) -> bool {
+        !self.addresses.is_empty() && self.until.is_some_and(|until| now < until)
+    }
+
     /// The servers that gave a record, each once.
     #[must_use]
     pub fn servers(&self) -> Vec<SocketAddr> {
@@ -125,8 +129,9 @@ pub(crate) struct Zone {
     first: Arc<Asker>,
     router: Router,
     stale_grace: Duration,
-    /// One look-up at a time: the others wait for its answer and take it.
-    single: tokio::sync::Mutex<()>,
+    /// One look-up at a time: the others wait for its answer and take it. And the last answer, which is taken for as long as
+    /// its addresses count: a family that has none says so for a few seconds only, and no new connection waits for that.
+    last: tokio::sync::Mutex<Option<Resolution>>,
 }
 
 impl Source {
@@ -181,8 +186,15 @@ impl Source {
 
 impl Zone {
     async fn resolve(&self, freshness: Freshness) -> Resolution {
-        let _single = self.single.lock().await;
-        both(&self.router, &self.name, &self.first, freshness).await
+        let mut last = self.last.lock().await;
+        if freshness == Freshness::Kept
+            && let Some(kept) = last.as_ref().filter(|kept| kept.counts(Instant::now()))
+        {
+            return kept.clone();
+        }
+        let resolution = both(&self.router, &self.name, &self.first, freshness).await;
+        *last = Some(resolution.clone());
+        resolution
     }
 }
 
@@ -297,7 +309,7 @@ impl Resolvers {
             return Err(BuildProblem::SystemResolver { endpoint, resolver });
         }
         let stale_grace = own.map_or(Duration::ZERO, |own| own.stale_grace);
-        Ok(Source::Zone(Arc::new(Zone { name, first, router, stale_grace, single: tokio::sync::Mutex::default() })))
+        Ok(Source::Zone(Arc::new(Zone { name, first, router, stale_grace, last: tokio::sync::Mutex::default() })))
     }
 }
 

@@ -228,18 +228,21 @@ pub(crate) struct Dns {
     pub(crate) address: SocketAddr,
     answers: Arc<Mutex<Vec<IpAddr>>>,
     failing: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Dns {
     pub(crate) async fn start(answers: &[&str]) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let dns = Self { address: socket.local_addr().unwrap(), answers: Arc::default(), failing: Arc::default() };
+        let address = socket.local_addr().unwrap();
+        let dns = Self { address, answers: Arc::default(), failing: Arc::default(), asked: Arc::default() };
         dns.now_answers(answers);
-        let (answers, failing) = (Arc::clone(&dns.answers), Arc::clone(&dns.failing));
+        let (answers, failing, asked) = (Arc::clone(&dns.answers), Arc::clone(&dns.failing), Arc::clone(&dns.asked));
         tokio::spawn(async move {
             let mut buffer = [0; 1500];
             loop {
                 let (count, client) = socket.recv_from(&mut buffer).await.unwrap();
+                asked.fetch_add(1, Ordering::SeqCst);
                 let failing = failing.load(Ordering::SeqCst);
                 let reply = answer(&buffer[..count], &answers.lock(), failing);
                 socket.send_to(&reply, client).await.unwrap();
@@ -251,6 +254,11 @@ impl Dns {
     pub(crate) fn now_answers(&self, answers: &[&str]) {
         self.failing.store(false, Ordering::SeqCst);
         *self.answers.lock() = answers.iter().map(|address| address.parse().unwrap()).collect();
+    }
+
+    /// Questions so far; one look-up is two, for A and for AAAA.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// From now on it answers SERVFAIL.
