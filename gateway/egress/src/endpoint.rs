@@ -248,10 +248,14 @@ impl Endpoint {
         prepared: Result<(Request<UpstreamBody>, Permit), SendError>,
         arrived: Instant,
     ) -> Result<Reply, SendError> {
+        let sent = Instant::now();
         let reply = match prepared {
             Ok((request, permit)) => self.exchange(request, permit, arrived).await,
             Err(error) => Err(error),
         };
+        if let (Ok(Reply { status: StatusCode::UNAUTHORIZED, .. }), Some(keeper)) = (&reply, self.keeper()) {
+            keeper.is_doubted(sent, Instant::now());
+        }
         reply.map_err(|error| self.noted(error))
     }
 

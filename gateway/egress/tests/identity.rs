@@ -482,3 +482,65 @@ async fn a_key_that_entra_does_not_take_is_refused_when_it_is_read() {
 
     assert!(error.to_string().contains("no RSA key"), "{error}");
 }
+
+/// An endpoint that takes the tokens from this number on and answers 401 to those before.
+async fn taking_from(number: usize) -> Upstream {
+    answering(move |request: Request<Incoming>| async move {
+        let shown = request.headers()[header::AUTHORIZATION].to_str().unwrap().to_owned();
+        let _ = request.into_body().collect().await;
+        let shown: usize = shown.strip_prefix("Bearer token-").unwrap().parse().unwrap();
+        let status = if shown < number { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+        Response::builder().status(status).body(Full::default()).unwrap()
+    })
+    .await
+}
+
+async fn status(fleet: &Fleet) -> u16 {
+    let reply = send(fleet).await.unwrap();
+    let status = reply.status.as_u16();
+    read(reply).await;
+    status
+}
+
+#[tokio::test]
+async fn a_token_that_an_endpoint_refuses_is_asked_for_anew() {
+    let upstream = taking_from(1).await;
+    let (identity, _) = Identity::start().await;
+    let fleet = fleet(identity.endpoint(&upstream, by_secret()));
+
+    let answers = [status(&fleet).await, status(&fleet).await, status(&fleet).await];
+
+    assert_eq!(answers, [401, 200, 200]);
+    assert_eq!(identity.known.asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_every_token_makes_one_request_a_minute_for_another() {
+    let upstream = taking_from(usize::MAX).await;
+    let (identity, _) = Identity::start().await;
+    let fleet = fleet(identity.endpoint(&upstream, by_secret()));
+    let asked = || identity.known.asked.load(Ordering::SeqCst);
+
+    for _ in 0..20 {
+        assert_eq!(status(&fleet).await, 401);
+    }
+    let at_first = asked();
+    pass(Duration::from_secs(61)).await;
+    for _ in 0..20 {
+        assert_eq!(status(&fleet).await, 401);
+    }
+
+    assert_eq!((at_first, asked()), (2, 3));
+}
+
+#[tokio::test]
+async fn a_refused_token_is_shown_again_while_no_other_is_to_be_had() {
+    let upstream = taking_from(usize::MAX).await;
+    let (identity, _) = Identity::start().await;
+    let fleet = fleet(identity.endpoint(&upstream, by_secret()));
+    assert_eq!(status(&fleet).await, 401);
+
+    identity.known.down.store(true, Ordering::SeqCst);
+
+    assert_eq!(status(&fleet).await, 401, "it reaches the endpoint and is not refused for want of a token");
+}

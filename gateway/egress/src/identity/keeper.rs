@@ -22,6 +22,9 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 const LIMIT: Duration = Duration::from_secs(20);
 /// Clocks may differ by this before it is said. Beyond five minutes an issuer refuses assertions.
 const SKEW_S: u64 = 60;
+/// A token that an endpoint refuses is asked for anew at most this often: where the identity has no right at the endpoint,
+/// a new token is refused as well.
+const DOUBT: Duration = Duration::from_secs(60);
 
 /// Holds one token.
 pub(crate) struct Keeper {
@@ -38,10 +41,13 @@ struct Kept {
     token: Option<Token>,
     failed: Option<Failed>,
     ahead_s: Option<i64>,
+    /// Until when a refusal of an endpoint changes nothing.
+    doubted_until: Option<Instant>,
 }
 
 struct Token {
     value: HeaderValue,
+    since: Instant,
     /// By this machine's steady clock, so that a wrong calendar harms nothing.
     ends: Instant,
     ends_at: SystemTime,
@@ -126,6 +132,22 @@ impl Keeper {
         Err(SendError::NoCredential(Box::new(verdict)))
     }
 
+    /// An endpoint refused the token (401) of a request that began at `sent`: the next request asks for a new one. The old
+    /// one is used until there is, because it may not be what was refused.
+    pub(crate) fn is_doubted(&self, sent: Instant, now: Instant) {
+        let mut kept = self.kept.lock();
+        if kept.doubted_until.is_some_and(|until| now < until) {
+            return;
+        }
+        // A refusal that comes late says nothing of a token that is newer.
+        let Some(token) = kept.token.as_mut().filter(|token| token.since <= sent && now < token.fresh) else { return };
+        token.fresh = now;
+        token.refresh = now;
+        kept.doubted_until = Some(now + DOUBT);
+        drop(kept);
+        tracing::warn!(identity = %self.host.name(), scope = %self.spec.scope, "an endpoint refuses the token; a new one is asked for");
+    }
+
     fn is_failing(&self, now: Instant) -> bool {
         self.kept.lock().failed.as_ref().is_some_and(|failed| now < failed.until)
     }
@@ -196,6 +218,7 @@ impl Token {
         let refresh = issued.refresh_in.map_or(half, |wish| wish.min(half.max(life.saturating_sub(MARGIN * 5))));
         Self {
             value: issued.value,
+            since: now,
             ends: now + life,
             ends_at: SystemTime::now() + life,
             refresh: now + refresh,

@@ -56,6 +56,16 @@ pub(super) fn gauge(gateway: &Gateway) {
         codes.map(|code| (&*status.name, code))
     });
     gateway.metrics.set_verdicts(verdicts);
+    let today = SystemTime::now();
+    gateway.metrics.set_stale(statuses.iter().filter_map(|status| {
+        let since = today.duration_since(status.stale_since?).unwrap_or_default();
+        Some((&*status.name, since))
+    }));
+    let tokens = snapshot.fleet.tokens();
+    gateway.metrics.set_token_lives(tokens.iter().map(|token| {
+        let life = token.expires.and_then(|until| until.duration_since(today).ok()).unwrap_or_default();
+        ([&*token.host, token.grant, &token.scope], life)
+    }));
     for status in statuses {
         if let Some(target) = snapshot.targets().find(|target| *target.endpoint == *status.name) {
             let (open, idle) = (status.connections.open, status.connections.idle);

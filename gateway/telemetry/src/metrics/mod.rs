@@ -15,7 +15,7 @@ mod names;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
@@ -75,6 +75,8 @@ struct Families {
     attempts: Counters<2>,
     path_refusals: Counters<2>,
     verdicts: Gauges<2>,
+    token_life: Gauges<3>,
+    stale: Gauges<1>,
     attempt_seconds: Histograms,
     endpoint_in_flight: Gauges<1>,
     connections: Gauges<2>,
@@ -160,6 +162,33 @@ impl Metrics {
         for (endpoint, code) in verdicts {
             let labels = [("endpoint", inner.endpoints.label(endpoint)), ("code", code.to_owned())];
             inner.families.verdicts.get_or_create(&labels).set(1);
+        }
+    }
+
+    /// Says since when the addresses of endpoints outlive their answer; called before [`Self::render`].
+    pub fn set_stale<'a>(&self, stale: impl Iterator<Item = (&'a str, Duration)>) {
+        let inner = &self.inner;
+        inner.families.stale.clear();
+        for (endpoint, since) in stale {
+            let labels = [("endpoint", inner.endpoints.label(endpoint))];
+            inner.families.stale.get_or_create(&labels).set(i64::try_from(since.as_secs().max(1)).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Says for how long each of the gateway's own tokens is good; called before [`Self::render`]. Identity host, grant and
+    /// scope are the configuration's. Of two tokens that differ in the application alone the shorter life counts.
+    pub fn set_token_lives<'a>(&self, lives: impl Iterator<Item = ([&'a str; 3], Duration)>) {
+        let family = &self.inner.families.token_life;
+        family.clear();
+        let mut shortest = std::collections::BTreeMap::new();
+        for (token, life) in lives {
+            let known = shortest.entry(token).or_insert(life);
+            *known = life.min(*known);
+        }
+        for ([identity, grant, scope], life) in shortest {
+            let labels = [("identity", identity), ("grant", grant), ("scope", scope)];
+            let seconds = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
+            family.get_or_create(&labels.map(|(name, value)| (name, value.to_owned()))).set(seconds);
         }
     }
 
@@ -286,6 +315,18 @@ impl Families {
                 to,
                 "endpoint_verdict",
                 "1 while an endpoint may not be used, by the code that says why",
+                Family::default(),
+            ),
+            token_life: add(
+                to,
+                "token_life_seconds",
+                "Seconds until the token ends by which the gateway identifies itself; 0 while there is none",
+                Family::default(),
+            ),
+            stale: add(
+                to,
+                "endpoint_stale_seconds",
+                "Seconds for which verified addresses have stood in for an answer, because no DNS server answers",
                 Family::default(),
             ),
             attempt_seconds: add(

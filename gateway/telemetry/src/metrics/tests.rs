@@ -37,6 +37,37 @@ fn a_code_an_api_and_an_outcome_that_are_on_no_list_count_as_other() {
 }
 
 #[test]
+fn the_life_of_a_token_is_told_and_of_two_that_look_alike_the_shorter() {
+    let metrics = Metrics::new();
+    let of = |scope, seconds| (["entra", "client-secret", scope], Duration::from_secs(seconds));
+
+    metrics.set_token_lives([of("gone", 9)].into_iter());
+    metrics.set_token_lives([of("a", 1800), of("a", 60), of("b", 0)].into_iter());
+
+    let text = metrics.render();
+    let life = |scope: &str| {
+        value(
+            &text,
+            &format!(r#"causeway_token_life_seconds{{identity="entra",grant="client-secret",scope="{scope}"}}"#),
+        )
+    };
+    assert_eq!((life("a").as_deref(), life("b").as_deref(), life("gone")), (Some("60"), Some("0"), None));
+}
+
+#[test]
+fn an_endpoint_whose_addresses_are_stale_has_a_figure_until_they_are_not() {
+    let metrics = Metrics::new();
+    let stale = |text: &str| value(text, r#"causeway_endpoint_stale_seconds{endpoint="aoai"}"#);
+
+    metrics.set_stale([("aoai", Duration::ZERO)].into_iter());
+    let began = metrics.render();
+    metrics.set_stale(std::iter::empty());
+
+    assert_eq!(stale(&began).as_deref(), Some("1"), "it counts from the first moment");
+    assert_eq!(stale(&metrics.render()), None);
+}
+
+#[test]
 fn no_value_of_a_label_stands_twice_on_its_list() {
     for list in [APIS, CODES, OUTCOMES] {
         let twice: Vec<_> = list.iter().enumerate().filter(|(at, value)| list[..*at].contains(value)).collect();
