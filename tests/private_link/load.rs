@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
-use crate::lab::gateway::{Answer, Call};
+use crate::lab::gateway::{Answer, Caller};
 use crate::lab::{self, Lab, Settings, until};
 use crate::measured;
 
-/// Between two requests: 200 a second.
-const PACE: Duration = Duration::from_millis(5);
-/// Requests at once. A machine that is too slow for the pace asks more slowly.
-const AT_ONCE: usize = 128;
+/// Callers, each with a connection that it keeps.
+const CALLERS: u32 = 64;
+/// Requests a second of all callers together. A machine that is too slow for them is asked more slowly, which is told.
+const RATE: u32 = 200;
 
-/// Callers at the desk, each with a connection of its own, until it is stopped.
+/// Callers at the desk, until it is stopped.
 #[derive(Clone, Default)]
 struct Load(Arc<Counts>);
 
@@ -34,20 +32,19 @@ impl Load {
         let load = Self::default();
         let (counts, trust) = (Arc::clone(&load.0), lab.trust());
         lab.desk.spawn(async move {
-            let at_once = Arc::new(Semaphore::new(AT_ONCE));
-            let mut pace = tokio::time::interval(PACE);
-            while !counts.stop.load(Ordering::Relaxed) {
-                pace.tick().await;
-                let permit = Arc::clone(&at_once).acquire_owned().await.expect("nobody closes it");
-                let (counts, trust) = (Arc::clone(&counts), Arc::clone(&trust));
-                tokio::spawn(async move {
-                    let answer = Call::post(trust, lab::chat("private", false)).await.answer().await;
-                    counts.note(answer);
-                    drop(permit);
-                });
+            let between = Duration::from_secs(1) * CALLERS / RATE;
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|number| {
+                    let (counts, trust) = (Arc::clone(&counts), Arc::clone(&trust));
+                    let first = tokio::time::Instant::now() + between * number / CALLERS;
+                    tokio::spawn(async move {
+                        counts.call(Caller::new(trust), tokio::time::interval_at(first, between)).await
+                    })
+                })
+                .collect();
+            for caller in callers {
+                caller.await.expect("a caller does not panic");
             }
-            let all = u32::try_from(AT_ONCE).expect("it is a small number");
-            let _all = at_once.acquire_many(all).await.expect("nobody closes it");
             counts.stopped.store(true, Ordering::Relaxed);
         });
         load
@@ -70,6 +67,14 @@ impl Load {
 }
 
 impl Counts {
+    async fn call(&self, mut caller: Caller, mut pace: tokio::time::Interval) {
+        let body = lab::chat("private", false);
+        while !self.stop.load(Ordering::Relaxed) {
+            pace.tick().await;
+            self.note(caller.ask(&body).await);
+        }
+    }
+
     fn note(&self, answer: Answer) {
         if answer.status == 200 && answer.body.contains("answered by the private endpoint") {
             self.well.fetch_add(1, Ordering::Relaxed);
@@ -104,9 +109,11 @@ fn a_resolver_that_turns_public_under_two_hundred_requests_a_second_leaks_nothin
     assert!(odd.is_empty(), "{} answers were neither the endpoint's nor a refusal: {:?}", odd.len(), odd.first());
     assert_eq!(lab.strayed(None), (0, 0));
     assert_eq!((lab.public.connections(), lab.somebody.connections()), (0, 0));
+    let rate = f64::from(u32::try_from(answers).unwrap_or(u32::MAX)) / lasted.as_secs_f64();
     measured(&format!(
-        "{answers} answers in {} s, the private endpoint used again {} ms after the resolver was right again (TTL 10 s)",
-        lasted.as_secs(),
+        "{answers} answers in {:.1} s, {rate:.0} a second of {RATE} asked for; the private endpoint used again {} ms after the \
+         resolver was right again (TTL 10 s)",
+        lasted.as_secs_f64(),
         recovered.as_millis()
     ));
 }

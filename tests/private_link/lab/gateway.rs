@@ -81,6 +81,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    fn of(head: &str, body: &str) -> Self {
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -93,6 +98,69 @@ impl Answer {
     }
 }
 
+/// A caller that keeps its connection to the gateway from request to request, as clients do.
+pub(crate) struct Caller {
+    trust: Arc<rustls::ClientConfig>,
+    stream: Option<TlsStream<TcpStream>>,
+}
+
+impl Caller {
+    pub(crate) fn new(trust: Arc<rustls::ClientConfig>) -> Self {
+        Self { trust, stream: None }
+    }
+
+    /// Posts a chat and reads the whole answer. A connection that the gateway closed meanwhile is made anew.
+    pub(crate) async fn ask(&mut self, body: &str) -> Answer {
+        let kept = self.stream.take();
+        if let Some(stream) = kept
+            && let Some(answer) = self.ask_over(stream, body).await
+        {
+            return answer;
+        }
+        let stream = connect(Arc::clone(&self.trust)).await;
+        self.ask_over(stream, body).await.expect("the gateway answers on a new connection")
+    }
+
+    async fn ask_over(&mut self, mut stream: TlsStream<TcpStream>, body: &str) -> Option<Answer> {
+        stream.write_all([head(body, "keep-alive").as_str(), body].concat().as_bytes()).await.ok()?;
+        let mut came = Vec::new();
+        loop {
+            if stream.read_buf(&mut came).await.ok()? == 0 {
+                return None;
+            }
+            let text = String::from_utf8_lossy(&came);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let lower = head.to_ascii_lowercase();
+            let length = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let whole = match length.and_then(|length| length.parse::<usize>().ok()) {
+                Some(length) => body.len() >= length,
+                None => body.ends_with("0\r\n\r\n"),
+            };
+            if whole {
+                let answer = Answer::of(head, body);
+                self.stream = Some(stream).filter(|_| !lower.contains("connection: close"));
+                return Some(answer);
+            }
+        }
+    }
+}
+
+async fn connect(trust: Arc<rustls::ClientConfig>) -> TlsStream<TcpStream> {
+    #[expect(clippy::disallowed_methods, reason = "a client of the test, in a network of its own")]
+    let stream = TcpStream::connect((super::GATEWAY_FOR_CALLERS, 8443)).await.expect("the gateway listens");
+    let name = ServerName::try_from("gateway.corp.example").expect("it is a name");
+    TlsConnector::from(trust).connect(name, stream).await.expect("the gateway's certificate is good")
+}
+
+fn head(body: &str, connection: &str) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.corp.example\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n",
+        super::KEY,
+        body.len()
+    )
+}
+
 /// A caller's connection to the gateway with one request on it.
 pub(crate) struct Call {
     stream: TlsStream<TcpStream>,
@@ -102,17 +170,8 @@ pub(crate) struct Call {
 impl Call {
     /// Connects with TLS and posts a chat.
     pub(crate) async fn post(trust: Arc<rustls::ClientConfig>, body: String) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "a client of the test, in a network of its own")]
-        let stream = TcpStream::connect((super::GATEWAY_FOR_CALLERS, 8443)).await.expect("the gateway listens");
-        let name = ServerName::try_from("gateway.corp.example").expect("it is a name");
-        let stream = TlsConnector::from(trust).connect(name, stream).await.expect("the gateway's certificate is good");
-        let mut call = Self { stream, came: Vec::new() };
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.corp.example\r\nauthorization: Bearer {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            super::KEY,
-            body.len()
-        );
+        let mut call = Self { stream: connect(trust).await, came: Vec::new() };
+        let head = head(&body, "close");
         call.stream.write_all([head, body].concat().as_bytes()).await.expect("the gateway reads");
         call
     }
@@ -133,7 +192,6 @@ impl Call {
         let _ = self.stream.read_to_end(&mut self.came).await;
         let text = String::from_utf8_lossy(&self.came).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        Answer::of(head, body)
     }
 }
