@@ -44,6 +44,7 @@ mod private_path;
 mod redaction;
 mod reload;
 mod replay;
+mod replicas;
 mod residency;
 mod responses;
 mod restrictions;

@@ -9,6 +9,7 @@ use super::{Dns, KEY, Upstream};
 /// The text of `causeway.toml`, and the files beside it. Ports are filled in when the gateway starts.
 #[derive(Clone, Default)]
 pub(crate) struct Config {
+    top: String,
     listen: String,
     admin: String,
     sections: String,
@@ -143,6 +144,15 @@ impl Config {
         self
     }
 
+    /// Shares the limits with every gateway that has this store.
+    pub(crate) fn sharing(mut self, store: &super::Store, lines: &str) -> Self {
+        self.top.push_str("replicas = true\n\n");
+        let address = store.address();
+        self.section(&format!(
+            "[store]\nurl = \"redis://{address}\"\nreach = {{ local = {{ within = [\"{LOOPBACK}\"] }} }}\n{lines}\n"
+        ))
+    }
+
     /// Adds a line to `[admin]`.
     pub(crate) fn admin(mut self, line: &str) -> Self {
         self.admin.push_str(line);
@@ -194,10 +204,10 @@ impl Config {
 
     /// The document, for these ports of data, admin and health.
     pub(crate) fn text(&self, [data, admin, health]: [u16; 3]) -> String {
-        let Self { listen, admin: of_admin, sections, models, apps, .. } = self;
+        let Self { top, listen, admin: of_admin, sections, models, apps, .. } = self;
         let tests = app("tests", KEY, &format!("{models:?}"), "");
         format!(
-            "[listen]\naddress = \"127.0.0.1:{data}\"\n{listen}\n\
+            "{top}[listen]\naddress = \"127.0.0.1:{data}\"\n{listen}\n\
              [admin]\naddress = \"127.0.0.1:{admin}\"\n{of_admin}\n[health]\naddress = \"127.0.0.1:{health}\"\n\n\
              [state]\nfolder = \"state\"\n\n[site.lab]\ncountry = \"DE\"\noperator = \"DE\"\n\n{sections}\n{tests}\n{apps}"
         )

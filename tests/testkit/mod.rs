@@ -14,6 +14,7 @@ mod engine;
 mod gateway;
 mod script;
 mod socket;
+mod store;
 mod tokens;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub(crate) use engine::Engine;
 pub(crate) use gateway::Gateway;
 pub(crate) use script::{Act, Gate, Step};
 pub(crate) use socket::{Hanging, Refusing};
+pub(crate) use store::Store;
 pub(crate) use tokens::TokenSigner;
 pub(crate) use upstream::{Expect, Upstream};
 

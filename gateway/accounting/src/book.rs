@@ -1,22 +1,29 @@
 //! The book of one app, and the reservations that are open in it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use crate::limits::{BudgetStanding, Denied, Era, Limits, Moment, Purse, RateStanding, Taken, TokenRate};
+use crate::limits::{Denied, Limits, Moment, RateStanding, Taken, TokenRate};
 use crate::money::Money;
 use crate::price::Used;
+use crate::purse::{BudgetStanding, Era, Purse};
+use crate::shared::{Answer, Bell, Counter, Flow, Question, Short};
 use crate::tokens::{Estimate, Tokens};
+
+/// In which the tokens of a limit come back.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What one app or key may use, has reserved and has used.
 ///
 /// The counters take no lock, and a request touches each at most twice; the budget of a month takes one for a few
 /// instructions. Every counter is exact; a reading of several of them ([`Book::totals`]) may fall between two steps of a
 /// request that is just ending. Counters begin with the process, the spent money of a month with [`Book::restore`].
-#[derive(Debug)]
 pub struct Book {
     rate: TokenRate,
+    /// In place of `rate` where several gateways share the limits.
+    flow: Option<Arc<Flow>>,
+    bell: OnceLock<Bell>,
     purse: Purse,
     requests: AtomicU64,
     open: AtomicU64,
@@ -39,6 +46,8 @@ impl Book {
         let zero = || AtomicU64::new(0);
         Self {
             rate: TokenRate::new(origin),
+            flow: None,
+            bell: OnceLock::new(),
             purse: Purse::default(),
             requests: zero(),
             open: zero(),
@@ -55,9 +64,27 @@ impl Book {
         }
     }
 
+    /// The same, of whose limits only what is leased from a shared store is used. It is a [`Counter`] of money; its tokens are
+    /// another, [`Book::flow`].
+    #[must_use]
+    pub fn shared(origin: Instant) -> Self {
+        let book = Self { flow: Some(Arc::default()), ..Self::new(origin) };
+        book.purse.share();
+        book
+    }
+
+    /// The tokens of a minute, where several gateways share them.
+    #[must_use]
+    pub fn flow(&self) -> Option<&Arc<Flow>> {
+        self.flow.as_ref()
+    }
+
     /// Sets the limits that reservations are held against from now on. What is spent and owed stays.
     pub fn set_limits(&self, limits: Limits) {
         self.rate.set(limits.tokens_per_minute);
+        if let Some(flow) = &self.flow {
+            flow.set(limits.tokens_per_minute, MINUTE);
+        }
         self.purse.set(limits.per_month);
     }
 
@@ -69,7 +96,10 @@ impl Book {
     /// How the limit on tokens stands; `None` where there is none.
     #[must_use]
     pub fn rate(&self, at: Instant) -> Option<RateStanding> {
-        self.rate.standing(at)
+        match &self.flow {
+            Some(flow) => flow.standing(),
+            None => self.rate.standing(at),
+        }
     }
 
     /// How the budget stands in `month`.
@@ -110,17 +140,40 @@ impl Book {
     fn take(&self, ask: Ask, now: Moment) -> Result<Hold, Denied> {
         let held = self.purse.hold(ask.money, now);
         let taken = held.and_then(|era| {
-            let taken = self.rate.take(ask.estimate.total(), now.at);
-            let taken = taken.inspect_err(|_| self.purse.settle(era, ask.money, Money::ZERO))?;
-            Ok(Hold { taken, era })
+            let taken = self.take_tokens(ask.estimate.total(), now.at);
+            let (taken, units) = taken.inspect_err(|_| self.purse.settle(era, ask.money, Money::ZERO))?;
+            Ok(Hold { taken, units, era })
         });
-        taken.inspect_err(|_| {
-            self.denied.fetch_add(1, Ordering::Relaxed);
+        taken.inspect_err(|denied| {
+            if *denied != Denied::Unleased {
+                self.denied.fetch_add(1, Ordering::Relaxed);
+            } else if let Some(bell) = self.bell.get() {
+                bell();
+            }
         })
     }
 
+    /// What was taken of the rate, and how many units of a shared one.
+    fn take_tokens(&self, tokens: Tokens, at: Instant) -> Result<(Taken, u64), Denied> {
+        let Some(flow) = &self.flow else { return Ok((self.rate.take(tokens, at)?, 0)) };
+        let limit = flow.standing().map_or(0, |standing| standing.limit);
+        match flow.take(tokens.0, at) {
+            Ok(units) => Ok((Taken::default(), units)),
+            Err(Short::Unleased) => Err(Denied::Unleased),
+            Err(Short::Refused { retry_after }) => Err(Denied::Tokens { limit, asked: tokens, retry_after }),
+        }
+    }
+
+    /// Replaces what was taken of the rate by what was used.
+    fn correct(&self, hold: &Hold, reported: Tokens, assumed: Tokens) {
+        match &self.flow {
+            Some(flow) => flow.correct(hold.units, (reported + assumed).0),
+            None => self.rate.correct(hold.taken, reported, assumed),
+        }
+    }
+
     fn give_back(&self, hold: Hold, ask: Ask) {
-        self.rate.correct(hold.taken, Tokens::ZERO, Tokens::ZERO);
+        self.correct(&hold, Tokens::ZERO, Tokens::ZERO);
         self.purse.settle(hold.era, ask.money, Money::ZERO);
     }
 
@@ -169,10 +222,41 @@ impl Book {
     }
 }
 
+impl std::fmt::Debug for Book {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Book").field("purse", &self.purse).field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}
+
+/// The money of the month.
+impl Counter for Book {
+    fn ring_by(&self, bell: Bell) {
+        let _ = self.bell.set(bell);
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        self.purse.questions()
+    }
+
+    fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
+        self.purse.learn(question, answer, sent_at);
+    }
+
+    fn tell_again(&self) {
+        self.purse.tell_again();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.purse.is_busy()
+    }
+}
+
 /// What one book holds for a reservation.
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     taken: Taken,
+    /// Of a shared rate.
+    units: u64,
     /// What holds the money, and pays. A key and its app can differ: each turns its month with its own first request.
     era: Era,
 }
@@ -406,7 +490,7 @@ impl Reservation {
         };
         self.open = false;
         for (book, hold) in self.books.iter().flatten() {
-            book.rate.correct(hold.taken, settlement.reported(), settlement.assumed());
+            book.correct(hold, settlement.reported(), settlement.assumed());
             book.purse.settle(hold.era, self.ask.money, settlement.charged());
             book.close(self.ask, &settlement);
         }

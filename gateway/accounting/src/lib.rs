@@ -13,7 +13,9 @@
 //! its reservation is carried as debt. Nothing wraps around, whatever a caller or an upstream claims. This crate is pure:
 //! no I/O, no clock, no task.
 //!
-//! **Does not do.** Several processes do not share a book. Cache writes that a provider keeps for longer than five minutes
+//! A limit that several gateways share is used only as far as it was leased ([`Counter`]); whoever keeps the store asks for it.
+//!
+//! **Does not do.** It knows no store. Cache writes that a provider keeps for longer than five minutes
 //! are priced like those of five minutes, and audio and image tokens like text. A book lives in memory; the ledger keeps
 //! what was settled, and [`Book::restore`] brings the month back after a restart.
 
@@ -24,13 +26,17 @@ mod import;
 mod limits;
 mod money;
 mod price;
+mod purse;
+mod shared;
 mod tokens;
 
 pub use book::{Ask, Book, Reservation, SettledBy, Settlement, Totals};
 pub use breakeven::{Breakeven, Comparison, LEFT_OUT, Share, breakeven};
 pub use catalogue::{CATALOGUE_VERSION, Catalogue, CatalogueError, Day, MOST_ENTRIES, SHIPPED, STALE_AFTER_DAYS};
 pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
-pub use limits::{BudgetStanding, Denied, Limits, Moment, RateStanding};
+pub use limits::{Denied, Limits, Moment, RateStanding};
 pub use money::{Money, MoneyError, Rate};
 pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
+pub use purse::BudgetStanding;
+pub use shared::{Answer, Bell, Counter, Flow, GOOD_FOR, Question, Seats, Short, part_of};
 pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, MOST_OUTPUT, Tokens, estimate};

@@ -5,13 +5,15 @@
 
 use super::plan::{Plan, Purpose};
 
-/// Each endpoint and identity host behind TLS, by name, with its host.
+/// Each endpoint, identity host and store behind TLS, by name, with its host.
 pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
     let mut hosts: Vec<(&str, &str)> = plan
         .flows
         .iter()
         .filter(|flow| {
-            matches!(flow.purpose, Purpose::Endpoint | Purpose::Identity) && flow.is_tls && !flow.stays_here()
+            matches!(flow.purpose, Purpose::Endpoint | Purpose::Identity | Purpose::Store)
+                && flow.is_tls
+                && !flow.stays_here()
         })
         .map(|flow| (flow.name.as_str(), flow.host.as_str()))
         .collect();

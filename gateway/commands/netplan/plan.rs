@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use server::configuration::{
     Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, ReachConfig,
-    ResolverConfig, ResolverServers, ResolverTransport, Scheme, ViaConfig,
+    ResolverConfig, ResolverServers, ResolverTransport, Scheme, ViaConfig, StoreConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -67,6 +67,8 @@ pub(super) enum Purpose {
     Canary,
     /// The gateway asks for the tokens by which it identifies itself.
     Identity,
+    /// What several gateways share is kept there.
+    Store,
     /// The machine's clock: certificates and tokens depend on it.
     Time,
 }
@@ -78,6 +80,7 @@ impl Purpose {
             Self::Endpoint => "endpoint",
             Self::Canary => "canary",
             Self::Identity => "identity",
+            Self::Store => "store",
             Self::Time => "time",
         }
     }
@@ -168,6 +171,7 @@ impl Plan {
         flows.extend(compiled.endpoints.iter().filter_map(canary_flow));
         flows.extend(compiled.identities.iter().map(identity_flow));
         flows.extend(compiled.endpoints.iter().filter_map(machine_flow));
+        flows.extend(compiled.store.iter().map(store_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
         let mut private: Vec<PrivateName> = compiled.endpoints.iter().filter_map(private_name).collect();
         private.sort();
@@ -318,6 +322,18 @@ fn identity_flow(identity: &IdentityConfig) -> Flow {
         over: None,
     };
     over(identity.via.as_ref(), flow)
+}
+
+fn store_flow(store: &StoreConfig) -> Flow {
+    Flow {
+        purpose: Purpose::Store,
+        name: "store".to_owned(),
+        destination: destination(&store.host, &store.reach),
+        protocol: Protocol::Tcp,
+        port: store.port,
+        host: store.host.to_string(),
+        is_tls: store.scheme == Scheme::Https,
+    }
 }
 
 /// The metadata service of the machine, for a managed identity that names no host. The agent of Arc is on the machine.

@@ -159,6 +159,10 @@ impl Fleet {
         endpoint.send(request, arrived).await
     }
 
+    pub(crate) fn resolvers(&self) -> &Resolvers {
+        &self.resolvers
+    }
+
     /// The endpoint that serves a target.
     #[must_use]
     pub fn endpoint(&self, target: TargetId) -> Option<&Arc<Endpoint>> {

@@ -121,6 +121,13 @@ pub(crate) fn resolver_config(
     Ok(Arc::new(config))
 }
 
+/// The client configuration towards a host whose protocol has no name in ALPN.
+pub(crate) fn stream_config(spec: &TlsSpec, system: &SystemRoots) -> Result<Arc<ClientConfig>, String> {
+    let mut config = ClientConfig::clone(&*client_config(spec, Http2::Off, system)?);
+    config.alpn_protocols.clear();
+    Ok(Arc::new(config))
+}
+
 /// The usual verification, and then issuer and pin. Neither ever replaces the chain, the name or the dates.
 #[derive(Debug)]
 struct Narrowed {

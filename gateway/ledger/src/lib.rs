@@ -3,6 +3,8 @@
 //! **For.** [`Ledger::begin`] writes what a request holds into a journal before it is sent, [`Ledger::settle`] what it was
 //! settled at; a thread carries both over into `SQLite`, where [`read_in`] and [`spent_in`] find them.
 //!
+//! [`Shared`] keeps the counters that several gateways share.
+//!
 //! **Promises.** A request that was begun is in the books exactly once, whatever becomes of the process: a request that
 //! nobody settled is settled at what it held when the next process reads the journal, and stays flagged. No request waits
 //! for the database; while it takes nothing the journal grows to a bound, and beyond it requests are refused. A sum over
@@ -10,17 +12,19 @@
 //! is not believed, and its file is kept.
 //!
 //! **Does not do.** The journal survives the death of the process, not the loss of power: its lines are handed to the
-//! system and not forced to the disk. PostgreSQL, and counters that several gateways share, are not here yet.
+//! system and not forced to the disk. PostgreSQL is not here yet.
 
 mod database;
 mod entry;
 mod journal;
 mod keeper;
 mod line;
+mod shared;
 
 pub use database::{DATABASE_VERSION, DatabaseError, Spent};
 pub use entry::{Closing, Entry, Opening};
 pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL, read_in, spent_in};
+pub use shared::{Dial, Dialled, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Wire};
 
 #[cfg(test)]
 mod tests;

@@ -91,6 +91,9 @@ impl Gateway {
         inspection::prepare();
         snapshot.take_effect();
         Spendings::of(&snapshot, &ledger)?.restore(&snapshot);
+        if let Some(sharing) = &snapshot.sharing {
+            sharing.counters.serve();
+        }
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         let waiting_budget = BodyBudget::new(snapshot.waiting.all);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
@@ -186,6 +189,10 @@ impl Spendings {
     fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
         let month = pipeline::month_of(SystemTime::now());
         if snapshot.new_books().next().is_none() {
+            return Ok(Self { month, spent: Vec::new() });
+        }
+        // Beside another process of the same state folder each tells the shared store its own.
+        if snapshot.sharing.as_ref().is_some_and(|sharing| !sharing.counters.is_alone()) {
             return Ok(Self { month, spent: Vec::new() });
         }
         // What the journal holds counts as well.

@@ -35,6 +35,7 @@ mod homes;
 mod identity;
 mod renewal;
 mod steering;
+mod store;
 mod upstream;
 mod users;
 mod what_if;
@@ -47,6 +48,7 @@ use renewal::Renewal;
 use steering::AppHabits;
 pub use steering::Steering;
 pub(crate) use steering::{ModelState, ModelSteering, WaitingBytes, used_of};
+pub(crate) use store::Sharing;
 pub use upstream::{Specs, specs};
 pub use users::make_users_key;
 pub use what_if::Asked;
@@ -96,6 +98,8 @@ pub struct Snapshot {
     new_apps: Vec<usize>,
     new_keys: Vec<(usize, usize)>,
     renewal: Renewal,
+    /// What several gateways share; none where this one has all of it.
+    pub(crate) sharing: Option<Sharing>,
     key_facts: Vec<Arc<KeyFacts>>,
     apps: Vec<Arc<App>>,
     models: Vec<Model>,
@@ -285,6 +289,10 @@ impl Snapshot {
     /// Changes what outlives a snapshot to what this one says; called as it comes into force.
     pub(crate) fn take_effect(&self) {
         self.renewal.apply();
+        self.admission.take_effect();
+        if let Some(sharing) = &self.sharing {
+            sharing.take_effect(&self.apps, &self.key_facts);
+        }
     }
 
     pub(crate) fn app(&self, index: AppIndex) -> &Arc<App> {
@@ -399,6 +407,9 @@ pub enum SnapshotError {
     /// The endpoints cannot be built.
     #[error(transparent)]
     Fleet(#[from] BuildError),
+    /// Whether counters are shared is decided at the start, because what was counted alone was never told to the others.
+    #[error("`replicas` was changed, which takes effect at a restart; until then the configuration before it stays")]
+    Replicas,
     /// The facts cannot be put to the policies.
     #[error(transparent)]
     World(#[from] WorldError),

@@ -4,6 +4,7 @@
 //! app, a key, a user of theirs may ask, and a model be asked for. Whoever is let in holds an [`Admitted`] until the last byte of the answer is gone;
 //! whoever is not is told when to come back. Nobody waits inside: a queue would only hide overload.
 
+mod shared_users;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -13,14 +14,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use accounting::{Flow, Seats, Short};
 use governor::clock::Clock;
 use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use ledger::Shared;
 use tokio::time::Instant;
 
 use crate::auth::AppIndex;
+use shared_users::SharedUsers;
 pub use users::MOST_USERS;
 use users::Users;
 
@@ -70,6 +74,13 @@ impl Standing {
         Self { limit, remaining: 0, full_in: quota.replenish_interval().saturating_mul(limit) }
     }
 
+    /// Of a rate that several gateways share.
+    fn shared(flow: &Flow) -> Option<Self> {
+        let accounting::RateStanding { limit, remaining, full_in } = flow.standing()?;
+        let number = |units: u64| u32::try_from(units).unwrap_or(u32::MAX);
+        Some(Self { limit: number(limit), remaining: number(remaining), full_in })
+    }
+
     fn of(after: &StateSnapshot) -> Self {
         let quota = after.quota();
         let (limit, remaining) = (quota.burst_size().get(), after.remaining_burst_capacity());
@@ -100,6 +111,9 @@ pub enum Refusal {
         /// How the rate stands that refused it.
         standing: Standing,
     },
+    /// The part of a limit that several gateways share is used up here: after a round of the store it can be tried again.
+    #[error("the part of a shared limit that lies here is used up")]
+    Unleased,
 }
 
 impl Refusal {
@@ -107,6 +121,7 @@ impl Refusal {
     pub fn retry_after(self) -> Duration {
         match self {
             Self::Shed { retry_after } | Self::Busy { retry_after } | Self::TooFast { retry_after, .. } => retry_after,
+            Self::Unleased => RETRY_WHEN_BUSY,
         }
     }
 }
@@ -116,13 +131,20 @@ impl Refusal {
 pub struct Admission {
     global: Arc<Room>,
     places: Vec<Place>,
+    /// Where several gateways share the limits; each has its own bound on all that is in flight in it.
+    shared: Option<Shared>,
 }
 
 impl Admission {
     /// At most `in_flight` requests at once, over all. The first of `limits` are the apps', by
     /// their [`AppIndex`]; behind them come the limits that keys have of their own.
     pub fn new(in_flight: NonZeroU32, limits: Vec<Limit>) -> Self {
-        Self::build(in_flight, limits, None)
+        Self::build(in_flight, limits, (None, None))
+    }
+
+    /// The same, with limits that several gateways share.
+    pub fn shared(in_flight: NonZeroU32, limits: Vec<Limit>, shared: Shared) -> Self {
+        Self::build(in_flight, limits, (None, Some(shared)))
     }
 
     /// The same gateway under new limits, for a reload.
@@ -130,16 +152,26 @@ impl Admission {
     /// Requests in flight stay counted. A rate that is unchanged goes on where it was; one that
     /// changed begins anew.
     pub fn renewed(&self, in_flight: NonZeroU32, limits: Vec<Limit>) -> Self {
-        Self::build(in_flight, limits, Some(self))
+        Self::build(in_flight, limits, (Some(self), self.shared.clone()))
     }
 
-    fn build(in_flight: NonZeroU32, limits: Vec<Limit>, before: Option<&Self>) -> Self {
+    fn build(in_flight: NonZeroU32, limits: Vec<Limit>, (before, shared): (Option<&Self>, Option<Shared>)) -> Self {
         let taken = before.map(|before| Arc::clone(&before.global.taken));
         let places = limits.into_iter().map(|limit| {
             let kept = before.and_then(|before| before.place_of(&limit.name));
-            Place::new(limit, kept)
+            match &shared {
+                Some(shared) => Place::shared(limit, kept, shared),
+                None => Place::new(limit, kept),
+            }
         });
-        Self { global: Arc::new(Room::new(Some(in_flight), taken)), places: places.collect() }
+        Self { global: Arc::new(Room::new(Some(in_flight), taken)), places: places.collect(), shared }
+    }
+
+    /// The limits come into force: from now on the store is asked for those that several gateways share.
+    pub fn take_effect(&self) {
+        if let Some(shared) = &self.shared {
+            self.places.iter().for_each(|place| place.take_effect(shared));
+        }
     }
 
     /// Lets one request of `app` in, and of the key with the limit `key` if it has one.
@@ -147,31 +179,34 @@ impl Admission {
     /// A request that is refused for the requests in flight does not count towards the rate.
     pub fn admit(&self, app: AppIndex, key: Option<LimitIndex>) -> Result<Admitted, Refusal> {
         let retry_after = RETRY_WHEN_BUSY;
-        let global = Room::enter(&self.global).ok_or(Refusal::Shed { retry_after })?;
+        let global = Room::enter(&self.global).map_err(|_| Refusal::Shed { retry_after })?;
         let key = key.and_then(|key| self.place(key.0));
         let app = self.place(app.0);
-        let busy = Refusal::Busy { retry_after };
-        let key_seat = key.map(|key| Room::enter(&key.room).ok_or(busy));
-        let app_seat = app.map(|app| Room::enter(&app.room).ok_or(busy));
+        let key_seat = key.map(|key| Room::enter(&key.room));
+        let app_seat = app.map(|app| Room::enter(&app.room));
         let seats = [key_seat.transpose()?, app_seat.transpose()?, None];
         let standing = pace([key, app].into_iter().flatten())?;
         Ok(Admitted { _global: global, seats, standing })
     }
 
     /// Lets a request that was let in ask for the model with the limit `model` as well.
-    pub fn admit_to(&self, mut admitted: Admitted, model: LimitIndex) -> Result<Admitted, Refusal> {
-        self.move_to(&mut admitted, model)?;
-        Ok(admitted)
+    pub fn admit_to(&self, admitted: Admitted, model: LimitIndex) -> Result<Admitted, Refusal> {
+        Ok(admitted.and(self.model(model)?))
+    }
+
+    /// A place of the model with the limit `model`, for [`Admitted::and`].
+    pub fn model(&self, model: LimitIndex) -> Result<OfModel, Refusal> {
+        let Some(place) = self.place(model.0) else { return Ok(OfModel { seat: None, standing: None }) };
+        let seat = Room::enter(&place.room)?;
+        let standing = pace([place].into_iter())?;
+        Ok(OfModel { seat: Some(seat), standing })
     }
 
     /// The same for a request that goes on to another model, whose place it takes in exchange for the one that it had. One that
     /// is refused keeps what it had.
     pub fn move_to(&self, admitted: &mut Admitted, model: LimitIndex) -> Result<(), Refusal> {
-        let Some(place) = self.place(model.0) else { return Ok(()) };
-        let busy = Refusal::Busy { retry_after: RETRY_WHEN_BUSY };
-        let seat = Room::enter(&place.room).ok_or(busy)?;
-        let standing = pace([place].into_iter())?;
-        admitted.seats[2] = Some(seat);
+        let OfModel { seat, standing } = self.model(model)?;
+        admitted.seats[2] = seat;
         admitted.standing = tighter(admitted.standing, standing);
         Ok(())
     }
@@ -233,7 +268,22 @@ pub struct Admitted {
     standing: Option<Standing>,
 }
 
+/// A place among those that ask for a model.
+#[derive(Debug)]
+#[must_use = "the place is given up when this is dropped"]
+pub struct OfModel {
+    seat: Option<Seat>,
+    standing: Option<Standing>,
+}
+
 impl Admitted {
+    /// The same request, let in to a model as well.
+    pub fn and(mut self, model: OfModel) -> Self {
+        self.seats[2] = model.seat;
+        self.standing = tighter(self.standing, model.standing);
+        self
+    }
+
     /// How the rate that leaves least stands; `None` where there is none.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
@@ -246,6 +296,8 @@ impl Admitted {
 struct Room {
     most: u32,
     taken: Arc<AtomicU32>,
+    /// In place of `most` where several gateways share the bound.
+    seats: Option<Arc<Seats>>,
 }
 
 /// One request in flight.
@@ -256,19 +308,28 @@ struct Seat {
 
 impl Room {
     fn new(most: Option<NonZeroU32>, taken: Option<Arc<AtomicU32>>) -> Self {
-        Self { most: most.map_or(u32::MAX, NonZeroU32::get), taken: taken.unwrap_or_default() }
+        Self { most: most.map_or(u32::MAX, NonZeroU32::get), taken: taken.unwrap_or_default(), seats: None }
     }
 
-    fn enter(room: &Arc<Self>) -> Option<Seat> {
+    fn enter(room: &Arc<Self>) -> Result<Seat, Refusal> {
+        if let Some(seats) = &room.seats {
+            seats.enter(Instant::now().into_std()).map_err(|short| match short {
+                Short::Unleased => Refusal::Unleased,
+                Short::Refused { retry_after } => Refusal::Busy { retry_after },
+            })?;
+        }
         let more = |taken: u32| (taken < room.most).then_some(taken + 1);
         let entered = room.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
-        entered.ok().map(|_| Seat { room: Arc::clone(room) })
+        entered.map(|_| Seat { room: Arc::clone(room) }).map_err(|_| Refusal::Busy { retry_after: RETRY_WHEN_BUSY })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.room.taken.fetch_sub(1, Ordering::AcqRel);
+        if let Some(seats) = &self.room.seats {
+            seats.leave();
+        }
     }
 }
 
@@ -277,9 +338,34 @@ impl Drop for Seat {
 struct Place {
     limit: Limit,
     room: Arc<Room>,
-    per_minute: Option<Arc<Rate>>,
-    per_second: Option<Arc<Rate>>,
-    users: Option<Arc<Users>>,
+    per_minute: Option<Pace>,
+    per_second: Option<Pace>,
+    users: Option<UserRates>,
+}
+
+/// A rate of requests.
+#[derive(Debug, Clone)]
+enum Pace {
+    /// This gateway has all of it.
+    Own(Arc<Rate>),
+    /// Several gateways share it.
+    Shared(Arc<Flow>),
+}
+
+/// The rates of users, each in the same two ways.
+#[derive(Debug, Clone)]
+enum UserRates {
+    Own(Arc<Users>),
+    Shared(Arc<SharedUsers>),
+}
+
+impl UserRates {
+    fn pace(&self, user: &str) -> Result<(), Refusal> {
+        match self {
+            Self::Own(users) => users.pace(user),
+            Self::Shared(users) => users.pace(user),
+        }
+    }
 }
 
 type Rate = RateLimiter<NotKeyed, InMemoryState, Watch, StateInformationMiddleware>;
@@ -291,7 +377,7 @@ impl Place {
         let minute = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
         let second = kept.filter(|kept| kept.limit.requests_per_second == limit.requests_per_second);
         let users = kept.filter(|kept| kept.limit.user_requests_per_minute == limit.user_requests_per_minute);
-        let rate = |quota| Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()).with_middleware());
+        let rate = |quota| Pace::Own(Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()).with_middleware()));
         Self {
             per_minute: match minute {
                 Some(kept) => kept.per_minute.clone(),
@@ -303,34 +389,117 @@ impl Place {
             },
             users: match users {
                 Some(kept) => kept.users.clone(),
-                None => limit.user_requests_per_minute.map(|count| Arc::new(Users::new(count))),
+                None => limit.user_requests_per_minute.map(|count| UserRates::Own(Arc::new(Users::new(count)))),
             },
             room: Arc::new(Room::new(limit.in_flight, taken)),
             limit,
         }
     }
+
+    /// The same place in several gateways: its counters have the name of the limit, and so the same in each of them.
+    fn shared(limit: Limit, kept: Option<&Self>, shared: &Shared) -> Self {
+        let name = &limit.name;
+        let flow = |kept: Option<&Option<Pace>>, count: Option<NonZeroU32>, period| {
+            let flow = match kept {
+                Some(Some(Pace::Shared(flow))) => Arc::clone(flow),
+                _ => Arc::new(Flow::new(u64::from(count?.get()), period)),
+            };
+            Some(Pace::Shared(flow))
+        };
+        let minute = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
+        let second = kept.filter(|kept| kept.limit.requests_per_second == limit.requests_per_second);
+        let users = kept.filter(|kept| kept.limit.user_requests_per_minute == limit.user_requests_per_minute);
+        let seats = kept.and_then(|kept| kept.room.seats.clone()).unwrap_or_default();
+        let taken = kept.map(|kept| Arc::clone(&kept.room.taken));
+        Self {
+            per_minute: flow(minute.map(|kept| &kept.per_minute), limit.requests_per_minute, MINUTE),
+            per_second: flow(second.map(|kept| &kept.per_second), limit.requests_per_second, SECOND),
+            users: match users {
+                Some(kept) => kept.users.clone(),
+                None => limit
+                    .user_requests_per_minute
+                    .map(|count| UserRates::Shared(Arc::new(SharedUsers::new(count, name, shared.clone())))),
+            },
+            room: Arc::new(Room { seats: Some(seats), ..Room::new(None, taken) }),
+            limit,
+        }
+    }
+
+    /// From now on the store is asked for it.
+    fn take_effect(&self, shared: &Shared) {
+        let Limit { name, in_flight, .. } = &self.limit;
+        if let Some(seats) = &self.room.seats {
+            seats.set(in_flight.map(|most| u64::from(most.get())));
+            shared.enrol(&format!("in flight {name}"), seats);
+        }
+        for (what, pace) in [("minute", &self.per_minute), ("second", &self.per_second)] {
+            if let Some(Pace::Shared(flow)) = pace {
+                shared.enrol(&format!("requests {what} {name}"), flow);
+            }
+        }
+    }
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Takes one request from every rate of these places, and says how the tightest stands then.
 ///
 /// What was taken before a rate that refuses is not given back, so the time to come back counts what those need as well.
-fn pace<'p>(places: impl Iterator<Item = &'p Place>) -> Result<Option<Standing>, Refusal> {
+/// What was taken before a shared rate that must be asked for is: the same request comes again.
+fn pace<'p>(places: impl Iterator<Item = &'p Place> + Clone) -> Result<Option<Standing>, Refusal> {
     let (mut tightest, mut refilled) = (None, Duration::ZERO);
-    for rate in places.flat_map(|place| [&place.per_second, &place.per_minute]).flatten() {
-        match rate.check() {
-            Ok(after) => {
-                if after.remaining_burst_capacity() == 0 {
-                    refilled = refilled.max(after.quota().replenish_interval());
+    let rates = places.flat_map(|place| [&place.per_second, &place.per_minute]).flatten();
+    for (taken, rate) in rates.clone().enumerate() {
+        let after = match rate {
+            Pace::Own(rate) => take(rate, &mut refilled)?,
+            Pace::Shared(flow) => take_shared(flow, refilled).inspect_err(|refusal| {
+                if *refusal == Refusal::Unleased {
+                    rates.clone().take(taken).for_each(Pace::give_back);
                 }
-                tightest = tighter(tightest, Some(Standing::of(&after)));
-            }
-            Err(early) => {
-                let retry_after = early.wait_time_from(rate.clock().now()).max(refilled);
-                return Err(Refusal::TooFast { retry_after, standing: Standing::used_up(early.quota()) });
-            }
-        }
+            })?,
+        };
+        tightest = tighter(tightest, after);
     }
     Ok(tightest)
+}
+
+fn take(rate: &Rate, refilled: &mut Duration) -> Result<Option<Standing>, Refusal> {
+    match rate.check() {
+        Ok(after) => {
+            if after.remaining_burst_capacity() == 0 {
+                *refilled = (*refilled).max(after.quota().replenish_interval());
+            }
+            Ok(Some(Standing::of(&after)))
+        }
+        Err(early) => {
+            let retry_after = early.wait_time_from(rate.clock().now()).max(*refilled);
+            Err(Refusal::TooFast { retry_after, standing: Standing::used_up(early.quota()) })
+        }
+    }
+}
+
+fn take_shared(flow: &Flow, refilled: Duration) -> Result<Option<Standing>, Refusal> {
+    match flow.take(1, Instant::now().into_std()) {
+        Ok(_) => Ok(Standing::shared(flow)),
+        Err(Short::Unleased) => Err(Refusal::Unleased),
+        Err(Short::Refused { retry_after }) => {
+            let standing = Standing::shared(flow).unwrap_or(Standing { limit: 0, remaining: 0, full_in: retry_after });
+            Err(Refusal::TooFast {
+                retry_after: retry_after.max(refilled),
+                standing: Standing { remaining: 0, ..standing },
+            })
+        }
+    }
+}
+
+impl Pace {
+    /// Gives one request back that was taken a moment ago. Own and shared rates never stand beside each other.
+    fn give_back(&self) {
+        if let Self::Shared(flow) = self {
+            flow.correct(1, 0);
+        }
+    }
 }
 
 fn tighter(one: Option<Standing>, other: Option<Standing>) -> Option<Standing> {

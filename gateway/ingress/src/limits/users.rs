@@ -16,7 +16,7 @@ use super::{Refusal, Standing, Watch};
 pub const MOST_USERS: usize = 65_536;
 
 /// The buckets that are shared then.
-const SHARED: u64 = 64;
+pub(super) const SHARED: u64 = 64;
 
 /// The users of one app or key.
 #[derive(Debug)]

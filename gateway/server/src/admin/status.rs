@@ -37,6 +37,8 @@ pub(super) fn gauge(gateway: &Gateway) {
     let ledger = gateway.ledger.status();
     process.ledger_behind_bytes().set(i64::try_from(ledger.behind_bytes).unwrap_or(i64::MAX));
     process.ledger_failing().set(i64::from(ledger.failing.is_some()));
+    let is_lost = snapshot.sharing.as_ref().is_some_and(|sharing| sharing.counters.status().lost.is_some());
+    process.store_lost().set(i64::from(is_lost));
     for model in snapshot.models() {
         let mut burst = model.steering.state.burst.lock();
         let turn = burst.on_tick(now);
@@ -163,6 +165,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
             "lost": ledger.lost,
             "failing": ledger.failing,
         },
+        "store": snapshot.sharing.as_ref().map(|sharing| store(&sharing.counters.status())),
         "in_flight": snapshot.admission.in_flight(),
         "endpoints": snapshot.fleet.status().iter().map(endpoint).collect::<Vec<_>>(),
         "identities": identities(&snapshot),
@@ -175,6 +178,12 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
             "key": key.name, "last_used": key.last_used().map(stamp),
         })).collect::<Vec<_>>(),
     })
+}
+
+/// How it stands with what several gateways share.
+fn store(status: &ledger::StoreStatus) -> Value {
+    let ledger::StoreStatus { connected, lost, losses, rounds, counters } = status;
+    json!({ "connected": connected, "lost": lost, "losses": losses, "rounds": rounds, "counters": counters })
 }
 
 /// Whether a model's own capacity is saturated, as people and what scales its servers ask.

@@ -13,6 +13,7 @@ use routing::Class as Traffic;
 
 mod data;
 mod identity;
+mod store;
 mod way;
 
 use super::administration::AdministrationConfig;
@@ -34,6 +35,7 @@ pub use identity::{
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
 };
 pub use way::{CanaryConfig, TransportConfig, ViaConfig};
+pub use store::{StoreConfig, StoreLoss};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +129,8 @@ pub struct Compiled {
     pub health: Option<SocketAddr>,
     /// Absolute path of the state folder.
     pub state_folder: PathBuf,
+    /// Where several gateways share their counters; none for one that has them for itself.
+    pub store: Option<StoreConfig>,
     /// How the audit log is kept.
     pub audit: AuditConfig,
     /// DNS servers with their zones, by name.

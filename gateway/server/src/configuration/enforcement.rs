@@ -39,7 +39,8 @@ const TABLE: &[(&str, Standing)] = &[
     ("health", Enforced),
     ("state", Enforced),
     ("replicas=false", Enforced),
-    ("replicas=true", Refused("counters are not shared between gateways yet, so each would allow the whole limit")),
+    ("replicas=true", Enforced),
+    ("store", Enforced),
     ("resolver", Enforced),
     ("service", Enforced),
     ("site", Enforced),
@@ -325,9 +326,9 @@ mod tests {
 
     #[test]
     fn a_part_that_exists_elsewhere_lifts_its_refusal() {
-        let known = Known { enforced: &["replicas=true"], ..Known::default() };
+        let known = Known { enforced: &["audit.witness.url"], ..Known::default() };
 
-        assert_eq!(standing("replicas", Some("true"), &known), Some(Enforced));
+        assert_eq!(standing("audit.witness.url", None, &known), Some(Enforced));
         assert!(matches!(standing("evidence", None, &known), Some(Refused(_))));
     }
 }

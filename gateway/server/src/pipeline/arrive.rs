@@ -19,6 +19,7 @@ use super::authorize::{finding_counts, kind_of};
 use super::data::DataFacts;
 use super::guard::Fault;
 use super::refusal::{Considered, Refusal, Refused};
+use super::sharing;
 use crate::gateway::Gateway;
 use crate::snapshot::{App, KeyFacts, ModelIndex, Snapshot};
 
@@ -265,10 +266,11 @@ impl Admitted {
     }
 }
 
-pub(super) fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
+pub(super) async fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
     let Identified { mut exchange, caller, index, body } = identified;
     // Before the path is looked at: whoever asks for what does not exist takes from the app's rate as well.
-    let guard = match exchange.snapshot.admission.admit(index, caller.key.limit) {
+    let admit = || exchange.snapshot.admission.admit(index, caller.key.limit);
+    let guard = match sharing::ask(exchange.snapshot.sharing.as_ref(), admit).await {
         Ok(guard) => guard,
         Err(early) => {
             exchange.rate = standing_of(early);
@@ -296,7 +298,7 @@ fn route_of(exchange: &Exchange) -> Result<Route, Refusal> {
 pub(super) fn standing_of(early: limits::Refusal) -> Option<Standing> {
     match early {
         limits::Refusal::TooFast { standing, .. } => Some(standing),
-        limits::Refusal::Shed { .. } | limits::Refusal::Busy { .. } => None,
+        limits::Refusal::Shed { .. } | limits::Refusal::Busy { .. } | limits::Refusal::Unleased => None,
     }
 }
 
@@ -306,6 +308,7 @@ pub(super) fn refusal_of(early: limits::Refusal) -> Refusal {
         limits::Refusal::Busy { retry_after } | limits::Refusal::TooFast { retry_after, .. } => {
             Refusal::RateLimited { retry_after }
         }
+        limits::Refusal::Unleased => Refusal::StoreLost,
     }
 }
 

@@ -9,6 +9,7 @@ use wire::{Call, DecodeError, Route};
 
 use super::arrive::{self, Admitted, Caller, Exchange};
 use super::refusal::{Refusal, Refused};
+use super::sharing;
 use crate::snapshot::ModelIndex;
 
 /// When to come back when the bytes of all bodies together are at their bound.
@@ -51,7 +52,7 @@ pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> 
         return Err(exchange.refuse(Refusal::ModelNotFound { model }));
     };
     exchange.model_index = Some(model);
-    let guard = match admit_further(&exchange, guard, (index, &caller), &call, model) {
+    let guard = match admit_further(&exchange, guard, (index, &caller), &call, model).await {
         Ok(guard) => guard,
         Err(early) => {
             exchange.rate = arrive::standing_of(early).or(exchange.rate);
@@ -63,7 +64,7 @@ pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> 
 }
 
 /// What could not be asked before the body was read: the rate of the user that it names, and the bounds of its model.
-fn admit_further(
+async fn admit_further(
     exchange: &Exchange,
     guard: AdmittedGuard,
     (app, caller): (AppIndex, &Caller),
@@ -71,10 +72,12 @@ fn admit_further(
     model: ModelIndex,
 ) -> Result<AdmittedGuard, limits::Refusal> {
     let snapshot = &exchange.snapshot;
+    let sharing = snapshot.sharing.as_ref();
     if let Some(user) = call.user() {
-        snapshot.admission.admit_user(app, caller.key.limit, &user)?;
+        sharing::ask(sharing, || snapshot.admission.admit_user(app, caller.key.limit, &user)).await?;
     }
-    snapshot.admission.admit_to(guard, snapshot.model(model).limit)
+    let further = sharing::ask(sharing, || snapshot.admission.model(snapshot.model(model).limit)).await?;
+    Ok(guard.and(further))
 }
 
 fn invalid(error: &DecodeError) -> Refusal {

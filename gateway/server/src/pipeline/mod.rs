@@ -32,6 +32,7 @@ mod relay;
 mod reserve;
 mod respond;
 mod users;
+mod sharing;
 
 #[cfg(test)]
 mod tests;
@@ -66,7 +67,7 @@ async fn answer(arrived: arrive::Arrived) -> Response<ReplyBody> {
 
 async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refusal::Refused>> {
     let identified = arrive::identify(arrived)?;
-    let admitted = arrive::admit(identified)?;
+    let admitted = arrive::admit(identified).await?;
     if admitted.asks_for_models() {
         // Boxed: the room of a future is that of its largest stage, and nearly every request is no listing.
         return Box::pin(listing::answer(admitted)).await;
@@ -75,7 +76,7 @@ async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refu
     let inspected = authorize::inspect(decoded).await;
     let authorized = authorize::authorize(inspected)?;
     let planned = plan::plan(authorized).await?;
-    let reserved = reserve::reserve(planned)?;
+    let reserved = reserve::reserve(planned).await?;
     let recorded = record::record(reserved).await?;
     // The longest stage by far is kept outside: the others need not carry room for it.
     let answered = Box::pin(attempt::run(recorded)).await?;

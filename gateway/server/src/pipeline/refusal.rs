@@ -135,6 +135,11 @@ pub enum Refusal {
     /// The reservation could not be written to the ledger, so nothing was sent.
     #[error("the reservation could not be written to the ledger, so nothing was sent; the operator's log says why")]
     LedgerUnavailable,
+    /// The store of what several gateways share is away, and nothing may be let in without it.
+    #[error(
+        "the store in which gateways share their limits does not answer, so nothing was sent; the operator's log says why"
+    )]
+    StoreLost,
     /// Every permitted target failed the private check.
     #[error("no permitted endpoint could be reached over a verified private path; the last one failed by {code}")]
     NoPrivatePath {
@@ -175,7 +180,7 @@ impl Refusal {
             Self::ResidencyDenied { .. } => Code::ResidencyDenied,
             Self::RedactionFailed { .. } => Code::RedactionFailed,
             Self::AuditUnavailable => Code::AuditUnavailable,
-            Self::LedgerUnavailable => Code::LedgerUnavailable,
+            Self::LedgerUnavailable | Self::StoreLost => Code::LedgerUnavailable,
             Self::NoPrivatePath { .. } => Code::NoPrivatePath,
             Self::UpstreamUnavailable => Code::UpstreamUnavailable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
@@ -189,7 +194,7 @@ impl Refusal {
             | Self::TokensUsedUp { retry_after, .. }
             | Self::BudgetSpent { retry_after, .. }
             | Self::Overloaded { retry_after } => Some(*retry_after),
-            Self::AuditUnavailable | Self::LedgerUnavailable | Self::NoPrivatePath { .. } => {
+            Self::AuditUnavailable | Self::LedgerUnavailable | Self::StoreLost | Self::NoPrivatePath { .. } => {
                 Some(Duration::from_secs(1))
             }
             _ => None,

@@ -16,6 +16,7 @@ use wire::{Api, Call, ServiceTier, Usage};
 use super::arrive::Exchange;
 use super::plan::{self, Planned};
 use super::refusal::{Refusal, Refused};
+use super::sharing;
 use crate::snapshot::Target;
 
 /// What a request holds.
@@ -40,7 +41,7 @@ pub(super) struct Reserved {
     pub(super) charge: Charge,
 }
 
-pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
+pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
     let most_output = planned.caller.output_of(&planned.call);
     let (estimate, tier) = (estimate(&planned.call, most_output), planned.exchange.tier);
     let snapshot = &planned.exchange.snapshot;
@@ -52,10 +53,11 @@ pub(super) fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
     let waited = planned.exchange.ready.saturating_duration_since(planned.exchange.started);
     let now = moment(planned.exchange.ready, planned.exchange.at + waited);
     let app = &planned.caller.app.book;
-    let taken = match &planned.caller.key.book {
+    let take = || match &planned.caller.key.book {
         Some(key) => key.reserve(Some(app), ask, now),
         None => app.reserve(None, ask, now),
     };
+    let taken = sharing::ask(planned.exchange.snapshot.sharing.as_ref(), take).await;
     let reservation = match taken {
         Ok(reservation) => reservation,
         Err(denied) => return Err(planned.exchange.refuse(refusal_of(denied))),
@@ -102,6 +104,7 @@ fn refusal_of(denied: Denied) -> Refusal {
         Denied::Budget { limit, spent, held, retry_after, .. } => {
             Refusal::BudgetSpent { limit, spent, held, retry_after }
         }
+        Denied::Unleased => Refusal::StoreLost,
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         housekeeping::run(gateway),
         restrictions(gateway),
         break_glass(gateway),
+        shared_counters(gateway),
     );
 }
 
@@ -81,6 +82,14 @@ async fn break_glass(gateway: &Arc<Gateway>) {
     loop {
         look.tick().await;
         emergency::sweep(gateway).await;
+    }
+}
+
+/// Asks the store of what several gateways share, where there is one. Whether there is does not change while the process runs.
+async fn shared_counters(gateway: &Gateway) {
+    let sharing = gateway.snapshot().sharing.clone();
+    if let Some(sharing) = sharing {
+        sharing.counters.run().await;
     }
 }
 

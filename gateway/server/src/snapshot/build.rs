@@ -24,7 +24,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, identity, upstream, users,
+    administrators, callers, identity, upstream, users, store,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::endings::endings;
@@ -52,6 +52,7 @@ impl Snapshot {
         let judge = outlook::judge(compiled)?;
         let candidate =
             compiled.policy.candidate.as_ref().map(|rules| outlook::judge_with(compiled, rules)).transpose()?;
+        let sharing = store::build(compiled, &fleet, before)?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);
         let new_keys = new_keys(compiled, before);
@@ -61,7 +62,10 @@ impl Snapshot {
         let limits = limits(compiled);
         let admission = match before {
             Some(before) => before.admission.renewed(in_flight, limits),
-            None => Admission::new(in_flight, limits),
+            None => match &sharing {
+                Some(sharing) => Admission::shared(in_flight, limits, sharing.counters.clone()),
+                None => Admission::new(in_flight, limits),
+            },
         };
         let renewal = Renewal::of(compiled, &targets, &apps, &key_facts);
         let policy_hash: Arc<str> = policy_hash(compiled).into();
@@ -98,6 +102,7 @@ impl Snapshot {
             new_apps,
             new_keys,
             renewal,
+            sharing,
             key_facts,
             apps,
             model_by_name: by_name(&models),
@@ -252,7 +257,7 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             class: outlook::class(app.class),
             purposes: app.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
             data: DataRules::of(&app.data),
-            book: book(kept.map(|kept| &kept.book), app.limits),
+            book: book(kept.map(|kept| &kept.book), app.limits, compiled.store.is_some()),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             habits: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.habits)),
             waiting: kept.map_or_else(|| BodyBudget::new(waiting.of_one_app), |kept| kept.waiting.clone()),
@@ -266,15 +271,8 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
 
 /// The book that an app or key had before, or a new one under these limits. One that is kept gets its new limits when the
 /// snapshot comes into force.
-pub(super) fn book(kept: Option<&Arc<Book>>, limits: Limits) -> Arc<Book> {
-    kept.map_or_else(
-        || {
-            let book = Book::new(Instant::now());
-            book.set_limits(limits);
-            Arc::new(book)
-        },
-        Arc::clone,
-    )
+pub(super) fn book(kept: Option<&Arc<Book>>, limits: Limits, is_shared: bool) -> Arc<Book> {
+    kept.map_or_else(|| store::new_book(limits, is_shared), Arc::clone)
 }
 
 fn new_apps(compiled: &Compiled, before: Option<&Snapshot>) -> Vec<usize> {

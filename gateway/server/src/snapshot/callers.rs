@@ -90,7 +90,8 @@ fn keys(
                 .flatten()
                 .min(),
             limit,
-            book: (key.limits != Limits::default()).then(|| book(kept_book(before, &key.name), key.limits)),
+            book: (key.limits != Limits::default())
+                .then(|| book(kept_book(before, &key.name), key.limits, compiled.store.is_some())),
         }));
     }
     Ok((Keys::new(entries)?, facts))

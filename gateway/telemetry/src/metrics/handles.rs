@@ -267,6 +267,7 @@ pub struct ProcessMetrics {
     findings: Counters<1>,
     ledger_behind_bytes: Gauge,
     ledger_failing: Gauge,
+    store_lost: Gauge,
 }
 
 impl ProcessMetrics {
@@ -291,6 +292,12 @@ impl ProcessMetrics {
                 Gauge::default(),
             ),
             ledger_failing: add(to, "ledger_failing", "1 while the ledger does not come along", Gauge::default()),
+            store_lost: add(
+                to,
+                "store_lost",
+                "1 while the store in which gateways share their limits does not answer",
+                Gauge::default(),
+            ),
             retries: add(to, "retries", "Attempts after the first", Counter::default()),
             retries_denied: add(
                 to,
@@ -351,6 +358,11 @@ impl ProcessMetrics {
     /// 1 while the ledger does not come along.
     pub fn ledger_failing(&self) -> &Gauge {
         &self.ledger_failing
+    }
+
+    /// 1 while the store in which gateways share their limits does not answer.
+    pub fn store_lost(&self) -> &Gauge {
+        &self.store_lost
     }
 
     /// Attempts after the first.

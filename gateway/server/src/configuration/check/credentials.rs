@@ -179,7 +179,7 @@ impl Check<'_> {
         Some(ClientCertificate { certificate: certificate?, key: key? })
     }
 
-    fn key_of(&mut self, at: Cursor<'_>, setting: &str, source: &KeySource) -> Option<Secret> {
+    pub(super) fn key_of(&mut self, at: Cursor<'_>, setting: &str, source: &KeySource) -> Option<Secret> {
         match source {
             KeySource::Env(name) => self.key_of_environment(at.at("env").mark(), &format!("{setting}.env"), name),
             KeySource::File(path) => self.key_of_file(at.at("file").mark(), &format!("{setting}.file"), path),

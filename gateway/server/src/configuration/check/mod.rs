@@ -26,6 +26,7 @@ mod reach;
 mod resolvers;
 mod rules;
 mod service;
+mod store;
 mod transport;
 mod via;
 
@@ -61,6 +62,7 @@ pub(super) fn check(
     let prices = check.prices(document);
     let adjustments = check.facts(document);
     let identities = check.identity_hosts(document, (&zones, &services));
+    let store = check.store(document, (&zones, &services));
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
     let (mut targets, models) = check.models(document, &permissions);
@@ -84,6 +86,7 @@ pub(super) fn check(
         administration: AdministrationConfig { tls: listeners.admin_tls, administrators },
         health: listeners.health,
         state_folder: listeners.state_folder,
+        store,
         audit: audit?,
         resolvers: zones.resolvers,
         identities,
@@ -114,7 +117,7 @@ pub use rules::{PolicyConfig, due};
 /// Whose settings are looked at: an endpoint's, or those of an identity host, which is reached in the same ways.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
-    /// `endpoint` or `identity`.
+    /// `endpoint` or `identity`; or `store`, of which there is one without a name.
     section: &'static str,
     name: &'a str,
 }
@@ -126,12 +129,18 @@ impl<'a> Owner<'a> {
 
     /// A setting by its whole name.
     fn setting(self, key: &str) -> String {
+        if self.name.is_empty() {
+            return format!("{}.{key}", self.section);
+        }
         format!("{}.{}.{key}", self.section, self.name)
     }
 }
 
 impl std::fmt::Display for Owner<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.name.is_empty() {
+            return write!(f, "the {}", self.section);
+        }
         write!(f, "{} `{}`", self.section, self.name)
     }
 }
@@ -154,7 +163,7 @@ impl<'a> Check<'a> {
 
     /// The place of the section of `owner`.
     fn of(&self, owner: Owner<'_>) -> Cursor<'a> {
-        self.place(owner.section, owner.name)
+        if owner.name.is_empty() { self.root.at(owner.section) } else { self.place(owner.section, owner.name) }
     }
 
     /// Every name that a section defines, also where its definition has a mistake.

@@ -48,7 +48,8 @@ impl Check<'_> {
         if url.scheme == Scheme::Http && !is_private {
             let message =
                 format!("`{setting}` is plaintext, which only `reach = {{ local = … }}` and loopback addresses may be");
-            self.wrong(mark, message, "write `https://…`");
+            let remedy = if owner.name.is_empty() { "write `valkeys://…`" } else { "write `https://…`" };
+            self.wrong(mark, message, remedy);
         }
         Some(url)
     }

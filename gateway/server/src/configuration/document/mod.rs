@@ -10,6 +10,7 @@ mod data;
 mod identity;
 mod network;
 mod security;
+mod store;
 mod transport;
 
 use std::borrow::Cow;
@@ -34,6 +35,7 @@ pub use security::{
     Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
 };
 pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service, Via, ViaConnect};
+pub use store::{Deny, LocalShare, OnLoss, Store};
 
 /// The whole configuration of a gateway.
 ///
@@ -53,8 +55,10 @@ pub struct Document {
     pub health: Option<Health>,
     /// Where the gateway keeps what must outlive it. Required, once in the whole document.
     pub state: Option<State>,
-    /// Whether several gateways act as one and share counters; default false.
+    /// Whether several gateways act as one and share counters; default false. Needs `[store]`.
     pub replicas: Option<bool>,
+    /// Where gateways that act as one share their counters. Required with `replicas = true`.
+    pub store: Option<Store>,
     /// DNS servers and the zones they are asked for.
     #[serde(default)]
     pub resolver: BTreeMap<String, Resolver>,

@@ -184,13 +184,27 @@ fn a_key_from_a_file_loses_its_line_end_and_nothing_else() {
 
 #[test]
 fn a_part_that_can_keep_a_promise_lifts_its_refusal() {
-    let text = changed("[listen]", "replicas = true\n\n[listen]");
-    let mut with_replicas = options();
-    with_replicas.known.enforced = &["replicas=true"];
+    let text = format!("{}\n[evidence]\nwithin = [\"DE\"]\n", GOOD);
+    let mut with_evidence = options();
+    with_evidence.known.enforced = &["evidence"];
 
     assert_eq!(said_of(&text).len(), 1);
-    let compiled = load_text([(PathBuf::from("gateway.toml"), text)], &with_replicas).unwrap();
-    assert_eq!(compiled.document.replicas, Some(true));
+    assert!(load_text([(PathBuf::from("gateway.toml"), text)], &with_evidence).is_ok());
+}
+
+#[test]
+fn the_store_of_replicas_becomes_plain_values() {
+    let store = "[store]\nurl = \"valkeys://counters.corp.example\"\nreach = { local = { within = [\"10.0.0.0/8\"] } }\n\
+                 user = \"causeway\"\npassword = { env = \"CLOUD_KEY\" }\non_loss = { local-share = { of = 3 } }\n";
+    let text = changed("[listen]", &format!("replicas = true\n\n{store}\n[listen]"));
+
+    let compiled = load_text([(PathBuf::from("gateway.toml"), text)], &options()).unwrap();
+
+    let store = compiled.store.unwrap();
+    assert_eq!((store.scheme, store.port, store.prefix.as_str()), (Scheme::Https, 6379, "causeway"));
+    assert_eq!(store.on_loss, StoreLoss::LocalShare { of: 3 });
+    assert!(store.password.is_some());
+    assert_eq!(store.host.to_string(), "counters.corp.example");
 }
 
 #[test]

@@ -1,0 +1,286 @@
+//! Money by the calendar month: what is spent and what running requests hold, of the whole limit or of what is leased of it.
+
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::limits::{Denied, Moment, WHEN_HELD};
+use crate::money::Money;
+use crate::shared::{Answer, Lease, Question, Short};
+
+/// Money by the calendar month.
+#[derive(Debug, Default)]
+pub(crate) struct Purse(Mutex<Months>);
+
+/// A stretch in which the calendar said the same month, by its number; it grows with each turn of the month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Era(u64);
+
+#[derive(Debug, Default)]
+struct Months {
+    limit: Option<Money>,
+    /// What several gateways share of it; none where this gateway has the whole limit.
+    lease: Option<Leased>,
+    /// The month that counts.
+    now: Month,
+    /// The one before it, for a calendar that was ahead and is put right.
+    before: Option<Month>,
+    /// When `now` began to count, by the clock that never goes back; `None` while no request has come.
+    turned: Option<Instant>,
+}
+
+/// What this gateway may go up to in a month, in [`SHARED_UNIT`]s.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leased {
+    month: u32,
+    lease: Lease,
+    /// Something changed that the store was not told.
+    changed: bool,
+    /// And something of the month before.
+    changed_before: bool,
+}
+
+/// Money in the shared store is counted in millionths of a dollar: a script's numbers are exact to nine billion dollars so.
+const SHARED_UNIT: u64 = 1_000;
+
+/// Rounded up, so that the store never counts too little.
+fn shared(money: Money) -> u64 {
+    money.0.div_ceil(SHARED_UNIT)
+}
+
+/// Rounded down is what may be used.
+fn usable(money: Money) -> u64 {
+    money.0 / SHARED_UNIT
+}
+
+fn money(shared: u64) -> Money {
+    Money(shared.saturating_mul(SHARED_UNIT))
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Month {
+    number: u32,
+    /// The eras whose requests it holds and pays for.
+    first: Era,
+    last: Era,
+    spent: Money,
+    held: Money,
+}
+
+impl Month {
+    fn pays_for(&self, era: Era) -> bool {
+        (self.first..=self.last).contains(&era)
+    }
+}
+
+impl Months {
+    /// A later month begins with nothing spent.
+    ///
+    /// An earlier one is either a request that read its clocks before the turn and comes after it: the new month holds it.
+    /// Or the calendar was ahead and has been put right: then what the month ahead has seen counts in the month that it
+    /// really was, beside what was spent there before. Which of the two it is, the other clock says. Two months are
+    /// remembered, so of a calendar that jumps ahead twice before it is put right the first is lost.
+    // INVARIANT: what the two months hold and have spent is never forgotten by going back.
+    fn turn(&mut self, to: u32, at: Instant) {
+        let went_back = to < self.now.number && self.turned.is_none_or(|turned| at > turned);
+        if to > self.now.number {
+            let era = Era(self.now.last.0 + 1);
+            let begun = Month { number: to, first: era, last: era, ..Month::default() };
+            self.before = Some(std::mem::replace(&mut self.now, begun));
+            self.turned = Some(at);
+        } else if went_back {
+            self.now.number = to;
+            if let Some(before) = self.before.take_if(|before| before.number >= to) {
+                self.now.first = before.first;
+                self.now.spent = self.now.spent + before.spent;
+                self.now.held = self.now.held + before.held;
+            }
+            self.turned = Some(at);
+        } else {
+            self.turned.get_or_insert(at);
+        }
+    }
+
+    fn paying(&mut self, era: Era) -> Option<&mut Month> {
+        let months = [Some(&mut self.now), self.before.as_mut()];
+        months.into_iter().flatten().find(|month| month.pays_for(era))
+    }
+}
+
+impl Purse {
+    pub(crate) fn set(&self, limit: Option<Money>) {
+        self.0.lock().limit = limit;
+    }
+
+    /// What the books say was spent in `month` before this process began.
+    pub(crate) fn restore(&self, month: u32, spent: Money) {
+        let mut months = self.0.lock();
+        let now = &mut months.now;
+        if month > now.number {
+            (now.number, now.spent) = (month, Money::ZERO);
+        }
+        if now.number == month {
+            now.spent = now.spent + spent;
+        }
+        drop(months);
+        self.tell_again();
+    }
+
+    /// From now on only what is leased is held.
+    pub(crate) fn share(&self) {
+        self.0.lock().lease.get_or_insert_default();
+    }
+
+    /// The store is to be told of both months.
+    pub(crate) fn tell_again(&self) {
+        if let Some(leased) = &mut self.0.lock().lease {
+            (leased.changed, leased.changed_before) = (true, true);
+        }
+    }
+
+    /// What the store is to be asked of this month, and told of the one before.
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        let mut months = self.0.lock();
+        let Months { limit: Some(limit), lease: Some(leased), now, before, .. } = &mut *months else {
+            return Vec::new();
+        };
+        let limit = usable(*limit);
+        if leased.month != now.number {
+            *leased = Leased { month: now.number, changed: leased.changed, changed_before: true, ..Leased::default() };
+        }
+        let mut questions = Vec::with_capacity(2);
+        let told = |month: &Month| (month.number, shared(month.spent + month.held), shared(month.spent));
+        if let Some(before) = before.filter(|before| std::mem::take(&mut leased.changed_before) && before.number > 0) {
+            let (month, used, spent) = told(&before);
+            questions.push(Question::Level {
+                month: Some(month),
+                limit,
+                used,
+                kept: used,
+                spent,
+                need: used,
+                want: used,
+            });
+        }
+        let (month, used, spent) = told(now);
+        let is_ahead = leased.lease.is_ahead_of(used);
+        if month > 0 && (leased.changed || is_ahead || now.held > Money::ZERO) {
+            let (need, want) = leased.lease.wanted(used, limit);
+            leased.changed = false;
+            questions.push(Question::Level { month: Some(month), limit, used, kept: used, spent, need, want });
+        }
+        questions
+    }
+
+    /// What came of a question.
+    pub(crate) fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
+        let Question::Level { month: Some(month), used, need, .. } = *question else { return };
+        let mut months = self.0.lock();
+        let Some(leased) = &mut months.lease else { return };
+        if leased.month == month {
+            leased.lease.learn((used, need), answer, sent_at);
+            leased.changed |= answer.is_none();
+        } else {
+            leased.changed_before |= answer.is_none();
+        }
+    }
+
+    /// Whether a part is held, or something is to be told.
+    pub(crate) fn is_busy(&self) -> bool {
+        let months = self.0.lock();
+        let Some(leased) = &months.lease else { return false };
+        let used = shared(months.now.spent + months.now.held);
+        months.limit.is_some()
+            && (leased.changed
+                || leased.changed_before
+                || months.now.held > Money::ZERO
+                || leased.lease.is_ahead_of(used))
+    }
+
+    /// Holds `amount` until it is settled. Nothing is always held: it costs nothing.
+    ///
+    /// What holds it is given, for [`Purse::settle`].
+    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<Era, Denied> {
+        let mut months = self.0.lock();
+        months.turn(now.month, now.at);
+        let Months { limit, lease, now: month, .. } = &mut *months;
+        let limit = *limit;
+        if let (Some(limit), Some(leased)) = (limit, lease)
+            && amount > Money::ZERO
+        {
+            leased.hold(limit, month, (amount, now))?;
+        } else if let Some(limit) = limit
+            && amount > Money::ZERO
+            && month.spent + month.held + amount > limit
+        {
+            let is_spent = month.spent + amount > limit;
+            return Err(Denied::Budget {
+                limit,
+                spent: month.spent,
+                held: month.held,
+                asked: amount,
+                retry_after: if is_spent { now.month_left } else { WHEN_HELD },
+            });
+        }
+        month.held = month.held + amount;
+        Ok(month.last)
+    }
+
+    /// What was held since `era` is spent, or given back, in the month that it belongs to.
+    pub(crate) fn settle(&self, era: Era, held: Money, spent: Money) {
+        let mut months = self.0.lock();
+        let Some(month) = months.paying(era) else { return };
+        month.held = month.held.less(held);
+        month.spent = month.spent + spent;
+        let number = month.number;
+        if let Some(leased) = &mut months.lease {
+            if leased.month == number { leased.changed = true } else { leased.changed_before = true }
+        }
+    }
+
+    /// How it stands in `month`, as far as the requests so far tell: a month that none has come in has spent nothing.
+    pub(crate) fn standing(&self, month: u32) -> BudgetStanding {
+        let months = self.0.lock();
+        let counts = if month > months.now.number { Month::default() } else { months.now };
+        let lease = months.lease.filter(|leased| leased.month == month).map(|leased| leased.lease).unwrap_or_default();
+        let others = money(lease.spent_by_others);
+        let held = money(lease.others().saturating_sub(lease.spent_by_others));
+        BudgetStanding { limit: months.limit, spent: counts.spent + others, held: counts.held + held }
+    }
+}
+
+impl Leased {
+    /// Whether the amount may be held on top of what the month has seen.
+    fn hold(&mut self, limit: Money, month: &Month, (amount, now): (Money, Moment)) -> Result<(), Denied> {
+        if self.month != month.number {
+            *self = Self { month: month.number, changed: self.changed, changed_before: true, ..Self::default() };
+        }
+        let used = month.spent + month.held;
+        let more = shared(used + amount) - shared(used);
+        match self.lease.fits(shared(used), more, now.at).0 {
+            Ok(()) => Ok(()),
+            Err(Short::Unleased) => {
+                self.changed = true;
+                Err(Denied::Unleased)
+            }
+            Err(Short::Refused { .. }) => {
+                let spent = month.spent + money(self.lease.spent_by_others);
+                let held = month.held + money(self.lease.others().saturating_sub(self.lease.spent_by_others));
+                let is_spent = spent + amount > limit;
+                let retry_after = if is_spent { now.month_left } else { WHEN_HELD };
+                Err(Denied::Budget { limit, spent, held, asked: amount, retry_after })
+            }
+        }
+    }
+}
+
+/// How a budget stands in this month; where several gateways share it, what the others told the store last is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetStanding {
+    /// Money per month; nothing where it is not bounded.
+    pub limit: Option<Money>,
+    /// Settled in this month.
+    pub spent: Money,
+    /// Held by requests that run.
+    pub held: Money,
+}

@@ -1,0 +1,61 @@
+//! The rate of each user that an app names, where several gateways share it.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use accounting::{Counter as _, Flow};
+use ledger::Shared;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::users::{MOST_USERS, SHARED};
+use super::{MINUTE, Refusal, SECOND, take_shared};
+
+/// The users of one app or key. One that nothing is held for is forgotten when there is no room; the store remembers.
+#[derive(Debug)]
+pub(super) struct SharedUsers {
+    per_minute: NonZeroU32,
+    name: Arc<str>,
+    shared: Shared,
+    flows: Mutex<Flows>,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Flows {
+    of: HashMap<u128, Arc<Flow>>,
+    /// When those that hold nothing were last forgotten: that goes through all of them.
+    forgotten: Option<Instant>,
+}
+
+impl SharedUsers {
+    pub(super) fn new(per_minute: NonZeroU32, name: &Arc<str>, shared: Shared) -> Self {
+        Self { per_minute, name: Arc::clone(name), shared, flows: Mutex::default(), most: MOST_USERS }
+    }
+
+    pub(super) fn pace(&self, user: &str) -> Result<(), Refusal> {
+        take_shared(&self.flow(user), std::time::Duration::ZERO).map(drop)
+    }
+
+    /// The same user has the same bucket in every gateway; who it is does not stand in the store.
+    fn flow(&self, user: &str) -> Arc<Flow> {
+        let digest = crate::auth::digest_of(&format!("{}\n{user}", self.name));
+        let own = digest.iter().take(16).fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
+        let mut flows = self.flows.lock();
+        if let Some(flow) = flows.of.get(&own) {
+            return Arc::clone(flow);
+        }
+        if flows.of.len() >= self.most && flows.forgotten.is_none_or(|at| at.elapsed() >= SECOND) {
+            flows.of.retain(|_, flow| flow.is_busy());
+            flows.forgotten = Some(Instant::now());
+        }
+        let bucket = if flows.of.len() < self.most { own } else { own % u128::from(SHARED) };
+        let flow =
+            flows.of.entry(bucket).or_insert_with(|| Arc::new(Flow::new(u64::from(self.per_minute.get()), MINUTE)));
+        let flow = Arc::clone(flow);
+        drop(flows);
+        self.shared.enrol(&format!("user {bucket:032x} {}", self.name), &flow);
+        flow
+    }
+}

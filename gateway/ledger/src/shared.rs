@@ -1,0 +1,326 @@
+//! Counters that several gateways share, in a Valkey or Redis that they all reach.
+//!
+//! **For.** [`Shared`] keeps the [`Counter`]s of one process: it asks the store for their parts, in rounds that carry many
+//! questions, and tells the store what was used. A request that finds its part used up waits for [`Shared::round`].
+//!
+//! **Promises.** One script decides for one counter, alone and whole. What a gateway was granted ends here before it ends in
+//! the store. A level (money, requests in flight) is told as a whole and never as a difference, so that it cannot count
+//! twice however often it is told, and a store that lost its memory learns it again. The store's loss is an alarm, and then
+//! what the configuration chose: nothing more is let in, or every gateway goes on with its share. It is over without a
+//! restart.
+//!
+//! **Does not do.** It dials nobody: whoever makes it hands over a [`Dial`]. It speaks to one server and follows no cluster;
+//! the name that it dials may lead to another one after a failover.
+
+mod keeper;
+mod resp;
+mod scripts;
+mod share;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use accounting::Counter;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+pub use resp::Wire;
+use share::Share;
+
+/// Opens a stream to the store; `server` has `egress` do it.
+pub type Dial = Arc<dyn Fn() -> Dialled + Send + Sync>;
+
+/// A stream that is being opened, or why there is none.
+pub type Dialled = Pin<Box<dyn Future<Output = Result<Box<dyn Wire>, String>> + Send>>;
+
+/// The longest that a request waits for the store.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What becomes of requests while the store is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Whoever needs more than what was granted already is refused.
+    Deny,
+    /// This gateway goes on as one of so many, each with its share of every limit.
+    LocalShare {
+        /// How many there are.
+        of: u32,
+    },
+}
+
+/// How the store is used.
+#[derive(Clone)]
+pub struct Settings {
+    /// Before every key, so that two fleets can use one store.
+    pub prefix: String,
+    /// The name to log in with; the store's own default where absent.
+    pub user: Option<String>,
+    /// The password; none is sent where absent.
+    pub password: Option<String>,
+    /// What becomes of requests while the store is away.
+    pub on_loss: OnLoss,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { prefix, user, password, on_loss } = self;
+        let password = password.as_ref().map(|_| "…");
+        f.debug_struct("Settings")
+            .field("prefix", prefix)
+            .field("user", user)
+            .field("password", &password)
+            .field("on_loss", on_loss)
+            .finish()
+    }
+}
+
+/// The store is away, and nothing may be let in without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the shared store does not answer")]
+pub struct StoreLost;
+
+/// How it stands with the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// The store has answered since it was lost last.
+    pub connected: bool,
+    /// Why it is lost; nothing while it is not.
+    pub lost: Option<String>,
+    /// How often it was lost.
+    pub losses: u64,
+    /// Rounds that were asked of it.
+    pub rounds: u64,
+    /// Counters that are kept.
+    pub counters: usize,
+}
+
+/// The shared counters of this process. Cloning is cheap and gives the same.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    owner: String,
+    /// No other process has used the state folder while this one has: what the folder's ledger says is this one's to tell.
+    /// The lock is held to show that.
+    alone: Option<File>,
+    dial: Mutex<Option<Dial>>,
+    accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
+    queue: Mutex<Vec<Arc<Account>>>,
+    rung: Notify,
+    /// Rounds that have begun.
+    begun: AtomicU64,
+    /// The latest round that is over, and whether the store answered it or somebody did in its place.
+    over: watch::Sender<(u64, bool)>,
+    status: Mutex<StoreStatus>,
+    /// Counters that were there when the process began to serve may take over what died with the process before.
+    serving: AtomicBool,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("owner", &self.owner)
+            .field("status", &*self.status.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One counter, and what is needed to ask for it.
+#[derive(Debug)]
+struct Account {
+    key: Arc<str>,
+    counter: Weak<dyn Counter>,
+    queued: AtomicBool,
+    /// What becomes of the parts of earlier processes at the first question.
+    adopt: Mutex<&'static str>,
+    share: Mutex<Share>,
+    /// The store has lost its memory and was not told again.
+    untold: AtomicBool,
+}
+
+impl Shared {
+    /// The counters of a process whose state is in `folder`; nobody is dialled yet.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be used.
+    pub fn open(folder: &Path, settings: Settings) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let family = family_of(folder)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(folder.join("replica.lock"))?;
+        let alone = lock.try_lock().is_ok().then_some(lock);
+        let inner = Inner {
+            settings,
+            owner: format!("{family}/{}", random()?),
+            alone,
+            dial: Mutex::new(None),
+            accounts: Mutex::default(),
+            queue: Mutex::default(),
+            rung: Notify::new(),
+            begun: AtomicU64::new(0),
+            over: watch::Sender::new((0, true)),
+            status: Mutex::default(),
+            serving: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How the store is reached from now on.
+    pub fn reach_by(&self, dial: Dial) {
+        *self.inner.dial.lock() = Some(dial);
+    }
+
+    /// Whether this process has its state folder for itself, and tells the store what the ledger there says. Beside another
+    /// process, as during an upgrade, each tells its own.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.inner.alone.is_some()
+    }
+
+    /// Every counter that is there is asked for now, and those that come later are new.
+    pub fn serve(&self) {
+        self.inner.serving.store(true, Ordering::Release);
+        let accounts: Vec<_> = self.inner.accounts.lock().values().cloned().collect();
+        for account in &accounts {
+            self.inner.ring(account);
+        }
+    }
+
+    /// Keeps this counter from now on, until it is dropped, under a name that is the same in every gateway.
+    pub fn enrol<C: Counter + 'static>(&self, key: &str, counter: &Arc<C>) {
+        let mut accounts = self.inner.accounts.lock();
+        let known = accounts.get(key).and_then(|known| known.counter.upgrade());
+        if known.is_some_and(|known| std::ptr::addr_eq(Arc::as_ptr(&known), Arc::as_ptr(counter))) {
+            return;
+        }
+        let weak: Weak<C> = Arc::downgrade(counter);
+        let adopt = match (self.is_alone(), self.inner.serving.load(Ordering::Acquire)) {
+            (false, _) => "",
+            (true, false) => "live",
+            (true, true) => "over",
+        };
+        let account = Arc::new(Account {
+            key: key.into(),
+            counter: weak,
+            queued: AtomicBool::new(false),
+            adopt: Mutex::new(adopt),
+            share: Mutex::default(),
+            untold: AtomicBool::new(false),
+        });
+        let (inner, rings) = (Arc::downgrade(&self.inner), Arc::clone(&account));
+        counter.ring_by(Box::new(move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.ring(&rings);
+            }
+        }));
+        accounts.insert(Arc::clone(&account.key), Arc::clone(&account));
+        drop(accounts);
+        if counter.is_busy() {
+            self.inner.ring(&account);
+        }
+    }
+
+    /// The latest round that has begun, for [`Shared::round`]: whoever is short now is asked for in a later one.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        self.inner.begun.load(Ordering::Acquire)
+    }
+
+    /// Waits until a round after this one is over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreLost`] while the store is away and nobody may go on without it.
+    pub async fn round(&self, after: u64) -> Result<(), StoreLost> {
+        let mut over = self.inner.over.subscribe();
+        let waited = over.wait_for(|(round, _)| *round > after);
+        match tokio::time::timeout(PATIENCE, waited).await {
+            Ok(Ok(over)) if over.1 => Ok(()),
+            _ => Err(StoreLost),
+        }
+    }
+
+    /// How it stands with the store.
+    #[must_use]
+    pub fn status(&self) -> StoreStatus {
+        let counters = self.inner.accounts.lock().len();
+        StoreStatus { counters, ..self.inner.status.lock().clone() }
+    }
+
+    /// Asks the store until it is dropped.
+    pub async fn run(&self) {
+        keeper::Keeper::new(Arc::clone(&self.inner)).run().await;
+    }
+}
+
+impl Inner {
+    fn ring(&self, account: &Arc<Account>) {
+        if !account.queued.swap(true, Ordering::AcqRel) {
+            self.queue.lock().push(Arc::clone(account));
+        }
+        self.rung.notify_one();
+    }
+}
+
+/// The name of a state folder, the same for every process that uses it.
+fn family_of(folder: &Path) -> io::Result<String> {
+    let path = folder.join("replica.id");
+    match std::fs::read_to_string(&path) {
+        Ok(known) if known.len() == 32 && known.bytes().all(|digit| digit.is_ascii_hexdigit()) => return Ok(known),
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: it is no name of a replica; remove it", path.display()),
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let name = random()?;
+    let temporary = folder.join(format!(".replica.id.{}", std::process::id()));
+    std::fs::write(&temporary, &name)?;
+    // Two processes that begin together agree on one name.
+    let linked = std::fs::hard_link(&temporary, &path);
+    std::fs::remove_file(&temporary)?;
+    match linked {
+        Ok(()) => Ok(name),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::fs::read_to_string(&path),
+        Err(error) => Err(error),
+    }
+}
+
+fn random() -> io::Result<String> {
+    use std::fmt::Write as _;
+    let mut bytes = [0_u8; 16];
+    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
+    let mut text = String::with_capacity(32);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}
+
+/// Time as the keeper's tests may pause it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

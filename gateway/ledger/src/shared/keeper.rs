@@ -1,0 +1,301 @@
+//! The one task that speaks to the store.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use accounting::{Answer, Counter, Question};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::resp::{Commands, Link, Reply};
+use super::scripts::{self, Asker, Scripts};
+use super::{Account, Inner, OnLoss, now};
+
+/// How often counters are looked at that hold a part, and the store is called when it is lost.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The longest that the store may take for one exchange.
+const ANSWERS_IN: Duration = Duration::from_millis(500);
+
+/// The longest that a connection may take: at once where requests wait for it, and in the background.
+const CONNECTS_IN: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(3));
+
+/// Most questions in one exchange.
+const MOST_AT_ONCE: usize = 256;
+
+/// The store, with the scripts that it has.
+struct Store {
+    link: Link,
+    scripts: Scripts,
+}
+
+/// A question that is asked, and for whom.
+struct Asked {
+    account: Arc<Account>,
+    counter: Arc<dyn Counter>,
+    question: Question,
+}
+
+type Calling = Pin<Box<dyn Future<Output = Result<Store, String>> + Send>>;
+
+pub(super) struct Keeper {
+    inner: Arc<Inner>,
+    store: Option<Store>,
+    lost: bool,
+    /// What the store remembered when it was found last.
+    memory: Option<Vec<u8>>,
+}
+
+impl Keeper {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, store: None, lost: false, memory: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        let inner = Arc::clone(&self.inner);
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.connect(CONNECTS_IN.1).await;
+        let mut calling: Option<Calling> = None;
+        let mut may_call = true;
+        loop {
+            if self.lost && calling.is_none() && may_call {
+                calling = Some(Box::pin(connect(Arc::clone(&inner), (self.memory.clone(), CONNECTS_IN.1))));
+                may_call = false;
+            }
+            // While it is away requests are answered and the store is called at the same time.
+            let found = async {
+                match &mut calling {
+                    Some(calling) => calling.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let looks = tokio::select! {
+                () = inner.rung.notified() => false,
+                _ = look.tick() => {
+                    may_call = true;
+                    true
+                }
+                found = found => {
+                    calling = None;
+                    if let Ok(store) = found {
+                        self.found(store);
+                    }
+                    true
+                }
+            };
+            self.round(looks).await;
+        }
+    }
+
+    /// Asks once for all who wait, and with `looks` for all who hold a part.
+    async fn round(&mut self, looks: bool) {
+        let number = self.inner.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let asked = self.collect(looks);
+        let answered = self.answer_all(&asked, looks).await;
+        self.inner.over.send_replace((number, answered));
+    }
+
+    fn collect(&self, looks: bool) -> Vec<Asked> {
+        let mut accounts = std::mem::take(&mut *self.inner.queue.lock());
+        accounts.iter().for_each(|account| account.queued.store(false, Ordering::Release));
+        if looks {
+            let mut all = self.inner.accounts.lock();
+            all.retain(|_, account| account.counter.strong_count() > 0);
+            let busy = |account: &&Arc<Account>| account.counter.upgrade().is_some_and(|counter| counter.is_busy());
+            accounts.extend(all.values().filter(busy).cloned());
+        }
+        let now = now();
+        let mut asked = Vec::new();
+        for account in accounts {
+            let Some(counter) = account.counter.upgrade() else { continue };
+            let again = if !self.lost && account.untold.swap(false, Ordering::AcqRel) {
+                account.share.lock().tell_again(now)
+            } else {
+                None
+            };
+            for question in again.into_iter().chain(counter.questions()) {
+                let question = if self.lost { question } else { with_debt(&account, question, now) };
+                asked.push(Asked { account: Arc::clone(&account), counter: Arc::clone(&counter), question });
+            }
+        }
+        asked
+    }
+
+    /// Whether everybody got an answer, from the store or in its place.
+    async fn answer_all(&mut self, asked: &[Asked], looks: bool) -> bool {
+        let slices: Vec<&[Asked]> =
+            if asked.is_empty() && looks { vec![&[]] } else { asked.chunks(MOST_AT_ONCE).collect() };
+        let mut answered = true;
+        for slice in slices {
+            let sent_at = now();
+            if !self.lost && self.exchange(slice).await {
+                continue;
+            }
+            answered &= self.in_its_place(slice, sent_at);
+        }
+        answered
+    }
+
+    /// Asks the store, and a second time over a new connection where the first one broke.
+    async fn exchange(&mut self, asked: &[Asked]) -> bool {
+        let mut why = "there is no connection".to_owned();
+        for _ in 0..2 {
+            if self.store.is_none() {
+                if let Err(error) = self.try_connect(CONNECTS_IN.0).await {
+                    why = error;
+                    continue;
+                }
+            }
+            let Some(store) = &mut self.store else { continue };
+            let sent_at = now();
+            match store.ask(&self.inner, asked).await {
+                Ok(answers) => {
+                    for (asked, answer) in asked.iter().zip(answers) {
+                        asked.account.share.lock().learn(&asked.question, answer, sent_at);
+                        *asked.account.adopt.lock() = "";
+                        asked.counter.learn(&asked.question, Some(answer), sent_at);
+                    }
+                    self.inner.status.lock().rounds += 1;
+                    return true;
+                }
+                Err(error) => {
+                    self.store = None;
+                    // One that is slow is not asked again while requests wait.
+                    let is_slow = sent_at.elapsed() >= ANSWERS_IN;
+                    why = error;
+                    if is_slow {
+                        break;
+                    }
+                }
+            }
+        }
+        self.lose(why);
+        false
+    }
+
+    /// What is said while the store is away.
+    fn in_its_place(&self, asked: &[Asked], sent_at: Instant) -> bool {
+        for Asked { account, counter, question } in asked {
+            let answer: Option<Answer> = match self.inner.settings.on_loss {
+                OnLoss::Deny => None,
+                OnLoss::LocalShare { of } => Some(account.share.lock().answer(question, of, sent_at)),
+            };
+            counter.learn(question, answer, sent_at);
+        }
+        self.inner.settings.on_loss != OnLoss::Deny
+    }
+
+    async fn connect(&mut self, limit: Duration) {
+        if let Err(why) = self.try_connect(limit).await {
+            self.lose(why);
+        }
+    }
+
+    async fn try_connect(&mut self, limit: Duration) -> Result<(), String> {
+        let store = connect(Arc::clone(&self.inner), (self.memory.clone(), limit)).await?;
+        self.found(store);
+        Ok(())
+    }
+
+    fn found(&mut self, store: Store) {
+        let memory = Some(store.scripts.memory.clone());
+        if self.memory.is_some() && self.memory != memory {
+            tracing::error!("ALARM store_lost: the shared store has lost its memory; every gateway tells it again");
+            let accounts: Vec<_> = self.inner.accounts.lock().values().cloned().collect();
+            for account in accounts {
+                account.untold.store(true, Ordering::Release);
+                if let Some(counter) = account.counter.upgrade() {
+                    counter.tell_again();
+                }
+                self.inner.ring(&account);
+            }
+        }
+        self.memory = memory;
+        self.store = Some(store);
+        let mut status = self.inner.status.lock();
+        if self.lost {
+            tracing::info!("the shared store answers again");
+        }
+        self.lost = false;
+        (status.connected, status.lost) = (true, None);
+    }
+
+    fn lose(&mut self, why: String) {
+        self.store = None;
+        let mut status = self.inner.status.lock();
+        if !self.lost {
+            status.losses += 1;
+            let on_loss = match self.inner.settings.on_loss {
+                OnLoss::Deny => "requests that need more than was granted are refused",
+                OnLoss::LocalShare { .. } => "this gateway goes on with its share of every limit",
+            };
+            tracing::error!(%why, "ALARM store_lost: the shared store does not answer; {on_loss}");
+        }
+        self.lost = true;
+        (status.connected, status.lost) = (false, Some(why));
+    }
+}
+
+impl Store {
+    /// Asks all of these in one exchange; nothing but whether it is there where there are none.
+    async fn ask(&mut self, inner: &Inner, asked: &[Asked]) -> Result<Vec<Answer>, String> {
+        let mut commands = Commands::default();
+        if asked.is_empty() {
+            commands.add(&[b"PING"]);
+        }
+        for Asked { account, question, .. } in asked {
+            let adopt = *account.adopt.lock();
+            let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, adopt };
+            self.scripts.ask(&mut commands, &account.key, question, &asker);
+        }
+        let replies = match timeout(ANSWERS_IN, self.link.ask(&commands)).await {
+            Ok(replies) => replies.map_err(|error| error.to_string())?,
+            Err(_) => return Err(format!("the store took longer than {ANSWERS_IN:?}")),
+        };
+        asked.iter().zip(&replies).map(|(asked, reply)| scripts::answer(&asked.question, reply)).collect()
+    }
+}
+
+/// What was used of a flow while the store was away is owed to it.
+fn with_debt(account: &Account, question: Question, now: Instant) -> Question {
+    let Question::Flow { limit, period, owed, least, most } = question else { return question };
+    let owed = owed.saturating_add(account.share.lock().take_debt(limit, period, now));
+    Question::Flow { limit, period, owed, least, most }
+}
+
+/// Dials, logs in and hands the scripts over. A store that does not remember what it did is told to wait for the others
+/// before anything is asked of it.
+async fn connect(inner: Arc<Inner>, (memory, limit): (Option<Vec<u8>>, Duration)) -> Result<Store, String> {
+    let dial = inner.dial.lock().clone().ok_or("nobody said how it is reached")?;
+    let opened = async {
+        let mut link = Link::new(dial().await?);
+        let settings = &inner.settings;
+        if let Some(password) = &settings.password {
+            let commands = match &settings.user {
+                Some(user) => Commands::of(&[b"AUTH", user.as_bytes(), password.as_bytes()]),
+                None => Commands::of(&[b"AUTH", password.as_bytes()]),
+            };
+            let replies = link.ask(&commands).await.map_err(|error| error.to_string())?;
+            if !matches!(replies[..], [Reply::Simple(_)]) {
+                return Err(scripts::complaint(&replies));
+            }
+        }
+        let prefix = &settings.prefix;
+        let word = super::random().map_err(|error| error.to_string())?;
+        let replies = link.ask(&Scripts::load(prefix, &word)).await.map_err(|error| error.to_string())?;
+        let scripts = Scripts::loaded(&replies)?;
+        if memory.is_some_and(|memory| memory != scripts.memory) {
+            let replies = link.ask(&Scripts::hush(prefix)).await.map_err(|error| error.to_string())?;
+            if !matches!(replies[..], [Reply::Simple(_)]) {
+                return Err(scripts::complaint(&replies));
+            }
+        }
+        Ok(Store { link, scripts })
+    };
+    match timeout(limit, opened).await {
+        Ok(opened) => opened,
+        Err(_) => Err(format!("no connection within {limit:?}")),
+    }
+}

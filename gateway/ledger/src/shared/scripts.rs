@@ -1,0 +1,210 @@
+//! The decisions of the store: one script for each, which runs there alone and whole.
+//!
+//! The clock of both is the store's own, so the gateways' need not agree. Keys carry the version of what they hold.
+
+use std::time::Duration;
+
+use accounting::{Answer, GOOD_FOR, Question};
+
+use super::resp::{Commands, Reply};
+
+/// The version of the scripts and of what they keep; it is part of every key, so two versions never read each other's.
+const VERSION: &str = "1";
+
+/// One bucket: what is used of it runs out by itself.
+///
+/// It keeps the units that are used and when that was. Numbers are written with their digits, since Lua would round them.
+const FLOW: &str = r"
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local limit, period = tonumber(ARGV[1]), tonumber(ARGV[2])
+local owed, least, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local kept = redis.call('HMGET', KEYS[1], 'used', 'at')
+local used, at = tonumber(kept[1] or '0'), tonumber(kept[2] or '0')
+used = math.max(0, used - math.max(0, now - at) * limit / period)
+used = math.min(math.max(0, used + owed), math.max(used, limit * 60))
+local free, granted, wait = limit - used, 0, 0
+local hush = redis.call('PTTL', KEYS[2])
+if hush > 0 then wait = hush * 1000
+elseif free >= least then granted = math.max(0, math.min(most, math.floor(free)))
+else wait = math.ceil((least - free) * period / limit) end
+used = used + granted
+redis.call('HSET', KEYS[1], 'used', string.format('%.6f', used), 'at', string.format('%.0f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(used * period / limit / 1000) + 1000)
+return {granted, math.floor(math.max(0, limit - used)), wait}
+";
+
+/// One level: each owner has what it may go up to and until when; one that is gone counts with what it kept.
+///
+/// `adopt` names the owners before this one, whose part this one tells as its own: `live` with those that are not over yet.
+const LEVEL: &str = r"
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local me, limit, lives = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local used, kept, spent = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local need, want, adopt, days = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
+local family = string.match(me, '^[^/]*/')
+local others, gone = 0, 0
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local owner = all[i]
+  if owner ~= me then
+    local ends, ceiling, keeps, spends = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+)$')
+    local is_over = tonumber(ends) <= now
+    local is_before = adopt ~= '' and string.sub(owner, 1, #family) == family and (is_over or adopt == 'live')
+    if is_before or (is_over and tonumber(keeps) == 0) then redis.call('HDEL', KEYS[1], owner)
+    else
+      others = others + (is_over and tonumber(keeps) or tonumber(ceiling))
+      gone = gone + tonumber(spends)
+    end
+  end
+end
+local room = limit - others
+local ceiling = math.max(used, math.max(0, room))
+if redis.call('EXISTS', KEYS[2]) == 1 then ceiling = used
+elseif room >= want + 2 * (want - need) then ceiling = want
+elseif room >= need then ceiling = need end
+ceiling = math.max(ceiling, used)
+if ceiling == 0 and kept == 0 then redis.call('HDEL', KEYS[1], me)
+else redis.call('HSET', KEYS[1], me, string.format('%.0f %.0f %.0f %.0f', now + lives, ceiling, kept, spent)) end
+redis.call('PEXPIRE', KEYS[1], days * 86400000)
+return {ceiling, others, gone}
+";
+
+/// So long a store that lost its memory grants nothing: by then every gateway has told it what it holds.
+const HUSH_MS: &[u8] = b"4000";
+
+/// A level of a month is forgotten so long after its last change; the month and a few days of quarrel about it.
+const DAYS_OF_A_MONTH: &[u8] = b"45";
+
+/// What is held and given back is forgotten when nobody asks for a day.
+const DAYS: &[u8] = b"1";
+
+/// Half a second longer than it is good where it is used.
+const LIVES: Duration = Duration::from_millis(3_000);
+
+const _: () =
+    assert!(LIVES.as_millis() > GOOD_FOR.as_millis(), "a part ends where it is used before it ends in the store");
+
+/// The scripts by the names that the store gave them.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    flow: Vec<u8>,
+    level: Vec<u8>,
+    /// A word that was put into the store when it was empty. Another word is another memory.
+    pub(super) memory: Vec<u8>,
+}
+
+/// Whose name a question is asked in.
+pub(super) struct Asker<'a> {
+    /// Before every key.
+    pub(super) prefix: &'a str,
+    pub(super) owner: &'a str,
+    /// What becomes of the parts of the processes before this one: `live`, `over` or nothing.
+    pub(super) adopt: &'static str,
+}
+
+impl Scripts {
+    /// What hands the scripts over, and the word where there is none.
+    pub(super) fn load(prefix: &str, word: &str) -> Commands {
+        let mut commands = Commands::default();
+        let key = format!("{prefix}:{VERSION}:memory");
+        commands.add(&[b"SET", key.as_bytes(), word.as_bytes(), b"NX"]);
+        commands.add(&[b"GET", key.as_bytes()]);
+        for script in [FLOW, LEVEL] {
+            commands.add(&[b"SCRIPT", b"LOAD", script.as_bytes()]);
+        }
+        commands
+    }
+
+    /// Reads the replies to [`Scripts::load`].
+    pub(super) fn loaded(replies: &[Reply]) -> Result<Self, String> {
+        match replies {
+            [Reply::Simple(_) | Reply::Nothing, Reply::Bulk(memory), Reply::Bulk(flow), Reply::Bulk(level)] => {
+                Ok(Self { flow: flow.clone(), level: level.clone(), memory: memory.clone() })
+            }
+            other => Err(complaint(other)),
+        }
+    }
+
+    /// What makes a store without memory grant nothing until everybody has told it.
+    pub(super) fn hush(prefix: &str) -> Commands {
+        Commands::of(&[b"SET", hush_of(prefix).as_bytes(), b"1", b"PX", HUSH_MS])
+    }
+
+    /// Adds the question about one account to what is sent.
+    pub(super) fn ask(&self, commands: &mut Commands, account: &str, question: &Question, asker: &Asker<'_>) {
+        let Asker { prefix, owner, adopt } = asker;
+        let hush = hush_of(prefix);
+        let hush = hush.as_bytes();
+        match *question {
+            Question::Flow { limit, period, owed, least, most } => {
+                let key = format!("{prefix}:{VERSION}:flow:{account}");
+                let numbers = [
+                    limit.to_string(),
+                    period.as_micros().to_string(),
+                    owed.to_string(),
+                    least.to_string(),
+                    most.to_string(),
+                ];
+                let [limit, period, owed, least, most] = numbers.each_ref().map(|number| number.as_bytes());
+                commands.add(&[b"EVALSHA", &self.flow, b"2", key.as_bytes(), hush, limit, period, owed, least, most]);
+            }
+            Question::Level { month, limit, used, kept, spent, need, want } => {
+                let (key, days) = match month {
+                    Some(month) => (format!("{prefix}:{VERSION}:level:{account}:{month}"), DAYS_OF_A_MONTH),
+                    None => (format!("{prefix}:{VERSION}:level:{account}"), DAYS),
+                };
+                let lives = u64::try_from(LIVES.as_millis()).unwrap_or(u64::MAX);
+                let numbers = [limit, lives, used, kept, spent, need, want].map(|number| number.to_string());
+                let [limit, lives, used, kept, spent, need, want] = numbers.each_ref().map(|number| number.as_bytes());
+                let owner = owner.as_bytes();
+                let key = key.as_bytes();
+                let adopt = if month.is_some() { adopt.as_bytes() } else { b"" };
+                commands.add(&[
+                    b"EVALSHA",
+                    &self.level,
+                    b"2",
+                    key,
+                    hush,
+                    owner,
+                    limit,
+                    lives,
+                    used,
+                    kept,
+                    spent,
+                    need,
+                    want,
+                    adopt,
+                    days,
+                ]);
+            }
+        }
+    }
+}
+
+fn hush_of(prefix: &str) -> String {
+    format!("{prefix}:{VERSION}:hush")
+}
+
+/// What the store answers to a question.
+pub(super) fn answer(question: &Question, reply: &Reply) -> Result<Answer, String> {
+    let Reply::Array(items) = reply else { return Err(complaint(std::slice::from_ref(reply))) };
+    let [Reply::Integer(first), Reply::Integer(second), Reply::Integer(third)] = items[..] else {
+        return Err("the store's answer is none of ours".to_owned());
+    };
+    let [first, second, third] = [first, second, third].map(|number| u64::try_from(number).unwrap_or(0));
+    Ok(match question {
+        Question::Flow { .. } => Answer::Flow { granted: first, left: second, wait: Duration::from_micros(third) },
+        Question::Level { .. } => Answer::Level { ceiling: first, others: second, spent: third },
+    })
+}
+
+/// What the store complains of, without what was sent to it.
+pub(super) fn complaint(replies: &[Reply]) -> String {
+    let error = replies.iter().find_map(|reply| if let Reply::Error(error) = reply { Some(error) } else { None });
+    match error.and_then(|error| error.split(' ').next()) {
+        Some(word) => format!("the store answers {word}"),
+        None => "the store's answer is none of ours".to_owned(),
+    }
+}
