@@ -152,7 +152,9 @@ impl Fields {
             .0
             .or_else(|| self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)))
             .or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
-        if input.is_none() && output.is_none() {
+        // Said and no number: how much was written is not known, and not nothing.
+        let is_said = self.completion_tokens.1 || self.output_tokens.1;
+        if output.is_none() && (input.is_none() || is_said) {
             return None;
         }
         let input_details = self.prompt_tokens_details.or(self.input_tokens_details).unwrap_or_default();
@@ -171,9 +173,9 @@ impl Fields {
     }
 }
 
-/// A number of tokens, however a server writes it: some write `12.0`, some `null`.
+/// A number of tokens, however a server writes it: some write `12.0`, some `null`; and whether it was written at all.
 #[derive(Default, Clone, Copy)]
-struct Count(Option<u64>);
+struct Count(Option<u64>, bool);
 
 impl Count {
     fn or_zero(self) -> u64 {
@@ -192,21 +194,21 @@ impl<'de> Deserialize<'de> for Count {
             }
 
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Count, E> {
-                Ok(Count(Some(value)))
+                Ok(Count(Some(value), true))
             }
 
             fn visit_i64<E: de::Error>(self, _negative: i64) -> Result<Count, E> {
-                Ok(Count(None))
+                Ok(Count(None, true))
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Count, E> {
                 let whole = value.is_finite() && (0.0..9.0e15).contains(&value) && value.fract() == 0.0;
                 // Exact: a whole number below 2^53.
-                Ok(Count(whole.then_some(value as u64)))
+                Ok(Count(whole.then_some(value as u64), true))
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Count, E> {
-                Ok(Count(None))
+                Ok(Count(None, true))
             }
         }
         deserializer.deserialize_any(Number)
@@ -249,6 +251,11 @@ mod tests {
             (r#"{"total_tokens":7}"#, Some([7, 0, 0, 0])),
             (r#"{"prompt_tokens":7,"total_tokens":7}"#, Some([7, 0, 0, 0])),
             (r#"{"prompt_tokens":7,"total_tokens":20}"#, Some([7, 13, 0, 0])),
+            (r#"{"prompt_tokens":7,"completion_tokens":null,"total_tokens":20}"#, Some([7, 13, 0, 0])),
+            (r#"{"prompt_tokens":7}"#, Some([7, 0, 0, 0])),
+            (r#"{"prompt_tokens":7,"completion_tokens":null}"#, None),
+            (r#"{"prompt_tokens":7,"completion_tokens":-1}"#, None),
+            (r#"{"input_tokens":7,"output_tokens":null}"#, None),
             (r#"{"prompt_tokens":7,"completion_tokens":1,"prompt_tokens_details":null}"#, Some([7, 1, 0, 0])),
             ("{}", None),
             ("null", None),
