@@ -217,7 +217,7 @@ impl Book {
         add(&self.settled_money, settlement.charged().0);
         if settlement.flagged() {
             self.flagged.fetch_add(1, Ordering::Relaxed);
-            add(&self.flagged_money, settlement.charged().0);
+            add(&self.flagged_money, settlement.unconfirmed().0);
         }
     }
 }
@@ -376,6 +376,18 @@ impl Settlement {
     #[must_use]
     pub fn charged(&self) -> Money {
         self.money + self.lost_money
+    }
+
+    /// The part of the answer's money that no upstream or no price confirms: all of it, or nothing.
+    #[must_use]
+    pub fn unconfirmed_answer(&self) -> Money {
+        if self.by == SettledBy::Reservation || !self.priced { self.money } else { Money::ZERO }
+    }
+
+    /// The part of all the money that no upstream or no price confirms. What was reported beside it is none.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Money {
+        self.unconfirmed_answer() + self.lost_money
     }
 
     /// Whether any part of it is a reservation and not a report, or rests on no known price.

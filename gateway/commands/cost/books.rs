@@ -18,15 +18,14 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn add(&mut self, entry: &Entry, money: Money) {
+    /// `flagged` is the part of `money` that nobody confirms.
+    fn add(&mut self, entry: &Entry, money: Money, flagged: Money) {
         let used = entry.closing.settlement.used;
         self.requests += 1;
         self.input = self.input.saturating_add(used.input.0);
         self.output = self.output.saturating_add(used.output.0);
         self.money = self.money + money;
-        if entry.flagged() {
-            self.flagged = self.flagged + money;
-        }
+        self.flagged = self.flagged + flagged;
     }
 }
 
@@ -99,14 +98,16 @@ impl Books {
     pub(super) fn add(&mut self, entry: &Entry, compiled: &Compiled) {
         let charged = entry.charged();
         let settlement = &entry.closing.settlement;
-        self.total.add(entry, charged);
+        let unconfirmed = settlement.unconfirmed();
+        self.total.add(entry, charged, unconfirmed);
         let names = [&entry.opening.app, &entry.opening.team, &entry.opening.model];
         for ((_, table), name) in self.by.iter_mut().zip(names) {
-            table.entry(name.to_string()).or_default().add(entry, charged);
+            table.entry(name.to_string()).or_default().add(entry, charged, unconfirmed);
         }
         let [_, _, _, (_, endpoints)] = &mut self.by;
         let endpoint = entry.endpoint().unwrap_or(NOBODY);
-        endpoints.entry(endpoint.to_owned()).or_default().add(entry, settlement.money);
+        let of_answer = (settlement.money, settlement.unconfirmed_answer());
+        endpoints.entry(endpoint.to_owned()).or_default().add(entry, of_answer.0, of_answer.1);
         if settlement.lost_attempts > 0 {
             let lost = endpoints.entry(LOST.to_owned()).or_default();
             lost.requests += u64::from(settlement.lost_attempts);

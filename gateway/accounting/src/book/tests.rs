@@ -150,6 +150,9 @@ fn an_attempt_that_may_have_run_is_charged_beside_the_answer() {
     let settlement = reservation.settle(used(9, 1), cost(9, 1));
 
     assert_eq!((settlement.by, settlement.lost, settlement.flagged()), (SettledBy::Reported, Tokens(30), true));
+    // What was reported of the answer beside it is confirmed.
+    assert_eq!(settlement.unconfirmed(), settlement.lost_money);
+    assert_eq!(book.totals().flagged_money, settlement.lost_money);
     assert_eq!((settlement.total(), book.totals().settled()), (Tokens(40), Tokens(40)));
     assert_eq!((settlement.charged(), book.totals().settled_money), (Money(35), Money(35)));
 }
