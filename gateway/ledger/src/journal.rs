@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::entry::{Closing, Entry, Opening};
+use crate::keeper::LedgerError;
 use crate::line::{self, HEAD, Line};
 
 /// A journal that grew to this many bytes is replaced by a new one, which begins with what is still open.
@@ -113,13 +114,12 @@ impl Writer {
         let (path, mut file) = create(&self.folder, &self.process, self.number)?;
         let mut kept = String::new();
         open.for_each(|opening| line::write_opening(&mut kept, opening));
-        if let Err(error) = file.write_all(kept.as_bytes()).and_then(|()| file.sync_data()) {
-            let _ = std::fs::remove_file(&path);
-            return Err(error);
-        }
+        // It is forced to the disk before the old file is removed, and not here: requests wait for this.
+        let written = file.write_all(kept.as_bytes()).and_then(|()| file.try_clone());
+        let successor = written.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         self.length = (HEAD.len() + kept.len()) as u64;
         let (path, file) = (std::mem::replace(&mut self.path, path), std::mem::replace(&mut self.file, file));
-        Ok(Old { path, _locked: file })
+        Ok(Old { path, successor, _locked: file })
     }
 }
 
@@ -127,8 +127,18 @@ impl Writer {
 /// what is open in it.
 #[derive(Debug)]
 pub(crate) struct Old {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
+    /// The file that goes on from it, and holds what is open.
+    successor: File,
     _locked: File,
+}
+
+impl Old {
+    /// Removes it, once what goes on in its successor is on the disk.
+    pub(crate) fn remove(&self) -> Result<(), LedgerError> {
+        let removed = self.successor.sync_data().and_then(|()| std::fs::remove_file(&self.path));
+        removed.map_err(|source| LedgerError::Folder { path: self.path.clone(), source })
+    }
 }
 
 fn create(folder: &Path, process: &str, number: u64) -> std::io::Result<(PathBuf, File)> {

@@ -41,6 +41,9 @@ pub enum LedgerError {
     /// A line could not be written; nothing of it is left in the file.
     #[error("the journal of the ledger takes no line: {0}")]
     Write(#[source] std::io::Error),
+    /// The database has not taken what is settled, so what it says is too little.
+    #[error("the ledger's database has not taken what its journal holds; the log says why")]
+    Behind,
     /// The database has taken nothing for so long that the journal is full.
     #[error("the journal of the ledger holds {MOST_JOURNAL} bytes that its database has not taken")]
     Full,
@@ -80,8 +83,8 @@ struct Shared {
 }
 
 enum Ask {
-    /// Carry over all that is written by now, and say so.
-    Settle(Sender<()>),
+    /// Carry over all that is written by now, and say whether it was.
+    Settle(Sender<bool>),
     /// The same, and end.
     Leave,
 }
@@ -156,14 +159,20 @@ impl Ledger {
         spent_in(&self.shared.folder, from, to)
     }
 
-    /// Waits until the database has all that is settled by now, or the keeper cannot say; for tests and for leaving.
-    pub fn carry_over(&self) {
+    /// Waits until the database has all that is settled by now, for whoever reads it next: a start, a reload with new apps
+    /// or keys, a report.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Behind`] where it has not, after ten seconds at most.
+    pub fn carry_over(&self) -> Result<(), LedgerError> {
         let (done, waited) = channel();
         let asked =
             self.shared.keeper.lock().as_ref().is_some_and(|(sender, _)| sender.send(Ask::Settle(done)).is_ok());
-        if asked {
-            // A keeper that is gone drops the sender, which ends this as well.
-            let _ = waited.recv_timeout(Duration::from_secs(10));
+        // A keeper that is gone drops the sender, which ends this as well.
+        match asked.then(|| waited.recv_timeout(Duration::from_secs(10))) {
+            Some(Ok(true)) => Ok(()),
+            _ => Err(LedgerError::Behind),
         }
     }
 
@@ -240,6 +249,7 @@ impl Keeper {
             let writer = shared.writer.lock();
             (writer.length(), writer.waiting() as u64)
         };
+        let is_carried = result.is_ok() && !paused;
         let mut status = shared.status.lock();
         status.behind_bytes = length.saturating_sub(self.taken) + waiting;
         status.open = self.reader.open.len() as u64;
@@ -262,7 +272,7 @@ impl Keeper {
         match asked {
             None => false,
             Some(Ask::Settle(done)) => {
-                let _ = done.send(());
+                let _ = done.send(is_carried);
                 false
             }
             Some(Ask::Leave) => {
@@ -333,7 +343,7 @@ impl Keeper {
     /// Removes the file before, of which the database has all by now.
     fn remove_old(&mut self) -> Result<(), LedgerError> {
         let Some(old) = &self.old else { return Ok(()) };
-        std::fs::remove_file(&old.path).map_err(|source| LedgerError::Folder { path: old.path.clone(), source })?;
+        old.remove()?;
         self.old = None;
         Ok(())
     }

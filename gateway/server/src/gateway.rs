@@ -186,6 +186,7 @@ pub struct Spendings {
 }
 
 impl Spendings {
+    /// Asks at every start, and at a reload that brings new apps or keys.
     fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
         let month = pipeline::month_of(SystemTime::now());
         if snapshot.new_books().next().is_none() {
@@ -196,7 +197,7 @@ impl Spendings {
             return Ok(Self { month, spent: Vec::new() });
         }
         // What the journal holds counts as well.
-        ledger.carry_over();
+        ledger.carry_over()?;
         let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
         Ok(Self { month, spent: ledger.spent(first(month), first(month + 1))? })
     }
