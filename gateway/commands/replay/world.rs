@@ -162,7 +162,9 @@ impl Configured {
     fn load(path: &Path) -> Result<Self, WorldError> {
         let mut options = load::options(SystemTime::now());
         options.secrets = Secrets::Skip;
-        let compiled = configuration::load(path, &options)?;
+        let mut compiled = configuration::load(path, &options)?;
+        // What several gateways share belongs to those that serve, and so does their state folder.
+        compiled.store = None;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let snapshot = runtime.block_on(async { Snapshot::build(&compiled, None, &Metrics::new()) })?;
         let targets = compiled.targets.iter().map(|target| Declared::of(target, &compiled.endpoints[target.endpoint]));

@@ -129,6 +129,9 @@ impl State {
     fn take(&mut self, units: u64, now: Instant) -> (Result<u64, Short>, bool) {
         let Some(limit) = self.limit else { return (Ok(0), false) };
         let units = units.min(limit);
+        if units == 0 {
+            return (Ok(0), false);
+        }
         if self.is_good(now) && self.at_hand >= units {
             self.at_hand -= units;
             self.used = self.used.saturating_add(units);

@@ -94,6 +94,8 @@ impl Keeper {
         let number = self.inner.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let asked = self.collect(looks);
         let answered = self.answer_all(&asked, looks).await;
+        // Whoever waits sees the latest round only: an empty one after one that failed must not look like an answer.
+        let answered = answered && !(self.lost && self.inner.settings.on_loss == OnLoss::Deny);
         self.inner.over.send_replace((number, answered));
     }
 
