@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::testkit::{
-    Act, Config, Endpoint, Gate, Gateway, Request, Store, Upstream, chat, chat_stream, completion, run, until, within,
+    Act, Authority, Client, Config, Endpoint, Gate, Gateway, Request, Store, Upstream, chat, chat_stream, completion,
+    run, until, within,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -309,4 +310,114 @@ async fn without_the_store_each_gateway_goes_on_with_its_share_where_that_was_ch
     assert_eq!(answered.unavailable, 0, "{answered:?}");
     assert!(answered.ok <= most, "{answered:?}, and at most {most} are allowed");
     assert!(answered.ok >= 3 * 106, "each has a third: {answered:?}");
+}
+
+#[tokio::test]
+async fn a_store_is_spoken_to_over_tls_with_a_password_and_to_no_other_certificate() {
+    let authority = Authority::new();
+    let Some(store) = Store::secure("a store behind TLS and a password", &authority, "hush-hush").await else { return };
+    let upstream = Upstream::start("only").await;
+    let lines = "tls = { ca = \"ca.pem\" }\npassword = { file = \"store.key\" }";
+    let config = |ca: &Authority, password: &str| {
+        let fleet = fleet(&upstream, &store, "requests_per_minute = 600", lines);
+        fleet.file("ca.pem", &ca.pem()).file("store.key", password)
+    };
+    let good = Gateway::start(&config(&authority, "hush-hush")).await;
+    let wrong = Gateway::start(&config(&authority, "guessed")).await;
+    let elsewhere = Gateway::start(&config(&Authority::new(), "hush-hush")).await;
+
+    let answered = ask_all(&[good], (1, 3), &asking_for(10)).await;
+    let refused = ask_all(&[wrong, elsewhere], (1, 2), &asking_for(10)).await;
+
+    assert_eq!((answered.ok, refused.ok, refused.unavailable), (3, 0, 4), "{answered:?} {refused:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_lost_store_holds_no_password() {
+    let authority = Authority::new();
+    let Some(store) = Store::secure("the words for a lost store", &authority, "hush-hush").await else { return };
+    let upstream = Upstream::start("only").await;
+    let lines = "tls = { ca = \"ca.pem\" }\nuser = \"nobody\"\npassword = { file = \"store.key\" }";
+    let config = fleet(&upstream, &store, "requests_per_minute = 600", lines);
+    let gateway = Gateway::start(&config.file("ca.pem", &authority.pem()).file("store.key", "guessed-4711")).await;
+
+    let why = until("the store to be lost", async || {
+        let status: Value = gateway.operator("/api/status").await.json().await;
+        status["store"]["lost"].as_str().map(str::to_owned)
+    })
+    .await;
+
+    assert_eq!(why, "the store answers WRONGPASS");
+    assert!(gateway.log().contains("ALARM store_lost") && !gateway.log().contains("4711"), "{}", gateway.log());
+}
+
+/// The key of an administrator who may do everything by hand.
+const ADMIN: &str = "cw_key_of_security";
+
+fn with_security(config: Config) -> Config {
+    config.administrator("sam", "security", ADMIN)
+}
+
+/// Does something as the administrator; gives the status.
+async fn act(gateway: &Gateway, path: &str, because: &str) -> u16 {
+    let body = json!({ "app": "limited", "because": because });
+    Client::plain(gateway.admin()).send(Request::post(path, &body).key(ADMIN)).await.status
+}
+
+async fn is_revoked(gateway: &Gateway) -> bool {
+    gateway.client().send(Request::post(PATH, &asking_for(5)).key(KEY)).await.status == 401
+}
+
+#[tokio::test]
+async fn what_is_revoked_at_one_gateway_is_revoked_at_all_within_ten_seconds_and_over_a_restart() {
+    let Some(mut store) = Store::start("what a fleet holds back").await else { return };
+    let upstream = Upstream::start("only").await;
+    let mut gateways = three(&with_security(fleet(&upstream, &store, "requests_per_minute = 6000", ""))).await;
+
+    let begun = Instant::now();
+    assert_eq!(act(&gateways[0], "/api/revoke", "host taken over").await, 200);
+    assert!(is_revoked(&gateways[0]).await);
+    for gateway in &gateways {
+        until("the others to revoke it too", async || is_revoked(gateway).await.then_some(())).await;
+    }
+    let took = begun.elapsed();
+    // The store forgets everything, and one gateway is started anew: neither lets anything go.
+    store.kill().await;
+    gateways[1].kill().await;
+    store.come_back().await;
+    let mut again = gateways[1].again("again.log", &[]);
+    assert!(again.is_ready().await);
+    gateways[1] = again;
+    let after_restart = is_revoked(&gateways[1]).await;
+    until("it to be let go", async || {
+        (act(&gateways[2], "/api/reinstate", "the host is new").await == 200).then_some(())
+    })
+    .await;
+    for gateway in &gateways {
+        until("all to let it go", async || (!is_revoked(gateway).await).then_some(())).await;
+    }
+
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(after_restart);
+    let told = gateways[2].audit().of_kind("admin");
+    assert!(told.iter().any(|event| event["action"] == "fleet_holds_back"), "{told:?}");
+    // Held back again within the same second it is held back again everywhere.
+    assert_eq!(act(&gateways[2], "/api/revoke", "it was not").await, 200);
+    for gateway in &gateways {
+        until("all to revoke it again", async || is_revoked(gateway).await.then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_let_go_while_the_others_cannot_be_told() {
+    let Some(mut store) = Store::start("letting go in a fleet").await else { return };
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&with_security(fleet(&upstream, &store, "requests_per_minute = 6000", ""))).await;
+    assert_eq!(act(&gateway, "/api/revoke", "host taken over").await, 200);
+    store.kill().await;
+
+    let status = act(&gateway, "/api/reinstate", "the host is new").await;
+
+    assert_eq!(status, 409);
+    assert!(is_revoked(&gateway).await);
 }

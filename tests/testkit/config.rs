@@ -147,9 +147,9 @@ impl Config {
     /// Shares the limits with every gateway that has this store.
     pub(crate) fn sharing(mut self, store: &super::Store, lines: &str) -> Self {
         self.top.push_str("replicas = true\n\n");
-        let address = store.address();
+        let (scheme, address) = (store.scheme(), store.address());
         self.section(&format!(
-            "[store]\nurl = \"redis://{address}\"\nreach = {{ local = {{ within = [\"{LOOPBACK}\"] }} }}\n{lines}\n"
+            "[store]\nurl = \"{scheme}://{address}\"\nreach = {{ local = {{ within = [\"{LOOPBACK}\"] }} }}\n{lines}\n"
         ))
     }
 

@@ -8,13 +8,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 use super::socket::free_port;
-use super::{not_tested, until};
+use super::{Authority, not_tested, until};
 
 /// A running store; it is killed when this is dropped.
 pub(crate) struct Store {
     folder: TempDir,
     port: u16,
     program: &'static str,
+    secure: bool,
     child: Child,
 }
 
@@ -24,6 +25,15 @@ const PROGRAMS: [&str; 2] = ["valkey-server", "redis-server"];
 impl Store {
     /// Starts one; none, loudly, where the machine has none.
     pub(crate) async fn start(what: &str) -> Option<Self> {
+        Self::launch(what, None).await
+    }
+
+    /// The same over TLS, with a certificate of this authority and this password.
+    pub(crate) async fn secure(what: &str, authority: &Authority, password: &str) -> Option<Self> {
+        Self::launch(what, Some((authority, password))).await
+    }
+
+    async fn launch(what: &str, secure: Option<(&Authority, &str)>) -> Option<Self> {
         let is_there = |program: &&str| std::process::Command::new(program).arg("--version").output().is_ok();
         let Some(program) = PROGRAMS.into_iter().find(is_there) else {
             not_tested(&format!("{what}: there is neither valkey-server nor redis-server"));
@@ -31,14 +41,27 @@ impl Store {
         };
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let port = free_port();
-        let child = spawn(program, &folder, port);
-        let store = Self { folder, port, program, child };
+        if let Some((authority, password)) = secure {
+            let issued = authority.issue();
+            let files =
+                [("key.pem", &issued.key), ("certificate.pem", &issued.certificate), ("ca.pem", &authority.pem())];
+            for (name, text) in files {
+                std::fs::write(folder.path().join(name), text).expect("the folder can be written");
+            }
+            std::fs::write(folder.path().join("store.conf"), configured(&folder, port, password)).expect("as well");
+        }
+        let child = spawn(program, &folder, (port, secure.is_some()));
+        let store = Self { folder, port, program, secure: secure.is_some(), child };
         store.answers().await;
         Some(store)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secure { "rediss" } else { "redis" }
     }
 
     /// Kills it, with all that it knows.
@@ -48,7 +71,7 @@ impl Store {
 
     /// Starts it again at the same address.
     pub(crate) async fn come_back(&mut self) {
-        self.child = spawn(self.program, &self.folder, self.port);
+        self.child = spawn(self.program, &self.folder, (self.port, self.secure));
         self.answers().await;
     }
 
@@ -59,6 +82,10 @@ impl Store {
     #[expect(clippy::disallowed_methods, reason = "the test speaks to a server that it started itself")]
     async fn ping(&self) -> std::io::Result<()> {
         let mut stream = tokio::net::TcpStream::connect(self.address()).await?;
+        if self.secure {
+            // Who speaks to it says whether it speaks TLS.
+            return Ok(());
+        }
         stream.write_all(b"PING\r\n").await?;
         let mut answer = [0; 7];
         stream.read_exact(&mut answer).await?;
@@ -66,9 +93,25 @@ impl Store {
     }
 }
 
-fn spawn(program: &str, folder: &TempDir, port: u16) -> Child {
-    Command::new(program)
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
+/// TLS and nothing else, and a password.
+fn configured(folder: &TempDir, port: u16, password: &str) -> String {
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key, ca) = (file("certificate.pem"), file("key.pem"), file("ca.pem"));
+    format!(
+        "port 0\ntls-port {port}\ntls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {ca}\n\
+         tls-auth-clients no\nrequirepass {password}\n"
+    )
+}
+
+fn spawn(program: &str, folder: &TempDir, (port, secure): (u16, bool)) -> Child {
+    let mut command = Command::new(program);
+    if secure {
+        command.arg(folder.path().join("store.conf"));
+    } else {
+        command.args(["--port", &port.to_string()]);
+    }
+    command
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
         .arg(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

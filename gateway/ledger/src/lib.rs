@@ -24,7 +24,9 @@ mod shared;
 pub use database::{DATABASE_VERSION, DatabaseError, Spent};
 pub use entry::{Closing, Entry, Opening};
 pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL, read_in, spent_in};
-pub use shared::{Dial, Dialled, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Wire};
+pub use shared::{
+    Board, Dial, Dialled, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Wire,
+};
 
 #[cfg(test)]
 mod tests;

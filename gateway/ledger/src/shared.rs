@@ -12,6 +12,7 @@
 //! **Does not do.** It dials nobody: whoever makes it hands over a [`Dial`]. It speaks to one server and follows no cluster;
 //! the name that it dials may lead to another one after a failover.
 
+mod board;
 mod keeper;
 mod resp;
 mod scripts;
@@ -36,6 +37,7 @@ use accounting::Counter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+pub use board::{Board, Notice};
 pub use resp::Wire;
 use share::Share;
 

@@ -10,12 +10,14 @@
 //!
 //! **Does not do.** It knows no role and writes no record: `admin` does both. It cuts no stream that runs.
 
+pub(crate) mod fleet;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -204,6 +206,8 @@ pub struct Holding {
     unwritten: Mutex<Restrictions>,
     /// Taken by whoever changes something; none until [`Holding::open`].
     home: Mutex<Option<Home<Restrictions>>>,
+    /// When a fleet let something go last, as far as this gateway heard; what is held back from then on is said later.
+    let_go: AtomicU64,
 }
 
 /// What a change led to.
@@ -229,6 +233,16 @@ impl Holding {
         self.put(kept, &self.unwritten.lock());
         *self.home.lock() = Some(home);
         Ok(())
+    }
+
+    /// The fleet let something go at this second.
+    fn latest_let_go(&self, at: u64) {
+        self.let_go.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// The second at which something is held back that is said at `now`: after everything that was let go.
+    pub(crate) fn said_at(&self, now: u64) -> u64 {
+        now.max(self.let_go.load(Ordering::Relaxed).saturating_add(1))
     }
 
     /// What is held back now.

@@ -25,8 +25,8 @@ const CONNECTS_IN: (Duration, Duration) = (Duration::from_millis(400), Duration:
 const MOST_AT_ONCE: usize = 256;
 
 /// The store, with the scripts that it has.
-struct Store {
-    link: Link,
+pub(super) struct Store {
+    pub(super) link: Link,
     scripts: Scripts,
 }
 
@@ -269,7 +269,7 @@ fn with_debt(account: &Account, question: Question, now: Instant) -> Question {
 
 /// Dials, logs in and hands the scripts over. A store that does not remember what it did is told to wait for the others
 /// before anything is asked of it.
-async fn connect(inner: Arc<Inner>, (memory, limit): (Option<Vec<u8>>, Duration)) -> Result<Store, String> {
+pub(super) async fn connect(inner: Arc<Inner>, (memory, limit): (Option<Vec<u8>>, Duration)) -> Result<Store, String> {
     let dial = inner.dial.lock().clone().ok_or("nobody said how it is reached")?;
     let opened = async {
         let mut link = Link::new(dial().await?);

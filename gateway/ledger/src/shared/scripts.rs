@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use accounting::{Answer, GOOD_FOR, Question};
 
+use super::board::Notice;
 use super::resp::{Commands, Reply};
 
 /// The version of the scripts and of what they keep; it is part of every key, so two versions never read each other's.
@@ -185,6 +186,31 @@ impl Scripts {
 
 fn hush_of(prefix: &str) -> String {
     format!("{prefix}:{VERSION}:hush")
+}
+
+/// One notice: it is put up unless a later one stands there, and the board is bounded.
+const NOTICE: &str = r"
+local stands = redis.call('HGET', KEYS[1], ARGV[1])
+if stands then
+  local known, at = tonumber(string.match(stands, '^%d+')), tonumber(ARGV[2])
+  if at < known or (at == known and ARGV[3] ~= '') then return 0 end
+elseif redis.call('HLEN', KEYS[1]) >= 16384 then return redis.error_reply('FULL the board is full') end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
+return 1
+";
+
+/// Adds a notice to what is sent.
+pub(super) fn put_up(commands: &mut Commands, prefix: &str, notice: &Notice) {
+    let (key, at) = (board_of(prefix), notice.at.to_string());
+    let text = notice.text.as_deref().unwrap_or_default();
+    let parts = [NOTICE, "1", &key, &notice.about, &at, text];
+    let [script, count, key, about, at, text] = parts.map(str::as_bytes);
+    commands.add(&[b"EVAL", script, count, key, about, at, text]);
+}
+
+/// Where notices stand.
+pub(super) fn board_of(prefix: &str) -> String {
+    format!("{prefix}:{VERSION}:board")
 }
 
 /// What the store answers to a question.

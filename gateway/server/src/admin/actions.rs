@@ -214,7 +214,8 @@ impl Action<'_> {
             Restraint::Key(id) => snapshot.keys().find(|key| *key.id == **id).map(|key| key.name.to_string()),
             _ => None,
         };
-        let held = Held { at: self.seconds(), by: self.who.name.to_string(), because: self.because.clone(), named };
+        let at = self.gateway.restrictions.said_at(self.seconds());
+        let held = Held { at, by: self.who.name.to_string(), because: self.because.clone(), named };
         let changed = self.change(what.clone(), Some(held)).await?;
         tracing::warn!(actor = %self.who.name, %what, because = self.because, "held back by an administrator");
         let recorded = self.record(&what, true).await.is_ok();
@@ -226,7 +227,10 @@ impl Action<'_> {
             return Ok(self.report(&what, &Changed::Already, false));
         }
         self.record(&what, true).await.map_err(|_| Fault::Unrecorded)?;
-        let changed = self.change(what.clone(), None).await;
+        let changed = match self.tell_the_fleet(&what).await {
+            Ok(()) => self.change(what.clone(), None).await,
+            Err(fault) => Err(fault),
+        };
         if changed.is_err() {
             // The record said that it would be done.
             let _ = self.record(&what, false).await;
@@ -234,6 +238,16 @@ impl Action<'_> {
         let changed = changed?;
         tracing::warn!(actor = %self.who.name, %what, because = self.because, "let go again by an administrator");
         Ok(self.report(&what, &changed, true))
+    }
+
+    /// Where several gateways share a store, all of them let go, or none.
+    async fn tell_the_fleet(&self, what: &Restraint) -> Result<(), Fault> {
+        let snapshot = self.gateway.snapshot();
+        let Some(sharing) = &snapshot.sharing else { return Ok(()) };
+        let held = self.gateway.restrictions.current().held(what).map_or(0, |held| held.at);
+        let notice = what.let_go(self.seconds().max(held));
+        let told = sharing.counters.board().put_up(&[notice]).await;
+        told.map_err(|error| Fault::Impossible(format!("the other gateways cannot be told: {error}")))
     }
 
     /// On a thread that may wait: a disk that hangs must not hold up the listener.

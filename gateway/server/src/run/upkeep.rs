@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Reloader, housekeeping, notify};
 use crate::admin::emergency;
 use crate::gateway::Gateway;
+use crate::restrictions::fleet;
 
 /// How long an outcome may wait for the audit log's next write.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
@@ -27,6 +28,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         restrictions(gateway),
         break_glass(gateway),
         shared_counters(gateway),
+        fleet::follow(gateway),
     );
 }
 

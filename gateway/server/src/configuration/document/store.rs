@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{EndpointTls, EndpointTransport, KeySource, Reach};
 
-/// A Valkey (7.2 or later) or Redis (7 or later) that every gateway of `replicas = true` reaches: limits and budgets are
-/// shared in it.
+/// A Valkey (7.2 or later) or Redis (7 or later) that every gateway of `replicas = true` reaches: limits, budgets and what
+/// administrators hold back are shared in it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {

@@ -1,0 +1,222 @@
+//! What is held back in a whole fleet: each gateway puts what it holds back on the board of the shared store, and does what
+//! stands there.
+//!
+//! **Promises.** What an administrator holds back at one gateway is held back at all that reach the store, within a few seconds;
+//! one that does not reach it holds back what it knew, and more when it is back. Letting go is put up first: where the store does not answer,
+//! nothing is let go. A store that lost its memory learns it again from whoever holds it back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ledger::Notice;
+use telemetry::audit::AdminEvent;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Changed, Held, Holding, Restraint, Restrictions};
+use crate::gateway::Gateway;
+
+/// How often the board is read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Restraint {
+    /// The name on the board.
+    fn about(&self) -> String {
+        match self {
+            Self::Key(name) => format!("key {name}"),
+            Self::App(name) => format!("app {name}"),
+            Self::Endpoint(name) => format!("endpoint {name}"),
+            Self::Model(name) => format!("model {name}"),
+            Self::LocalOnly => "local only".to_owned(),
+        }
+    }
+
+    fn named(about: &str) -> Option<Self> {
+        let (kind, name) = about.split_once(' ')?;
+        let name = name.to_owned();
+        Some(match kind {
+            "key" => Self::Key(name),
+            "app" => Self::App(name),
+            "endpoint" => Self::Endpoint(name),
+            "model" => Self::Model(name),
+            "local" => Self::LocalOnly,
+            _ => return None,
+        })
+    }
+
+    /// That it is let go, for the board.
+    pub(crate) fn let_go(&self, at: u64) -> Notice {
+        Notice { about: self.about(), at, text: None }
+    }
+}
+
+/// What one look at the board led to.
+#[derive(Debug, Default)]
+struct Heard {
+    held: Vec<(Restraint, Held)>,
+    let_go: Vec<Restraint>,
+    /// What the board lacks.
+    untold: Vec<Notice>,
+    failed: Option<String>,
+}
+
+impl Holding {
+    /// Does what stands on the board, and says what is missing there.
+    fn heed(&self, board: Vec<Notice>) -> Heard {
+        let mut heard = Heard::default();
+        let mut known: BTreeMap<String, Notice> = BTreeMap::new();
+        for notice in board {
+            known.insert(notice.about.clone(), notice);
+        }
+        for notice in known.values() {
+            let Some(what) = Restraint::named(&notice.about) else { continue };
+            if let Err(error) = self.heed_one(&what, notice, &mut heard) {
+                heard.failed = Some(error);
+            }
+        }
+        let now = self.current();
+        for (what, held) in Restrictions::clone(&now).into_restraints() {
+            let stands = known.get(&what.about());
+            if stands.is_none_or(|notice| notice.text.is_none() && notice.at < held.at)
+                && let Ok(text) = serde_json::to_string(&held)
+            {
+                heard.untold.push(Notice { about: what.about(), at: held.at, text: Some(text) });
+            }
+        }
+        heard
+    }
+
+    fn heed_one(&self, what: &Restraint, notice: &Notice, heard: &mut Heard) -> Result<(), String> {
+        let own = self.current().held(what).cloned();
+        match (&notice.text, own) {
+            (Some(text), None) => {
+                let held: Held = serde_json::from_str(text).map_err(|error| format!("{}: {error}", notice.about))?;
+                match self.tighten(what, &held).map_err(|error| error.to_string())? {
+                    Changed::Already => {}
+                    Changed::Kept | Changed::NotKept(_) => heard.held.push((what.clone(), held)),
+                }
+            }
+            (None, Some(held)) if held.at <= notice.at => {
+                self.lift(what).map_err(|error| error.to_string())?;
+                self.latest_let_go(notice.at);
+                heard.let_go.push(what.clone());
+            }
+            (None, _) => self.latest_let_go(notice.at),
+            (Some(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Reads the board for as long as it is not dropped; at once over where no store is shared.
+pub(crate) async fn follow(gateway: &Arc<Gateway>) {
+    let Some(sharing) = gateway.snapshot().sharing.clone() else { return };
+    let mut board = sharing.counters.board();
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        look.tick().await;
+        let outcome = follow_once(gateway, &mut board).await;
+        match outcome {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(%error, "what the fleet holds back is not known; what this gateway holds back stays");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn follow_once(gateway: &Arc<Gateway>, board: &mut ledger::Board) -> Result<(), String> {
+    let notices = board.read().await?;
+    let owner = Arc::clone(gateway);
+    // A disk that hangs must not hang the timers beside this one.
+    let heard = tokio::task::spawn_blocking(move || owner.restrictions.heed(notices)).await;
+    let heard = heard.map_err(|error| error.to_string())?;
+    for (what, held) in &heard.held {
+        tracing::warn!(%what, by = held.by, because = held.because, "held back by the fleet");
+        record(gateway, "fleet_holds_back", &held.by, &format!("{what}: {}", held.because)).await;
+    }
+    for what in &heard.let_go {
+        tracing::warn!(%what, "let go again by the fleet");
+        record(gateway, "fleet_lets_go", "fleet", &what.to_string()).await;
+    }
+    board.put_up(&heard.untold).await?;
+    heard.failed.map_or(Ok(()), Err)
+}
+
+async fn record(gateway: &Gateway, action: &'static str, actor: &str, detail: &str) {
+    let snapshot = gateway.snapshot();
+    let event =
+        AdminEvent { at: SystemTime::now(), action, actor, done: true, configuration: Some(&snapshot.hash), detail };
+    if let Err(error) = gateway.audit.admin(&event).await {
+        tracing::error!(%error, action, "what the fleet did could not be recorded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(at: u64) -> Held {
+        Held { at, by: "olga".to_owned(), because: "leaked".to_owned(), named: None }
+    }
+
+    fn notice(what: &Restraint, at: u64, held: Option<&Held>) -> Notice {
+        Notice { about: what.about(), at, text: held.map(|held| serde_json::to_string(held).unwrap()) }
+    }
+
+    fn app() -> Restraint {
+        Restraint::App("claims".to_owned())
+    }
+
+    #[test]
+    fn what_stands_on_the_board_is_held_back_here_and_not_put_up_again() {
+        let holding = Holding::default();
+
+        let heard = holding.heed(vec![notice(&app(), 7, Some(&held(7)))]);
+
+        assert_eq!(heard.held, [(app(), held(7))]);
+        assert_eq!(heard.untold, []);
+        assert_eq!(holding.current().held(&app()), Some(&held(7)));
+    }
+
+    #[test]
+    fn what_is_held_back_here_is_put_up_where_it_does_not_stand() {
+        let holding = Holding::default();
+        holding.tighten(&app(), &held(7)).unwrap();
+
+        assert_eq!(holding.heed(Vec::new()).untold, [notice(&app(), 7, Some(&held(7)))]);
+        assert_eq!(holding.heed(vec![notice(&app(), 6, None)]).untold.len(), 1);
+        assert!(holding.current().held(&app()).is_some());
+    }
+
+    #[test]
+    fn what_was_let_go_later_is_let_go_here() {
+        let holding = Holding::default();
+        holding.tighten(&app(), &held(7)).unwrap();
+
+        let heard = holding.heed(vec![notice(&app(), 7, None)]);
+
+        assert_eq!((heard.let_go, heard.untold), (vec![app()], vec![]));
+        assert_eq!(holding.current().held(&app()), None);
+    }
+
+    #[test]
+    fn every_restraint_has_a_name_on_the_board() {
+        let all = [
+            Restraint::Key("sha256:ab".to_owned()),
+            app(),
+            Restraint::Endpoint("gpu-01".to_owned()),
+            Restraint::Model("chat large".to_owned()),
+            Restraint::LocalOnly,
+        ];
+
+        for what in all {
+            assert_eq!(Restraint::named(&what.about()), Some(what));
+        }
+        assert_eq!(Restraint::named("planet mars"), None);
+    }
+}
