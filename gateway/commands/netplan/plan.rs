@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use server::configuration::{
     Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, ReachConfig,
-    ResolverConfig, ResolverServers, ResolverTransport, Scheme, ViaConfig, StoreConfig,
+    ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -333,6 +333,7 @@ fn store_flow(store: &StoreConfig) -> Flow {
         port: store.port,
         host: store.host.to_string(),
         is_tls: store.scheme == Scheme::Https,
+        over: None,
     }
 }
 

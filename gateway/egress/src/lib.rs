@@ -81,7 +81,7 @@ pub use spec::{
     ClientCertificate, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, STALE_GRACE, Scheme,
     Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
-pub use stream_host::StreamHost;
 pub use status::{Connections, Counts, EndpointStatus, LastError, ProbeReport, ResolutionReport};
+pub use stream_host::StreamHost;
 pub use trace::{TraceHop, TraceSeen};
 pub use via::{ViaConnect, ViaSpec};

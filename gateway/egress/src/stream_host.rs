@@ -15,6 +15,7 @@ use crate::error::{BuildError, BuildProblem, SendError};
 use crate::fleet::Fleet;
 use crate::spec::{EndpointSpec, Reach, Scheme};
 use crate::tls::{self, SystemRoots};
+use crate::via::Via;
 
 /// A host whose protocol is not HTTP.
 pub struct StreamHost {
@@ -53,7 +54,8 @@ impl Fleet {
                 Some((TlsConnector::from(config), tls::server_name(&spec).map_err(settings)?))
             }
         };
-        let (connector, limit) = (Connector::new(&spec, tls), spec.timeouts.connect);
+        let via = Via::build(&spec, (self.resolvers(), &roots))?;
+        let (connector, limit) = (Connector::new(&spec, tls, via), spec.timeouts.connect);
         let endpoint = Arc::new(Endpoint::build(spec, None, (self.resolvers(), &roots))?);
         Ok(StreamHost { endpoint, connector, limit })
     }

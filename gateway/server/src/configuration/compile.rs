@@ -34,8 +34,8 @@ pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
 };
-pub use way::{CanaryConfig, TransportConfig, ViaConfig};
 pub use store::{StoreConfig, StoreLoss};
+pub use way::{CanaryConfig, TransportConfig, ViaConfig};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]

@@ -44,7 +44,13 @@ use std::path::{Path, PathBuf};
 pub use administration::{AdministrationConfig, AdministratorConfig};
 pub use check::{PolicyConfig, due, pack};
 pub use compile::{
-    AppConfig, ApplicationConfig, AuditConfig, CanaryConfig, CertificateConfig, ClaimConfig, ClientCertificate, Compiled, CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointTlsConfig, FetchedKeysConfig, GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig, KeysPathConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig, TokenConfig, TransportConfig, load_sources, ViaConfig, StoreConfig, StoreLoss,
+    AppConfig, ApplicationConfig, AuditConfig, CanaryConfig, CertificateConfig, ClaimConfig, ClientCertificate,
+    Compiled, CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointTlsConfig, FetchedKeysConfig,
+    GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig,
+    KeysPathConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, PoolConfig, PriceList, ProbeConfig,
+    Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport, RoutingConfig,
+    Secret, Secrets, StoreConfig, StoreLoss, SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig,
+    TokenConfig, TransportConfig, ViaConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};

@@ -31,8 +31,8 @@ mod refusal;
 mod relay;
 mod reserve;
 mod respond;
-mod users;
 mod sharing;
+mod users;
 
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, identity, upstream, users, store,
+    administrators, callers, identity, store, upstream, users,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::endings::endings;

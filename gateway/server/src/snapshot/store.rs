@@ -52,6 +52,7 @@ fn open(folder: &Path, config: &StoreConfig) -> Result<Shared, SnapshotError> {
 
 fn spec(config: &StoreConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
     Ok(EndpointSpec {
+        via: None,
         name: "store".into(),
         scheme: upstream::scheme(config.scheme),
         host: upstream::host(&config.host),

@@ -34,8 +34,8 @@ pub use network::{
 pub use security::{
     Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
 };
-pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service, Via, ViaConnect};
 pub use store::{Deny, LocalShare, OnLoss, Store};
+pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service, Via, ViaConnect};
 
 /// The whole configuration of a gateway.
 ///
