@@ -96,37 +96,90 @@ async fn headers_of_the_clients_own_go_through() {
     }
 }
 
+/// What no caller may tell an upstream: credentials, whose account is charged, where the call came from, where else it
+/// should go, and what concerns one connection. Written out here, and not asked of the gateway's own lists.
+const STOPPED: [&str; 62] = [
+    "api-key",
+    "x-api-key",
+    "cookie",
+    "cookie2",
+    "openai-organization",
+    "openai-project",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",
+    "x-amz-security-token",
+    "x-ms-authorization-auxiliary",
+    "x-functions-key",
+    "proxy-authorization",
+    "forwarded",
+    "x-forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-user",
+    "x-forwarded-client-cert",
+    "x-original-forwarded-for",
+    "via",
+    "client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "fastly-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-azure-requestchain",
+    "x-azure-fdid",
+    "x-real-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-originating-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "referer",
+    "x-original-host",
+    "x-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-envoy-original-path",
+    "x-portkey-custom-host",
+    "x-litellm-tags",
+    "helicone-target-url",
+    "cf-aig-authorization",
+    "accept-encoding",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "http2-settings",
+    "x-causeway-explain",
+    "x-causeway-anything",
+    "x-named",
+];
+
 #[tokio::test]
 async fn headers_between_caller_and_gateway_do_not_go_through() {
-    // The strict upstream refuses each of these with 400; this test only has to send them.
     let (upstream, gateway) = gateway().await;
-    let stopped = [
-        ("x-causeway-explain", "1"),
-        ("openai-organization", "org-1"),
-        ("openai-project", "proj-1"),
-        ("forwarded", "for=10.1.2.3"),
-        ("x-forwarded-for", "10.1.2.3"),
-        ("x-forwarded-host", "intranet.example"),
-        ("x-real-ip", "10.1.2.3"),
-        ("via", "1.1 proxy"),
-        ("cookie", "session=1"),
-        ("connection", "keep-alive, x-named"),
-        ("x-named", "by connection"),
-        ("keep-alive", "timeout=5"),
-        ("te", "trailers"),
-        ("proxy-authorization", "Basic eDp5"),
-        ("accept-encoding", "gzip, br"),
-        ("api-key", KEY),
-        ("x-api-key", KEY),
-    ];
 
-    let request = stopped
-        .iter()
-        .fold(Request::post(PATH, &chat("assistant")), |request, (name, value)| request.header(name, value));
-    let answer = gateway.send(request).await;
+    let request = STOPPED.iter().fold(Request::post(PATH, &chat("assistant")), |request, name| {
+        let value = if name.ends_with("api-key") { KEY } else { "10.1.2.3" };
+        request.header(name, value)
+    });
+    let answer = gateway.send(request.header("connection", "keep-alive, x-named")).await;
 
     answer.of_status(200, "the answer").await;
-    assert_eq!(upstream.only_request().header("x-named"), None);
+    let seen = upstream.only_request();
+    let mut arrived: Vec<&str> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+    arrived.sort_unstable();
+    // What the gateway writes itself, and nothing else.
+    assert_eq!(arrived, ["authorization", "content-length", "content-type", "host"]);
+    assert!(seen.headers.iter().all(|(_, value)| !value.contains("10.1.2.3")), "{:?}", seen.headers);
 }
 
 #[tokio::test]
@@ -149,20 +202,40 @@ async fn headers_of_an_answer_go_through_except_those_of_the_connection() {
         .header("openai-processing-ms", "5")
         .header("x-request-id", "req_of_the_upstream")
         .header("x-causeway-endpoint", "forged")
-        .header("set-cookie", "a=b")
-        .header("alt-svc", "h3=\":443\"")
-        .header("connection", "x-hop")
-        .header("x-hop", "1");
-    upstream.script([act]);
+        .header("x-causeway-decision", "forged")
+        .header("connection", "x-hop");
+    let stopped = [
+        "x-hop",
+        "set-cookie",
+        "set-cookie2",
+        "location",
+        "refresh",
+        "alt-svc",
+        "strict-transport-security",
+        "public-key-pins",
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+        "clear-site-data",
+        "proxy-authenticate",
+        "proxy-connection",
+        "keep-alive",
+        "trailer",
+        "upgrade",
+        "x-causeway-anything",
+    ];
+    upstream.script([stopped.iter().fold(act, |act, name| act.header(name, "forged"))]);
 
     let answer = gateway.chat(&chat("assistant")).await;
 
     assert_eq!(answer.header("x-ratelimit-remaining-tokens"), Some("17"));
     assert_eq!(answer.header("openai-processing-ms"), Some("5"));
     assert_eq!(answer.header("x-causeway-endpoint"), Some("only"));
-    for name in ["set-cookie", "alt-svc", "x-hop"] {
+    for name in stopped {
         assert_eq!(answer.header(name), None, "{name}");
     }
+    let forged = answer.headers.iter().find(|(_, value)| value.as_bytes() == b"forged");
+    assert_eq!(forged, None);
 }
 
 #[tokio::test]
