@@ -81,9 +81,10 @@ fn serve(arguments: &Arguments) -> Result<(), StartError> {
             run_service(arguments, &compiled, Origin::Files { path, sources: Some(&sources), broken: None })
         }
         Err(mistakes) => {
-            let broken = mistakes.to_string();
-            let Some(compiled) = last_good_instead(arguments, path, &broken) else { return Err(mistakes.into()) };
-            run_service(arguments, &compiled, Origin::Files { path, sources: None, broken: Some(broken) })
+            let text = mistakes.to_string();
+            let Some((compiled, kept)) = last_good_instead(arguments, path, &text) else { return Err(mistakes.into()) };
+            let broken = Some(Broken { mistakes: text, kept });
+            run_service(arguments, &compiled, Origin::Files { path, sources: None, broken })
         }
     }
 }
@@ -93,11 +94,18 @@ enum Origin<'a> {
     /// Nobody wrote one.
     Discovered,
     /// These files, or the last good ones instead because they are broken.
-    Files { path: &'a Path, sources: Option<&'a Sources>, broken: Option<String> },
+    Files { path: &'a Path, sources: Option<&'a Sources>, broken: Option<Broken> },
 }
 
-/// The persisted last good configuration, loudly; nothing when there is none or it is not wanted.
-fn last_good_instead(arguments: &Arguments, path: &Path, mistakes: &str) -> Option<Compiled> {
+/// Files that cannot be served, and what is served instead.
+struct Broken {
+    mistakes: String,
+    /// When the last good configuration was kept.
+    kept: SystemTime,
+}
+
+/// The persisted last good configuration, loudly, and when it was kept; nothing when there is none or it is not wanted.
+fn last_good_instead(arguments: &Arguments, path: &Path, mistakes: &str) -> Option<(Compiled, SystemTime)> {
     if arguments.strict_start {
         return None;
     }
@@ -114,9 +122,10 @@ fn last_good_instead(arguments: &Arguments, path: &Path, mistakes: &str) -> Opti
             tracing::error!(
                 %mistakes,
                 hash = last_good.hash,
+                age_seconds = last_good.saved_at.elapsed().unwrap_or_default().as_secs(),
                 "ALARM config_degraded: the configuration is broken; serving the last good one"
             );
-            Some(compiled)
+            Some((compiled, last_good.saved_at))
         }
         Err(mistakes) => {
             tracing::error!(%mistakes, "the last good configuration is not good any more");
@@ -141,7 +150,11 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
     // pingora makes its own runtimes, later; this one only builds.
     let building = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let action = if arguments.upgrade { "upgrade" } else { "start" };
-    let gateway = building.block_on(start::build(compiled, action))?;
+    let since = match &origin {
+        Origin::Files { broken: Some(broken), .. } => broken.kept,
+        Origin::Files { broken: None, .. } | Origin::Discovered => SystemTime::now(),
+    };
+    let gateway = building.block_on(start::build(compiled, action, since))?;
     if let Origin::Files { broken: Some(_), .. } = &origin {
         let snapshot = gateway.snapshot();
         gateway.metrics.set_configuration(&snapshot.hash, snapshot.loaded, true);
@@ -152,7 +165,8 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
             if let Some(sources) = sources {
                 run::persist(compiled, sources);
             }
-            Some(Arc::new(Reloader::new(path.to_owned(), doors.clone(), compiled, broken)))
+            let mistakes = broken.map(|broken| broken.mistakes);
+            Some(Arc::new(Reloader::new(path.to_owned(), doors.clone(), compiled, mistakes)))
         }
     };
     let drain = arguments.drain.map_or(compiled.listen.drain_timeout, Duration::from_secs);

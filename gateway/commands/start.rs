@@ -74,14 +74,14 @@ fn with_source(error: &AuditError) -> String {
 /// Reads the configuration at `path` and builds the gateway.
 pub(super) async fn gateway(path: &Path) -> Result<Arc<Gateway>, StartError> {
     let compiled = configuration::load(path, &load::options(SystemTime::now()))?;
-    build(&compiled, "start").await
+    build(&compiled, "start", SystemTime::now()).await
 }
 
-/// Builds the gateway from a configuration that was checked, and opens its audit log.
-pub(super) async fn build(compiled: &Compiled, action: &str) -> Result<Arc<Gateway>, StartError> {
+/// Builds the gateway from a configuration that was checked and is in force since then, and opens its audit log.
+pub(super) async fn build(compiled: &Compiled, action: &str, since: SystemTime) -> Result<Arc<Gateway>, StartError> {
     let metrics = Metrics::new();
     make_users_key(&compiled.state_folder)?;
-    let snapshot = Snapshot::build(compiled, None, &metrics)?;
+    let snapshot = Snapshot::build(compiled, None, &metrics)?.in_force_since(since);
     // Before the audit log is opened: a start that fails leaves no epoch behind.
     Holding::default().open(&compiled.state_folder)?;
     BreakGlass::default().open(&compiled.state_folder)?;

@@ -108,9 +108,11 @@ async fn a_broken_configuration_is_visible_to_the_operator_until_it_is_mended() 
 #[tokio::test]
 async fn a_restart_with_a_broken_file_serves_the_last_good_configuration_loudly() {
     let (_upstream, _config, mut first) = gateway().await;
-    let (text, line) = broken(&first.configuration_text());
+    let good = first.configuration_text();
+    let (text, line) = broken(&good);
     first.configure_text(&text);
     first.kill().await;
+    let kept = set_back_by_a_day(&first.state());
 
     let mut second = first.again("second.log", &[]);
     assert!(second.is_ready().await, "{}", second.log());
@@ -118,12 +120,50 @@ async fn a_restart_with_a_broken_file_serves_the_last_good_configuration_loudly(
     assert_eq!(second.chat(&chat("assistant")).await.status, 200);
     assert!(second.log().contains("config_degraded"), "{}", second.log());
     assert!(second.log().contains(&format!("causeway.toml:{line}:")), "{}", second.log());
-    let status = second.operator("/api/status").await.text().await;
-    assert!(status.contains("degraded"), "{status}");
-    let metrics = second.operator("/metrics").await.text().await;
-    let gauge =
-        metrics.lines().find(|line| line.contains("degraded") && !line.starts_with('#')).expect("a metric says so");
-    assert!(gauge.ends_with(" 1"), "{gauge}");
+    says_that_it_is_degraded(&second, kept).await;
+
+    // Refused once more, with another mistake: what is served is the last good one still.
+    second.configure_text(&text.replace("opnai", "openay"));
+    second.signal("HUP");
+    until("the second refusal", async || {
+        second.operator("/api/status").await.text().await.contains("openay").then_some(())
+    })
+    .await;
+    says_that_it_is_degraded(&second, kept).await;
+
+    second.configure_text(&good);
+    second.signal("HUP");
+    let mended = until("the mended configuration", async || {
+        let configuration = second.operator("/api/status").await.json().await["configuration"].take();
+        (configuration["degraded"] == false).then_some(configuration)
+    })
+    .await;
+    assert_eq!(mended["from_last_good"], false, "{mended}");
+    assert!(mended["age_seconds"].as_u64().is_some_and(|age| age < DAY), "{mended}");
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Makes the copy of the last good configuration a day old; gives the second at which it was kept then.
+fn set_back_by_a_day(state: &std::path::Path) -> u64 {
+    let path = state.join("last-good/configuration.json");
+    let text = std::fs::read_to_string(&path).expect("a start keeps its configuration");
+    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let at = kept["saved_at"].as_u64().expect("it is dated") - DAY;
+    kept["saved_at"] = at.into();
+    std::fs::write(&path, kept.to_string()).expect("it can be written");
+    at
+}
+
+/// On its operators' listener: the last good configuration is served, and has been kept at this second.
+async fn says_that_it_is_degraded(gateway: &Gateway, kept: u64) {
+    let status = gateway.operator("/api/status").await.json().await["configuration"].take();
+    assert_eq!((&status["degraded"], &status["from_last_good"]), (&true.into(), &true.into()), "{status}");
+    assert!(status["age_seconds"].as_u64().is_some_and(|age| age >= DAY), "{status}");
+    let metrics = gateway.operator("/metrics").await.text().await;
+    let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    assert_eq!(value("causeway_configuration_degraded"), Some(1), "{metrics}");
+    assert_eq!(value("causeway_configuration_loaded_timestamp_seconds"), Some(kept), "{metrics}");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ pub struct Snapshot {
     pub hash: Arc<str>,
     /// Hash over what decides where data may go.
     pub policy_hash: Arc<str>,
-    /// When it was put in force.
+    /// When it was put in force; of a last good one that a start serves in place of a broken one, when that was kept.
     pub loaded: SystemTime,
     /// Who may ask, and how they prove who they are.
     pub callers: Callers,
@@ -335,6 +335,13 @@ impl Snapshot {
                 target.probe_failed.store(failed, Ordering::Relaxed);
             }
         }
+    }
+
+    /// The same, in force since then: a last good one is as old as its copy, whatever the age of the process.
+    #[must_use]
+    pub fn in_force_since(mut self, at: SystemTime) -> Self {
+        self.loaded = at;
+        self
     }
 
     /// The same with another dialect for every target: one that fails, or that no provider needs yet.

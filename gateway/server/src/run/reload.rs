@@ -54,7 +54,8 @@ pub struct LastReload {
     pub at: SystemTime,
     /// What was wrong; none when it took effect.
     pub refused: Option<String>,
-    /// The process runs on the persisted last good configuration, because the files were broken when it started.
+    /// The process runs on the persisted last good configuration, because the files were broken when it started; true until
+    /// a reload takes effect.
     pub from_last_good: bool,
 }
 
@@ -187,7 +188,9 @@ impl Reloader {
         {
             tracing::error!(%error, "the audit log goes on with the key it had");
         }
-        *self.last.lock() = LastReload { at, refused, from_last_good: false };
+        let mut last = self.last.lock();
+        *last = LastReload { at, from_last_good: last.from_last_good && refused.is_some(), refused };
+        drop(last);
         outcome.map(drop)
     }
 
