@@ -1,11 +1,11 @@
 //! When an endpoint fails the caller does not notice; when it fails too late to hide, the caller is told and the books
 //! close.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::testkit::{
-    Act, Client, Config, Endpoint, Expect, Gate, Gateway, Refusing, Request, Step, Upstream, chat, chat_stream, chunk,
-    full, message, until,
+    Act, Client, Config, Endpoint, Expect, Gate, Gateway, Record, Refusing, Request, Step, Upstream, chat, chat_stream,
+    chunk, full, message, named_event, until,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -149,6 +149,102 @@ async fn when_all_fail_the_last_ones_own_error_is_what_the_caller_gets() {
 
     assert_eq!(answer.status, 500);
     assert_eq!(answer.json().await["error"]["message"], "the upstream's own words");
+}
+
+/// Asks once, with this answer from the first target and the usual one from the second. Gives the record.
+async fn after_a_first_answer(act: Act) -> Record {
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    first.script([act]);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first))
+        .endpoint("second", Endpoint::of(&second))
+        .model("assistant", &["first/m", "second/m"]);
+    let gateway = Gateway::start(&config).await;
+    let answer = gateway.chat(&chat("assistant")).await;
+    let decision = answer.decision();
+    assert!(answer.of_status(200, "the answer").await.contains("second"));
+    gateway.audit().record(&decision).await
+}
+
+#[tokio::test]
+async fn an_attempt_that_may_have_been_executed_is_flagged_and_charged_beside_the_answer() {
+    let record = after_a_first_answer(Act::error(500)).await;
+
+    assert_eq!(record.attempts(), ["first/m status_5xx", "second/m success"]);
+    assert_eq!(record.attempt(0)["may_have_executed"], true);
+    assert_eq!(record.attempt(0)["usage"], Value::Null, "it stated none");
+    assert!(record.end("lost_tokens").as_u64().is_some_and(|lost| lost > 0), "{:?}", record.outcome);
+    assert_eq!(record.end("settled_by"), "reported");
+    assert_eq!((&record.end("usage")["input"], &record.end("usage")["output"]), (&11.into(), &7.into()));
+    assert_eq!(record.attempt(1)["usage"], *record.end("usage"));
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_turned_away_is_neither_flagged_nor_charged() {
+    for status in [429, 503, 529] {
+        let record = after_a_first_answer(Act::error(status)).await;
+
+        assert_eq!(record.attempt(0)["may_have_executed"], false, "{status}");
+        assert_eq!(record.end("lost_tokens").as_u64().unwrap_or(0), 0, "{status}: {:?}", record.outcome);
+        assert_eq!(record.end("settled_by"), "reported", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_recorded_with_the_usage_that_it_stated() {
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8});
+    let failed = json!({"error": {"message": "lost its mind", "code": 500}, "usage": usage});
+
+    let record = after_a_first_answer(Act::reply(500, &failed)).await;
+
+    assert_eq!(record.attempts(), ["first/m status_5xx", "second/m success"]);
+    let stated = &record.attempt(0)["usage"];
+    assert_eq!((&stated["input"], &stated["output"]), (&5.into(), &3.into()), "{:?}", record.outcome);
+    let answered = record.end("usage");
+    assert_eq!((&answered["input"], &answered["output"]), (&11.into(), &7.into()), "the answer's own stays its own");
+    assert!(record.end("lost_tokens").as_u64().is_some_and(|lost| lost > 0), "{:?}", record.outcome);
+}
+
+#[tokio::test]
+async fn a_response_that_fails_at_once_is_recorded_with_the_usage_that_it_stated() {
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    let failed = json!({"type": "response.failed", "sequence_number": 0, "response": {
+        "id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "lost its mind"},
+        "usage": {"input_tokens": 5, "output_tokens": 3, "total_tokens": 8},
+    }});
+    first.script([Act::stream([named_event(&failed)])]);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first))
+        .endpoint("second", Endpoint::of(&second))
+        .model("assistant", &["first/m", "second/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    let body = json!({"model": "assistant", "input": "the", "stream": true});
+    let answer = gateway.post("/v1/responses", &body).await;
+
+    let decision = answer.decision();
+    assert!(answer.of_status(200, "the answer").await.contains("second"));
+    let record = gateway.audit().record(&decision).await;
+    assert_eq!(record.attempts(), ["first/m error_event", "second/m success"]);
+    let stated = &record.attempt(0)["usage"];
+    assert_eq!((&stated["input"], &stated["output"]), (&5.into(), &3.into()), "{:?}", record.outcome);
+}
+
+#[tokio::test]
+async fn a_lone_server_error_is_settled_at_the_reservation() {
+    let upstream = Upstream::start("only").await;
+    upstream.script([Act::error(500)]);
+    let gateway = Gateway::start(&Config::serving(&upstream)).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    let decision = answer.decision();
+    answer.of_status(500, "the upstream's own error").await;
+    let record = gateway.audit().record(&decision).await;
+    assert_eq!(record.attempts(), ["only/served-model status_5xx"]);
+    assert_eq!(record.attempt(0)["may_have_executed"], true);
+    assert_eq!(record.end("settled_by"), "reservation");
+    assert!(record.end("lost_tokens").as_u64().is_some_and(|lost| lost > 0), "{:?}", record.outcome);
 }
 
 #[tokio::test]

@@ -31,6 +31,11 @@ impl Record {
         self.attempts().iter().map(|attempt| attempt.split(' ').next().unwrap_or_default().to_owned()).collect()
     }
 
+    /// The attempt with this number, counted from 0.
+    pub(crate) fn attempt(&self, number: usize) -> &Value {
+        &self.outcome["attempts"][number]
+    }
+
     /// A field of the outcome.
     pub(crate) fn end(&self, field: &str) -> &Value {
         &self.outcome["outcome"][field]

@@ -54,6 +54,8 @@ pub(super) struct Met {
     pub(super) outcome: Outcome,
     /// The upstream's own error, where it gave one.
     pub(super) said: Option<(StatusCode, HeaderMap, Bytes)>,
+    /// What it used, where it says so all the same.
+    pub(super) usage: Option<Usage>,
     /// How long it asked to be left alone.
     pub(super) retry_after: Option<Duration>,
     /// Why a private endpoint could not be reached privately.
@@ -65,7 +67,7 @@ pub(super) struct Met {
 impl Met {
     /// Something that is not of the path to the endpoint.
     pub(super) fn new(outcome: Outcome) -> Self {
-        Self { outcome, said: None, retry_after: None, verdict: None, unredacted: None }
+        Self { outcome, said: None, usage: None, retry_after: None, verdict: None, unredacted: None }
     }
 }
 
@@ -90,7 +92,7 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
             }
             Tried::Failed(met) => met,
         };
-        books.failed(met.outcome, met.retry_after);
+        books.failed(met.outcome, met.retry_after, met.usage.as_ref());
         begun = Instant::now();
         next = match met.outcome.retry() {
             Retry::Never => None,

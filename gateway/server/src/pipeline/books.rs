@@ -262,8 +262,9 @@ impl Books {
         }
     }
 
-    /// The running attempt failed: it is noted, its target's health learns of it, and what it may have cost is kept.
-    pub(super) fn failed(&mut self, outcome: Outcome, blocked_for: Option<Duration>) {
+    /// The running attempt failed: it is noted with the usage that it stated, its target's health learns of it, and what it
+    /// may have cost is kept: all that was reserved, since what a failure says of itself is no bill.
+    pub(super) fn failed(&mut self, outcome: Outcome, blocked_for: Option<Duration>, usage: Option<&Usage>) {
         let Some(mut attempt) = self.attempt.take() else { return };
         attempt.target.learn(outcome, blocked_for, attempt.begun);
         if let Some(sent) = attempt.sent.take() {
@@ -278,7 +279,8 @@ impl Books {
             charge.lost_attempt(&attempt.target);
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
-        self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage: None });
+        let usage = usage.map(note_of);
+        self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage });
     }
 
     /// The running attempt was answered with this status. Its note is written, and its target's health told, when its

@@ -9,7 +9,9 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ingress::body::{BodyBudget, BodyPermit, Exhausted};
 use inspection::StreamRestorer;
-use wire::{Api, Call, Frame, OnDisconnect, Outcome, SseError, SseFramer, TimeoutKind};
+use wire::{
+    Api, Call, Frame, OnDisconnect, Outcome, RelayOptions, SseError, SseFramer, StreamRelay, TimeoutKind, Usage,
+};
 
 use super::attempt::{Met, Reply, Tried};
 use crate::snapshot::Target;
@@ -86,7 +88,8 @@ async fn refused(status: StatusCode, headers: &HeaderMap, body: ReplyBody, api: 
     let forwarded = wire::forward_response_headers(headers);
     let bytes = collect(body, LARGEST_ERROR, None).await.map(|(bytes, _)| bytes).unwrap_or_default();
     let retry_after = wire::retry_after(headers, SystemTime::now());
-    Tried::Failed(Met { outcome, said: Some((status, forwarded, bytes)), retry_after, verdict: None, unredacted: None })
+    let usage = wire::usage_of_reply(api, &bytes);
+    Tried::Failed(Met { said: Some((status, forwarded, bytes)), usage, retry_after, ..Met::new(outcome) })
 }
 
 /// Upstreams are asked for plain answers only; a compressed one could be neither read for usage nor framed.
@@ -142,8 +145,9 @@ async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &
     if outcome != Outcome::Success {
         // An upstream that does not accept our credential is not quoted: the caller can do nothing about it.
         let ours = matches!(outcome, Outcome::Status(_));
+        let usage = first.clone().and_then(|frame| usage_of_event(call.api(), frame));
         let said = first.filter(|_| !ours).map(|frame| (status, headers, frame.raw));
-        return Tried::Failed(Met { said, ..Met::new(outcome) });
+        return Tried::Failed(Met { said, usage, ..Met::new(outcome) });
     }
     held.extend(first);
     let stream = EventStream {
@@ -157,6 +161,13 @@ async fn first_event(head: (StatusCode, HeaderMap), mut body: ReplyBody, call: &
         ended,
     };
     Tried::Answered { status, headers, reply: Reply::Stream(Box::new(stream)) }
+}
+
+/// What a stream whose first event is its end says that it used, as a response that failed does.
+fn usage_of_event(api: Api, event: Frame) -> Option<Usage> {
+    let mut relay = StreamRelay::new(api, RelayOptions::default());
+    relay.frame(event);
+    relay.usage().cloned()
 }
 
 /// Most comments that are kept while the first event is waited for; a caller misses nothing with the rest.
