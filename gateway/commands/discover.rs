@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use egress::{
     EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec, TransportSpec, UpstreamRequest,
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use ipnet::IpNet;
 use policy::{Candidate, Judge, Question, TargetId};
@@ -46,20 +46,35 @@ struct Found {
     models: Vec<String>,
 }
 
+/// What a usual port has to say.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nobody is there, or it is no such server.
+    Nothing,
+    /// It refused, with this status: it wants a key, and none is guessed.
+    WantsKey(u16),
+    /// It serves these models.
+    Models(Vec<String>),
+}
+
 /// Looks around and makes a configuration of what is there.
 pub(super) async fn configuration(approved: &[String]) -> Result<Compiled, StartError> {
     println!("No --config was given; looking at what is here.");
     let mut found = Vec::new();
     for usual in &USUAL {
-        let models = models_at(usual).await;
-        match &models {
-            Some(models) => println!("  found    {} on 127.0.0.1:{} with {}", usual.product, usual.port, list(models)),
-            None => println!("  nothing  on 127.0.0.1:{} ({})", usual.port, usual.product),
+        let answer = ask(usual).await;
+        println!("{}", said_of(usual, &answer));
+        if let Answer::Models(models) = answer
+            && !models.is_empty()
+        {
+            found.push(local(usual, models));
         }
-        found.extend(models.filter(|models| !models.is_empty()).map(|models| local(usual, models)));
     }
-    found.extend(cloud("openai", openai(), "OPENAI_MODELS", approved));
-    found.extend(cloud("azure-openai", azure(), "AZURE_OPENAI_DEPLOYMENTS", approved));
+    for cloud in clouds(&|name| std::env::var(name).ok()) {
+        let (said, place) = judged(cloud, approved);
+        println!("{said}");
+        found.extend(place);
+    }
     if found.is_empty() {
         return Err(StartError::NothingFound);
     }
@@ -72,6 +87,19 @@ pub(super) async fn configuration(approved: &[String]) -> Result<Compiled, Start
     println!("  serving  http://{}/v1 on loopback only, until a configuration says otherwise", compiled.listen.address);
     println!();
     Ok(compiled)
+}
+
+/// What the operator is told of a usual port.
+fn said_of(usual: &Usual, answer: &Answer) -> String {
+    let Usual { endpoint, product, port } = usual;
+    match answer {
+        Answer::Nothing => format!("  nothing  on 127.0.0.1:{port} ({product})"),
+        Answer::Models(models) => format!("  found    {product} on 127.0.0.1:{port} with {}", list(models)),
+        Answer::WantsKey(status) => format!(
+            "  refused  by what answers on 127.0.0.1:{port} ({product}): {status}, so it wants a key;\n\
+             \x20          write a configuration with `auth` in `[endpoint.{endpoint}]` and name it with --config"
+        ),
+    }
 }
 
 fn list(models: &[String]) -> String {
@@ -87,47 +115,60 @@ fn local(usual: &Usual, models: Vec<String>) -> Found {
     Found { endpoint: usual.endpoint.to_owned(), section, models }
 }
 
-/// The section of a cloud whose key stands in the environment.
-fn openai() -> Option<String> {
-    std::env::var_os("OPENAI_API_KEY")?;
-    Some(
-        "[endpoint.openai]\nprovider = \"openai\"\nurl = \"https://api.openai.com/v1\"\nreach = { public = {} }\n\
-         auth = { key = { env = \"OPENAI_API_KEY\" } }\n"
-            .to_owned(),
-    )
+/// A cloud whose key stands in the environment.
+struct Cloud {
+    endpoint: &'static str,
+    section: String,
+    /// The variable that names its models, and those that it names.
+    models_in: &'static str,
+    models: Vec<String>,
 }
 
-fn azure() -> Option<String> {
-    let url = std::env::var("AZURE_OPENAI_ENDPOINT").ok()?;
-    std::env::var_os("AZURE_OPENAI_API_KEY")?;
-    let url = toml_text(url.trim_end_matches('/'));
-    Some(format!(
-        "[endpoint.azure-openai]\nprovider = \"azure-openai\"\nurl = {url}\nreach = {{ public = {{}} }}\n\
-         auth = {{ key = {{ env = \"AZURE_OPENAI_API_KEY\" }} }}\n"
-    ))
+/// The clouds that `environment` has the keys of.
+fn clouds(environment: &dyn Fn(&str) -> Option<String>) -> Vec<Cloud> {
+    let openai = environment("OPENAI_API_KEY").map(|_| Cloud {
+        endpoint: "openai",
+        section:
+            "[endpoint.openai]\nprovider = \"openai\"\nurl = \"https://api.openai.com/v1\"\nreach = { public = {} }\n\
+                  auth = { key = { env = \"OPENAI_API_KEY\" } }\n"
+                .to_owned(),
+        models_in: "OPENAI_MODELS",
+        models: named_in(environment, "OPENAI_MODELS"),
+    });
+    let azure = environment("AZURE_OPENAI_ENDPOINT").zip(environment("AZURE_OPENAI_API_KEY")).map(|(url, _)| Cloud {
+        endpoint: "azure-openai",
+        section: format!(
+            "[endpoint.azure-openai]\nprovider = \"azure-openai\"\nurl = {}\nreach = {{ public = {{}} }}\n\
+             auth = {{ key = {{ env = \"AZURE_OPENAI_API_KEY\" }} }}\n",
+            toml_text(url.trim_end_matches('/'))
+        ),
+        models_in: "AZURE_OPENAI_DEPLOYMENTS",
+        models: named_in(environment, "AZURE_OPENAI_DEPLOYMENTS"),
+    });
+    openai.into_iter().chain(azure).collect()
 }
 
-/// Says what becomes of a cloud: used when it is approved and its models are named, refused otherwise.
-fn cloud(endpoint: &str, section: Option<String>, models: &str, approved: &[String]) -> Option<Found> {
-    let section = section?;
+/// What a variable names, separated by commas.
+fn named_in(environment: &dyn Fn(&str) -> Option<String>, variable: &str) -> Vec<String> {
+    let text = environment(variable).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// What becomes of a cloud, in words: used when it is approved and its models are named, refused otherwise.
+fn judged(cloud: Cloud, approved: &[String]) -> (String, Option<Found>) {
+    let Cloud { endpoint, section, models_in, models } = cloud;
     if !approved.iter().any(|name| name == endpoint) {
-        println!("  refused  {endpoint}: its key is in the environment, and nothing approves sending data there;");
-        println!("           start with `--approve {endpoint}` if that is wanted");
-        return None;
+        let said = format!(
+            "  refused  {endpoint}: its key is in the environment, and nothing approves sending data there;\n\
+             \x20          start with `--approve {endpoint}` if that is wanted"
+        );
+        return (said, None);
     }
-    let named: Vec<String> = std::env::var(models)
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|m| !m.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if named.is_empty() {
-        println!("  refused  {endpoint}: name its models in {models}, separated by commas");
-        return None;
+    if models.is_empty() {
+        return (format!("  refused  {endpoint}: name its models in {models_in}, separated by commas"), None);
     }
-    println!("  approved {endpoint} with {}", list(&named));
-    Some(Found { endpoint: endpoint.to_owned(), section, models: named })
+    let said = format!("  approved {endpoint} with {}", list(&models));
+    (said, Some(Found { endpoint: endpoint.to_owned(), section, models }))
 }
 
 fn document(found: &[Found], approved: &[String], digest: &str) -> String {
@@ -176,8 +217,12 @@ fn state_folder() -> PathBuf {
     base.unwrap_or_else(std::env::temp_dir).join("causeway")
 }
 
-/// The models that a local server lists; nothing when none answers. It is asked through the same door as any request.
-async fn models_at(usual: &Usual) -> Option<Vec<String>> {
+/// Asks a local server for its models, through the same door as any request.
+async fn ask(usual: &Usual) -> Answer {
+    models_at(usual).await.unwrap_or(Answer::Nothing)
+}
+
+async fn models_at(usual: &Usual) -> Option<Answer> {
     let target = TargetId(0);
     let fleet = Fleet::build(vec![spec(usual)], Vec::new(), &[(target, 0)], None).ok()?;
     let candidates = [Candidate::new(target, usual.endpoint)];
@@ -193,13 +238,16 @@ async fn models_at(usual: &Usual) -> Option<Vec<String>> {
     };
     let cleared = warrant.clear(request).ok()?;
     let reply = fleet.send(warrant, cleared).await.ok()?;
+    if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Some(Answer::WantsKey(reply.status.as_u16()));
+    }
     if !reply.status.is_success() {
         return None;
     }
     let body = Limited::new(reply.body, LONGEST_LIST).collect().await.ok()?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).ok()?;
     let ids = answer["data"].as_array()?.iter().filter_map(|model| model["id"].as_str());
-    Some(ids.map(str::to_owned).collect())
+    Some(Answer::Models(ids.map(str::to_owned).collect()))
 }
 
 fn spec(usual: &Usual) -> EndpointSpec {
@@ -228,5 +276,176 @@ fn spec(usual: &Usual) -> EndpointSpec {
         page: None,
         probe: None,
         transport: TransportSpec::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use server::configuration::ReachConfig;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn environment(name: &str) -> Option<String> {
+        let value = match name {
+            "OPENAI_API_KEY" | "AZURE_OPENAI_API_KEY" => "sk-of-the-test",
+            "OPENAI_MODELS" => "gpt-4o, gpt-4o-mini,",
+            "AZURE_OPENAI_ENDPOINT" => "https://contoso.openai.azure.com/",
+            "AZURE_OPENAI_DEPLOYMENTS" => "chat",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn text(list: &[&str]) -> Vec<String> {
+        list.iter().map(|item| (*item).to_owned()).collect()
+    }
+
+    /// The document of what was found, as `serve` would load it.
+    fn loaded(found: &[Found], approved: &[&str]) -> Compiled {
+        let text = document(found, &text(approved), DIGEST);
+        let mut options = load::options(SystemTime::now());
+        options.environment = environment;
+        let loaded = configuration::load_text([(PathBuf::from("(discovered)"), text.clone())], &options);
+        loaded.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
+    }
+
+    fn cloud_found(endpoint: &str) -> Found {
+        let cloud = clouds(&environment).into_iter().find(|cloud| cloud.endpoint == endpoint).unwrap();
+        judged(cloud, &text(&[endpoint])).1.unwrap()
+    }
+
+    /// Each target with the dialect and the address of its endpoint, by model.
+    fn served(compiled: &Compiled) -> Vec<String> {
+        let target = |index: &usize| {
+            let target = &compiled.targets[*index];
+            let endpoint = &compiled.endpoints[target.endpoint];
+            let reach = match &endpoint.reach {
+                ReachConfig::Local { .. } => "local",
+                ReachConfig::Public { .. } => "public",
+                ReachConfig::PrivateLink { .. } => "private",
+            };
+            format!(
+                "{} {} {:?}:{}{} {reach}",
+                target.name, endpoint.provider, endpoint.host, endpoint.port, endpoint.base_path
+            )
+        };
+        let of_model = |model: &configuration::ModelConfig| {
+            let targets: Vec<String> = model.targets.iter().map(target).collect();
+            format!("{}: {}", model.name, targets.join(", "))
+        };
+        compiled.models.iter().map(of_model).collect()
+    }
+
+    #[test]
+    fn each_local_server_that_answers_is_served_under_its_models_on_loopback_only() {
+        for (usual, port) in USUAL.iter().zip([8080, 8000, 11434]) {
+            let compiled = loaded(&[local(usual, text(&["Qwen/Qwen2.5-0.5B:q4"]))], &[]);
+
+            let name = usual.endpoint;
+            let expected =
+                format!("Qwen/Qwen2.5-0.5B:q4: {name}/Qwen/Qwen2.5-0.5B:q4 openai Address(127.0.0.1):{port}/v1 local");
+            assert_eq!(served(&compiled), [expected]);
+            assert!(compiled.listen.address.ip().is_loopback());
+            assert!(compiled.admin.is_some_and(|admin| admin.ip().is_loopback()));
+            assert_eq!(compiled.apps.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_model_that_two_servers_have_is_one_model_with_two_targets() {
+        let both = [local(&USUAL[0], text(&["m"])), local(&USUAL[1], text(&["m", "n"]))];
+
+        let compiled = loaded(&both, &[]);
+
+        let names: Vec<_> = compiled.models.iter().map(|model| (model.name.as_str(), model.targets.len())).collect();
+        assert_eq!(names, [("m", 2), ("n", 1)]);
+    }
+
+    #[test]
+    fn openai_is_served_under_the_models_that_the_environment_names() {
+        let compiled = loaded(&[cloud_found("openai")], &["openai"]);
+
+        let expected = ["gpt-4o", "gpt-4o-mini"]
+            .map(|model| format!("{model}: openai/{model} openai Name(\"api.openai.com\"):443/v1 public"));
+        assert_eq!(served(&compiled), expected);
+        assert!(compiled.endpoints[0].credential.is_some());
+    }
+
+    #[test]
+    fn azure_is_served_under_its_deployments_at_the_url_of_the_environment() {
+        let compiled = loaded(&[cloud_found("azure-openai")], &["azure-openai"]);
+
+        let expected = "chat: azure-openai/chat azure-openai Name(\"contoso.openai.azure.com\"):443 public";
+        assert_eq!(served(&compiled), [expected]);
+        assert!(compiled.endpoints[0].credential.is_some());
+    }
+
+    #[test]
+    fn a_cloud_is_approved_only_by_its_name_and_only_with_models() {
+        let approve = |found: &[Found], approved: &[&str]| {
+            let text = document(found, &text(approved), DIGEST);
+            text.rsplit_once("approve = ").unwrap().1.trim().to_owned()
+        };
+        let clouds_of = || clouds(&environment).into_iter();
+        let nameless =
+            |name: &str| environment(name).filter(|_| !name.contains("MODELS") && !name.contains("DEPLOYMENTS"));
+
+        for (cloud, other) in clouds_of().zip(["azure-openai", "openai"]) {
+            let endpoint = cloud.endpoint;
+            let (said, found) = judged(cloud, &text(&[other]));
+            assert!(found.is_none() && said.contains(&format!("`--approve {endpoint}`")), "{said}");
+        }
+        for cloud in clouds(&nameless) {
+            let (variable, endpoint) = (cloud.models_in, cloud.endpoint);
+            let (said, found) = judged(cloud, &text(&[endpoint]));
+            assert!(found.is_none() && said.contains(variable), "{said}");
+        }
+        assert!(clouds(&|_| None).is_empty());
+        assert_eq!(approve(&[cloud_found("openai")], &["openai", "azure-openai"]), r#"["openai"]"#);
+        assert_eq!(approve(&[local(&USUAL[1], text(&["m"]))], &["openai"]), "[]");
+    }
+
+    /// A server at a usual place that answers one request with this.
+    async fn answering(answer: &'static str) -> Usual {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            assert_ne!(stream.read(&mut asked).await.unwrap(), 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        Usual { endpoint: "vllm", product: "vLLM", port }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_wants_a_key_is_said_to_and_not_taken_for_nothing() {
+        let usual = answering("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await;
+
+        let answer = ask(&usual).await;
+
+        assert_eq!(answer, Answer::WantsKey(401));
+        let said = said_of(&usual, &answer);
+        assert!(
+            said.contains("401") && said.contains("`auth` in `[endpoint.vllm]`") && said.contains("--config"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_lists_models_is_found_and_one_that_knows_no_models_is_nothing() {
+        let list = "HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n{\"data\":[{\"id\":\"a\"},{\"id\":\"b\"}]}";
+        let lists = answering(list).await;
+        let other = answering("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+
+        let (found, nothing) = (ask(&lists).await, ask(&other).await);
+
+        assert_eq!(found, Answer::Models(text(&["a", "b"])));
+        assert!(said_of(&lists, &found).ends_with("with `a`, `b`"));
+        assert_eq!(nothing, Answer::Nothing);
+        assert!(said_of(&other, &nothing).contains("nothing"));
     }
 }

@@ -53,7 +53,7 @@ pub(super) enum StartError {
     },
     /// Neither a configuration nor anything on this machine.
     #[error(
-        "nothing to serve: no local server answers and no cloud is approved; write a configuration and name it with --config, or try `causeway demo`"
+        "nothing to serve: no local server answers without a key and no cloud is approved; write a configuration and name it with --config, or try `causeway demo`"
     )]
     NothingFound,
     /// The books cannot be opened.
