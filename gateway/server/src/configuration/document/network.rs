@@ -60,7 +60,8 @@ pub struct ListenTls {
     pub key: String,
     /// Path of the CA certificates, PEM, that issue callers' certificates. Absent: callers are asked for none.
     ///
-    /// With it every caller must show a certificate of these issuers. It is asked for beside the key, not instead of it.
+    /// With it every caller must show a certificate of these issuers, beside its key; an app that names one as its `certificate`
+    /// needs no key.
     pub client_ca: Option<String>,
     /// Path of revocation lists, PEM, of `client_ca`. Absent: no certificate counts as revoked. Needs `client_ca`.
     pub crl: Option<String>,
