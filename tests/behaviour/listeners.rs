@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::testkit::{Client, Config, Endpoint, Gateway, Refusing, Request, Upstream, chat, chat_stream, within};
+use crate::testkit::{
+    Client, Config, Endpoint, Gateway, Refusing, Request, Upstream, chat, chat_stream, until, within,
+};
 
 async fn gateway() -> (Upstream, Gateway) {
     let upstream = Upstream::start("only").await;
@@ -112,6 +114,33 @@ async fn a_connection_takes_one_call_after_another() {
         assert_eq!(answer.status, 200);
         assert!(answer.text().await.contains("only"));
     }
+}
+
+#[tokio::test]
+async fn a_connection_above_the_bound_is_closed_at_once_and_one_that_ends_makes_room() {
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&Config::serving(&upstream).listen("max_connections = 2")).await;
+    let ask = || Request::post("/v1/chat/completions", &chat("assistant"));
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut connection = gateway.client().connect().await.expect("the port is open");
+        connection.send(ask()).await.expect("an answer").of_status(200, "one of two").await;
+        open.push(connection);
+    }
+
+    let third = gateway.client().try_send(ask()).await;
+
+    assert!(third.is_err(), "it is answered {:?}", third.map(|answer| answer.status));
+    assert_eq!(upstream.requests().len(), 2);
+    for connection in &mut open {
+        connection.send(ask()).await.expect("an answer").of_status(200, "one that is open goes on").await;
+    }
+    drop(open.pop());
+    until("a place for another", async || {
+        let answer = gateway.client().try_send(ask()).await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
 
 /// A PROXY protocol v2 header that speaks for this address.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::testkit::{
-    Act, Config, DONE, Gate, Gateway, Request, Step, Upstream, chat_stream, chat_stream_with_usage, chunk, event,
-    events_of, finish, spoken, usage_chunk,
+    Act, Config, DONE, Endpoint, Gate, Gateway, Request, Step, Upstream, chat_stream, chat_stream_with_usage, chunk,
+    event, events_of, finish, spoken, usage_chunk,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -251,7 +251,10 @@ async fn a_caller_who_leaves_before_the_answer_cancels_the_upstream_too() {
 #[tokio::test]
 async fn a_silent_stream_is_kept_alive_with_comments() {
     let upstream = Upstream::start("only").await;
-    let gateway = Gateway::start(&Config::serving(&upstream).listen("stream_comment_ms = 1000")).await;
+    // By default a comment comes after fifteen seconds, when this endpoint has long been given up.
+    let endpoint = Endpoint::of(&upstream).with("timeouts = { idle_ms = 8000 }");
+    let config = Config::new().endpoint("only", endpoint).model("assistant", &["only/served-model"]);
+    let gateway = Gateway::start(&config.listen("stream_comment_ms = 1000")).await;
     let gate = Gate::closed();
     let steps = [Step::Send(bytes(&chunk("ferry"))), Step::Wait(gate.clone()), Step::Send(bytes(&(finish() + DONE)))];
     upstream.script([Act::steps(steps)]);
