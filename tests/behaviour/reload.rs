@@ -2,7 +2,8 @@
 //! good one outlives the process.
 
 use crate::testkit::{
-    Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, chat, chat_stream, chunk, finish, until,
+    Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, chat, chat_stream, chunk, digest_of,
+    finish, until,
 };
 
 async fn gateway() -> (Upstream, Config, Gateway) {
@@ -217,6 +218,73 @@ async fn a_first_start_with_a_broken_file_refuses_and_names_every_mistake() {
         assert!(second.log().contains(&format!("causeway.toml:{line}:")), "line {line}:\n{}", second.log());
     }
     assert!(second.log().contains("did you mean `only`"), "{}", second.log());
+}
+
+const GUEST: &str = "cw_test_guest";
+
+/// A file of its own: a model, and an app of another team that may use it.
+fn of_the_guests(model: &str) -> String {
+    let digest = digest_of(GUEST);
+    format!(
+        "[model.{model}]\ntargets = [\"only/{model}-served\"]\n\n[app.guest]\nteam = \"guests\"\n\
+         keys = [\"{digest}\"]\nmodels = [\"{model}\"]\n\n[data.guest]\nlabels = []\n"
+    )
+}
+
+/// Waits until a guest who asks for this model gets this status.
+async fn a_guest_meets(gateway: &Gateway, model: &str, status: u16) {
+    until(&format!("{status} for a guest who asks for `{model}`"), async || {
+        let answer = gateway.send(Request::post("/v1/chat/completions", &chat(model)).key(GUEST)).await;
+        (answer.status == status).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_is_one_document_in_which_files_come_change_and_go() {
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start_from_folder(&Config::serving(&upstream)).await;
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+
+    // One that comes is noticed without a signal.
+    gateway.replace_file("guests.toml", &of_the_guests("second"));
+    a_guest_meets(&gateway, "second", 200).await;
+    assert_eq!(upstream.requests().last().expect("just answered").json()["model"], "second-served");
+
+    gateway.replace_file("guests.toml", &of_the_guests("third"));
+    gateway.signal("HUP");
+    a_guest_meets(&gateway, "third", 200).await;
+    a_guest_meets(&gateway, "second", 404).await;
+
+    std::fs::remove_file(gateway.beside("guests.toml")).expect("it is there");
+    a_guest_meets(&gateway, "third", 401).await;
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_section_in_a_file_whose_author_may_not_write_it_changes_nothing() {
+    let upstream = Upstream::start("only").await;
+    let authors =
+        "[authors]\n\"main.toml\" = [\"model\", \"app\", \"data\"]\n\"guests.toml\" = [\"model\", \"app\", \"data\"]\n";
+    let config = Config::serving(&upstream).section(authors).file("guests.toml", "# Nothing yet.\n");
+    let gateway = Gateway::start_from_folder(&config).await;
+
+    let with_more = of_the_guests("second") + "\n[policy]\napprove = [\"only\"]\n";
+    let line = with_more.lines().position(|line| line == "[policy]").expect("just written") + 1;
+    gateway.replace_file("guests.toml", &with_more);
+    gateway.signal("HUP");
+
+    let mistake = format!("guests.toml:{line}:2: `policy` may not be written in `guests.toml`; move it to `main.toml`");
+    until("the mistake on the status page", async || {
+        gateway.operator("/api/status").await.text().await.contains(&mistake).then_some(())
+    })
+    .await;
+    a_guest_meets(&gateway, "second", 401).await;
+    assert_eq!(gateway.chat(&chat("assistant")).await.status, 200);
+
+    gateway.replace_file("guests.toml", &of_the_guests("second"));
+    gateway.signal("HUP");
+    a_guest_meets(&gateway, "second", 200).await;
 }
 
 #[tokio::test]

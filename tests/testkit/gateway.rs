@@ -12,9 +12,14 @@ use tokio::process::{Child, Command};
 use super::socket::free_port;
 use super::{Answer, Audit, Client, Config, Request, until, within};
 
+/// Where the configuration is written, within the folder of the process: a file that `--config` names, or one of a folder.
+const FILE: &str = "causeway.toml";
+const IN_A_FOLDER: &str = "causeway.d/main.toml";
+
 /// A running gateway. It is killed when this is dropped; its log is shown when the test failed.
 pub(crate) struct Gateway {
     folder: Arc<TempDir>,
+    document: &'static str,
     ports: [u16; 3],
     log: PathBuf,
     child: Child,
@@ -28,13 +33,18 @@ impl Gateway {
 
     /// The same with further arguments of `causeway serve`.
     pub(crate) async fn start_with(config: &Config, arguments: &[&str]) -> Self {
-        Self::launch(config, |command| command.args(arguments)).await
+        Self::launch(FILE, config, |command| command.args(arguments)).await
+    }
+
+    /// The same with `--config` naming a folder, in which the configuration is `main.toml`.
+    pub(crate) async fn start_from_folder(config: &Config) -> Self {
+        Self::launch(IN_A_FOLDER, config, |command| command).await
     }
 
     /// The same after a shell has run `prelude`, which sets the limits of the process; its log is lost.
     pub(crate) async fn start_under(config: &Config, prelude: &str) -> Self {
         let script = format!("{prelude}; exec \"$0\" \"$@\" >/dev/null 2>&1");
-        Self::launch(config, |command| {
+        Self::launch(FILE, config, |command| {
             let program = command.as_std().get_program().to_owned();
             let arguments: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
             *command = Command::new("sh");
@@ -43,16 +53,16 @@ impl Gateway {
         .await
     }
 
-    async fn launch(config: &Config, dress: impl Fn(&mut Command) -> &mut Command) -> Self {
+    async fn launch(document: &'static str, config: &Config, dress: impl Fn(&mut Command) -> &mut Command) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder can be made"));
         for (name, content) in &config.files {
-            write_private(&folder.path().join(name), content);
+            write_private(&folder.path().join(document).with_file_name(name), content);
         }
         // Another process may take a port between the look and the start; then others are tried.
         for _ in 0..3 {
             let ports = [free_port(), free_port(), free_port()];
-            write_private(&folder.path().join("causeway.toml"), &config.text(ports));
-            let mut gateway = Self::spawn(Arc::clone(&folder), ports, "gateway.log", &dress);
+            write_private(&folder.path().join(document), &config.text(ports));
+            let mut gateway = Self::spawn((Arc::clone(&folder), document), ports, "gateway.log", &dress);
             if gateway.is_ready().await {
                 return gateway;
             }
@@ -63,15 +73,21 @@ impl Gateway {
 
     /// Starts the binary again on the same folder and ports, without waiting for it.
     pub(crate) fn again(&self, log: &str, arguments: &[&str]) -> Self {
-        Self::spawn(Arc::clone(&self.folder), self.ports, log, |command| command.args(arguments))
+        Self::spawn((Arc::clone(&self.folder), self.document), self.ports, log, |command| command.args(arguments))
     }
 
-    fn spawn(folder: Arc<TempDir>, ports: [u16; 3], log: &str, dress: impl Fn(&mut Command) -> &mut Command) -> Self {
+    fn spawn(
+        (folder, document): (Arc<TempDir>, &'static str),
+        ports: [u16; 3],
+        log: &str,
+        dress: impl Fn(&mut Command) -> &mut Command,
+    ) -> Self {
         let log = folder.path().join(log);
         let file = std::fs::File::create(&log).expect("the log can be made");
         let mut command = Command::new(binary());
+        let named = document.split_once('/').map_or(document, |(folder, _)| folder);
         // No load balancer looks at these gateways, so none waits for one; a later value wins over this.
-        command.args(["serve", "--config", "causeway.toml", "--readiness-lead", "0"]);
+        command.args(["serve", "--config", named, "--readiness-lead", "0"]);
         let child = dress(&mut command)
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -80,7 +96,7 @@ impl Gateway {
             .kill_on_drop(true)
             .spawn()
             .expect("cargo built the binary");
-        Self { folder, ports, log, child }
+        Self { folder, document, ports, log, child }
     }
 
     /// The names of its threads, cut to 15 letters by the system.
@@ -149,7 +165,7 @@ impl Gateway {
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.beside("state")
     }
 
     /// What the process has said so far.
@@ -164,15 +180,20 @@ impl Gateway {
 
     /// Writes any text where the configuration was.
     pub(crate) fn configure_text(&self, text: &str) {
-        write_private(&self.folder.path().join("causeway.toml"), text);
+        write_private(&self.folder.path().join(self.document), text);
     }
 
     pub(crate) fn configuration_text(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("causeway.toml")).expect("written at the start")
+        std::fs::read_to_string(self.folder.path().join(self.document)).expect("written at the start")
     }
 
     pub(crate) fn replace_file(&self, name: &str, content: &str) {
-        write_private(&self.folder.path().join(name), content);
+        write_private(&self.beside(name), content);
+    }
+
+    /// Where a file of this name lies beside the configuration.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(self.document).with_file_name(name)
     }
 
     /// Sends a signal by name, as an operator's shell does.
