@@ -276,6 +276,33 @@ async fn a_panic_in_the_middle_of_a_stream_is_an_error_event_and_closes_the_book
 }
 
 #[tokio::test]
+async fn a_stream_whose_first_event_is_long_in_coming_gives_its_head_after_ten_seconds_and_then_comments() {
+    let world = World::new("openai", openai()).await;
+    let mut answer = world.ask("/v1/chat/completions", CALL).await;
+    let (mut upstream, _) = world.upstream.accept().await.unwrap();
+    read_until(&mut upstream, "\"include_usage\":true").await;
+    let (head, event) = BEGIN.split_once("\r\n\r\n").unwrap();
+    // From here on time passes only while everybody waits.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+
+    upstream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+    let head = read_until(&mut answer, "\r\n\r\n").await;
+    let to_the_head = began.elapsed();
+    let comment = read_until(&mut answer, "\n\n").await;
+    let to_the_comment = began.elapsed();
+    upstream.write_all(format!("{event}{REST}").as_bytes()).await.unwrap();
+    let rest = all(answer).await;
+
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    assert_eq!(to_the_head.as_secs(), 10);
+    assert!(comment.contains("\n:") && !comment.contains("data:"), "{comment}");
+    assert_eq!(to_the_comment.as_secs(), 10 + 15);
+    assert!(rest.contains("\"hi\"") && rest.contains("[DONE]") && !rest.contains("error"), "{rest}");
+    assert_eq!(world.outcome().await["settled_by"], "reported");
+}
+
+#[tokio::test]
 async fn a_stream_that_is_billed_whole_is_read_to_its_end_after_the_caller_left() {
     let world = World::new("openai", &IS_READ_TO_ITS_END).await;
     let mut answer = world.ask("/v1/chat/completions", CALL).await;
