@@ -167,15 +167,35 @@ fn behind_load_balancers() -> World {
 #[tokio::test]
 async fn a_listed_load_balancer_names_the_caller() {
     let world = behind_load_balancers();
-    let (mut io, served) = world.connect_from("10.1.2.3:1111");
-    let caller = "198.51.100.7:2222".parse().unwrap();
+    for caller in ["198.51.100.7:2222", "[2001:db8::7]:2222"] {
+        let (mut io, served) = world.connect_from("10.1.2.3:1111");
 
-    io.write_all(&proxied(caller, &[0xee, 0, 1, 7])).await.unwrap();
+        io.write_all(&proxied(caller.parse().unwrap(), &[0xee, 0, 1, 7])).await.unwrap();
+        let answer = exchange(&mut io, &LAST_HELLO.replace("GET /", "GET /who")).await;
+
+        let expected = format!("Peer {{ address: {caller}, via: Some(10.1.2.3:1111), tls: None }}");
+        assert!(answer.ends_with(&expected), "{answer}");
+        served.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_load_balancer_of_a_listed_network_of_ipv6_names_the_caller() {
+    let settings =
+        ListenSettings { proxy_protocol_from: vec!["fd00:1::/32".parse().unwrap()], ..ListenSettings::default() };
+    let world = World::with(Door::new(settings, None));
+    let (mut io, _served) = world.connect_from("[fd00:1::9]:1111");
+    let (mut other, served) = world.connect_from("[fd00:2::9]:1111");
+    let header = proxied("[2001:db8::7]:2222".parse().unwrap(), &[]);
+
+    io.write_all(&header).await.unwrap();
     let answer = exchange(&mut io, &LAST_HELLO.replace("GET /", "GET /who")).await;
+    other.write_all(&header).await.unwrap();
+    let forged = exchange(&mut other, LAST_HELLO).await;
 
-    let expected = "Peer { address: 198.51.100.7:2222, via: Some(10.1.2.3:1111), tls: None }";
-    assert!(answer.ends_with(expected), "{answer}");
-    served.await.unwrap().unwrap();
+    assert!(answer.ends_with("address: [2001:db8::7]:2222, via: Some([fd00:1::9]:1111), tls: None }"), "{answer}");
+    assert!(!forged.contains("hello"), "{forged}");
+    let _ = served.await.unwrap();
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::super::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
+use super::super::proxy::tests::proxied;
 use super::{
     Door, ListenSettings, ServeError, Served, World, exchange, get, http1_over, http2_over, read_to_end, read_until,
     text_of,
@@ -183,6 +184,39 @@ async fn the_protocol_is_chosen_by_alpn() {
     assert!(none.contains("alpn: None"), "{none}");
     let other = ask_who(&world, &with_alpn(&["spdy/1"])).await;
     assert!(matches!(other, Err(ServeError::Tls(_))));
+}
+
+#[tokio::test]
+async fn a_load_balancer_names_the_caller_before_the_handshake_and_nobody_else_may() {
+    let authority = Authority::new("server CA");
+    let tls = TlsServer::new(&material(&authority, None)).unwrap();
+    let settings =
+        ListenSettings { proxy_protocol_from: vec!["192.0.2.9".parse().unwrap()], ..ListenSettings::default() };
+    let world = World::with(Door::new(settings, Some(tls)));
+    let config = Client::trusting(&authority).config();
+    let connect = async |io| {
+        let name = ServerName::try_from("gateway.example").unwrap();
+        TlsConnector::from(Arc::clone(&config)).connect(name, io).await
+    };
+
+    for caller in ["198.51.100.7:2222", "[2001:db8::7]:2222"] {
+        let (mut io, served) = world.connect();
+        io.write_all(&proxied(caller.parse().unwrap(), &[0xee, 0, 1, 7])).await.unwrap();
+        let who = exchange(&mut connect(io).await.unwrap(), WHO).await;
+
+        let expected = format!(
+            "Peer {{ address: {caller}, via: Some(192.0.2.9:50000), tls: Some(TlsFacts {{ version: \"TLSv1.3\""
+        );
+        assert!(who.contains(&expected), "{who}");
+        served.await.unwrap().unwrap();
+    }
+    let (unnamed, served) = handshake(&world, &config).await;
+    assert!(unnamed.is_err());
+    assert!(matches!(served.await.unwrap(), Err(ServeError::Proxy { .. })));
+    let (mut forging, served) = world.connect_from("192.0.2.10:50000");
+    forging.write_all(&proxied("198.51.100.7:2222".parse().unwrap(), &[])).await.unwrap();
+    assert!(connect(forging).await.is_err());
+    assert!(matches!(served.await.unwrap(), Err(ServeError::Tls(_))));
 }
 
 #[tokio::test]
