@@ -67,24 +67,42 @@ pub fn framer(bytes: &[u8]) {
     }
 }
 
-/// A relay takes any stream, ends it once, and never adds `[DONE]` to one that failed.
+/// A relay takes any stream, whatever was asked, ends it once, and never adds `[DONE]` to one that failed.
 pub fn relay(bytes: &[u8]) {
+    const OPTIONS: [RelayOptions; 4] = [
+        RelayOptions { usage_asked: false, injected_usage: false },
+        RelayOptions { usage_asked: false, injected_usage: true },
+        RelayOptions { usage_asked: true, injected_usage: false },
+        RelayOptions { usage_asked: true, injected_usage: true },
+    ];
     for api in Api::ALL {
-        let mut relay = StreamRelay::new(api, RelayOptions::default());
-        for frame in frames(bytes, 11) {
-            let _ = outcome(http::StatusCode::OK, Some(&frame), api);
-            let raw = frame.raw.clone();
-            if let Relayed::Forward(sent) = relay.frame(frame) {
-                assert!(sent.starts_with(&raw), "a frame is passed on as it came");
-            }
+        for options in OPTIONS {
+            relay_of(api, options, bytes);
         }
-        let failed = relay.failed();
-        let last = relay.finish(StreamEnd::Clean);
-        if failed {
-            assert_eq!(last, None);
-        }
-        assert_eq!(relay.finish(StreamEnd::Clean), None, "a stream ends once");
     }
+}
+
+fn relay_of(api: Api, options: RelayOptions, bytes: &[u8]) {
+    let mut relay = StreamRelay::new(api, options);
+    let withholds = options.injected_usage && !options.usage_asked;
+    for frame in frames(bytes, 11) {
+        let _ = outcome(http::StatusCode::OK, Some(&frame), api);
+        let (raw, is_whole, ended) = (frame.raw.clone(), frame.is_terminated(), relay.failed());
+        match relay.frame(frame) {
+            Relayed::Forward(sent) => assert!(sent.starts_with(&raw), "a frame is passed on as it came"),
+            Relayed::Drop => assert!(
+                withholds || ended || !is_whole,
+                "a whole frame is withheld only where it carries the usage that the gateway asked for"
+            ),
+            Relayed::Error(_) => assert!(relay.failed(), "an error ends the stream"),
+        }
+    }
+    let failed = relay.failed();
+    let last = relay.finish(StreamEnd::Clean);
+    if failed {
+        assert_eq!(last, None);
+    }
+    assert_eq!(relay.finish(StreamEnd::Clean), None, "a stream ends once");
 }
 
 /// Paths and replies of any bytes are read without a panic.
