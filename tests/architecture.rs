@@ -61,6 +61,10 @@ const DIALS: &[&str] = &[
     "UdpSocket::bind",
     "UnixStream::connect",
     "HttpConnector",
+    // Sockets of the crates below tokio, whatever is then done with them.
+    "socket2",
+    "nix::sys::socket",
+    "rustix::net",
     "lookup_host",
     "to_socket_addrs",
 ];
