@@ -6,6 +6,8 @@ The same tests run straight against llama.cpp and through the gateway: only the 
 import os
 
 THROUGH_GATEWAY = os.environ.get("THROUGH") == "gateway"
+# The program, for tests that start one of their own.
+GATEWAY = os.environ.get("GATEWAY")
 API_KEY = os.environ["API_KEY"]
 
 CHAT_URL, CHAT_MODEL = os.environ["CHAT_BASE_URL"], os.environ["CHAT_MODEL"]

@@ -104,7 +104,7 @@ def through_gateway(stack, folder, ports, options):
     wait_for(f"http://127.0.0.1:{health}/readyz", folder / "gateway.log")
     url = f"http{'s' if options.tls else ''}://127.0.0.1:{data}/v1"
     return extra | {
-        "THROUGH": "gateway", "API_KEY": APP_KEY, "ADMIN_URL": f"http://127.0.0.1:{admin}",
+        "THROUGH": "gateway", "GATEWAY": str(options.gateway.resolve()), "API_KEY": APP_KEY, "ADMIN_URL": f"http://127.0.0.1:{admin}",
         "CHAT_BASE_URL": url, "CHAT_MODEL": CHAT,
         "TOOLS_BASE_URL": url, "TOOLS_MODEL": TOOLS,
         "EMBEDDINGS_BASE_URL": url, "EMBEDDINGS_MODEL": EMBEDDINGS,
