@@ -462,34 +462,39 @@ fn note(text: &str) {
 
 /// A proxy on loopback that connects to where CONNECT asks it to, or refuses; and what it was asked for.
 async fn proxy(refuses: bool) -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a port");
+    let port = listener.local_addr().expect("a bound socket has an address").port();
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
     let list = Arc::clone(&asked);
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let list = Arc::clone(&list);
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await.unwrap());
-                }
-                let head = String::from_utf8(head).unwrap();
-                let wanted = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
-                list.lock().unwrap().push(wanted.clone());
-                if refuses {
-                    stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-                    return;
-                }
-                #[expect(clippy::disallowed_methods, reason = "a proxy of the test, which connects for somebody else")]
-                let mut beyond = tokio::net::TcpStream::connect(wanted).await.unwrap();
-                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-                let _ = copy_bidirectional(&mut stream, &mut beyond).await;
-            });
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(tunnel(stream, Arc::clone(&list), refuses));
         }
     });
     (port, asked)
+}
+
+async fn tunnel(
+    mut stream: tokio::net::TcpStream,
+    asked: Arc<std::sync::Mutex<Vec<String>>>,
+    refuses: bool,
+) -> std::io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let wanted = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
+    asked.lock().expect("nobody panics while it is held").push(wanted.clone());
+    if refuses {
+        return stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+    }
+    #[expect(clippy::disallowed_methods, reason = "a proxy of the test, which connects for somebody else")]
+    let mut beyond = tokio::net::TcpStream::connect(wanted).await?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+    copy_bidirectional(&mut stream, &mut beyond).await.map(|_| ())
 }
 
 /// The world's endpoint behind a proxy.
