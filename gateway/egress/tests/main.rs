@@ -12,6 +12,7 @@ mod failure_codes;
 mod failures;
 mod http2;
 mod identity;
+mod lies;
 mod lookups;
 mod pages;
 mod proxy;
