@@ -270,7 +270,7 @@ impl Connector {
         let stream = timeout_at(deadline, handshake)
             .await
             .map_err(|_| self.too_slow(Phase::Tls, Some(address)))?
-            .map_err(|source| self.tls_failed(address, tls::fault(&source), source))?;
+            .map_err(|source| self.tls_failed(address, tls::fault(&source), tls::readable(source)))?;
         let session = stream.get_ref().1;
         proof.tls = Some(tls_proof(session));
         let chose_http2 = session.alpn_protocol() == Some(b"h2");

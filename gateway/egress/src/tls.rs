@@ -232,6 +232,17 @@ pub(crate) fn fault(error: &io::Error) -> TlsFault {
     }
 }
 
+/// The error in our own words, where they stand inside rustls's.
+pub(crate) fn readable(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(ours)))) => {
+            io::Error::new(error.kind(), ours.to_string())
+        }
+        _ => error,
+    }
+}
+
 fn certificate_fault(reason: &CertificateError) -> TlsFault {
     match reason {
         // A root of the right name with another key fails at the signature.

@@ -162,7 +162,9 @@ impl Via {
             None => Either::Left(tcp),
             Some((connector, name)) => {
                 let shown = connector.connect(name.clone(), tcp).await;
-                Either::Right(Box::new(shown.map_err(|error| format!("could not be verified over TLS: {error}"))?))
+                Either::Right(Box::new(
+                    shown.map_err(|error| format!("could not be verified over TLS: {}", tls::readable(error)))?,
+                ))
             }
         };
         ask(&mut carrier, wanted).await?;

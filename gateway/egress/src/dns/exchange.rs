@@ -27,6 +27,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::answer::{Question, Told, belongs, distil};
 use crate::body::UpstreamBody;
+use crate::tls;
 
 /// Until an unanswered datagram is sent again.
 const RESEND: Duration = Duration::from_millis(450);
@@ -239,7 +240,8 @@ impl Server {
     ) -> Result<TlsStream<TcpStream>, Trouble> {
         let tcp = connected(self.address).await.map_err(|error| refused(&error))?;
         let connector = TlsConnector::from(Arc::clone(config));
-        connector.connect(name.clone(), tcp).await.map_err(|error| Trouble::Tls(error.to_string()))
+        let connected = connector.connect(name.clone(), tcp).await;
+        connected.map_err(|error| Trouble::Tls(tls::readable(error).to_string()))
     }
 
     async fn by_https(
