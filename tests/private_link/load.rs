@@ -38,7 +38,7 @@ impl Load {
                     let (counts, trust) = (Arc::clone(&counts), Arc::clone(&trust));
                     let first = tokio::time::Instant::now() + between * number / CALLERS;
                     tokio::spawn(async move {
-                        counts.call(Caller::new(trust), tokio::time::interval_at(first, between)).await
+                        counts.call(Caller::new(trust), tokio::time::interval_at(first, between)).await;
                     })
                 })
                 .collect();
