@@ -19,6 +19,7 @@ mod commands;
 mod costs;
 mod crash;
 mod deadlines;
+mod drift;
 mod endings;
 mod error_table;
 mod errors;

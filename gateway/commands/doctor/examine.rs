@@ -112,7 +112,7 @@ pub(super) async fn examine(
 }
 
 /// One endpoint as the gateway would build it.
-pub(super) fn only(spec: EndpointSpec, resolvers: &[ResolverSpec]) -> Result<Arc<Endpoint>, BuildError> {
+pub(in crate::commands) fn only(spec: EndpointSpec, resolvers: &[ResolverSpec]) -> Result<Arc<Endpoint>, BuildError> {
     let fleet = Fleet::build(vec![spec], resolvers.to_vec(), &[], None)?;
     Ok(fleet.endpoints().first().map(Arc::clone).expect("it was built of one endpoint"))
 }

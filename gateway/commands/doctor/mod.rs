@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
-mod examine;
+pub(super) mod examine;
 mod idle;
 mod report;
 mod servers;

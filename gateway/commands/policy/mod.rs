@@ -17,6 +17,7 @@ mod simpler;
 mod solver;
 mod table;
 mod usual;
+mod verify_places;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ pub(super) enum Command {
     Matrix(matrix::Arguments),
     /// Say whether a change permits more, less, both or the same.
     Diff(diff::Arguments),
+    /// Hold what providers said of where they answered against what is declared of their places.
+    VerifyPlaces(verify_places::Arguments),
 }
 
 pub(super) fn run(command: &Command) -> ExitCode {
@@ -59,6 +62,7 @@ pub(super) fn run(command: &Command) -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Matrix(arguments) => matrix::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::VerifyPlaces(arguments) => verify_places::run(arguments),
     }
 }
 

@@ -106,6 +106,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The endpoint's clock, as its `date` header tells it.
     pub date: Option<SystemTime>,
+    /// All of its headers.
+    pub headers: HeaderMap,
     /// The beginning of the body.
     pub body: Bytes,
     /// Whether that is all of it, or as much as [`FRONT_BYTES`]: of a body that broke off nobody knows what it would have said.
@@ -261,7 +263,7 @@ impl Endpoint {
             }
         };
         let date = head.headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-        Ok(Answer { status: head.status, date, body: begun.into(), whole })
+        Ok(Answer { status: head.status, date, headers: head.headers, body: begun.into(), whole })
     }
 }
 

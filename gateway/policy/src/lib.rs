@@ -26,8 +26,8 @@ mod why;
 
 pub use decision::{Cause, Denial, PolicyIds, Ruling, Verdict, decide};
 pub use facts::{
-    Adjustment, Adjustments, Countries, Country, Declared, Extension, Facts, Pack, PackError, PackFiles, Place,
-    PlaceError, Provenance, Row, Site, UNKNOWN_RETENTION_DAYS, UnknownCountry, day_of,
+    Adjustment, Adjustments, Countries, Country, Declared, Drift, Echo, Extension, Facts, Pack, PackError, PackFiles,
+    Place, PlaceError, Provenance, Row, Site, UNKNOWN_RETENTION_DAYS, UnknownCountry, day_of,
 };
 /// What a question is asked about, from `inspection`: the crates above name a question without importing its parts.
 pub use inspection::{Finding, FindingKind, Findings, TextKind};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use policy::{Asker, Candidate, Class, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError};
+use policy::{Asker, Candidate, Class, Echo, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError};
 use wire::Api;
 
 use crate::configuration::{self, AppConfig, Compiled, ReachConfig};
@@ -28,6 +28,22 @@ pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Jud
     let apps: Vec<Asker> = compiled.apps.iter().map(asker).collect();
     let targets: Vec<Candidate> = (0..compiled.targets.len()).map(|index| candidate(compiled, index)).collect();
     Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets)
+}
+
+/// What a provider said of where it answered, by who says it: a header, or a member of the answer.
+#[must_use]
+pub fn echo<'a>(by: &str, word: &'a str) -> Option<Echo<'a>> {
+    match by {
+        wire::REGION_HEADER => Some(Echo::AzureRegion(word)),
+        wire::GEO_MEMBER => Some(Echo::InferenceGeo(word)),
+        _ => None,
+    }
+}
+
+/// What the head of an answer says of where it was made, and who says it.
+#[must_use]
+pub fn place_said(headers: &http::HeaderMap) -> Option<(&'static str, &str)> {
+    wire::region_said(headers).map(|said| (wire::REGION_HEADER, said))
 }
 
 /// The names that policies for this configuration may use.

@@ -8,7 +8,7 @@
 //! it is written again.
 //! At most [`MOST_RESTRICTIONS`] stand at once.
 //!
-//! **Does not do.** It knows no role and writes no record: `admin` does both. It cuts no stream that runs.
+//! **Does not do.** It knows no role and writes no record: `admin` does both, and a drift of a place writes its own. It cuts no stream that runs.
 
 pub(crate) mod fleet;
 #[cfg(test)]
@@ -278,6 +278,17 @@ impl Holding {
             return Ok(Changed::Kept);
         };
         Ok(self.write_out(home).map_or_else(Changed::NotKept, |()| Changed::Kept))
+    }
+
+    /// Holds something back without asking a disk: in force when this returns, and kept by the next [`Holding::tighten`] of
+    /// the same, or by the next [`Holding::look`]. At the bound nothing is changed.
+    pub(crate) fn hold_at_once(&self, what: &Restraint, held: &Held) {
+        let mut unwritten = self.unwritten.lock();
+        let now = self.current.load_full();
+        if now.held(what).is_none() && now.len() < MOST_RESTRICTIONS {
+            unwritten.add(what.clone(), held.clone());
+            self.put(Restrictions::clone(&now), &unwritten);
+        }
     }
 
     /// Writes what is in force and not written yet to what the file holds.

@@ -16,7 +16,7 @@ use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
 use ingress::body::{BodyBudget, BodyLimits};
 use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
-use policy::{Candidate, Class, Judge, TargetId, WorldError};
+use policy::{Candidate, Class, Facts, Judge, TargetId, WorldError};
 use routing::{Class as Traffic, Expected, Standing, TargetHealth};
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
@@ -241,6 +241,8 @@ pub struct Target {
     pub health: Arc<Mutex<TargetHealth>>,
     /// It stands on a site of one's own and is reached locally.
     pub(crate) own_site: bool,
+    /// What is declared of where it processes.
+    pub(crate) facts: Arc<Facts>,
     /// The endpoint's latest active probe failed.
     pub(crate) probe_failed: AtomicBool,
     pub(crate) endpoint_header: HeaderValue,

@@ -1,6 +1,7 @@
 //! Facts about places: countries, and what is known of where a target processes, keeps and shows data.
 
 mod country;
+mod echo;
 mod pack;
 mod place;
 
@@ -9,7 +10,9 @@ use std::fmt;
 use std::time::SystemTime;
 
 pub use country::{Country, UnknownCountry};
+pub use echo::{Drift, Echo};
 pub use pack::{Pack, PackError, PackFiles, Row, day_of};
+use pack::{Rule, Where};
 pub use place::{Adjustment, Adjustments, Declared, Extension, Place, PlaceError, Site};
 
 /// A set of countries, worst case. Empty means that nobody knows, and is never harmless.

@@ -17,6 +17,7 @@ use wire::{Call, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
 
 use super::books::Books;
 use super::clear;
+use super::drift;
 use super::examine::{self, EventStream};
 use super::record::Recorded;
 use super::refusal::{Refusal, Refused};
@@ -217,7 +218,9 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
         Ok(reply) => {
             books.connected(&reply.connection, reply.level);
             books.heard(&reply.headers);
+            drift::head(books, target, &reply.headers);
             let mut tried = examine::examine(reply, call, target, &books.gateway().body_budget).await;
+            drift::answer(books, target, call, &tried);
             if let Tried::Failed(met) = &mut tried {
                 look_for_front(books, id, met);
                 warn_of_our_fault(books, target, met);

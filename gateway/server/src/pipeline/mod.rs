@@ -20,6 +20,7 @@ mod books;
 mod clear;
 mod data;
 mod decode;
+mod drift;
 mod examine;
 mod fallback;
 mod guard;

@@ -153,6 +153,7 @@ fn targets(
             dialect,
             api_version: endpoint.api_version.as_deref().map(Into::into),
             own_site: endpoint.own_site,
+            facts: Arc::clone(&target.facts),
             pricing: endpoint.cost.pricing.clone(),
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),
             steering: steering(kept, endpoint),

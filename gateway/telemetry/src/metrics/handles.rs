@@ -185,6 +185,7 @@ pub struct EndpointMetrics {
     connections: [Gauge; 2],
     ejected: Gauge,
     cache_hits: Gauge<f64, AtomicU64>,
+    place_drift: Counter,
 }
 
 impl EndpointMetrics {
@@ -203,6 +204,7 @@ impl EndpointMetrics {
             connections,
             ejected: own(&families.ejected),
             cache_hits: families.cache_hits.get_or_create_owned(&[("endpoint", endpoint.clone())]),
+            place_drift: families.place_drift.get_or_create_owned(&[("endpoint", endpoint.clone())]),
             endpoint,
         }
     }
@@ -243,6 +245,11 @@ impl EndpointMetrics {
     /// The part of expected cache hits of sessions that came true.
     pub fn cache_hits(&self) -> &Gauge<f64, AtomicU64> {
         &self.cache_hits
+    }
+
+    /// Answers that say they were made where nothing was to be processed.
+    pub fn place_drift(&self) -> &Counter {
+        &self.place_drift
     }
 
     /// Targets of this endpoint that are ejected.

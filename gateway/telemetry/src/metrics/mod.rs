@@ -81,6 +81,7 @@ struct Families {
     endpoint_in_flight: Gauges<1>,
     connections: Gauges<2>,
     ejected: Gauges<1>,
+    place_drift: Counters<1>,
     burst_open: Gauges<1>,
     pressure: RealGauges<1>,
     waiting: Gauges<1>,
@@ -371,6 +372,12 @@ impl Families {
                 to,
                 "endpoint_session_cache_hits",
                 "Part of the tokens of sessions that an endpoint was expected to have cached and reported so; NaN while unknown",
+                Family::default(),
+            ),
+            place_drift: add(
+                to,
+                "place_drift",
+                "Answers that say they were made where nothing was to be processed",
                 Family::default(),
             ),
             ejected: add(

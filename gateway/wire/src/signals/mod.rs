@@ -5,11 +5,14 @@
 mod anthropic;
 mod openai;
 mod orca;
+mod place;
 mod provisioned;
 
 use std::time::Duration;
 
 use http::HeaderMap;
+
+pub use place::{GEO_MEMBER, REGION_HEADER, geo_said, geo_said_first, region_said};
 
 /// What one answer's head said; what it did not say is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

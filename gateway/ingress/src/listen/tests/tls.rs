@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
 use super::super::proxy::tests::proxied;
+use super::super::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
 use super::{
     Door, ListenSettings, ServeError, Served, World, exchange, get, http1_over, http2_over, read_to_end, read_until,
     text_of,

@@ -1,0 +1,89 @@
+//! What an answer says of where it was made, held against what the configuration declares of the place.
+//!
+//! A contradiction holds the endpoint back at once, in the way in which an administrator would: it is in force before this
+//! request's answer goes on, kept over a restart, recorded, and let go again by somebody of security alone. The answer itself
+//! goes to its caller: what it was made of is already where it is.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use policy::Echo;
+use telemetry::audit::AdminEvent;
+use wire::{Call, GEO_MEMBER, REGION_HEADER};
+
+use super::attempt::{Reply, Tried};
+use super::books::Books;
+use crate::configuration;
+use crate::gateway::Gateway;
+use crate::restrictions::{Changed, Held, Restraint};
+use crate::snapshot::Target;
+
+/// Who holds it back, as records and `/api/restrictions` name it.
+const ACTOR: &str = "process";
+
+/// The head of an answer came.
+pub(super) fn head(books: &mut Books, target: &Target, headers: &HeaderMap) {
+    if let Some(region) = wire::region_said(headers) {
+        compare(books, target, (REGION_HEADER, region), Echo::AzureRegion(region));
+    }
+}
+
+/// The answer came, or its first event.
+pub(super) fn answer(books: &mut Books, target: &Target, call: &Call, tried: &Tried) {
+    let Tried::Answered { reply, .. } = tried else { return };
+    let geo = match reply {
+        Reply::Whole { body, .. } => wire::geo_said(call.api(), body),
+        Reply::Stream(stream) => stream.held.iter().find_map(|frame| wire::geo_said_first(call.api(), frame)),
+    };
+    if let Some(geo) = geo {
+        compare(books, target, (GEO_MEMBER, &geo), Echo::InferenceGeo(&geo));
+    }
+}
+
+fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str), echo: Echo<'_>) {
+    if let Some(seen) = books.seen() {
+        seen.places.push((by, word.into()));
+    }
+    let Err(drift) = configuration::pack().compare(&target.facts, echo) else { return };
+    target.metrics.place_drift().inc();
+    let because = format!("{by} of `{}`: {drift}", target.name);
+    let gateway = books.gateway();
+    let what = Restraint::Endpoint(target.endpoint.to_string());
+    if gateway.restrictions.current().held(&what).is_some() {
+        return;
+    }
+    tracing::error!(decision = %books.decision(), endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
+    let at = SystemTime::now();
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let held = Held { at: seconds, by: ACTOR.to_owned(), because: because.clone(), named: None };
+    // INVARIANT: in force before the answer goes on; only the disk is waited for elsewhere.
+    gateway.restrictions.hold_at_once(&what, &held);
+    tokio::spawn(keep(gateway, what, held, (at, because)));
+}
+
+/// Writes it down: for a restart, and for whoever asks later.
+async fn keep(gateway: Arc<Gateway>, what: Restraint, held: Held, (at, because): (SystemTime, String)) {
+    let owner = Arc::clone(&gateway);
+    let kept = what.clone();
+    let changed = tokio::task::spawn_blocking(move || owner.restrictions.tighten(&kept, &held)).await;
+    match changed {
+        Ok(Ok(Changed::Kept | Changed::Already)) => {}
+        Ok(Ok(Changed::NotKept(error))) => tracing::error!(%error, %what, "held back, but not kept yet"),
+        Ok(Err(error)) => tracing::error!(%error, %what, "could not be held back"),
+        Err(fault) => tracing::error!(%fault, %what, "could not be kept"),
+    }
+    let snapshot = gateway.snapshot();
+    let detail = format!("{what}: {because}");
+    let event = AdminEvent {
+        at,
+        action: "place_drift",
+        actor: ACTOR,
+        done: true,
+        configuration: Some(&snapshot.hash),
+        detail: &detail,
+    };
+    if let Err(error) = gateway.audit.admin(&event).await {
+        tracing::error!(%error, %what, "a drift could not be recorded");
+    }
+}
