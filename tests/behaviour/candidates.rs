@@ -106,3 +106,34 @@ async fn what_apps_use_and_what_would_change_for_them_is_counted_from_the_log() 
     assert_eq!(app["would_change"], json!({"out: forbidden by `not-two`": 2}), "{report:#}");
     assert_eq!((&app["refused"], &app["perhaps_false"]), (&json!({}), &json!([])), "{report:#}");
 }
+
+#[tokio::test]
+async fn facts_that_are_only_proposed_are_recorded_where_they_would_decide_otherwise_and_decide_nothing() {
+    let (zone, own) = (Upstream::start("zone").await, Upstream::start("own").await);
+    let place = "{ azure = { region = \"swedencentral\", sku = \"DataZoneStandard\" } }";
+    let standard = "{ azure = { region = \"swedencentral\", sku = \"Standard\" } }";
+    let (outside, inside) = ("processing = [\"US\"]", "processing = [\"SE\"]");
+    let because = "because = \"read again by the tests\"";
+    let config = Config::new()
+        .endpoint("zone", Endpoint::of(&zone).place(Some(place)))
+        .endpoint("standard", Endpoint::of(&own).place(Some(standard)))
+        .model("assistant", &["zone/m", "standard/m"])
+        .app_with_data("personal", "cw_key_of_personal", &["assistant"], "labels = [\"eu_personal\"]")
+        .section(&format!(
+            "[policy.candidate_facts.azure-data-zone-standard-eu]\n{inside}\nat_rest = [\"SE\"]\n{because}\n\n\
+             [policy.candidate_facts.azure-standard]\n{outside}\n{because}\n"
+        ));
+    let gateway = Gateway::start(&config).await;
+
+    let ask = Request::post("/v1/chat/completions", &chat("assistant")).key("cw_key_of_personal");
+    let answer = gateway.send(ask).await;
+
+    let decision = answer.decision();
+    answer.of_status(200, "permitted by the facts in force").await;
+    assert_eq!((zone.connections(), own.requests().len()), (0, 1), "nothing is opened by what is only proposed");
+    let record = gateway.audit().record(&decision).await;
+    let said = said(&record.intent["candidates"]);
+    assert_eq!((said[0].1.as_str(), said[1].1.as_str()), ("out", "in"), "{said:?}");
+    assert!(said[0].2.as_deref().is_some_and(|proposed| proposed.starts_with("in: permitted by")), "{said:?}");
+    assert!(said[1].2.as_deref().is_some_and(|proposed| proposed.starts_with("out: forbidden by")), "{said:?}");
+}

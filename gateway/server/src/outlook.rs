@@ -30,6 +30,27 @@ pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Jud
     Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets)
 }
 
+/// A judge over what is only proposed, policies and facts, where anything is.
+///
+/// # Errors
+///
+/// As [`judge`].
+pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError> {
+    let is_proposed = |target: &configuration::TargetConfig| target.candidate_facts.is_some();
+    if compiled.policy.candidate.is_none() && !compiled.targets.iter().any(is_proposed) {
+        return Ok(None);
+    }
+    let rules = compiled.policy.candidate.as_ref().unwrap_or(&compiled.policy.rules);
+    let apps: Vec<Asker> = compiled.apps.iter().map(asker).collect();
+    let proposed = |index: usize| {
+        let target = candidate(compiled, index);
+        let facts = compiled.targets[index].candidate_facts.as_ref();
+        facts.map_or_else(|| target.clone(), |facts| Candidate { facts: Arc::clone(facts), ..target.clone() })
+    };
+    let targets: Vec<Candidate> = (0..compiled.targets.len()).map(proposed).collect();
+    Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets).map(Some)
+}
+
 /// What a provider said of where it answered, by who says it: a header, or a member of the answer.
 #[must_use]
 pub fn echo<'a>(by: &str, word: &'a str) -> Option<Echo<'a>> {

@@ -459,6 +459,8 @@ pub struct TargetConfig {
     pub upstream_model: String,
     /// Where it processes, keeps and shows data.
     pub facts: Arc<Facts>,
+    /// The same with changes that are only proposed; none where nothing is.
+    pub candidate_facts: Option<Arc<Facts>>,
 }
 
 /// A model that callers ask for.

@@ -50,8 +50,7 @@ impl Snapshot {
             issuers::build(compiled, &fleet, before.map_or(&[][..], |before| &before.key_sources))?;
         let models = models(compiled, before, metrics);
         let judge = outlook::judge(compiled)?;
-        let candidate =
-            compiled.policy.candidate.as_ref().map(|rules| outlook::judge_with(compiled, rules)).transpose()?;
+        let candidate = outlook::candidate_judge(compiled)?;
         let sharing = store::build(compiled, &fleet, before)?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);

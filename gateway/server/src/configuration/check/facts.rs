@@ -1,5 +1,6 @@
 //! `place`, `[site.NAME]` and `[fact.ROW]`: where targets process, keep and show data.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
@@ -11,9 +12,9 @@ use super::super::compile::TargetConfig;
 use super::super::document::{DeclaredPlace, Document, Fact, Place};
 use super::super::mistakes::{MistakeKind, NoteKind, remedy_for};
 use super::super::report::quote;
-use super::Check;
 use super::keys::{ANNOUNCED, parse_moment};
 use super::policy::Permissions;
+use super::{Check, Cursor};
 
 /// Fewest characters of a reason to change a fact or to switch off a policy: a word is none.
 pub(super) const LEAST_REASON: usize = 10;
@@ -32,9 +33,23 @@ pub fn pack() -> &'static Pack {
 impl Check<'_> {
     /// Reads `[fact.ROW]`.
     pub(super) fn facts(&mut self, document: &Document) -> Adjustments {
+        self.adjustments(&document.fact, (self.root.at("fact"), "fact"))
+    }
+
+    /// Reads `[policy.candidate_facts.ROW]`, on top of what is in force; nothing where there are none.
+    pub(super) fn candidate_facts(&mut self, document: &Document, in_force: &Adjustments) -> Option<Adjustments> {
+        let written = document.policy.as_ref()?.candidate_facts.as_ref()?;
+        let at = self.root.at("policy").at("candidate_facts");
+        let mut all = in_force.clone();
+        all.extend(self.adjustments(written, (at, "policy.candidate_facts")));
+        Some(all)
+    }
+
+    fn adjustments(&mut self, written: &BTreeMap<String, Fact>, (section, named): (Cursor<'_>, &str)) -> Adjustments {
         let mut adjustments = Adjustments::new();
-        for (id, fact) in &document.fact {
-            let at = self.place("fact", id);
+        for (id, fact) in written {
+            let at = section.at(id);
+            let named = format!("{named}.{id}");
             if !pack().rows().iter().any(|row| row.id == *id) {
                 let known = pack().rows().iter().map(|row| row.id.as_str());
                 let remedy = remedy_for(id, known, "the reference of places lists the rows");
@@ -42,12 +57,12 @@ impl Check<'_> {
                 self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
                 continue;
             }
-            self.reason(at.at("because").mark(), &format!("fact.{id}.because"), &fact.because);
-            let extension = self.extension(id, fact);
+            self.reason(at.at("because").mark(), &format!("{named}.because"), &fact.because);
+            let extension = self.extension((at, &named), fact);
             let adjustment = Adjustment {
-                processing: self.countries(id, "processing", fact.processing.as_deref()),
-                at_rest: self.countries(id, "at_rest", fact.at_rest.as_deref()),
-                access: self.countries(id, "access_from", fact.access_from.as_deref()),
+                processing: self.countries((at, &named), "processing", fact.processing.as_deref()),
+                at_rest: self.countries((at, &named), "at_rest", fact.at_rest.as_deref()),
+                access: self.countries((at, &named), "access_from", fact.access_from.as_deref()),
                 retention_days: fact.retention_days,
                 training: fact.training,
                 extension,
@@ -55,11 +70,7 @@ impl Check<'_> {
             };
             let idle = Adjustment { because: fact.because.clone(), ..Adjustment::default() };
             if adjustment == idle && fact.extended_until.is_none() {
-                self.wrong(
-                    at.key(),
-                    format!("`[fact.{id}]` changes nothing"),
-                    "say what is otherwise, or leave it out",
-                );
+                self.wrong(at.key(), format!("`[{named}]` changes nothing"), "say what is otherwise, or leave it out");
             }
             adjustments.insert(id.clone(), adjustment);
         }
@@ -74,10 +85,10 @@ impl Check<'_> {
         }
     }
 
-    fn countries(&mut self, id: &str, key: &str, names: Option<&[String]>) -> Option<Countries> {
+    fn countries(&mut self, (at, named): (Cursor<'_>, &str), key: &str, names: Option<&[String]>) -> Option<Countries> {
         let names = names?;
-        let list = self.place("fact", id).at(key);
-        let setting = format!("fact.{id}.{key}");
+        let list = at.at(key);
+        let setting = format!("{named}.{key}");
         self.is_empty_list(list, &setting, names.len(), "an empty set is unknown, never harmless");
         for (index, name) in names.iter().enumerate() {
             if let Err(UnknownCountry(_)) = pack().countries_of(std::slice::from_ref(name)) {
@@ -89,24 +100,23 @@ impl Check<'_> {
         pack().countries_of(names).ok()
     }
 
-    fn extension(&mut self, id: &str, fact: &Fact) -> Option<Extension> {
-        let at = self.place("fact", id);
+    fn extension(&mut self, (at, named): (Cursor<'_>, &str), fact: &Fact) -> Option<Extension> {
         let by = fact.by.as_deref().filter(|by| !by.trim().is_empty());
         let Some(until) = &fact.extended_until else {
             if fact.by.is_some() {
-                let message = format!("`fact.{id}.by` has no effect without `extended_until`");
+                let message = format!("`{named}.by` has no effect without `extended_until`");
                 self.wrong(at.at("by").mark(), message, "leave it out");
             }
             return None;
         };
         let mark = at.at("extended_until").mark();
         let Some(end) = parse_moment(until.as_str()) else {
-            let message = format!("`fact.{id}.extended_until` is {}, which is no date", quote(until.as_str()));
+            let message = format!("`{named}.extended_until` is {}, which is no date", quote(until.as_str()));
             self.wrong(mark, message, "write it as 2027-01-31");
             return None;
         };
         let Some(by) = by else {
-            let message = format!("`fact.{id}.extended_until` needs `by`");
+            let message = format!("`{named}.extended_until` needs `by`");
             self.wrong(mark, message, "name the person who answers for the row until then");
             return None;
         };
@@ -117,7 +127,7 @@ impl Check<'_> {
     pub(super) fn target_facts(
         &mut self,
         document: &Document,
-        adjustments: &Adjustments,
+        (adjustments, candidate): (&Adjustments, Option<&Adjustments>),
         permissions: &Permissions,
         targets: &mut [TargetConfig],
     ) {
@@ -132,6 +142,12 @@ impl Check<'_> {
                     facts.certifications.extend(permissions.certified(name));
                     target.facts = Arc::new(facts);
                 }
+                let proposed =
+                    candidate.and_then(|proposed| pack().facts(&place, &target.upstream_model, proposed).ok());
+                target.candidate_facts = proposed.map(|mut facts| {
+                    facts.certifications.extend(permissions.certified(name));
+                    Arc::new(facts)
+                });
             }
         }
         self.rows_run_out(targets);

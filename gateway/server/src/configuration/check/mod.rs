@@ -66,7 +66,8 @@ pub(super) fn check(
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
     let (mut targets, models) = check.models(document, &permissions);
-    check.target_facts(document, &adjustments, &permissions, &mut targets);
+    let proposed = check.candidate_facts(document, &adjustments);
+    check.target_facts(document, (&adjustments, proposed.as_ref()), &permissions, &mut targets);
     let apps = check.apps(document);
     check.data(document);
     let keys = check.keys(document);

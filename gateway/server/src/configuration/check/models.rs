@@ -89,7 +89,13 @@ impl Check<'_> {
         }
         let index = self.index_of("endpoint", endpoint)?;
         let facts = Arc::new(Facts::unknown());
-        Some(TargetConfig { name: text.to_owned(), endpoint: index, upstream_model: upstream.to_owned(), facts })
+        Some(TargetConfig {
+            name: text.to_owned(),
+            endpoint: index,
+            upstream_model: upstream.to_owned(),
+            facts,
+            candidate_facts: None,
+        })
     }
 
     fn routing(&mut self, name: &str, model: &Model, targets: &[TargetConfig]) -> RoutingConfig {

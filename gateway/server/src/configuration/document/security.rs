@@ -18,6 +18,9 @@ pub struct Policy {
     /// Where they would decide otherwise, the record of the request says so, target by target; a restart with the last good
     /// configuration goes without them.
     pub candidate: Option<String>,
+    /// Changes to rows of the data pack, as in `[fact.ROW]`, that are asked beside those in force and never enforced; default
+    /// none. Where they would decide otherwise, the record says so in the same way as for `candidate`.
+    pub candidate_facts: Option<BTreeMap<String, Fact>>,
     /// Endpoints that may be used although their `reach` is not `local`; default none.
     pub approve: Option<Vec<String>>,
     /// By endpoint, what callers may make it do beyond answering; default nothing.
