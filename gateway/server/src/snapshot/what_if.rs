@@ -61,7 +61,9 @@ impl Snapshot {
         let of_route = model.map_or(&[][..], |model| &*model.labels);
         let labels = outlook::labels(&[&*app.labels, of_route, asked.labels].concat());
         let data = Data { labels: &labels, labelled: true, class: app.class, purpose: asked.purpose };
-        let (operation, findings, now) = (operation_of(*api), asked.findings, asked.now);
+        let (operation, now) = (operation_of(*api), asked.now);
+        let seen = app.data.seen_of(asked.findings, now);
+        let findings = seen.as_ref().unwrap_or(asked.findings);
         let about = Question::about(asked.app, asked.model, candidates);
         policy::decide(&self.judge, &Question { operation, data, findings, now, ..about })
     }
