@@ -243,6 +243,8 @@ pub struct Target {
     pub(crate) own_site: bool,
     /// What is declared of where it processes.
     pub(crate) facts: Arc<Facts>,
+    /// Who changed or extended a row of the data pack that this rests on, and why.
+    pub(crate) changed_facts: Option<Arc<str>>,
     /// The endpoint's latest active probe failed.
     pub(crate) probe_failed: AtomicBool,
     pub(crate) endpoint_header: HeaderValue,

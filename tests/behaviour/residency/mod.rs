@@ -268,6 +268,9 @@ async fn a_refusal_names_the_policies_and_the_record_says_why_for_each_target() 
     let refusal = world.gateway.audit().refusal(&decision).await;
     assert_eq!(refusal["candidates"][0]["target"], "aoai-zone/m");
     assert_eq!(refusal["candidates"][0]["why"], "forbidden by `personal-data-processed-in-the-eea`");
+    let extended =
+        "row `azure-data-zone-standard-eu` extended to 2099-01-01 by the tests, because dates have tests of their own";
+    assert_eq!(refusal["candidates"][0]["facts"], extended, "who holds a row beyond its date shows in the decision");
     let registered = json!({"labels": ["eu_personal"], "from": ["registration"], "class": "internal"});
     assert_eq!(refusal["data"], registered);
     assert_eq!(refusal["policy"].as_str().map(str::to_owned), hash);
@@ -279,5 +282,6 @@ async fn a_refusal_names_the_policies_and_the_record_says_why_for_each_target() 
     assert_eq!(candidates.len(), PLACES.len());
     assert!(of("site/m")["why"].as_str().unwrap().starts_with("permitted by `approved-targets`; "), "{candidates:?}");
     assert_eq!(of("bedrock-eu/m")["verdict"], "out");
+    assert!(of("swiss/m")["facts"].is_null() && of("aoai-standard/m")["facts"].is_string(), "{candidates:?}");
     assert!(of("nowhere/m")["why"].as_str().unwrap().contains("`unknown-place-is-no-place`"));
 }

@@ -31,9 +31,9 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
     let written = {
         let whys = Whys::planned(permit.verdicts(), &exchange.proposed, &plan);
         let behind = whys_of_stand_ins(&stand_ins, &plan);
-        let mut candidates = whys.notes(permit.verdicts(), None);
+        let mut candidates = whys.notes(permit.verdicts(), None, &exchange.snapshot);
         for (stand_in, whys) in stand_ins.iter().zip(&behind) {
-            candidates.extend(whys.notes(&stand_in.verdicts, Some(&stand_in.name)));
+            candidates.extend(whys.notes(&stand_in.verdicts, Some(&stand_in.name), &exchange.snapshot));
         }
         let tried = plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
         let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
@@ -138,7 +138,12 @@ impl Whys {
         whys
     }
 
-    pub(super) fn notes<'a>(&'a self, verdicts: &'a [Verdict], fallback: Option<&'a str>) -> Vec<CandidateNote<'a>> {
+    pub(super) fn notes<'a>(
+        &'a self,
+        verdicts: &'a [Verdict],
+        fallback: Option<&'a str>,
+        snapshot: &'a Snapshot,
+    ) -> Vec<CandidateNote<'a>> {
         verdicts
             .iter()
             .zip(&self.0)
@@ -148,6 +153,7 @@ impl Whys {
                 why,
                 proposed: proposed.as_deref(),
                 fallback,
+                facts: snapshot.target(verdict.target).changed_facts.as_deref(),
             })
             .collect()
     }

@@ -317,7 +317,7 @@ impl Refused {
             configuration: &exchange.snapshot.hash,
             status: code.status().as_u16(),
             code: code.as_str(),
-            candidates: &whys.notes(&self.considered.verdicts, None),
+            candidates: &whys.notes(&self.considered.verdicts, None, &exchange.snapshot),
             features: &features,
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &findings,

@@ -12,7 +12,8 @@ use egress::Fleet;
 use http::HeaderValue;
 use ingress::body::BodyBudget;
 use ingress::limits::{Admission, Limit, LimitIndex};
-use policy::{Candidate, TargetId};
+use policy::{Candidate, Facts, Provenance, TargetId};
+use routing::Terms;
 use routing::{Terms, Tier};
 use telemetry::metrics::Metrics;
 use telemetry::pseudonym::PseudonymKey;
@@ -153,6 +154,7 @@ fn targets(
             api_version: endpoint.api_version.as_deref().map(Into::into),
             own_site: endpoint.own_site,
             facts: Arc::clone(&target.facts),
+            changed_facts: changed(&target.facts),
             pricing: endpoint.cost.pricing.clone(),
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),
             steering: steering(kept, endpoint),
@@ -164,6 +166,12 @@ fn targets(
         }))
     };
     compiled.targets.iter().map(build).collect()
+}
+
+/// A place that is stated by hand rests on no row, and is the configuration's own word.
+fn changed(facts: &Facts) -> Option<Arc<str>> {
+    let Provenance { rows, statements, .. } = &facts.provenance;
+    (!rows.is_empty() && !statements.is_empty()).then(|| statements.join("; ").into())
 }
 
 fn endpoint_of<'a>(compiled: &'a Compiled, target: &configuration::TargetConfig) -> &'a EndpointConfig {

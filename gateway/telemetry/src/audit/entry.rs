@@ -93,6 +93,8 @@ pub struct CandidateNote<'a> {
     pub proposed: Option<&'a str>,
     /// The model that it serves, where it stands behind the targets of the model that was asked for.
     pub fallback: Option<&'a str>,
+    /// Who changed or extended a row of the data pack that it rests on, and why.
+    pub facts: Option<&'a str>,
 }
 
 /// Tokens that were reserved.
@@ -491,6 +493,7 @@ fn write_candidates(line: &mut Vec<u8>, candidates: &[CandidateNote<'_>]) {
         json::named_if(line, ",\"why\":", Some(candidate.why).filter(|why| !why.is_empty()));
         json::named_if(line, ",\"proposed\":", candidate.proposed);
         json::named_if(line, ",\"fallback\":", candidate.fallback);
+        json::named_if(line, ",\"facts\":", candidate.facts);
         line.push(b'}');
     });
 }

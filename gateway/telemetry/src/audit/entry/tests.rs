@@ -136,7 +136,7 @@ proptest! {
     ) {
         let [decision, app, team, key, model, api, policy, configuration] = &texts;
         let candidates: Vec<_> =
-            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: keyed.then_some(model) }).collect();
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: keyed.then_some(model), facts: Some(why) }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros, suppressed: stream }).collect();
         let labels: Vec<Arc<str>> = lists.iter().map(|(label, ..)| label.as_str().into()).collect();
@@ -195,7 +195,7 @@ proptest! {
     ) {
         let [decision, app, team, key, model, api, policy, code] = &texts;
         let candidates: Vec<_> =
-            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: None }).collect();
+            lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: None, facts: Some(why) }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros, suppressed: known }).collect();
         let refused = Refused {
@@ -258,7 +258,7 @@ proptest! {
 
 fn candidate_value(candidate: &CandidateNote<'_>) -> Value {
     let why = if candidate.why.is_empty() { Value::Null } else { candidate.why.into() };
-    json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why, "fallback": candidate.fallback })
+    json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why, "fallback": candidate.fallback, "facts": candidate.facts })
 }
 
 fn finding_value(finding: &FindingNote<'_>) -> Value {
