@@ -31,6 +31,12 @@ const LOST: f64 = 120.0;
 /// A report of what others sent is unknown after so long.
 const REPORT_AGE: f64 = 5.0;
 
+/// A prompt of so many tokens tells how fast a server reads, and not only how far away it is.
+const TELLING: f64 = 250.0;
+
+/// So many times what was foretold is no accident of one answer.
+const FAR_SLOWER: f64 = 1.5;
+
 /// How far an error of one prediction moves the clock.
 const CORRECTION: f64 = 0.5;
 
@@ -158,10 +164,7 @@ impl Clock {
                 self.learn(sent.tokens, (now - last).max(0.0));
             }
             Some(last) if sent.at < last => {}
-            _ if sent.found_idle => {
-                let beyond = now - sent.at - sent.tokens / self.rate(now);
-                self.base = (self.base + 0.05 * (beyond - self.base)).max(0.0);
-            }
+            _ if sent.found_idle => self.read_alone(sent.tokens, now - sent.at, now),
             _ => {}
         }
     }
@@ -203,6 +206,22 @@ impl Clock {
             // Enough was waiting for the whole interval, and something still is: the server was busy all the while. An
             // interval in which nothing was read whole counts as well; left out, the rate would seem too high.
             self.learn((total - before).max(0.0), now - at);
+        }
+    }
+
+    /// A prompt that found the server idle was answered after `took`.
+    fn read_alone(&mut self, tokens: f64, took: f64, now: f64) {
+        let reading = tokens / self.rate(now);
+        // Where others send as well, what looked idle from here may have been busy with theirs.
+        let is_certain = self.others.gateways == 0.0 && tokens >= TELLING;
+        if is_certain && took > FAR_SLOWER * (self.base(now) + reading) {
+            // So far off is no matter of the base. A server that is never busy would be taken for quick for dozens of requests,
+            // each of which waits for it; what was believed counts no more than two such prompts.
+            let kept = (2.0 * tokens / self.read).min(1.0);
+            (self.read, self.reading) = (self.read * kept, self.reading * kept);
+            self.learn(tokens, took - self.base(now));
+        } else {
+            self.base = (self.base + 0.05 * (took - reading - self.base)).max(0.0);
         }
     }
 
@@ -338,6 +357,17 @@ mod tests {
         let errors = errors(&mut clock, &mut server, 0.0, 0.26, 80);
 
         assert!(errors[40..].iter().all(|error| *error < 0.1), "{errors:?}");
+    }
+
+    #[test]
+    fn a_server_that_is_slow_and_never_busy_is_known_after_four_prompts() {
+        let mut clock = Clock::new();
+        let mut server = Server { rate: 1_000.0, free: 0.0 };
+
+        let errors = errors(&mut clock, &mut server, 0.0, 5.0, 8);
+
+        assert!(errors[0] > 0.3, "nobody knew: {errors:?}");
+        assert!(errors[4..].iter().all(|error| *error < 0.15), "{errors:?}");
     }
 
     #[test]
