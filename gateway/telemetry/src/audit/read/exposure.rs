@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::scan::scan;
+use super::scan::{Place, entries_of, places};
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -104,46 +104,129 @@ struct Waiting {
     planned: bool,
 }
 
+/// Most threads that read at once.
+const MOST_THREADS: usize = 8;
+
 /// Answers a question from the log. It reads what is there; [`super::verify`] says whether that is to be believed.
+///
+/// The log is read in parts, one for each core, because nearly all of the time goes into reading JSON.
 ///
 /// # Errors
 /// When a folder or file cannot be read.
 pub fn exposure(folder: &Path, question: &Question) -> io::Result<Exposure> {
-    let mut exposure = Exposure::default();
-    let mut waiting: HashMap<String, Waiting> = HashMap::new();
-    scan(
-        folder,
-        |_| true,
-        |_, bytes| {
-            exposure.entries += 1;
-            let Ok(entry) = serde_json::from_slice::<Entry<'_>>(bytes) else { return Ok(()) };
-            match entry.kind {
-                "intent" if question.holds(&entry) => {
-                    waiting.insert(entry.decision.to_string(), Waiting::of(&entry, question));
-                }
-                "outcome" => {
-                    if let Some(intent) = waiting.remove(&*entry.decision)
-                        && question.reached(&entry.attempts)
-                    {
-                        exposure.count(intent, false);
-                    }
-                }
-                _ => {}
-            }
-            Ok(())
-        },
-    )?;
-    for intent in waiting.into_values().filter(|intent| intent.planned) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS);
+    in_parts(folder, question, threads)
+}
+
+fn in_parts(folder: &Path, question: &Question, parts: usize) -> io::Result<Exposure> {
+    let places = places(folder)?;
+    let share = places.len().div_ceil(parts.max(1)).max(1);
+    let read: Vec<io::Result<Part>> = std::thread::scope(|scope| {
+        let readers: Vec<_> =
+            places.chunks(share).map(|places| scope.spawn(move || Part::read(places, question))).collect();
+        let joined = |reader: std::thread::ScopedJoinHandle<'_, _>| {
+            reader.join().unwrap_or_else(|_| Err(io::Error::other("a part of the log could not be read: a panic")))
+        };
+        readers.into_iter().map(joined).collect()
+    });
+    let mut whole = Part::default();
+    for part in read {
+        whole.append(part?);
+    }
+    let Part { mut exposure, waiting, .. } = whole;
+    for intent in waiting.into_values().flatten().filter(|intent| intent.planned) {
         exposure.count(intent, true);
     }
     Ok(exposure)
 }
 
+/// What a part of the log says.
+#[derive(Default)]
+struct Part {
+    exposure: Exposure,
+    /// By decision, the intents whose outcome was not read; none for one that is not asked for.
+    waiting: HashMap<String, Option<Waiting>>,
+    /// Outcomes whose intent lies in an earlier part, and whether the request may have reached what is asked for.
+    belated: Vec<(String, bool)>,
+}
+
+impl Part {
+    fn read(places: &[Place], question: &Question) -> io::Result<Self> {
+        let mut part = Self::default();
+        for place in places {
+            entries_of(place, |bytes| part.take(bytes, question))?;
+        }
+        Ok(part)
+    }
+
+    fn take(&mut self, bytes: &[u8], question: &Question) {
+        self.exposure.entries += 1;
+        // Most of a log may lie outside the span that is asked for, and an intent is a kilobyte of JSON.
+        if let Some((decision, at)) = beginning_of_intent(bytes)
+            && !question.spans(at)
+        {
+            self.waiting.insert(decision.to_owned(), None);
+            return;
+        }
+        let Ok(entry) = serde_json::from_slice::<Entry<'_>>(bytes) else { return };
+        match entry.kind {
+            "intent" => {
+                let held = question.holds(&entry).then(|| Waiting::of(&entry, question));
+                self.waiting.insert(entry.decision.into_owned(), held);
+            }
+            "outcome" => {
+                let reached = question.reached(&entry.attempts);
+                match self.waiting.remove(&*entry.decision) {
+                    Some(intent) => self.close(intent, reached),
+                    None => self.belated.push((entry.decision.into_owned(), reached)),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, intent: Option<Waiting>, reached: bool) {
+        if let Some(intent) = intent.filter(|_| reached) {
+            self.exposure.count(intent, false);
+        }
+    }
+
+    /// Adds the part that follows.
+    fn append(&mut self, next: Self) {
+        for (decision, reached) in next.belated {
+            // An outcome without an intent is one whose intent was retired.
+            if let Some(intent) = self.waiting.remove(&decision) {
+                self.close(intent, reached);
+            }
+        }
+        self.waiting.extend(next.waiting);
+        self.exposure.add(next.exposure);
+    }
+}
+
+/// Decision and time of an entry that begins as the gateway writes an intent; none where anything about it is different, and
+/// then it is read as JSON.
+fn beginning_of_intent(bytes: &[u8]) -> Option<(&str, &str)> {
+    let rest = bytes.strip_prefix(br#"{"kind":"intent","decision":""#)?;
+    let (decision, rest) = plain(rest)?;
+    let (at, _) = plain(rest.strip_prefix(br#","at":""#)?)?;
+    Some((decision, at))
+}
+
+/// What stands before the next quote, where that is text without an escape, and what is behind it.
+fn plain(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = memchr::memchr2(b'"', b'\\', bytes)?;
+    let (text, rest) = bytes.split_at(end);
+    Some((std::str::from_utf8(text).ok()?, rest.strip_prefix(b"\"")?))
+}
+
 impl Question {
     fn holds(&self, intent: &Entry<'_>) -> bool {
-        self.since.as_deref().is_none_or(|since| *intent.at >= *since)
-            && self.until.as_deref().is_none_or(|until| *intent.at < *until)
-            && self.key.as_deref().is_none_or(|key| intent.key == key)
+        self.spans(&intent.at) && self.key.as_deref().is_none_or(|key| intent.key == key)
+    }
+
+    fn spans(&self, at: &str) -> bool {
+        self.since.as_deref().is_none_or(|since| at >= since) && self.until.as_deref().is_none_or(|until| at < until)
     }
 
     fn asks_about(&self, endpoint: &str) -> bool {
@@ -195,8 +278,121 @@ impl Exposure {
         touched.last = touched.last.as_str().max(&intent.at).to_owned();
     }
 
+    /// Adds what a later part of the log says.
+    fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        for (app, theirs) in other.apps {
+            let ours = self.apps.entry(app).or_default();
+            ours.requests += theirs.requests;
+            ours.unknown += theirs.unknown;
+            ours.keys.extend(theirs.keys);
+            theirs.labels.into_iter().for_each(|(label, count)| *ours.labels.entry(label).or_default() += count);
+            theirs.users.into_iter().for_each(|(user, count)| *ours.users.entry(user).or_default() += count);
+            if ours.first.is_empty() || theirs.first < ours.first {
+                ours.first = theirs.first;
+            }
+            if theirs.last >= ours.last {
+                (ours.last, ours.team) = (theirs.last, theirs.team);
+            }
+        }
+    }
+
     /// Requests of all apps.
     pub fn requests(&self) -> u64 {
         self.apps.values().map(|touched| touched.requests).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::bundle::entries_path;
+    use super::*;
+
+    /// Intents, and outcomes that come 300 entries later, so that most pairs lie in two bundles; every seventh has none.
+    fn log(folder: &Path) {
+        let epoch = folder.join("gw-1/0000000001");
+        let mut entries = Vec::new();
+        for number in 0..1_000_u32 {
+            let (minute, app) = (number / 60, ["claims", "search"][number as usize % 2]);
+            entries.push((
+                number,
+                format!(
+                    r#"{{"kind":"intent","decision":"cwd_{number}","at":"2026-11-26T08:{minute:02}:00.000000Z","app":"{app}","team":"t","key":"k{}","plan":["gpu/m","cloud/m"],"data":{{"labels":["health"]}}}}"#,
+                    number % 3
+                ),
+            ));
+            if number % 7 != 0 {
+                let endpoint = ["gpu", "cloud"][number as usize % 5 / 4];
+                let outcome = format!(
+                    r#"{{"kind":"outcome","decision":"cwd_{number}","attempts":[{{"endpoint":"{endpoint}","status":200}}]}}"#
+                );
+                entries.push((number + 300, outcome));
+            }
+        }
+        entries.sort_by_key(|(place, _)| *place);
+        for (number, entries) in entries.chunks(256).enumerate() {
+            let path = entries_path(&epoch, number as u64);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let framed = entries.iter().flat_map(|(_, entry)| {
+                let length = u16::try_from(entry.len() + 1).unwrap().to_be_bytes();
+                length.into_iter().chain(entry.bytes()).chain([b'\n'])
+            });
+            fs::write(path, framed.collect::<Vec<u8>>()).unwrap();
+        }
+    }
+
+    fn question(since: Option<&str>, endpoint: Option<&str>) -> Question {
+        let endpoints = endpoint.map(|name| BTreeSet::from([name.to_owned()]));
+        Question { since: since.map(str::to_owned), until: None, endpoints, key: None }
+    }
+
+    #[test]
+    fn a_log_says_the_same_in_one_part_and_in_many() {
+        let folder = tempfile::tempdir().unwrap();
+        log(folder.path());
+
+        for question in [
+            question(None, None),
+            question(Some("2026-11-26T08:09"), None),
+            question(Some("2026-11-26T08:02"), Some("cloud")),
+        ] {
+            let one = format!("{:?}", in_parts(folder.path(), &question, 1).unwrap());
+            for parts in 2..=9 {
+                assert_eq!(format!("{:?}", in_parts(folder.path(), &question, parts).unwrap()), one, "{parts} parts");
+            }
+        }
+    }
+
+    #[test]
+    fn each_request_counts_once_and_one_without_an_outcome_as_unknown() {
+        let folder = tempfile::tempdir().unwrap();
+        log(folder.path());
+
+        let all = in_parts(folder.path(), &question(None, None), 3).unwrap();
+        let cloud = in_parts(folder.path(), &question(None, Some("cloud")), 3).unwrap();
+
+        assert_eq!((all.requests(), all.entries), (1_000, 1_857));
+        assert_eq!(all.apps.values().map(|touched| touched.unknown).sum::<u64>(), 143);
+        let sent = (0..1_000).filter(|number| number % 7 != 0 && number % 5 == 4).count() as u64;
+        assert_eq!(cloud.requests(), sent + 143);
+        assert_eq!(all.apps["claims"].keys.len(), 3);
+    }
+
+    #[test]
+    fn an_entry_that_begins_otherwise_is_read_as_json() {
+        let begins = |text: &'static str| beginning_of_intent(text.as_bytes());
+
+        assert_eq!(begins(r#"{"kind":"intent","decision":"cwd_1","at":"2026","app":"a"}"#), Some(("cwd_1", "2026")));
+        for other in [
+            r#"{"kind":"outcome","decision":"cwd_1","at":"2026"}"#,
+            r#"{"kind": "intent","decision":"cwd_1","at":"2026"}"#,
+            r#"{"kind":"intent","decision":"cwd\u005f1","at":"2026"}"#,
+            r#"{"kind":"intent","decision":"cwd_1","team":"t","at":"2026"}"#,
+            r#"{"kind":"intent","decision":"cwd_1","at":"2026"#,
+        ] {
+            assert_eq!(begins(other), None, "{other}");
+        }
     }
 }

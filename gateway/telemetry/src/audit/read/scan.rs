@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::bundle::Entries;
 use super::super::epoch::{DIGITS, is_origin, read_bundle};
@@ -41,6 +42,31 @@ pub fn scan(
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// A bundle that there may be: its epoch's folder and its number.
+pub(super) type Place = (Arc<Path>, u64);
+
+/// Every bundle of every log, in the order of [`scan`].
+pub(super) fn places(folder: &Path) -> io::Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for origin in names(folder, is_origin)? {
+        let home = folder.join(&origin);
+        for epoch in names(&home, |name| name.len() == DIGITS && name.bytes().all(|byte| byte.is_ascii_digit()))? {
+            let path: Arc<Path> = home.join(&epoch).into();
+            let last = last_bundle(&path)?;
+            places.extend((0..=last.unwrap_or(0)).map(|number| (Arc::clone(&path), number)));
+        }
+    }
+    Ok(places)
+}
+
+/// Shows the whole entries of one bundle; one that was retired has none.
+pub(super) fn entries_of((epoch, number): &Place, see: impl FnMut(&[u8])) -> io::Result<()> {
+    if let Some(bytes) = read_bundle(epoch, *number)? {
+        Entries::new(&bytes).map_while(Result::ok).for_each(see);
     }
     Ok(())
 }
