@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use server::configuration::{self, Compiled, Sources};
 use server::load;
 use server::run::{self, Lifecycle as _, Pingora, Reloader, Service};
+use telemetry::otlp::LogTap;
 
 use super::start::{self, StartError};
 use super::{LogFormat, NO, discover};
@@ -52,11 +53,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    if let Err(error) = telemetry::log::init(arguments.log.into(), &arguments.log_filter) {
-        eprintln!("{error}");
-        return ExitCode::from(2);
-    }
-    match serve(arguments) {
+    let tap = match telemetry::log::init(arguments.log.into(), &arguments.log_filter) {
+        Ok(tap) => tap,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(arguments, &tap) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -65,11 +69,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn serve(arguments: &Arguments) -> Result<(), StartError> {
+fn serve(arguments: &Arguments, tap: &LogTap) -> Result<(), StartError> {
     let Some(path) = &arguments.config else {
         let looking = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let compiled = looking.block_on(discover::configuration(&arguments.approve))?;
-        return run_service(arguments, &compiled, Origin::Discovered);
+        return run_service((arguments, tap), &compiled, Origin::Discovered);
     };
     let options = load::options(SystemTime::now());
     let read = Sources::read(path).and_then(|sources| {
@@ -78,13 +82,13 @@ fn serve(arguments: &Arguments) -> Result<(), StartError> {
     });
     match read {
         Ok((sources, compiled)) => {
-            run_service(arguments, &compiled, Origin::Files { path, sources: Some(&sources), broken: None })
+            run_service((arguments, tap), &compiled, Origin::Files { path, sources: Some(&sources), broken: None })
         }
         Err(mistakes) => {
             let text = mistakes.to_string();
             let Some((compiled, kept)) = last_good_instead(arguments, path, &text) else { return Err(mistakes.into()) };
             let broken = Some(Broken { mistakes: text, kept });
-            run_service(arguments, &compiled, Origin::Files { path, sources: None, broken })
+            run_service((arguments, tap), &compiled, Origin::Files { path, sources: None, broken })
         }
     }
 }
@@ -134,7 +138,11 @@ fn last_good_instead(arguments: &Arguments, path: &Path, mistakes: &str) -> Opti
     }
 }
 
-fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -> Result<(), StartError> {
+fn run_service(
+    (arguments, tap): (&Arguments, &LogTap),
+    compiled: &Compiled,
+    origin: Origin<'_>,
+) -> Result<(), StartError> {
     for note in &compiled.notes {
         tracing::warn!("{note}");
     }
@@ -155,6 +163,7 @@ fn run_service(arguments: &Arguments, compiled: &Compiled, origin: Origin<'_>) -
         Origin::Files { broken: None, .. } | Origin::Discovered => SystemTime::now(),
     };
     let gateway = building.block_on(start::build(compiled, action, since))?;
+    gateway.export.attach(tap.clone());
     if let Origin::Files { broken: Some(_), .. } = &origin {
         let snapshot = gateway.snapshot();
         gateway.metrics.set_configuration(&snapshot.hash, snapshot.loaded, true);

@@ -11,7 +11,7 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
         .flows
         .iter()
         .filter(|flow| {
-            matches!(flow.purpose, Purpose::Endpoint | Purpose::Identity | Purpose::Store)
+            matches!(flow.purpose, Purpose::Endpoint | Purpose::Identity | Purpose::Store | Purpose::Telemetry)
                 && flow.is_tls
                 && !flow.stays_here()
         })

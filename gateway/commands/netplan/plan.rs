@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use server::configuration::{
-    Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, ReachConfig,
-    ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig,
+    Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, OtlpConfig,
+    ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -69,6 +69,8 @@ pub(super) enum Purpose {
     Identity,
     /// What several gateways share is kept there.
     Store,
+    /// Traces, metrics and log lines go there.
+    Telemetry,
     /// The machine's clock: certificates and tokens depend on it.
     Time,
 }
@@ -81,6 +83,7 @@ impl Purpose {
             Self::Canary => "canary",
             Self::Identity => "identity",
             Self::Store => "store",
+            Self::Telemetry => "telemetry",
             Self::Time => "time",
         }
     }
@@ -170,6 +173,7 @@ impl Plan {
         flows.extend(compiled.endpoints.iter().map(endpoint_flow));
         flows.extend(compiled.endpoints.iter().filter_map(canary_flow));
         flows.extend(compiled.identities.iter().map(identity_flow));
+        flows.extend(compiled.otlp.iter().map(collector_flow));
         flows.extend(compiled.endpoints.iter().filter_map(machine_flow));
         flows.extend(compiled.store.iter().map(store_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
@@ -334,6 +338,18 @@ fn store_flow(store: &StoreConfig) -> Flow {
         host: store.host.to_string(),
         is_tls: store.scheme == Scheme::Https,
         over: None,
+    }
+}
+
+fn collector_flow(otlp: &OtlpConfig) -> Flow {
+    Flow {
+        purpose: Purpose::Telemetry,
+        name: "otlp".to_owned(),
+        destination: destination(&otlp.host, &otlp.reach),
+        protocol: Protocol::Tcp,
+        port: otlp.port,
+        host: otlp.host.to_string(),
+        is_tls: otlp.scheme == Scheme::Https,
     }
 }
 

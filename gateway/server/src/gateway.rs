@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tower::retry::budget::TpsBudget;
 
 use crate::break_glass::BreakGlass;
+use crate::export::Export;
 use crate::issuers::KeySource;
 use crate::pipeline;
 use crate::restrictions::Holding;
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub ledger: Ledger,
     /// What is counted.
     pub metrics: Metrics,
+    /// What waits for the collector.
+    pub export: Export,
     /// The bytes that all request bodies together may hold.
     pub body_budget: BodyBudget,
     /// The part of them that may wait for a place.
@@ -102,6 +105,7 @@ impl Gateway {
             audit,
             ledger,
             metrics,
+            export: Export::default(),
             body_budget,
             waiting_budget,
             admin_budget: BodyBudget::new(ADMIN_BYTES),

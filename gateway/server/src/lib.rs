@@ -14,6 +14,7 @@ pub mod admin;
 pub mod break_glass;
 pub mod configuration;
 mod endings;
+pub mod export;
 pub mod gateway;
 mod issuers;
 pub mod kept;

@@ -24,12 +24,14 @@ use wire::{Api, Dialect, Outcome};
 
 use crate::configuration::BreakGlassConfig;
 use crate::endings::Ending;
+use crate::export::Collector;
 use crate::gateway::PerSecond;
 use crate::issuers::KeySource;
 
 mod administrators;
 mod build;
 mod callers;
+mod collector;
 mod data;
 mod homes;
 mod identity;
@@ -69,6 +71,10 @@ pub struct Snapshot {
     pub admission: Admission,
     /// The sockets.
     pub fleet: Fleet,
+    /// Who gets traces, figures and log lines.
+    pub(crate) collector: Option<Collector>,
+    /// Whether any endpoint is told which trace a request belongs to.
+    pub(crate) tells_traces: bool,
     /// Keeps the keys of issuers that are fetched.
     pub(crate) key_sources: Vec<Arc<KeySource>>,
     /// The callers' limits on bodies.
@@ -237,6 +243,8 @@ pub struct Target {
     pub(crate) asks_for_load: bool,
     /// Output tokens that a request is sent with there which bounds them nowhere.
     pub(crate) output_tokens: Option<u64>,
+    /// It is told which trace a request belongs to.
+    pub(crate) trace_context: bool,
     /// What routing remembers of its failures; kept over a reload.
     pub health: Arc<Mutex<TargetHealth>>,
     /// It stands on a site of one's own and is reached locally.

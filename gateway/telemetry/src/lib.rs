@@ -12,9 +12,12 @@
 //! - A change to the audit log is found up to the last checkpoint that was copied where the gateway's operator cannot
 //!   write ([`audit::read`]).
 //!
+//! - What waits for a collector ([`otlp`]) is bounded, and no request waits for it.
+//!
 //! **Not here.** No decision is made here and nothing is sent anywhere: no socket, no database.
 
 pub mod audit;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod pseudonym;

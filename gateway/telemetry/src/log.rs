@@ -19,7 +19,10 @@ use std::panic::PanicHookInfo;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::otlp::LogTap;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,16 +55,18 @@ pub enum LogError {
 /// Libraries that show headers or bytes when they are asked for detail.
 const TALKATIVE: [&str; 5] = ["hyper", "hyper_util", "h2", "rustls", "hickory_proto"];
 
-/// Sends the log lines of the process to standard error, those about panics included. An empty `filter` means `info`.
+/// Sends the log lines of the process to standard error, those about panics included, and gives the tap by which a collector
+/// gets them as well. An empty `filter` means `info`.
 ///
 /// # Errors
 /// [`LogError::Filter`] for a filter that cannot be read, [`LogError::Twice`] when called again.
-pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
+pub fn init(format: Format, filter: &str) -> Result<LogTap, LogError> {
     let colour = io::stderr().is_terminal();
-    subscriber(format, filter, colour, io::stderr)?.try_init()?;
+    let tap = LogTap::default();
+    subscriber(format, filter, colour, io::stderr)?.with(tap.clone()).try_init()?;
     std::panic::set_hook(Box::new(announce));
 
-    Ok(())
+    Ok(tap)
 }
 
 /// Says where a panic happened, on which thread, and its words only where they stand so in the source.

@@ -30,6 +30,7 @@ use crate::gateway::{Gateway, Phase};
 use crate::run::Reloader;
 use gate::{Authorized, Denied};
 use routes::{Missing, Route};
+pub(crate) use status::gauge;
 
 /// The operators' listener.
 pub struct Admin {
@@ -50,7 +51,7 @@ impl Admin {
             Route::Livez | Route::Readyz => probe(&self.gateway, route),
             Route::Index => plain(StatusCode::OK, routes::index()),
             Route::Metrics => {
-                status::gauge(&self.gateway);
+                gauge(&self.gateway);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 answer(StatusCode::OK, kind, self.gateway.metrics.render())
             }

@@ -10,12 +10,13 @@ use egress::{CanaryReport, CanarySeen, ConnectionProof, ControlHost, EndpointSta
 use routing::Standing;
 
 use super::issuers;
+use crate::export;
 use crate::gateway::Gateway;
 use crate::run::Reloader;
 use crate::snapshot::{Model, ModelSteering, Snapshot};
 
 /// Takes over the figures that are not counted where they arise; called before the metrics are rendered.
-pub(super) fn gauge(gateway: &Gateway) {
+pub(crate) fn gauge(gateway: &Gateway) {
     let snapshot = gateway.snapshot();
     gateway.metrics.set_audit(&gateway.audit.status());
     let process = gateway.metrics.process();
@@ -24,6 +25,7 @@ pub(super) fn gauge(gateway: &Gateway) {
     process.open_grants().set(gateway.break_glass.open_count(SystemTime::now()));
     process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
     issuers::gauge(gateway, &snapshot);
+    export::gauge(gateway);
     let now = Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
     for target in snapshot.targets() {

@@ -14,6 +14,7 @@ use routing::Class as Traffic;
 mod data;
 mod identity;
 mod store;
+mod telemetry;
 mod way;
 
 use super::administration::AdministrationConfig;
@@ -35,6 +36,7 @@ pub use identity::{
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
 };
 pub use store::{StoreConfig, StoreLoss};
+pub use telemetry::OtlpConfig;
 pub use way::{CanaryConfig, TransportConfig, ViaConfig};
 
 /// What the caller knows and a document may name.
@@ -137,6 +139,8 @@ pub struct Compiled {
     pub resolvers: Vec<ResolverConfig>,
     /// Hosts that give the gateway tokens, by name.
     pub identities: Vec<IdentityConfig>,
+    /// The collector of traces, metrics and log lines.
+    pub otlp: Option<OtlpConfig>,
     /// Endpoints by name, including those that no model names.
     pub endpoints: Vec<EndpointConfig>,
     /// Targets, each once, in the order in which models first name them.
@@ -342,6 +346,8 @@ pub struct EndpointConfig {
     pub page: Option<String>,
     /// Whether it is asked to say so in each answer.
     pub asks_for_load: bool,
+    /// It is told which trace a request belongs to.
+    pub trace_context: bool,
     /// How many gateways send to it, this one included.
     pub gateways: u32,
 }

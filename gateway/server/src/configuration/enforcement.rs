@@ -71,6 +71,8 @@ const TABLE: &[(&str, Standing)] = &[
     ("endpoint.*.health", Enforced),
     ("endpoint.*.canary", Enforced),
     ("endpoint.*.via", Enforced),
+    ("endpoint.*.trace_context", Enforced),
+    ("telemetry", Enforced),
     ("model.*.targets", Enforced),
     ("model.*.first_token", Enforced),
     ("model.*.deadline_ms", Enforced),

@@ -47,12 +47,12 @@ pub use compile::{
     AppConfig, ApplicationConfig, AuditConfig, CanaryConfig, CertificateConfig, ClaimConfig, ClientCertificate,
     Compiled, CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointTlsConfig, FetchedKeysConfig,
     GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig,
-    KeysPathConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, PoolConfig, PriceList, ProbeConfig,
-    Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport, RoutingConfig,
-    Secret, Secrets, StoreConfig, StoreLoss, SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig,
-    TokenConfig, TransportConfig, ViaConfig, load_sources,
+    KeysPathConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, OtlpConfig, PoolConfig, PriceList,
+    ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport,
+    RoutingConfig, Secret, Secrets, StoreConfig, StoreLoss, SuppressionConfig, TargetConfig, TimeoutsConfig,
+    TokenAuthConfig, TokenConfig, TransportConfig, ViaConfig, load_sources,
 };
-pub use document::{Api, Class, Decimal, Document, Http2, Place, Role};
+pub use document::{Api, Class, Decimal, Document, Http2, OtlpProtocol, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};
 pub use limits::RequestLimits;

@@ -20,6 +20,7 @@ use super::data::DataFacts;
 use super::guard::Fault;
 use super::refusal::{Considered, Refusal, Refused};
 use super::sharing;
+use super::spans::Spans;
 use crate::gateway::Gateway;
 use crate::snapshot::{App, KeyFacts, ModelIndex, Snapshot};
 
@@ -95,6 +96,8 @@ pub(super) struct Exchange {
     pub(super) tier: Tier,
     /// Set by [`admit`] and `decode`: how the rate of requests that leaves least stands.
     pub(super) rate: Option<Standing>,
+    /// What it leaves in a trace.
+    pub(super) spans: Spans,
     /// Whether one of its stages panicked.
     pub(super) fault: Fault,
     /// Why the request goes where it goes, where its app asked and may see it: the sentence, and the whole plan.
@@ -161,8 +164,9 @@ impl Exchange {
         }
     }
 
-    /// Counts the request under its code.
+    /// Counts the request under its code, and ends its trace.
     pub(super) fn count(&self, code: &str, total: Duration) {
+        self.spans.end(self, code);
         let Some(caller) = &self.caller else { return };
         caller.app.metrics.request(self.api.map_or("other", Api::config_name), code);
         if let Some(model) = self.model_index {
@@ -188,7 +192,9 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
     let snapshot = gateway.snapshot();
     let shape = wire::shape_of(incoming.head.uri.path());
     let started = Instant::now();
+    let spans = Spans::begin(&snapshot, &incoming.head.headers, (at, started));
     let exchange = Box::new(Exchange {
+        spans,
         gateway,
         snapshot,
         decision: DecisionId::new(at),

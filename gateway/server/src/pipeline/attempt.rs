@@ -209,9 +209,13 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) 
             return Tried::Failed(Met { unredacted: Some(error.to_string()), ..Met::new(Outcome::Saturated) });
         }
     };
-    let head = &books.exchange().head;
+    let (head, spans) = (&books.exchange().head, &books.exchange().spans);
     let most_output = books.most_output(call, target);
-    let request = cleared.encode(|call| encode(&call, target, (keep_state, most_output), head));
+    let request = cleared.encode(|call| {
+        let mut request = encode(&call, target, (keep_state, most_output), head);
+        spans.tell(&mut request.headers, target);
+        request
+    });
     let ready = books.exchange().ready.into();
     let sent = books.snapshot().fleet.send_since(warrant, request, ready).await;
     match sent {

@@ -388,6 +388,7 @@ impl Books {
             total,
             end: how.end(),
         });
+        exchange.spans.answered(self.status, usage);
         exchange.count(how.counted_as(self.status), total);
         if let Some(model) = exchange.model_index {
             let metrics = &exchange.snapshot.model(model).metrics;
@@ -403,7 +404,7 @@ impl Books {
         attempt.target.metrics.attempt(met.name, took);
         let Some(record) = &mut self.record else { return };
         let connection = attempt.connection.as_ref().map(|(proof, _)| &**proof);
-        record.attempt(AttemptNote {
+        let note = AttemptNote {
             target: Arc::clone(&attempt.target.name),
             endpoint: Arc::clone(&attempt.target.endpoint),
             outcome: met.name,
@@ -416,7 +417,11 @@ impl Books {
             usage: met.usage,
             may_have_executed: met.may_have_executed,
             seen: attempt.seen.clone(),
-        });
+        };
+        if let Some(exchange) = self.exchange.as_deref() {
+            exchange.spans.attempt(&note, &attempt.target, (exchange.api, attempt.begun));
+        }
+        record.attempt(note);
     }
 }
 

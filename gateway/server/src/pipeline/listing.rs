@@ -1,6 +1,6 @@
 //! `GET /v1/models` and `/v1/models/{id}`: only what this app may use.
 
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 use wire::Route;
 
@@ -31,6 +31,8 @@ pub(super) async fn answer(admitted: Admitted) -> Result<Response<ReplyBody>, Bo
         return Err(exchange.refuse(Refusal::AuditUnavailable));
     }
     caller.app.metrics.request("models", "ok");
+    exchange.spans.answered(Some(StatusCode::OK), None);
+    exchange.spans.end(&exchange, "ok");
     let mut response = Response::new(ReplyBody::whole(body.to_string().into()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers::name_decision(response.headers_mut(), &exchange, None);

@@ -33,6 +33,7 @@ mod relay;
 mod reserve;
 mod respond;
 mod sharing;
+mod spans;
 mod users;
 
 #[cfg(test)]
@@ -67,18 +68,27 @@ async fn answer(arrived: arrive::Arrived) -> Response<ReplyBody> {
 }
 
 async fn serve(arrived: arrive::Arrived) -> Result<Response<ReplyBody>, Box<refusal::Refused>> {
+    let spans = arrived.exchange().spans.clone();
     let identified = arrive::identify(arrived)?;
+    spans.stage("authenticate");
     let admitted = arrive::admit(identified).await?;
+    spans.stage("admit");
     if admitted.asks_for_models() {
         // Boxed: the room of a future is that of its largest stage, and nearly every request is no listing.
         return Box::pin(listing::answer(admitted)).await;
     }
     let decoded = decode::decode(admitted).await?;
+    spans.stage("decode");
     let inspected = authorize::inspect(decoded).await;
+    spans.stage("inspect");
     let authorized = authorize::authorize(inspected)?;
+    spans.stage("authorize");
     let planned = plan::plan(authorized).await?;
+    spans.stage("plan");
     let reserved = reserve::reserve(planned).await?;
+    spans.stage("reserve");
     let recorded = record::record(reserved).await?;
+    spans.stage("record");
     // The longest stage by far is kept outside: the others need not carry room for it.
     let answered = Box::pin(attempt::run(recorded)).await?;
     Ok(respond::respond(answered))

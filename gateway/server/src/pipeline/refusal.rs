@@ -283,6 +283,7 @@ impl Refused {
         if !self.recorded {
             let code = self.refusal.code();
             self.record(code).await;
+            self.exchange.spans.answered(Some(code.status()), None);
             self.exchange.count(code.as_str(), self.exchange.started.elapsed());
         }
         let mut response = self.refusal.response(self.exchange.shape);

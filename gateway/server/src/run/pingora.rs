@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Callers, Doors, InFlight, Lifecycle, Listener, Service, notify, upkeep};
 use crate::admin;
+use crate::export;
 use crate::gateway::{Gateway, Phase};
 
 /// The production lifecycle.
@@ -337,6 +338,7 @@ impl BackgroundService for Upkeep {
 async fn leave(gateway: &Gateway) {
     // Within a second or two, and nothing is served any more.
     gateway.ledger.leave();
+    export::last(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => exit(0),
         Err(error) => {

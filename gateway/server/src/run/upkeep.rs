@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Reloader, housekeeping, notify};
 use crate::admin::emergency;
+use crate::export;
 use crate::gateway::Gateway;
 use crate::restrictions::fleet;
 
@@ -29,6 +30,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         break_glass(gateway),
         shared_counters(gateway),
         fleet::follow(gateway),
+        export::run(gateway),
     );
 }
 

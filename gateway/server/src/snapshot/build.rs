@@ -25,7 +25,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, identity, store, upstream, users,
+    administrators, callers, collector, identity, store, upstream, users,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::endings::endings;
@@ -46,7 +46,9 @@ impl Snapshot {
         let Specs { endpoints, resolvers } = upstream::specs(compiled)?;
         let known = before.map(|before| &before.fleet);
         let fleet = Fleet::build(endpoints, resolvers, &ids, known)?;
-        let fleet = fleet.with_control(identity::key_hosts(compiled)?, known)?;
+        let mut control = identity::key_hosts(compiled)?;
+        control.extend(collector::spec(compiled)?);
+        let fleet = fleet.with_control(control, known)?;
         let (issuers, key_sources) =
             issuers::build(compiled, &fleet, before.map_or(&[][..], |before| &before.key_sources))?;
         let models = models(compiled, before, metrics);
@@ -82,6 +84,8 @@ impl Snapshot {
             callers,
             administrators,
             admission,
+            collector: collector::build(compiled, &fleet),
+            tells_traces: compiled.endpoints.iter().any(|endpoint| endpoint.trace_context),
             fleet,
             key_sources,
             body_limits: ingress::body::BodyLimits {
@@ -160,6 +164,7 @@ fn targets(
             steering: steering(kept, endpoint),
             asks_for_load: endpoint.asks_for_load,
             output_tokens: endpoint.quota.output_tokens,
+            trace_context: endpoint.trace_context,
             health: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.health)),
             probe_failed: AtomicBool::new(kept.is_some_and(|kept| kept.probe_failed.load(Ordering::Relaxed))),
             metrics: Arc::clone(&endpoints[target.endpoint]),

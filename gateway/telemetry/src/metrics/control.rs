@@ -13,6 +13,9 @@ pub(super) struct Control {
     key_age: Gauges<1>,
     keys: Gauges<1>,
     key_failures: Counters<1>,
+    exported: Counters<1>,
+    dropped: Counters<1>,
+    export_failures: Counters<1>,
 }
 
 /// How the keys of an issuer stand.
@@ -49,6 +52,19 @@ impl Control {
                 "Times that the keys of an issuer could not be fetched",
                 Family::default(),
             ),
+            exported: add(to, "otlp_exported", "Items that the collector took, by signal", Family::default()),
+            dropped: add(
+                to,
+                "otlp_dropped",
+                "Items that were dropped because the collector did not take them in time, by signal",
+                Family::default(),
+            ),
+            export_failures: add(
+                to,
+                "otlp_failures",
+                "Deliveries to the collector that failed, by signal",
+                Family::default(),
+            ),
         }
     }
 }
@@ -69,5 +85,22 @@ impl Metrics {
             let failures: Counter = control.key_failures.get_or_create_owned(&labels);
             raise(&failures, one.failures);
         }
+    }
+}
+
+impl Metrics {
+    /// Counts what the collector took of a signal: `traces`, `metrics` or `logs`.
+    pub fn exported(&self, signal: &'static str, items: u64) {
+        self.inner.control.exported.get_or_create_owned(&[("signal", signal.to_owned())]).inc_by(items);
+    }
+
+    /// Takes over how many items of a signal were dropped in all.
+    pub fn set_export_dropped(&self, signal: &'static str, items: u64) {
+        raise(&self.inner.control.dropped.get_or_create_owned(&[("signal", signal.to_owned())]), items);
+    }
+
+    /// Counts a delivery that failed.
+    pub fn export_failed(&self, signal: &'static str) {
+        self.inner.control.export_failures.get_or_create_owned(&[("signal", signal.to_owned())]).inc();
     }
 }

@@ -99,6 +99,7 @@ impl Check<'_> {
             },
             page,
             gateways: endpoint.signals.as_ref().and_then(|signals| signals.gateways).unwrap_or(1),
+            trace_context: endpoint.trace_context == Some(true),
             asks_for_load: endpoint.signals.as_ref().is_some_and(|signals| signals.load_header == Some(true)),
         })
     }

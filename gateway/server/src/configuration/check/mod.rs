@@ -27,6 +27,7 @@ mod resolvers;
 mod rules;
 mod service;
 mod store;
+mod telemetry;
 mod transport;
 mod via;
 
@@ -63,6 +64,7 @@ pub(super) fn check(
     let adjustments = check.facts(document);
     let identities = check.identity_hosts(document, (&zones, &services));
     let store = check.store(document, (&zones, &services));
+    let otlp = check.telemetry(document, (&zones, &services));
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
     let (mut targets, models) = check.models(document, &permissions);
@@ -91,6 +93,7 @@ pub(super) fn check(
         audit: audit?,
         resolvers: zones.resolvers,
         identities,
+        otlp,
         endpoints,
         targets,
         models,

@@ -11,6 +11,7 @@ mod identity;
 mod network;
 mod security;
 mod store;
+mod telemetry;
 mod transport;
 
 use std::borrow::Cow;
@@ -35,6 +36,7 @@ pub use security::{
     Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
 };
 pub use store::{Deny, LocalShare, OnLoss, Store};
+pub use telemetry::{Otlp, OtlpProtocol, OtlpSignal, Telemetry};
 pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service, Via, ViaConnect};
 
 /// The whole configuration of a gateway.
@@ -101,6 +103,8 @@ pub struct Document {
     pub prices: Option<Prices>,
     /// How the audit log is kept.
     pub audit: Option<Audit>,
+    /// Where traces, metrics and log lines go. Absent: nowhere but the log and `/metrics`.
+    pub telemetry: Option<Telemetry>,
     /// Where evidence may be kept.
     pub evidence: Option<Evidence>,
     /// Who may write what: file names of the folder with the sections that each may hold. Absent: any file may hold any.

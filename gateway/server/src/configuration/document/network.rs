@@ -212,6 +212,9 @@ pub struct Endpoint {
     pub canary: Option<Canary>,
     /// Whether it is not generally available yet; default false. The shipped policies allow it public data only.
     pub preview: Option<bool>,
+    /// Whether it is told which trace a request belongs to (`traceparent`, `tracestate`); default false, and what a caller sent of
+    /// these is not passed on.
+    pub trace_context: Option<bool>,
 }
 
 /// How an endpoint is reached.
