@@ -3,8 +3,9 @@
 //! On HTTP/1.1 the connection is the answer, and its [`Pulse`](super::pulse::Pulse) sees that writing is blocked. An HTTP/2
 //! caller can stop one stream alone, by never widening its window, while the connection answers pings and goes on: hyper then
 //! has a piece of the body and does not ask for the next, and asks for no timer either. So each stream's task is wrapped here.
-//! The body says when it gave a piece and was not asked again; when that lasts for the write timeout the stream is reset, and
-//! with it go the request, its seat and its connection upstream. The other streams of the connection are not touched.
+//! The body says when it gave a piece and was not asked again, which is once 64 KiB wait; when that lasts for the write timeout
+//! the stream is reset, and with it go the request, its seat and its connection upstream. The other streams of the connection
+//! are not touched.
 
 use std::future::Future;
 use std::pin::Pin;
