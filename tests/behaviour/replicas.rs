@@ -105,6 +105,43 @@ async fn three_gateways_at_ten_times_the_limit_let_in_the_limit_and_no_more() {
 }
 
 #[tokio::test]
+async fn tokens_are_reserved_and_settled_over_all_gateways() {
+    let Some(store) = Store::start("tokens that gateways share").await else { return };
+    let upstream = Upstream::start("only").await;
+    let gateways = three(&fleet(&upstream, &store, "tokens_per_minute = 3200", "")).await;
+
+    let begun = Instant::now();
+    // Each holds more than the 18 that it uses, and gives the rest back.
+    let answered = ask_all(&gateways, (8, 200), &asking_for(40)).await;
+    let most = 3_200 + back(3_200, begun.elapsed());
+
+    assert_eq!(answered.unavailable, 0, "{answered:?}");
+    assert!(answered.ok * 18 <= most, "{answered:?} at 18 tokens, and at most {most} are allowed");
+    // Far more than each reservation would let in if nothing came back.
+    assert!(answered.ok > 3_200 / 47, "{answered:?}");
+}
+
+#[tokio::test]
+async fn a_user_has_one_rate_whichever_gateway_it_comes_to() {
+    let Some(store) = Store::start("users that gateways share").await else { return };
+    let upstream = Upstream::start("only").await;
+    let gateways = three(&fleet(&upstream, &store, "user_requests_per_minute = 6", "")).await;
+    let of = |user: &str| {
+        let mut body = asking_for(10);
+        body["user"] = user.into();
+        body
+    };
+
+    let begun = Instant::now();
+    let ann = ask_all(&gateways, (2, 20), &of("ann")).await;
+    let bob = ask_all(&gateways, (1, 1), &of("bob")).await;
+    let most = 6 + back(6, begun.elapsed());
+
+    assert!((6..=most).contains(&ann.ok), "{ann:?}, and at most {most} are allowed");
+    assert_eq!((bob.ok, bob.refused), (3, 0), "{bob:?}");
+}
+
+#[tokio::test]
 async fn requests_in_flight_are_counted_over_all_gateways_and_come_back_when_one_is_killed() {
     let Some(store) = Store::start("requests in flight that gateways share").await else { return };
     let upstream = Upstream::start("only").await;
@@ -293,6 +330,36 @@ async fn a_store_that_dies_is_told_again_and_the_sum_of_all_stays_within_the_lim
     assert!(all <= most, "{all} were let in, and at most {most} are allowed: {first:?} {without:?} {again:?}");
     assert!(all * CHARGED <= 4_000_000, "{all} at 0.018 dollars each");
     assert_eq!(upstream.requests().len() as u64, all);
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_holds_nobody_up_and_goes_on_where_it_was() {
+    let Some(store) = Store::start("a shared store that hangs").await else { return };
+    let upstream = Upstream::start("only").await;
+    let gateways = three(&fleet(&upstream, &store, "requests_per_minute = 320", "")).await;
+    let begun = Instant::now();
+    let first = ask_all(&gateways, (4, 40), &asking_for(10)).await;
+
+    store.signal("STOP");
+    let hanging = Instant::now();
+    let without = ask_all(&gateways, (2, 40), &asking_for(10)).await;
+    let took = hanging.elapsed();
+    store.signal("CONT");
+    until("every gateway to find it", async || {
+        for gateway in &gateways {
+            let status: Value = gateway.operator("/api/status").await.json().await;
+            (status["store"]["lost"].is_null() && status["store"]["losses"] == 1).then_some(())?;
+        }
+        Some(())
+    })
+    .await;
+    let again = ask_all(&gateways, (4, 200), &asking_for(10)).await;
+
+    let (all, most) = (first.ok + without.ok + again.ok, 320 + back(320, begun.elapsed()));
+    assert!(without.unavailable > 0, "{without:?}");
+    // Forty requests, one after the other in each of two lanes: had each waited, it would be a minute.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(all <= most && again.ok > 0, "{all} of {most}: {first:?} {without:?} {again:?}");
 }
 
 #[tokio::test]

@@ -69,6 +69,13 @@ impl Store {
         self.child.kill().await.expect("a child can be killed");
     }
 
+    /// Stops it where it is, or lets it go on, by the signal of this name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("the process has not been waited for");
+        let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "signal {name} could not be sent");
+    }
+
     /// Starts it again at the same address.
     pub(crate) async fn come_back(&mut self) {
         self.child = spawn(self.program, &self.folder, (self.port, self.secure));

@@ -144,11 +144,11 @@ impl Keeper {
     async fn exchange(&mut self, asked: &[Asked]) -> bool {
         let mut why = "there is no connection".to_owned();
         for _ in 0..2 {
-            if self.store.is_none() {
-                if let Err(error) = self.try_connect(CONNECTS_IN.0).await {
-                    why = error;
-                    continue;
-                }
+            if self.store.is_none()
+                && let Err(error) = self.try_connect(CONNECTS_IN.0).await
+            {
+                why = error;
+                continue;
             }
             let Some(store) = &mut self.store else { continue };
             let sent_at = now();

@@ -184,7 +184,7 @@ fn a_key_from_a_file_loses_its_line_end_and_nothing_else() {
 
 #[test]
 fn a_part_that_can_keep_a_promise_lifts_its_refusal() {
-    let text = format!("{}\n[evidence]\nwithin = [\"DE\"]\n", GOOD);
+    let text = format!("{GOOD}\n[evidence]\nwithin = [\"DE\"]\n");
     let mut with_evidence = options();
     with_evidence.known.enforced = &["evidence"];
 
