@@ -350,6 +350,7 @@ fn collector_flow(otlp: &OtlpConfig) -> Flow {
         port: otlp.port,
         host: otlp.host.to_string(),
         is_tls: otlp.scheme == Scheme::Https,
+        over: None,
     }
 }
 

@@ -13,7 +13,6 @@ use http::HeaderValue;
 use ingress::body::BodyBudget;
 use ingress::limits::{Admission, Limit, LimitIndex};
 use policy::{Candidate, Facts, Provenance, TargetId};
-use routing::Terms;
 use routing::{Terms, Tier};
 use telemetry::metrics::Metrics;
 use telemetry::pseudonym::PseudonymKey;

@@ -19,6 +19,7 @@ pub(super) fn spec(compiled: &Compiled) -> Result<Option<EndpointSpec>, Snapshot
 
 fn host(otlp: &OtlpConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
     let blank = EndpointSpec {
+        via: None,
         name: NAME.into(),
         scheme: Scheme::Http,
         host: Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
