@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 
 /// A reader that has seen enough, as `head` has, ends a command, and is no fault to report. `println!` knows no other way to
 /// say so than a panic; a signal would say it as well, and would end the gateway at each socket that a peer has closed.
+#[expect(clippy::disallowed_methods, reason = "only commands print: what serves has nothing to lose here")]
 fn leave_when_nobody_reads() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
