@@ -24,31 +24,23 @@ use super::table;
 /// Why it is no request that can come to a gateway.
 pub(super) fn decided(found: &Found, rules: &Arc<Rules>) -> Result<Ruling, String> {
     let read = Read { found };
-    let target = read.target()?;
-    let app = read.app()?;
+    if read.context("labelled") == Some(EvalResult::Bool(false)) {
+        return Err("of every request somebody has said what its data is".to_owned());
+    }
+    let (app, target) = (read.app()?, read.target()?);
     let judge =
         Judge::new(Arc::clone(rules), &read.zones()?, std::slice::from_ref(&app), std::slice::from_ref(&target))
             .map_err(|error| error.to_string())?;
     let (operation, findings) = read.asked()?;
     let labels: Vec<Arc<str>> = read.texts("labels")?.iter().map(|label| label.as_str().into()).collect();
-    if read.context("labelled") != Some(EvalResult::Bool(false)) {
-        let purpose = read.text("purpose")?;
-        let data = Data {
-            labels: &labels,
-            labelled: true,
-            class: read.class()?,
-            purpose: Some(purpose.as_str()).filter(|text| !text.is_empty()),
-        };
-        let candidates = std::slice::from_ref(&target);
-        let about = Question::about(&app.name, "any", candidates);
-        let question = Question { operation, data, findings: &findings, now: read.now(), ..about };
-        let verdicts = match decide(&judge, &question) {
-            Ok(permit) => permit.verdicts().to_vec(),
-            Err(denial) => denial.verdicts().to_vec(),
-        };
-        return verdicts.into_iter().next().map(|verdict| verdict.ruling).ok_or_else(|| "it has no target".to_owned());
-    }
-    Err("of every request somebody has said what its data is".to_owned())
+    let purpose = Some(read.text("purpose")?).filter(|purpose| !purpose.is_empty());
+    let data = Data { labels: &labels, labelled: true, class: read.class()?, purpose: purpose.as_deref() };
+    let about = Question::about(&app.name, "any", std::slice::from_ref(&target));
+    let verdicts = match decide(&judge, &Question { operation, data, findings: &findings, now: read.now(), ..about }) {
+        Ok(permit) => permit.verdicts().to_vec(),
+        Err(denial) => denial.verdicts().to_vec(),
+    };
+    verdicts.into_iter().next().map(|verdict| verdict.ruling).ok_or_else(|| "it has no target".to_owned())
 }
 
 /// A counterexample, read in the words of the gateway.
