@@ -324,7 +324,7 @@ mod tests {
             let endpoint = &compiled.endpoints[target.endpoint];
             let reach = match &endpoint.reach {
                 ReachConfig::Local { .. } => "local",
-                ReachConfig::Public { .. } => "public",
+                ReachConfig::Public => "public",
                 ReachConfig::PrivateLink { .. } => "private",
             };
             format!(
