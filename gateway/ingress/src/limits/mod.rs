@@ -214,7 +214,15 @@ impl Admission {
     /// Lets one request for `user` in, as the app names its users.
     pub fn admit_user(&self, app: AppIndex, key: Option<LimitIndex>, user: &str) -> Result<(), Refusal> {
         let places = [key.and_then(|key| self.place(key.0)), self.place(app.0)];
-        places.into_iter().flatten().filter_map(|place| place.users.as_ref()).try_for_each(|users| users.pace(user))
+        let rates = places.into_iter().flatten().filter_map(|place| place.users.as_ref());
+        for (taken, rate) in rates.clone().enumerate() {
+            rate.pace(user).inspect_err(|refusal| {
+                if *refusal == Refusal::Unleased {
+                    rates.clone().take(taken).for_each(|rate| rate.give_back(user));
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Requests in flight, over all.
@@ -364,6 +372,13 @@ impl UserRates {
         match self {
             Self::Own(users) => users.pace(user),
             Self::Shared(users) => users.pace(user),
+        }
+    }
+
+    /// Gives one request back that was taken a moment ago, for the same reason as [`Pace::give_back`].
+    fn give_back(&self, user: &str) {
+        if let Self::Shared(users) = self {
+            users.give_back(user);
         }
     }
 }
