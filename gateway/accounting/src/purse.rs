@@ -165,9 +165,10 @@ impl Purse {
         let (month, used, spent) = told(now);
         let is_ahead = leased.lease.is_ahead_of(used);
         if month > 0 && (leased.changed || is_ahead || now.held > Money::ZERO) {
+            // What waits will be held as soon as it is granted, and this gateway may die before it tells so.
             let (need, want) = leased.lease.wanted(used, limit);
             leased.changed = false;
-            questions.push(Question::Level { month: Some(month), limit, used, kept: used, spent, need, want });
+            questions.push(Question::Level { month: Some(month), limit, used, kept: need, spent, need, want });
         }
         questions
     }

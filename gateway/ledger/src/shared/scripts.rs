@@ -66,6 +66,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then ceiling = used
 elseif room >= want + 2 * (want - need) then ceiling = want
 elseif room >= need then ceiling = need end
 ceiling = math.max(ceiling, used)
+kept = math.min(kept, ceiling)
 if ceiling == 0 and kept == 0 then redis.call('HDEL', KEYS[1], me)
 else redis.call('HSET', KEYS[1], me, string.format('%.0f %.0f %.0f %.0f', now + lives, ceiling, kept, spent)) end
 redis.call('PEXPIRE', KEYS[1], days * 86400000)
