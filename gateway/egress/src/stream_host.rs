@@ -1,4 +1,4 @@
-//! Streams to the gateway's own helpers: stores, databases. Nothing of a caller's content goes there, and they are reached
+//! Streams to what the gateway itself needs: stores, databases. Nothing of a caller's content goes there, and they are reached
 //! like an endpoint: by the declared resolver, inside the declared ranges, over the declared route, with the declared issuers.
 
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl StreamHost {
         let deadline = Instant::now() + self.limit;
         let vouched = self.endpoint.vouch(deadline, Freshness::Kept).await?;
         let (stream, proof) = self.connector.connect(&vouched, deadline).await?;
-        tracing::info!(host = %proof.endpoint, address = %proof.address, level = proof.level.as_str(), tls = proof.tls.is_some(), "connected to a helper of the gateway");
+        tracing::info!(host = %proof.endpoint, address = %proof.address, level = proof.level.as_str(), tls = proof.tls.is_some(), "connected to a host that the gateway itself needs");
         Ok(stream)
     }
 }
