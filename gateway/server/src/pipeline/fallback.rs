@@ -38,6 +38,10 @@ impl StandIn {
 /// The plan with the targets of the models that stand in behind it, a part for each that has a permitted one.
 pub(super) fn stand_ins(exchange: &Exchange, asking: Asking<'_>, ask: &Ask, mut plan: Plan) -> (Plan, Vec<StandIn>) {
     let Some((model, data)) = plan::model_of(exchange).zip(exchange.data.as_ref()) else { return (plan, Vec::new()) };
+    // Most models have none, and pay nothing for it.
+    if model.fallbacks.is_empty() {
+        return (plan, Vec::new());
+    }
     let mut found = Vec::new();
     let api = asking.call.api();
     let mut known: Vec<TargetId> = targets_of(model.candidates_for(api)).collect();

@@ -38,7 +38,7 @@ impl Books {
         if let Some(steering) = steering
             && let Some(target) = steering.knobs.first_token
             && self.ask.class == Class::Interactive
-            && !self.attempt.as_ref().is_some_and(|attempt| self.stand_in(attempt.id).is_some())
+            && self.attempt.as_ref().is_none_or(|attempt| self.stand_in(attempt.id).is_none())
         {
             let missed = elapsed > target;
             steering.state.calibration.lock().on_first_token(missed, steering.knobs.miss_budget, now);
