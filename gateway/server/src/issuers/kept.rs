@@ -91,7 +91,7 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
 
         for end in 0..whole.len() {
-            fs::write(&path, &whole[..end]).unwrap();
+            fs::write(&path, &whole.as_bytes()[..end]).unwrap();
             assert_eq!(Kept::read(folder.path(), "entra"), None, "{end}");
         }
         fs::write(&path, whole.replace("\"format\":1", "\"format\":2")).unwrap();

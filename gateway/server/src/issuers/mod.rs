@@ -94,24 +94,28 @@ pub(crate) struct KeyStatus {
     pub(crate) failures: u64,
 }
 
-/// The issuers of a configuration, and what keeps the keys of those that are fetched. `before` gives what is known already.
-pub(crate) fn build(
-    compiled: &Compiled,
-    fleet: &Fleet,
-    before: &[Arc<KeySource>],
-) -> Result<(Vec<Arc<Issuer>>, Vec<Arc<KeySource>>), SnapshotError> {
-    let (mut issuers, mut sources) = (Vec::new(), Vec::new());
+/// The issuers of a configuration.
+pub(crate) struct Issuers {
+    /// All of them.
+    pub(crate) all: Vec<Arc<Issuer>>,
+    /// What keeps the keys of those that are fetched.
+    pub(crate) sources: Vec<Arc<KeySource>>,
+}
+
+/// The issuers of a configuration. `before` gives what is known of fetched keys already.
+pub(crate) fn build(compiled: &Compiled, fleet: &Fleet, before: &[Arc<KeySource>]) -> Result<Issuers, SnapshotError> {
+    let (mut all, mut sources) = (Vec::new(), Vec::new());
     for config in &compiled.issuers {
         match &config.keys {
-            IssuerKeysConfig::File(path) => issuers.push(Arc::new(in_file(config, path)?)),
+            IssuerKeysConfig::File(path) => all.push(Arc::new(in_file(config, path)?)),
             IssuerKeysConfig::Fetched(keys) => {
                 let source = KeySource::build((config, keys), (compiled, fleet), before);
-                issuers.push(Arc::clone(&source.issuer));
+                all.push(Arc::clone(&source.issuer));
                 sources.push(source);
             }
         }
     }
-    Ok((issuers, sources))
+    Ok(Issuers { all, sources })
 }
 
 fn in_file(config: &IssuerConfig, path: &std::path::Path) -> Result<Issuer, SnapshotError> {

@@ -30,7 +30,8 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         break_glass(gateway),
         shared_counters(gateway),
         fleet::follow(gateway),
-        export::run(gateway),
+        // Boxed: what it holds while it delivers would be room in every future around it.
+        Box::pin(export::run(gateway)),
     );
 }
 

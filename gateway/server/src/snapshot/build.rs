@@ -28,7 +28,7 @@ use super::{
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::endings::endings;
-use crate::issuers;
+use crate::issuers::{self, Issuers};
 use crate::outlook;
 
 impl Snapshot {
@@ -48,8 +48,8 @@ impl Snapshot {
         let mut control = identity::key_hosts(compiled)?;
         control.extend(collector::spec(compiled)?);
         let fleet = fleet.with_control(control, known)?;
-        let (issuers, key_sources) =
-            issuers::build(compiled, &fleet, before.map_or(&[][..], |before| &before.key_sources))?;
+        let known = before.map_or(&[][..], |before| &before.key_sources);
+        let Issuers { all: issuers, sources: key_sources } = issuers::build(compiled, &fleet, known)?;
         let models = models(compiled, before, metrics);
         let judge = outlook::judge(compiled)?;
         let candidate = outlook::candidate_judge(compiled)?;
