@@ -333,6 +333,28 @@ async fn a_store_that_dies_is_told_again_and_the_sum_of_all_stays_within_the_lim
 }
 
 #[tokio::test]
+async fn a_store_that_is_emptied_while_it_is_connected_is_told_again_and_the_dollar_holds() {
+    let Some(store) = Store::start("a shared store that is emptied while it runs").await else { return };
+    let upstream = Upstream::start("only").await;
+    let gateways = three(&fleet(&upstream, &store, "usd_per_month = 1", "")).await;
+    // One gateway spends most of it, and is asked nothing while the others find the store empty.
+    let first = ask_all(&gateways[..1], (1, 40), &asking_for(20)).await;
+    spent(&gateways[..1]).await;
+
+    store.forget().await;
+    let others = ask_all(&gateways[1..], (2, 100), &asking_for(20)).await;
+    let rest = use_up(&gateways).await;
+    let charged = spent(&gateways).await;
+
+    assert_eq!((first.ok, first.unavailable), (40, 0), "{first:?}");
+    assert_eq!(upstream.requests().len() as u64, first.ok + others.ok + rest);
+    assert!(charged <= 1_000_000, "{charged} millionths of a dollar: {first:?} {others:?} {rest}");
+    for gateway in &gateways {
+        assert!(gateway.log().contains("the shared store has lost its memory"), "{}", gateway.log());
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_hangs_holds_nobody_up_and_goes_on_where_it_was() {
     let Some(store) = Store::start("a shared store that hangs").await else { return };
     let upstream = Upstream::start("only").await;

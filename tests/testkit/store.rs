@@ -69,6 +69,11 @@ impl Store {
         self.child.kill().await.expect("a child can be killed");
     }
 
+    /// Makes it forget all that it knows while it runs on and keeps its connections.
+    pub(crate) async fn forget(&self) {
+        self.tell(b"FLUSHALL\r\n", b"+OK\r\n").await.expect("a store that runs can be emptied");
+    }
+
     /// Stops it where it is, or lets it go on, by the signal of this name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().expect("the process has not been waited for");
@@ -86,17 +91,22 @@ impl Store {
         until("the store to answer", async || self.ping().await.ok()).await;
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the test speaks to a server that it started itself")]
     async fn ping(&self) -> std::io::Result<()> {
+        self.tell(b"PING\r\n", b"+PONG\r\n").await
+    }
+
+    /// Sends one command over a connection of its own, and expects this answer.
+    #[expect(clippy::disallowed_methods, reason = "the test speaks to a server that it started itself")]
+    async fn tell(&self, command: &[u8], expected: &[u8]) -> std::io::Result<()> {
         let mut stream = tokio::net::TcpStream::connect(self.address()).await?;
         if self.secure {
             // Who speaks to it says whether it speaks TLS.
             return Ok(());
         }
-        stream.write_all(b"PING\r\n").await?;
-        let mut answer = [0; 7];
+        stream.write_all(command).await?;
+        let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer).await?;
-        if &answer == b"+PONG\r\n" { Ok(()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+        if answer == expected { Ok(()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
     }
 }
 

@@ -241,12 +241,12 @@ impl Keeper {
 }
 
 impl Store {
-    /// Asks all of these in one exchange; nothing but whether it is there where there are none.
+    /// Asks all of these in one exchange; nothing but whether it is there and remembers where there are none.
     async fn ask(&mut self, inner: &Inner, asked: &[Asked]) -> Result<Vec<Answer>, String> {
         let mut commands = Commands::default();
-        if asked.is_empty() {
-            commands.add(&[b"PING"]);
-        }
+        // INVARIANT: asked first in every exchange, so that nothing is granted by a store that was emptied while the connection
+        // stood. It then counts as lost, and over a new connection it is told everything again.
+        Scripts::ask_for_memory(&mut commands, &inner.settings.prefix);
         for Asked { account, question, .. } in asked {
             let adopt = *account.adopt.lock();
             let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, adopt };
@@ -256,7 +256,9 @@ impl Store {
             Ok(replies) => replies.map_err(|error| error.to_string())?,
             Err(_) => return Err(format!("the store took longer than {ANSWERS_IN:?}")),
         };
-        asked.iter().zip(&replies).map(|(asked, reply)| scripts::answer(&asked.question, reply)).collect()
+        let Some((memory, replies)) = replies.split_first() else { return Err(scripts::complaint(&replies)) };
+        self.scripts.remembers(memory)?;
+        asked.iter().zip(replies).map(|(asked, reply)| scripts::answer(&asked.question, reply)).collect()
     }
 }
 

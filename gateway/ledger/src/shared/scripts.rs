@@ -110,7 +110,7 @@ impl Scripts {
     /// What hands the scripts over, and the word where there is none.
     pub(super) fn load(prefix: &str, word: &str) -> Commands {
         let mut commands = Commands::default();
-        let key = format!("{prefix}:{VERSION}:memory");
+        let key = memory_of(prefix);
         commands.add(&[b"SET", key.as_bytes(), word.as_bytes(), b"NX"]);
         commands.add(&[b"GET", key.as_bytes()]);
         for script in [FLOW, LEVEL] {
@@ -126,6 +126,24 @@ impl Scripts {
                 Ok(Self { flow: flow.clone(), level: level.clone(), memory: memory.clone() })
             }
             other => Err(complaint(other)),
+        }
+    }
+
+    /// Adds the question for the word, whose answer is for [`Scripts::remembers`].
+    pub(super) fn ask_for_memory(commands: &mut Commands, prefix: &str) {
+        commands.add(&[b"GET", memory_of(prefix).as_bytes()]);
+    }
+
+    /// Whether the store still has the word that it had when it was found.
+    ///
+    /// # Errors
+    ///
+    /// When it has none or another: somebody emptied it, though the connection stands.
+    pub(super) fn remembers(&self, reply: &Reply) -> Result<(), String> {
+        match reply {
+            Reply::Bulk(memory) if *memory == self.memory => Ok(()),
+            Reply::Bulk(_) | Reply::Nothing => Err("the store has lost its memory".to_owned()),
+            other => Err(complaint(std::slice::from_ref(other))),
         }
     }
 
@@ -185,6 +203,10 @@ impl Scripts {
     }
 }
 
+fn memory_of(prefix: &str) -> String {
+    format!("{prefix}:{VERSION}:memory")
+}
+
 fn hush_of(prefix: &str) -> String {
     format!("{prefix}:{VERSION}:hush")
 }
@@ -233,5 +255,23 @@ pub(super) fn complaint(replies: &[Reply]) -> String {
     match error.and_then(|error| error.split(' ').next()) {
         Some(word) => format!("the store answers {word}"),
         None => "the store's answer is none of ours".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_has_no_word_or_another_one_has_lost_its_memory() {
+        let [word, flow, level] = [&b"word"[..], b"flow", b"level"].map(|text| Reply::Bulk(text.to_vec()));
+        let scripts = Scripts::loaded(&[Reply::Nothing, word.clone(), flow.clone(), level]).unwrap();
+
+        assert_eq!(scripts.remembers(&word), Ok(()));
+        for reply in [Reply::Nothing, flow] {
+            assert_eq!(scripts.remembers(&reply), Err("the store has lost its memory".to_owned()), "{reply:?}");
+        }
+        let busy = Reply::Error("LOADING not yet".to_owned());
+        assert_eq!(scripts.remembers(&busy), Err("the store answers LOADING".to_owned()));
     }
 }
