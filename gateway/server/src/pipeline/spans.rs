@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 use telemetry::audit::{AttemptNote, UsageNote};
 use telemetry::otlp::{AttemptSpan, Ended, KeyValue, RequestTrace, TraceContext, number, text};
@@ -26,6 +26,8 @@ pub(super) struct Spans(Option<Arc<Mutex<Open>>>);
 struct Open {
     /// Given away when the request ends.
     trace: Option<RequestTrace>,
+    /// It was drawn here. What only its caller wants traced is traced once it is known who that is.
+    drawn: bool,
     /// The id of the attempt that runs.
     attempt: [u8; 8],
     status: Option<StatusCode>,
@@ -46,7 +48,7 @@ impl Spans {
         let sampled = percent.is_some_and(|percent| rand::random_range(0..100_u8) < percent);
         let own = TraceContext { trace: rand::random(), span: rand::random(), sampled, state: None };
         let trace = Some(RequestTrace::begin(caller, own, (wall, steady)));
-        let open = Open { trace, attempt: rand::random(), status: None, usage: None };
+        let open = Open { trace, drawn: sampled, attempt: rand::random(), status: None, usage: None };
         Self(Some(Arc::new(Mutex::new(open))))
     }
 
@@ -102,7 +104,7 @@ impl Spans {
         let Some(open) = &self.0 else { return };
         let mut open = open.lock();
         let Some(trace) = open.trace.take() else { return };
-        if !trace.is_sampled() {
+        if !trace.is_sampled() || exchange.caller.is_none() && !open.drawn {
             return;
         }
         let model = exchange.model_index.map(|index| exchange.snapshot.model(index).name.to_string());
@@ -143,10 +145,26 @@ fn attributes_of_attempt(note: &AttemptNote, target: &Target, api: Option<Api>) 
     attributes
 }
 
+/// The methods that there are; a caller's own word is none of ours, and as long as it likes.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
 fn attributes_of(exchange: &Exchange, code: &str) -> Vec<KeyValue> {
     let mut attributes = vec![
         text("gen_ai.operation.name", operation(exchange.api)),
-        text("http.request.method", exchange.head.method.as_str()),
+        text("http.request.method", method(&exchange.head.method)),
         text("causeway.code", code),
         text("causeway.decision", exchange.decision.as_str()),
         text("causeway.policy", &*exchange.snapshot.policy_hash),
