@@ -35,10 +35,14 @@ impl TokenRule {
 /// # Errors
 ///
 /// [`AuthError::NoApp`] when they belong to none, [`AuthError::GroupsOverage`] when a rule asks for groups that the token
-/// had no room for, [`AuthError::Conflicting`] when they belong to two apps.
+/// had no room for, be it for whose it is or for what it says of the data, [`AuthError::Conflicting`] when they belong to two apps.
 pub(super) fn owner(rules: &[TokenRule], claims: &Map<String, Value>) -> Result<Identified, AuthError> {
     let mut found: Option<Identified> = None;
     for rule in rules.iter().filter(|rule| rule.matches(claims)) {
+        // What the groups would have said of the data is not known, and less than they say is not taken.
+        if rule.marks.iter().any(|(name, _)| &**name == "groups") && are_left_out(claims) {
+            return Err(AuthError::GroupsOverage);
+        }
         let identified = Identified { app: rule.app, key: rule.key, marks: Marks::of(&rule.marks, claims) };
         if found.is_some_and(|earlier| earlier.app != identified.app) {
             return Err(AuthError::Conflicting);
@@ -71,8 +75,12 @@ fn holds(claim: &Value, value: &str, is_words: bool) -> bool {
 /// Entra ID leaves groups out of a token when there are more than 200, and says so in `_claim_names`.
 fn groups_left_out(rules: &[TokenRule], claims: &Map<String, Value>) -> bool {
     let asked = rules.iter().any(|rule| rule.claims.iter().any(|(name, _)| &**name == "groups"));
-    let is_left_out = matches!(claims.get("_claim_names"), Some(Value::Object(names)) if names.contains_key("groups"));
-    asked && (is_left_out || claims.contains_key("hasgroups"))
+    asked && are_left_out(claims)
+}
+
+fn are_left_out(claims: &Map<String, Value>) -> bool {
+    let is_named = matches!(claims.get("_claim_names"), Some(Value::Object(names)) if names.contains_key("groups"));
+    is_named || claims.contains_key("hasgroups")
 }
 
 #[cfg(test)]
@@ -164,5 +172,20 @@ mod tests {
 
         assert_eq!(left_out, Err(AuthError::GroupsOverage));
         assert_eq!(owner_of(&rules, json!({ "aud": "causeway", "groups": ["g-2"] })), Err(AuthError::NoApp));
+    }
+
+    #[test]
+    fn groups_that_would_say_something_of_the_data_and_are_left_out_are_not_taken_for_none() {
+        let marked = TokenRule { marks: [("groups".into(), "g-1".into())].into(), ..rule(1, &[]) };
+        let rules = [marked];
+
+        assert_eq!(owner_of(&rules, json!({ "aud": "causeway", "groups": ["g-2"] })), Ok(1));
+        assert_eq!(owner_of(&rules, json!({ "aud": "causeway" })), Ok(1));
+        for left_out in [
+            json!({ "aud": "causeway", "hasgroups": true }),
+            json!({ "aud": "causeway", "_claim_names": { "groups": "src1" } }),
+        ] {
+            assert_eq!(owner_of(&rules, left_out), Err(AuthError::GroupsOverage));
+        }
     }
 }

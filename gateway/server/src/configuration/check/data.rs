@@ -43,6 +43,14 @@ impl Check<'_> {
             let message = format!("`data.{name}.claims`: app `{name}` has no `jwt`, so there are no claims");
             self.wrong(at.mark(), message, "add its `jwt`, or leave the claims out");
         }
+        let shows = document.app.get(name).map(|app| (app.keys.is_some(), app.certificate.is_some()));
+        if !all.is_empty() && has_tokens && shows.is_some_and(|(keys, certificate)| keys || certificate) {
+            let message = format!(
+                "`data.{name}.claims`: app `{name}` may show a key or a certificate as well, which has no claims; who leaves the \
+                 token out leaves the labels out"
+            );
+            self.wrong(at.mark(), message, "give `keys` and `certificate` to an app of their own");
+        }
         if all.len() > MOST_CLAIMS {
             let message = format!("`data.{name}.claims` names {} values, and may name {MOST_CLAIMS}", all.len());
             self.wrong(at.mark(), message, "let the issuer put them into fewer roles");
