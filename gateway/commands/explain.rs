@@ -213,7 +213,12 @@ fn explained(
     let candidates: Vec<Candidate> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
     let asker = outlook::asker(asked.app);
     let zones = configuration::pack().groups();
+    // A model that stands in is asked for with the labels of its own route as well.
+    let labels: Vec<&str> =
+        asked.labels.iter().map(|label| &**label).chain(model.labels.iter().map(String::as_str)).collect();
+    let labels = outlook::labels(&labels);
     let question = asked.question_of(&model.name, &candidates);
+    let question = Question { data: Data { labels: &labels, ..question.data }, ..question };
     let mut targets = Vec::new();
     for (verdict, candidate) in verdicts(judge, &question).into_iter().zip(&candidates) {
         let ids: Vec<&str> = match &verdict.ruling {

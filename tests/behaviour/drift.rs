@@ -107,6 +107,24 @@ async fn an_answer_from_elsewhere_holds_the_endpoint_back_loudly_until_security_
 }
 
 #[tokio::test]
+async fn a_region_is_heard_from_azure_alone() {
+    let (cloud, other) = (Upstream::start("cloud").await, Upstream::start("other").await);
+    let declared = "{ openai = { project_region = \"eu\" } }";
+    let config = Config::new()
+        .endpoint("cloud", Endpoint::of(&cloud).place(Some(declared)))
+        .endpoint("other", Endpoint::of(&other))
+        .model("assistant", &["cloud/m", "other/m"]);
+    let gateway = Gateway::start(&config).await;
+    cloud.script([said("East US 2")]);
+
+    for _ in 0..2 {
+        gateway.chat(&chat("assistant")).await.of_status(200, "a question").await;
+    }
+
+    assert_eq!((cloud.requests().len(), other.requests().len()), (2, 0), "no word of Azure's, so no contradiction");
+}
+
+#[tokio::test]
 async fn a_region_that_nobody_knows_is_no_part_of_what_was_declared() {
     let world = world().await;
     world.cloud.script([said("Atlantis North")]);
@@ -154,6 +172,38 @@ async fn anthropic_says_it_in_its_usage_whole_and_as_a_stream() {
         assert_eq!(statuses, [200, 200, 200, 403], "streamed: {streamed}");
         assert_eq!(upstream.requests().len(), 3);
     }
+}
+
+#[tokio::test]
+async fn a_caller_that_names_the_place_is_refused_and_the_endpoint_sees_nothing_and_is_not_held_back() {
+    let upstream = Upstream::playing(Expect::Anthropic, "cloud", None).await;
+    let endpoint = Endpoint::of(&upstream).provider("anthropic").place(Some(AMERICA));
+    let config = Config::new().endpoint("cloud", endpoint).model("assistant", &["cloud/m"]);
+    let gateway = Gateway::start(&config).await;
+    let naming = [
+        ("inference_geo", json!("global")),
+        ("inference_geo", json!("us")),
+        ("inference_geo", Value::Null),
+        ("Inference_Geo", json!("global")),
+        ("extra_body", json!({"inference_geo": "global"})),
+    ];
+
+    for (member, value) in naming {
+        let mut body = message("assistant");
+        body[member] = value;
+        let answer = gateway.send(Request::post("/v1/messages", &body)).await;
+
+        assert_eq!(answer.status, 400, "{body}");
+        let text = answer.text().await;
+        assert!(text.contains("invalid_request") && text.contains("configuration decides the place"), "{text}");
+    }
+    assert!(upstream.requests().is_empty());
+    let usage = json!({"input_tokens": 1, "output_tokens": 1, "inference_geo": "us"});
+    let content = json!([{"type": "text", "text": "hello"}]);
+    let reply = json!({"type": "message", "role": "assistant", "model": "m", "content": content, "usage": usage});
+    upstream.script([Act::reply(200, &reply)]);
+    let answer = gateway.send(Request::post("/v1/messages", &message("assistant"))).await;
+    answer.of_status(200, "who names no place").await;
 }
 
 #[tokio::test]

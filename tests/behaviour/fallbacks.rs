@@ -92,6 +92,39 @@ async fn what_policy_denies_of_a_model_that_stands_in_is_never_sent_to() {
 }
 
 #[tokio::test]
+async fn a_model_that_stands_in_brings_the_labels_of_its_own_route() {
+    for (labels, status, asked) in [("", 200, [1, 1]), ("labels = [\"special_category\"]", 503, [1, 0])] {
+        let (own, abroad) = (Upstream::start("own").await, Upstream::start("abroad").await);
+        let place = "{ declared = { processing = [\"US\"], at_rest = [\"US\"], operator = \"US\", because = \"a stand-in of this test\" } }";
+        let config = Config::new()
+            .endpoint("own", Endpoint::of(&own))
+            .endpoint("abroad", Endpoint::of(&abroad).place(Some(place)))
+            .model_with("large", &["own/big"], "fallbacks = [\"small\"]")
+            .model_with("small", &["abroad/tiny"], labels)
+            .app("falling", KEY, &["large", "small"], "");
+        let gateway = Gateway::start(&config).await;
+        own.script([Act::error(503)]);
+
+        let answer = gateway.send(Request::post("/v1/chat/completions", &chat("large")).key(KEY)).await;
+
+        assert_eq!(answer.status, status, "{labels}");
+        assert_eq!([&own, &abroad].map(|upstream| upstream.requests().len()), asked, "{labels}");
+        let record = gateway.audit().record(&answer.decision()).await;
+        let candidates = record.intent["candidates"].as_array().expect("a list").clone();
+        let behind =
+            candidates.iter().find(|one| one["fallback"] == "small").expect("the record has what stands behind");
+        let why = behind["why"].as_str().unwrap_or_default();
+        assert_eq!(behind["verdict"], if labels.is_empty() { "in" } else { "out" }, "{behind}");
+        assert_eq!(why.contains("labels of its route: special_category"), !labels.is_empty(), "{why}");
+        assert_eq!(
+            record.intent["data"]["labels"],
+            json!([]),
+            "they are no labels of what goes to the model asked for"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_app_that_may_not_use_a_model_does_not_fall_back_to_it() {
     let world = world("").await;
     world.large.script([Act::error(503)]);

@@ -98,7 +98,7 @@ async fn headers_of_the_clients_own_go_through() {
 
 /// What no caller may tell an upstream: credentials, whose account is charged, where the call came from, where else it
 /// should go, and what concerns one connection. Written out here, and not asked of the gateway's own lists.
-const STOPPED: [&str; 62] = [
+const STOPPED: [&str; 63] = [
     "api-key",
     "x-api-key",
     "cookie",
@@ -132,6 +132,7 @@ const STOPPED: [&str; 62] = [
     "x-azure-socketip",
     "x-azure-requestchain",
     "x-azure-fdid",
+    "x-ms-region",
     "x-real-ip",
     "x-remote-ip",
     "x-remote-addr",

@@ -138,7 +138,11 @@ fn ask(compiled: &Compiled, heard: &mut Heard) -> Result<(), String> {
             }
         };
         let Some((by, said)) = outlook::place_said(&headers) else { continue };
-        let of_endpoint = |target: &&TargetConfig| compiled.endpoints[target.endpoint].name == endpoint;
+        // Elsewhere a header of that name is nobody's word of the place, as where requests are served.
+        let of_endpoint = |target: &&TargetConfig| {
+            let asked = &compiled.endpoints[target.endpoint];
+            asked.name == endpoint && asked.in_azure()
+        };
         for target in compiled.targets.iter().filter(of_endpoint) {
             let words = heard.entry(target.name.clone()).or_default();
             let (count, last) = words.entry((by.to_owned(), said.to_owned())).or_default();

@@ -249,6 +249,8 @@ pub struct Target {
     pub health: Arc<Mutex<TargetHealth>>,
     /// It stands on a site of one's own and is reached locally.
     pub(crate) own_site: bool,
+    /// Azure answers there, so that `x-ms-region` is its word.
+    pub(crate) in_azure: bool,
     /// What is declared of where it processes.
     pub(crate) facts: Arc<Facts>,
     /// Who changed or extended a row of the data pack that this rests on, and why.

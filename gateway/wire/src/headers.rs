@@ -37,10 +37,11 @@ const CREDENTIALS: [&str; 12] = [
 
 /// Where the request came from and went to before. A caller's word about that is worth nothing upstream, and inner
 /// addresses are nobody's business; the last five make some servers answer another path or method than was judged.
+/// `x-ms-region` is Azure's word of where an answer was made: a server that sends headers back would say it for the caller.
 ///
 /// Of Azure's front door these are the addresses and the mark by which a server believes that a request came through it;
 /// `x-azure-ref`, by which a call is found again, passes, as `x-ms-client-request-id` of Azure's clients does.
-const FORWARDING: [&str; 22] = [
+const FORWARDING: [&str; 23] = [
     "forwarded",
     "via",
     "client-ip",
@@ -55,6 +56,7 @@ const FORWARDING: [&str; 22] = [
     "x-azure-socketip",
     "x-azure-requestchain",
     "x-azure-fdid",
+    "x-ms-region",
     "x-original-host",
     "x-host",
     "referer",
@@ -241,6 +243,7 @@ mod tests {
             forwarded via client-ip clientip x-real-ip x-remote-ip x-remote-addr x-originating-ip \
             x-original-forwarded-for cf-connecting-ip cf-connecting-ipv6 x-client-ip x-cluster-client-ip \
             true-client-ip fastly-client-ip x-azure-clientip x-azure-socketip x-azure-requestchain x-azure-fdid \
+            x-ms-region \
             x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-client-cert \
             x-original-host x-host referer x-original-url x-rewrite-url x-http-method-override x-method-override \
             x-http-method x-envoy-original-path x-portkey-custom-host x-litellm-tags helicone-target-url \

@@ -11,6 +11,7 @@ use accounting::{Limits, Pricing};
 use policy::Facts;
 use routing::Class as Traffic;
 
+mod azure;
 mod data;
 mod identity;
 mod store;

@@ -78,6 +78,8 @@ pub(super) struct Exchange {
     /// When it had its place: its arrival, or the end of its wait. The whole time of a call is counted from here.
     pub(super) ready: Instant,
     pub(super) at: SystemTime,
+    /// The moment that policy was asked for: its arrival, or the end of its wait.
+    pub(super) asked_at: SystemTime,
     pub(super) shape: ErrorShape,
     pub(super) head: Parts,
     pub(super) peer: Arc<Peer>,
@@ -128,7 +130,7 @@ impl Exchange {
 
     /// Which kinds of finding policies did not see.
     pub(super) fn suppresses(&self) -> impl Fn(&FindingKind) -> bool {
-        |kind| self.caller.as_ref().is_some_and(|caller| caller.app.data.suppresses(kind, self.at))
+        |kind| self.caller.as_ref().is_some_and(|caller| caller.app.data.suppresses(kind, self.asked_at))
     }
 
     /// Ends the request because policy permits no target; the record keeps what was weighed.
@@ -201,6 +203,7 @@ pub(super) fn arrive(gateway: Arc<Gateway>, incoming: Incoming) -> Arrived {
         started,
         ready: started,
         at,
+        asked_at: at,
         shape,
         head: incoming.head,
         peer: incoming.peer,

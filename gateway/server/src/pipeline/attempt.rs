@@ -78,7 +78,7 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
     gateway.retry_budget.deposit();
     let mut last: Option<(Met, HeaderValue)> = None;
     let mut begun = Instant::now();
-    let mut next = books.next_warrant(&mut plan, begun);
+    let mut next = books.next_warrant(&mut plan, begun).await;
     while let Some(warrant) = next {
         let id = warrant.target();
         let target = books.target(id);
@@ -97,11 +97,11 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
         begun = Instant::now();
         next = match met.outcome.retry() {
             Retry::Never => None,
-            Retry::Same => plan
-                .again(id)
-                .filter(|again| !books.is_withheld(again.target()))
-                .or_else(|| books.next_warrant(&mut plan, begun)),
-            Retry::Next => books.next_warrant(&mut plan, begun),
+            Retry::Same => match plan.again(id).filter(|again| !books.is_withheld(again.target())) {
+                Some(again) => Some(again),
+                None => books.next_warrant(&mut plan, begun).await,
+            },
+            Retry::Next => books.next_warrant(&mut plan, begun).await,
         };
         if let Some(warrant) = &next
             && !may_go_on(&gateway, &books, met.outcome)

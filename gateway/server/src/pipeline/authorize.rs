@@ -153,7 +153,8 @@ fn decide(
     asking: Asking<'_>,
     (model, data): (ModelIndex, &DataFacts),
 ) -> Result<(Box<Exchange>, Arc<Permit>), Box<Refused>> {
-    let Asking { call, findings, .. } = asking;
+    let Asking { call, findings, now, .. } = asking;
+    exchange.asked_at = now;
     let known = exchange.snapshot.model(model);
     let Some(candidates) = known.candidates_for(call.api()) else {
         let refusal = Refusal::ApiNotServed { model: call.model().to_owned(), api: call.api().config_name() };

@@ -173,10 +173,10 @@ impl Books {
 
     /// The plan's next warrant; a half-open target gives it to one request only, as its probe. What an administrator has
     /// held back since the request was permitted it is passed over.
-    pub(super) fn next_warrant(&mut self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
+    pub(super) async fn next_warrant(&mut self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
         loop {
             let next = plan.next_probing(|target| self.snapshot().target(target).health.lock().take_probe(begun))?;
-            if !self.is_withheld(next.target()) && self.has_a_place(next.target()) {
+            if !self.is_withheld(next.target()) && self.has_a_place(next.target()).await {
                 return Some(next);
             }
             self.snapshot().target(next.target()).health.lock().give_probe_back(begun);

@@ -3,6 +3,7 @@
 //! can only add, and the record says who was the first to say it; a label that nobody defined is an error, because a label
 //! that is not understood would be a restriction that is not kept.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -53,6 +54,27 @@ impl DataFacts {
     pub(super) fn asked(&self) -> Data<'_> {
         // INVARIANT: every app has a `[data.X]`, so somebody has said what the data is; `labels = []` says so too.
         Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose() }
+    }
+
+    /// Those labels of a route that nobody has named yet.
+    pub(super) fn unnamed(&self, route: &[Arc<str>]) -> Vec<Arc<str>> {
+        route.iter().filter(|label| !self.labels.contains(label)).map(Arc::clone).collect()
+    }
+
+    /// The same request on the route of a model that stands in, which adds these labels to those that it has.
+    pub(super) fn on_route(&self, added: &[Arc<str>]) -> Cow<'_, Self> {
+        if added.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut all: BTreeMap<Arc<str>, &'static str> = BTreeMap::new();
+        for (place, label) in self.labels.iter().enumerate() {
+            all.insert(Arc::clone(label), self.from.get(place).copied().unwrap_or(REGISTRATION));
+        }
+        for label in added {
+            all.entry(Arc::clone(label)).or_insert(ROUTE);
+        }
+        let (labels, from): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        Cow::Owned(Self { labels: labels.into(), from: from.into(), ..self.clone() })
     }
 
     fn purpose(&self) -> Option<&str> {

@@ -22,9 +22,12 @@ use crate::snapshot::Target;
 /// Who holds it back, as records and `/api/restrictions` name it.
 const ACTOR: &str = "process";
 
-/// The head of an answer came.
+/// The head of an answer came. Only Azure's word is Azure's: another provider, or what stands before it, may send a header
+/// of that name for reasons of its own, or send a caller's back.
 pub(super) fn head(books: &mut Books, target: &Target, headers: &HeaderMap) {
-    if let Some(region) = wire::region_said(headers) {
+    if target.in_azure
+        && let Some(region) = wire::region_said(headers)
+    {
         compare(books, target, (REGION_HEADER, region), Echo::AzureRegion(region));
     }
 }
@@ -56,7 +59,9 @@ fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str),
     tracing::error!(decision = %books.decision(), endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
     let at = SystemTime::now();
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let held = Held { at: seconds, by: ACTOR.to_owned(), because: because.clone(), named: None };
+    // INVARIANT: later than all that the fleet let go, or a gateway that hears of that only now would lift this with it.
+    let held =
+        Held { at: gateway.restrictions.said_at(seconds), by: ACTOR.to_owned(), because: because.clone(), named: None };
     // INVARIANT: in force before the answer goes on; only the disk is waited for elsewhere.
     gateway.restrictions.hold_at_once(&what, &held);
     tokio::spawn(keep(gateway, what, held, (at, because)));

@@ -6,7 +6,7 @@
 //! held back meanwhile counts: after its wait a request is authorised again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use accounting::Tokens;
 use http::{HeaderName, HeaderValue};
@@ -53,18 +53,16 @@ pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>
     (session, ask.session) = session_of(&exchange, &caller, (&call, &permit));
     let mut plan = decide(&exchange, model_of(&exchange), &permit, &ask);
     let mut turn = None;
-    let mut now = exchange.at;
     if let Advice::Wait { .. } = plan.advice() {
         // Boxed, because few wait, and all would carry its room.
         turn = Box::pin(wait(&exchange, (&caller, &held), &permit, (&mut ask, priority, &mut plan))).await;
         if turn.is_some() {
             (exchange, permit) = authorize::again(exchange, &caller, (&call, &findings))?;
             exchange.ready = Instant::now();
-            now = SystemTime::now();
             plan = decide(&exchange, model_of(&exchange), &permit, &ask);
         }
     }
-    let asking = Asking { caller: &caller, call: &call, findings: &findings, now };
+    let asking = Asking { caller: &caller, call: &call, findings: &findings, now: exchange.asked_at };
     let (plan, stand_ins) = fallback::stand_ins(&exchange, asking, &ask, plan);
     if plan.advice() == Advice::Nothing {
         return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));

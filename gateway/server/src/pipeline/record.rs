@@ -1,5 +1,7 @@
 //! Stage 9: the record that says what will be done, before anything is sent.
 
+use std::sync::Arc;
+
 use policy::{Ruling, Verdict};
 use routing::Plan;
 use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, Intent};
@@ -93,9 +95,12 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
 /// The reasons for the targets of each model that stands in; those that have a permitted target have a part of the plan.
 fn whys_of_stand_ins(stand_ins: &[StandIn], plan: &Plan) -> Vec<Whys> {
     let mut parts = plan.parts().skip(1);
-    let whys = |stand_in: &StandIn| match stand_in.is_planned().then(|| parts.next()).flatten() {
-        Some(part) => Whys::planned(&stand_in.verdicts, &stand_in.proposed, part),
-        None => Whys::of(&stand_in.verdicts, &stand_in.proposed),
+    let whys = |stand_in: &StandIn| {
+        let whys = match stand_in.is_planned().then(|| parts.next()).flatten() {
+            Some(part) => Whys::planned(&stand_in.verdicts, &stand_in.proposed, part),
+            None => Whys::of(&stand_in.verdicts, &stand_in.proposed),
+        };
+        whys.with_labels(&stand_in.added)
     };
     stand_ins.iter().map(whys).collect()
 }
@@ -136,6 +141,17 @@ impl Whys {
             }
         }
         whys
+    }
+
+    /// The same, with the labels that the route of a model that stands in adds.
+    fn with_labels(mut self, added: &[Arc<str>]) -> Self {
+        if !added.is_empty() {
+            let labels = added.join(", ");
+            for (why, _) in &mut self.0 {
+                *why = format!("{why}; labels of its route: {labels}");
+            }
+        }
+        self
     }
 
     pub(super) fn notes<'a>(

@@ -205,6 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_after_a_letting_go_outlives_it_whatever_the_clock_here_says() {
+        let holding = Holding::default();
+        let let_go = notice(&app(), 9, None);
+        holding.heed(vec![let_go.clone()]);
+
+        let at = holding.said_at(7);
+        holding.hold_at_once(&app(), &held(at));
+        let heard = holding.heed(vec![let_go]);
+
+        assert_eq!((at, heard.let_go.len(), heard.untold.len()), (10, 0, 1));
+        assert_eq!(holding.current().held(&app()), Some(&held(10)));
+    }
+
+    #[test]
     fn every_restraint_has_a_name_on_the_board() {
         let all = [
             Restraint::Key("sha256:ab".to_owned()),

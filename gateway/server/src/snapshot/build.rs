@@ -156,6 +156,7 @@ fn targets(
             dialect,
             api_version: endpoint.api_version.as_deref().map(Into::into),
             own_site: endpoint.own_site,
+            in_azure: endpoint.in_azure(),
             facts: Arc::clone(&target.facts),
             changed_facts: changed(&target.facts),
             pricing: endpoint.cost.pricing.clone(),

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 pub use feature::{Feature, FeatureKind};
 pub use top::ServiceTier;
-pub(crate) use top::{BOUNDS, Controls, StoreValue, StreamOptions};
+pub(crate) use top::{BOUNDS, Controls, StoreValue, StreamOptions, bounds_of};
 
 use crate::Api;
 use crate::json::{JsonError, Scanner};
@@ -64,6 +64,9 @@ pub enum DecodeError {
         /// The key as it must be written.
         expected: &'static str,
     },
+    /// The caller names where inference is to run, which is declared of the endpoint and was judged as it is declared.
+    #[error("`inference_geo` is not for a caller: the operator's configuration decides the place; leave it out")]
+    PlaceNamed,
     /// More kinds of tools than can be judged.
     #[error("the request names more than 64 kinds of tools that a provider runs; name fewer")]
     TooManyFeatures,
@@ -79,6 +82,7 @@ impl DecodeError {
             Self::StreamNotBool => Some("stream"),
             Self::StreamOptionsNotObject => Some("stream_options"),
             Self::LookAlike { expected } => Some(expected),
+            Self::PlaceNamed => Some("inference_geo"),
             Self::TooManyFeatures => Some("tools"),
         }
     }
@@ -202,7 +206,8 @@ impl Call {
 
     /// The largest number of output tokens that the caller allows, where one is given.
     ///
-    /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`; a limit that is no whole number
+    /// The largest of `max_tokens` and `max_completion_tokens` in a chat, `max_tokens` of completions and messages, and
+    /// `max_output_tokens` of responses: a name that the API does not heed bounds nothing. A limit that is no whole number
     /// counts as none.
     #[must_use]
     pub fn max_output_tokens(&self) -> Option<u64> {

@@ -195,6 +195,14 @@ pub(super) fn is_state(folded: &[u8]) -> bool {
     matches!(folded, b"container_id" | b"cached_content" | b"cachedcontent" | b"approval_request_id")
 }
 
+/// Whether the top-level member with this (folded) name chooses where a provider runs the model: Anthropic's
+/// `inference_geo`, with `null` for the place that the account is set to.
+///
+/// Policy has judged the place that is declared of the endpoint, so no value of a caller's may stand beside it.
+pub(super) fn names_a_place(folded: &[u8]) -> bool {
+    matches!(folded, b"inference_geo" | b"inferencegeo")
+}
+
 /// Whether the member with this (folded) name holds more members of the top level, for some server.
 ///
 /// `chat_template_kwargs` is among them because vLLM has taken a `chat_template` from it.

@@ -47,6 +47,25 @@ fn what_the_gateway_needs_is_read_in_one_walk() {
 }
 
 #[test]
+fn only_the_names_that_an_api_heeds_bound_its_output() {
+    let all = r#"{"model":"m","max_tokens":5,"max_completion_tokens":7,"max_output_tokens":9}"#;
+    let table = [
+        (Api::Chat, Some(7)),
+        (Api::Completions, Some(5)),
+        (Api::Messages, Some(5)),
+        (Api::Responses, Some(9)),
+        (Api::CountTokens, None),
+        (Api::Embeddings, None),
+        (Api::Rerank, None),
+    ];
+
+    for (api, expected) in table {
+        assert_eq!(call(api, all).max_output_tokens(), expected, "{api:?}");
+    }
+    assert_eq!(call(Api::Responses, r#"{"model":"m","max_tokens":1}"#).max_output_tokens(), None);
+}
+
+#[test]
 fn a_body_that_is_no_call_says_which_member_is_wrong() {
     let table = [
         ("[]", DecodeError::NotAnObject, None),

@@ -17,6 +17,16 @@ pub(super) const MAX_MODEL: usize = 512;
 /// What bounds the output of an answer, in the one API or the other.
 pub(crate) const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
+/// Which of [`BOUNDS`] an API heeds, the usual one first; the others are to it members like any that it does not know.
+pub(crate) const fn bounds_of(api: Api) -> &'static [&'static str] {
+    match api {
+        Api::Chat => &["max_tokens", "max_completion_tokens"],
+        Api::Completions | Api::Messages => &["max_tokens"],
+        Api::Responses => &["max_output_tokens"],
+        Api::CountTokens | Api::Embeddings | Api::Rerank => &[],
+    }
+}
+
 /// What the top level says, with the places where it may be spliced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Controls {
@@ -30,6 +40,7 @@ pub(crate) struct Controls {
     pub(crate) stream: bool,
     pub(crate) stream_options: StreamOptions,
     pub(crate) store: Option<Store>,
+    /// The largest of those that the API heeds.
     pub(super) max_output: Option<u64>,
     /// The values of [`BOUNDS`], as they were written.
     pub(crate) bounds: [Option<Range<usize>>; 3],
@@ -97,6 +108,9 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         && read.as_bytes() != &*name
     {
         return Err(DecodeError::LookAlike { expected: read });
+    }
+    if tables::names_a_place(&folded) {
+        return Err(DecodeError::PlaceNamed);
     }
     match &*name {
         b"model" => model(walker, controls),
@@ -194,6 +208,9 @@ fn other(walker: &mut Walker<'_>, folded: &[u8]) -> Result<(), DecodeError> {
 fn extended(walker: &mut Walker<'_>, key: Text) -> Result<(), DecodeError> {
     let name = key.unescaped_bytes(walker.scan.bytes());
     let folded = tables::folded(&name);
+    if tables::names_a_place(&folded) {
+        return Err(DecodeError::PlaceNamed);
+    }
     match &*folded {
         b"tools" => walker.value(Zone::Tools).map(drop),
         b"input" if walker.api == Api::Responses => walker.value(Zone::Items).map(drop),
@@ -289,7 +306,11 @@ fn service_tier(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), 
 }
 
 fn bound(walker: &mut Walker<'_>, controls: &mut Controls, index: usize) -> Result<(), DecodeError> {
-    controls.bounds[index] = Some(larger(walker, &mut controls.max_output)?);
+    // A bound that the API does not heed bounds nothing, and must not make the reservation smaller.
+    let mut unheeded = None;
+    let heeds = bounds_of(walker.api).contains(&BOUNDS[index]);
+    let most = if heeds { &mut controls.max_output } else { &mut unheeded };
+    controls.bounds[index] = Some(larger(walker, most)?);
     Ok(())
 }
 

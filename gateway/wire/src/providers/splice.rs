@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{EncodeTarget, EncodedBody};
-use crate::decode::{BOUNDS, Controls, StoreValue, StreamOptions};
+use crate::decode::{BOUNDS, Controls, StoreValue, StreamOptions, bounds_of};
 use crate::{Api, Call};
 
 /// The caller's body for one target.
@@ -15,7 +15,7 @@ use crate::{Api, Call};
 /// - A Responses call without `store` says `"store":false`, because that API keeps what it is not told to forget; where
 ///   policy grants no state, a `store` that asks to keep is overruled, should such a call ever get here.
 /// - Where the output is bounded, what the caller asks for beyond that becomes the bound, and the bound is put in where the
-///   caller has written none. What asks for less stays.
+///   caller has written none. What asks for less stays, and holds also where the caller wrote no number beside it.
 pub(super) fn encode(call: &Call, target: &EncodeTarget<'_>, bounds_chats_by: &str) -> EncodedBody {
     let controls = call.controls();
     let mut edits = Edits::new(controls);
@@ -62,27 +62,38 @@ fn forget(call: &Call, target: &EncodeTarget<'_>, edits: &mut Edits) {
 }
 
 fn bound(call: &Call, most: u64, bounds_chats_by: &str, edits: &mut Edits) {
-    let counts: &[&str] = match call.api() {
-        Api::Chat => &["max_tokens", "max_completion_tokens"],
-        Api::Completions | Api::Messages => &["max_tokens"],
-        Api::Responses => &["max_output_tokens"],
-        Api::CountTokens | Api::Embeddings | Api::Rerank => return,
-    };
-    let mut is_bounded = false;
-    for (name, place) in BOUNDS.into_iter().zip(&call.controls().bounds) {
-        let Some(place) = place.clone().filter(|_| counts.contains(&name)) else { continue };
-        is_bounded = true;
-        // Anything but a number within the bound is replaced: `null` and `-1` mean no bound to some servers.
-        let written = call.body().get(place.clone()).and_then(|written| std::str::from_utf8(written).ok());
-        let asked = written.and_then(|written| written.parse::<f64>().ok());
-        if !asked.is_some_and(|asked| (0.0..=most as f64).contains(&asked)) {
-            edits.list.push(Edit { place, text: Bytes::from(most.to_string()) });
-        }
-    }
-    if !is_bounded {
-        let name = if call.api() == Api::Chat { bounds_chats_by } else { counts[0] };
+    let heeded = bounds_of(call.api());
+    let Some(&usual) = heeded.first() else { return };
+    let named = BOUNDS.into_iter().zip(&call.controls().bounds).filter(|(name, _)| heeded.contains(name));
+    let written: Vec<(Range<usize>, Option<f64>)> = named
+        .filter_map(|(_, place)| place.clone())
+        .map(|place| (place.clone(), number_at(call.body(), place)))
+        .collect();
+    if written.is_empty() {
+        let name = if call.api() == Api::Chat { bounds_chats_by } else { usual };
         edits.lead(&format!("\"{name}\":{most}"));
+        return;
     }
+    let is_within = |asked: f64| asked <= most as f64;
+    let numbers = written.iter().filter_map(|(place, asked)| Some((place, (*asked)?)));
+    let tightest = numbers.filter(|(_, asked)| is_within(*asked)).min_by(|(_, one), (_, other)| one.total_cmp(other));
+    // Some servers read the one name and some the other: where no number stands, the caller's own bound holds as well.
+    let tightest = tightest.map(|(place, _)| call.body().slice(place.clone()));
+    for (place, asked) in written {
+        let text = match asked {
+            Some(asked) if is_within(asked) => continue,
+            Some(_) => None,
+            None => tightest.clone(),
+        };
+        edits.list.push(Edit { place, text: text.unwrap_or_else(|| Bytes::from(most.to_string())) });
+    }
+}
+
+/// The bound that is written there; none where it is no number, or one below zero: `null` and `-1` mean no bound to some
+/// servers.
+fn number_at(body: &Bytes, place: Range<usize>) -> Option<f64> {
+    let written = std::str::from_utf8(body.get(place)?).ok()?;
+    written.parse::<f64>().ok().filter(|number| *number >= 0.0)
 }
 
 struct Edit {

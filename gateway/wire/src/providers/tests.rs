@@ -207,6 +207,24 @@ fn what_asks_for_more_than_the_bound_gets_the_bound_and_what_asks_for_less_keeps
             r#"{"model":"up","max_output_tokens":7}"#,
             r#"{"max_tokens":100,"model":"up","max_output_tokens":7}"#,
         ),
+        (
+            "openai",
+            Api::Chat,
+            r#"{"model":"up","max_tokens":10,"max_completion_tokens":null}"#,
+            r#"{"model":"up","max_tokens":10,"max_completion_tokens":10}"#,
+        ),
+        (
+            "openai",
+            Api::Chat,
+            r#"{"model":"up","max_tokens":-1,"max_completion_tokens":10}"#,
+            r#"{"model":"up","max_tokens":10,"max_completion_tokens":10}"#,
+        ),
+        (
+            "openai",
+            Api::Chat,
+            r#"{"model":"up","max_tokens":500,"max_completion_tokens":null}"#,
+            r#"{"model":"up","max_tokens":100,"max_completion_tokens":100}"#,
+        ),
         ("openai", Api::Embeddings, r#"{"model":"up"}"#, r#"{"model":"up"}"#),
     ];
     for (dialect, api, body, expected) in table {

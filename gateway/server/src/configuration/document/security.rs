@@ -109,7 +109,9 @@ pub struct Data {
     /// What endpoints beyond one's own sites are shown in `user`, `safety_identifier` and Anthropic's `metadata.user_id`;
     /// default `"pseudonym"`.
     ///
-    /// The key is that of `audit.pseudonyms`, or else one that the gateway makes in `state.folder`.
+    /// The key is that of `audit.pseudonyms`, or else one that the gateway makes in `state.folder`. With `replicas = true` each
+    /// gateway makes its own, so that a provider sees one user under several pseudonyms; set `audit.pseudonyms` to the same
+    /// key at all of them to have one.
     pub users: Option<Users>,
     /// Kinds of finding in text that policies do not see for a while, by kind, such as
     /// `suppress = { iban = { until = 2027-01-31, owner = "claims team", because = "policy numbers look like it" } }`; default

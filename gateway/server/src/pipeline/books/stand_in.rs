@@ -1,10 +1,13 @@
 //! Attempts at a model that stands in: under whose permit, within whose bounds, and under which name they are answered.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use policy::{TargetId, Verdict};
 
 use super::Books;
 use crate::pipeline::fallback::StandIn;
+use crate::pipeline::sharing;
 use crate::snapshot::Model;
 
 impl Books {
@@ -28,21 +31,28 @@ impl Books {
 
     /// Takes a place among the requests for the target's model, in exchange for the one that the request has; says whether
     /// there was one.
-    pub(super) fn has_a_place(&mut self, target: TargetId) -> bool {
+    ///
+    /// Where the part of a shared limit that lies here is used up, the store is asked for more, and what was held back
+    /// meanwhile has no place.
+    pub(super) async fn has_a_place(&mut self, target: TargetId) -> bool {
         let Some(index) = self.stand_in(target).map(|stand_in| stand_in.model) else { return true };
         if self.placed == Some(index) {
             return true;
         }
         let Some(exchange) = self.exchange.as_deref() else { return false };
-        let limit = exchange.snapshot.model(index).limit;
+        let snapshot = Arc::clone(&exchange.snapshot);
+        let model = snapshot.model(index);
         let Some((guard, _)) = &mut self.held else { return false };
-        let taken = exchange.snapshot.admission.move_to(guard, limit);
-        if let Err(full) = &taken {
-            let model = &exchange.snapshot.model(index).name;
-            tracing::warn!(decision = %exchange.decision, model = %model, %full, "a model that stands in has no room");
+        let take = || snapshot.admission.move_to(guard, model.limit);
+        // Boxed, because few requests go on to another model, and all would carry its room.
+        let taken = Box::pin(sharing::ask(snapshot.sharing.as_ref(), take)).await;
+        if let Err(full) = taken {
+            let (decision, model) = (self.decision(), &model.name);
+            tracing::warn!(%decision, %model, %full, "a model that stands in has no room");
+            return false;
         }
-        self.placed = taken.is_ok().then_some(index).or(self.placed);
-        taken.is_ok()
+        self.placed = Some(index);
+        !self.is_withheld(target)
     }
 
     /// The name of the model that answered, where it is one that stands in; it is counted.

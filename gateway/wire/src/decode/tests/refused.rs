@@ -272,3 +272,29 @@ fn paths_of_findings_are_bounded_however_deep_and_long_the_keys_are() {
     }
     assert!(features.iter().any(|feature| feature.kind == FeatureKind::KeepState));
 }
+
+#[test]
+fn a_caller_that_names_where_inference_runs_is_refused_in_every_api_and_however_it_is_written() {
+    let naming = [
+        r#""inference_geo":"global""#,
+        r#""inference_geo":null"#,
+        r#""inference_geo":{}"#,
+        r#""Inference_Geo":"global""#,
+        r#""INFERENCE_GEO":"us""#,
+        r#""inference\u005fgeo":"us""#,
+        r#""inferenceGeo":"us""#,
+        r#""extra_body":{"inference_geo":"global"}"#,
+        r#""Extra_Body":{"Inference_geo":"global"}"#,
+        r#""extra_body":{"extra_body":{"inference_geo":"global"}}"#,
+        r#""nvext":{"inference_geo":null}"#,
+    ];
+    for api in [Api::Chat, Api::Completions, Api::Responses, Api::Embeddings, Api::Messages, Api::CountTokens] {
+        for members in naming {
+            let error = refused(api, &format!(r#"{{"model":"m",{members}}}"#));
+            assert_eq!((&error, error.param()), (&DecodeError::PlaceNamed, Some("inference_geo")), "{api:?} {members}");
+        }
+        // The caller's own names, and words about it, are no choice of a place.
+        let members = r#""metadata":{"inference_geo":"us"},"messages":[{"role":"user","content":"inference_geo: us"}]"#;
+        assert_eq!(findings(api, members), Vec::<String>::new(), "{api:?}");
+    }
+}
