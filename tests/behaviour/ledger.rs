@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::testkit::{Act, Config, Endpoint, Gate, Gateway, Request, Upstream, chat, completion, run, until};
+use crate::testkit::{Act, Config, Endpoint, Gate, Gateway, Refusing, Request, Upstream, chat, completion, run, until};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -126,6 +126,45 @@ async fn every_table_of_the_report_adds_up_to_what_the_audit_log_says() {
     assert_ne!(report["residency_premium_usd"], "0");
     assert_ne!(report["total"]["flagged_usd"], "0");
     assert_ne!(report["own_usd"], "0");
+}
+
+/// An own server and a cloud that serve one model, with these settings of it.
+fn own_and_cloud(own: Endpoint, cloud: &Upstream, settings: &str) -> Config {
+    Config::new()
+        .endpoint("own", own.with("cost = { fixed = { usd_per_hour = 20 } }"))
+        .endpoint("cloud", Endpoint::of(cloud).with(DEAR))
+        .model_with("assistant", &["own/m", "cloud/m"], settings)
+}
+
+/// What the report says of the cloud's one answer, and what of that own capacity would have spared.
+async fn charged_and_avoidable(gateway: &Gateway) -> (Value, Value) {
+    let answer = gateway.chat(&chat("assistant")).await;
+    assert_eq!(answer.header("x-causeway-endpoint"), Some("cloud"));
+    answer.text().await;
+    let report = report(gateway, 1).await;
+    (report["total"]["usd"].clone(), report["avoidable_usd"].clone())
+}
+
+#[tokio::test]
+async fn what_the_cloud_is_paid_while_the_own_server_refuses_connections_was_not_avoidable() {
+    let (refusing, cloud) = (Refusing::new(), Upstream::start("cloud").await);
+    let gateway = Gateway::start(&own_and_cloud(Endpoint::at(refusing.address), &cloud, "")).await;
+
+    let found = charged_and_avoidable(&gateway).await;
+
+    assert_eq!(found, ("0.018".into(), "0".into()));
+}
+
+#[tokio::test]
+async fn what_the_cloud_is_paid_while_the_own_server_would_have_served_in_time_was_avoidable() {
+    let (own, cloud) = (Upstream::start("own").await, Upstream::start("cloud").await);
+    let settings = "shares = { \"cloud/m\" = 100 }";
+    let gateway = Gateway::start(&own_and_cloud(Endpoint::of(&own), &cloud, settings)).await;
+
+    let found = charged_and_avoidable(&gateway).await;
+
+    assert_eq!(found, ("0.018".into(), "0.018".into()));
+    assert_eq!(own.requests().len(), 0);
 }
 
 #[tokio::test]

@@ -179,7 +179,9 @@ impl Books {
             if !self.is_withheld(next.target()) && self.has_a_place(next.target()).await {
                 return Some(next);
             }
-            self.snapshot().target(next.target()).health.lock().give_probe_back(begun);
+            let target = self.target(next.target());
+            target.health.lock().give_probe_back(begun);
+            self.did_without(&target);
         }
     }
 
@@ -274,6 +276,7 @@ impl Books {
                 _ => attempt.target.steering.on_gone(sent, now),
             }
         }
+        self.did_without(&attempt.target);
         let may_have_executed = cost_something(outcome);
         if may_have_executed && let Some(charge) = &mut self.charge {
             charge.lost_attempt(&attempt.target);
@@ -281,6 +284,12 @@ impl Books {
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
         let usage = usage.map(note_of);
         self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage });
+    }
+
+    fn did_without(&mut self, target: &Target) {
+        if let Some(charge) = &mut self.charge {
+            charge.did_without(target);
+        }
     }
 
     /// The running attempt was answered with this status. Its note is written, and its target's health told, when its

@@ -31,7 +31,7 @@ pub(super) struct Charge {
     may_be_sent: bool,
     ledger: Ledger,
     request: Arc<str>,
-    /// A target that is paid for already would have met the request's time.
+    /// A target that is paid for already would have met the request's time, as far as is known by now.
     avoidable: bool,
 }
 
@@ -153,6 +153,12 @@ impl Charge {
     /// From here on the request may be sent.
     pub(super) fn may_be_sent(&mut self) {
         self.may_be_sent = true;
+    }
+
+    /// `target` was tried and failed, or is held back by now. Where it is paid for already, what is charged elsewhere stands
+    /// in for own capacity that did not serve, and could not have been avoided.
+    pub(super) fn did_without(&mut self, target: &Target) {
+        self.avoidable &= !target.pricing.is_sunk();
     }
 
     /// An attempt at `target` may have been executed, and nobody will report its usage.
