@@ -1,8 +1,10 @@
-//! `causeway explain`: why each target of a model is in or out for an app, in words that need no knowledge of policies.
+//! `causeway explain`: why each target of a model is in or out for an app, in words that need no knowledge of policies, and
+//! in which order the permitted ones would be tried.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
 mod objections;
+mod order;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,16 +13,19 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use policy::{
-    Candidate, Class, Countries, Data, Facts, FindingKind, Findings, Judge, Operation, Question, Reach, Ruling,
-    Verdict, Why, decide, why,
+    Candidate, Class, Countries, Data, Facts, FindingKind, Findings, Judge, Question, Reach, Ruling, Verdict, Why,
+    decide, why,
 };
 use serde_json::{Value, json};
 use server::configuration::{self, AppConfig, Compiled, LoadOptions, ModelConfig, Secrets};
+use server::outlook::ReadRequest;
+use server::snapshot::{Idle, SnapshotError};
 use server::{load, outlook};
 
 use super::words::{countries, country, days, join, paragraph};
 use super::{ConfigPath, Day, NO, UNKNOWN, USAGE};
 use objections::{because, change, objection, remedy};
+use order::Order;
 
 /// What is asked.
 #[derive(clap::Args)]
@@ -110,9 +115,7 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
     let model = compiled.models.iter().find(|model| model.name == arguments.model);
     let model = model.ok_or_else(|| wrong(format!("there is no model `{}`", arguments.model)))?;
     let read = match &arguments.request {
-        None => {
-            outlook::ReadRequest { operation: outlook::operation_named(arguments.api.name()), ..Default::default() }
-        }
+        None => ReadRequest { operation: outlook::operation_named(arguments.api.name()), ..Default::default() },
         Some(file) => outlook::read_request(arguments.api.name(), text_of(file)?).map_err(wrong)?,
     };
     let mut labels: Vec<&str> = app.labels.iter().chain(&model.labels).map(String::as_str).collect();
@@ -129,9 +132,10 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         labels: outlook::labels(&labels),
         class: outlook::class(app.class),
         purpose,
-        operation: read.operation,
+        api: arguments.api.name(),
         suppressed: suppressed(app, &read.findings, now),
         findings: read.findings.without(|kind| app.data.suppression(kind, now).is_some()),
+        request: read,
         now,
     };
     Answer::of(compiled, &judge, asked).map_err(|error| (UNKNOWN, error.to_string()))
@@ -161,7 +165,9 @@ struct Asked<'a> {
     labels: Arc<[Arc<str>]>,
     class: Class,
     purpose: Option<String>,
-    operation: Operation,
+    api: &'static str,
+    request: ReadRequest,
+    /// What policies see of what was found in it.
     findings: Findings,
     /// What was found and policies do not see, each with who says so.
     suppressed: Vec<String>,
@@ -176,7 +182,7 @@ impl Asked<'_> {
     fn question_of<'b>(&'b self, model: &'b str, candidates: &'b [Candidate]) -> Question<'b> {
         let data = Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose.as_deref() };
         let about = Question::about(&self.app.name, model, candidates);
-        Question { operation: self.operation, data, findings: &self.findings, now: self.now, ..about }
+        Question { operation: self.request.operation, data, findings: &self.findings, now: self.now, ..about }
     }
 }
 
@@ -194,11 +200,14 @@ struct Behind<'a> {
     /// Whether the app may use it: only then it falls back to it.
     is_usable: bool,
     targets: Vec<Explained>,
+    order: Option<Order>,
 }
 
 struct Answer<'a> {
     asked: Asked<'a>,
     targets: Vec<Explained>,
+    /// In which order those that are permitted would be tried.
+    order: Option<Order>,
     fallbacks: Vec<Behind<'a>>,
     /// Where the same request would be permitted, each with the models that lead there.
     elsewhere: Vec<(String, Vec<String>)>,
@@ -237,18 +246,28 @@ fn explained(
 }
 
 impl<'a> Answer<'a> {
-    fn of(compiled: &'a Compiled, judge: &Judge, asked: Asked<'a>) -> Result<Self, policy::WorldError> {
+    fn of(compiled: &'a Compiled, judge: &Judge, asked: Asked<'a>) -> Result<Self, SnapshotError> {
         let targets = explained(compiled, judge, &asked, asked.model)?;
+        let idle = Idle::build(compiled)?;
+        let order = Order::of((compiled, &idle), judge, &asked, (asked.model, &[]));
+        // What a model before has as well is tried there and not again.
+        let mut before = asked.model.targets.clone();
         let fallbacks =
             asked.model.routing.fallbacks.iter().filter_map(|index| Some((index, compiled.models.get(*index)?)));
         let behind = |(index, model): (&usize, &'a ModelConfig)| {
             let is_usable = asked.app.models.contains(index);
-            Ok(Behind { model: &model.name, is_usable, targets: explained(compiled, judge, &asked, model)? })
+            let targets = explained(compiled, judge, &asked, model)?;
+            let is_asked = is_usable && order.is_some();
+            let order = is_asked.then(|| Order::of((compiled, &idle), judge, &asked, (model, &before))).flatten();
+            if is_usable {
+                before.extend(&model.targets);
+            }
+            Ok(Behind { model: &model.name, is_usable, targets, order })
         };
         let fallbacks = fallbacks.map(behind).collect::<Result<_, policy::WorldError>>()?;
         let is_permitted = targets.iter().any(|target| target.verdict.ruling.is_in());
         let elsewhere = if is_permitted { Vec::new() } else { elsewhere(compiled, judge, &asked) };
-        Ok(Self { asked, targets, fallbacks, elsewhere, policies: policies_of(compiled) })
+        Ok(Self { asked, targets, order, fallbacks, elsewhere, policies: policies_of(compiled) })
     }
 
     fn is_permitted(&self) -> bool {
@@ -288,12 +307,20 @@ impl<'a> Answer<'a> {
             text.push('\n');
             text.push_str(&paragraph("", &self.way_out(), 0));
         }
+        if let Some(order) = &self.order {
+            text.push('\n');
+            text.push_str(&order.text());
+        }
         for behind in &self.fallbacks {
             text.push('\n');
             text.push_str(&paragraph("", &behind.heading(self.is_permitted()), 0));
             for target in behind.targets.iter().filter(|_| behind.is_usable) {
                 text.push('\n');
                 text.push_str(&target.text());
+            }
+            if let Some(order) = &behind.order {
+                text.push('\n');
+                text.push_str(&order.text_behind(behind.model));
             }
         }
         text.push('\n');
@@ -331,8 +358,8 @@ impl<'a> Answer<'a> {
             "suppressed": self.asked.suppressed,
             "permitted": self.is_permitted(),
             "targets": self.targets.iter().map(Explained::value).collect::<Vec<_>>(),
-            "fallbacks": self.fallbacks.iter().map(|behind| json!({ "model": behind.model, "usable": behind.is_usable,
-                "targets": behind.targets.iter().map(Explained::value).collect::<Vec<_>>() })).collect::<Vec<_>>(),
+            "order": self.order.as_ref().map(Order::value),
+            "fallbacks": self.fallbacks.iter().map(Behind::value).collect::<Vec<_>>(),
             "permitted_elsewhere": self.elsewhere.iter().map(|(target, models)| json!({ "target": target, "models": models })).collect::<Vec<_>>(),
             "meaning": WHAT_IT_MEANS,
         })
@@ -347,6 +374,15 @@ impl Behind<'_> {
             (true, false) => format!("Model {model} stands in for failures and not for a denial, so it is not asked."),
             (true, true) => format!("If all of these fail, model {model} is asked, within what policy permits of it:"),
         }
+    }
+
+    fn value(&self) -> Value {
+        json!({
+            "model": self.model,
+            "usable": self.is_usable,
+            "targets": self.targets.iter().map(Explained::value).collect::<Vec<_>>(),
+            "order": self.order.as_ref().map(Order::value),
+        })
     }
 }
 

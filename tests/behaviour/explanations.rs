@@ -7,7 +7,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::testkit::run;
+use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, chat, run};
 
 const TODAY: &str = "2026-12-01";
 
@@ -108,6 +108,64 @@ async fn names_that_nobody_has_are_wrong_usage_and_a_broken_configuration_cannot
 
     assert_eq!((app.status.code(), label.status.code(), broken.status.code()), (Some(2), Some(2), Some(3)));
     assert!(String::from_utf8_lossy(&label.stderr).contains("`helth` is no label; the labels are ch_bank"));
+}
+
+/// A dear and a cheap cloud and an own server, declared in that order, behind a model with these settings.
+async fn priced(settings: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::start("all").await;
+    let by_the_token = |usd: u32| {
+        format!("cost = {{ per_token = {{ input_usd_per_million = {usd}, output_usd_per_million = {usd} }} }}")
+    };
+    let config = Config::new()
+        .endpoint("dear", Endpoint::of(&upstream).with(&by_the_token(9)))
+        .endpoint("cheap", Endpoint::of(&upstream).with(&by_the_token(1)))
+        .endpoint("own", Endpoint::of(&upstream).with("cost = { fixed = { usd_per_hour = 20 } }"))
+        .model_with("assistant", &["dear/m", "cheap/m", "own/m"], settings)
+        .app("asking", "cw_test_asking", &["assistant"], "explain = true");
+    let gateway = Gateway::start(&config).await;
+    (upstream, gateway)
+}
+
+const OF_ASKING: [&str; 7] = ["explain", "--config", "causeway.toml", "--app", "asking", "--model", "assistant"];
+
+#[tokio::test]
+async fn the_order_of_an_explanation_is_the_one_that_an_idle_gateway_takes() {
+    let (_upstream, gateway) = priced("first_token = { p95_ms = 1500 }").await;
+    let request = Request::post("/v1/chat/completions", &chat("assistant"));
+
+    let answer = gateway.send(request.key("cw_test_asking").header("x-causeway-explain", "1")).await;
+    let output = run(&[&OF_ASKING[..], &["--json"]].concat(), gateway.folder()).await;
+
+    let explained: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let order = explained["order"]["targets"].as_array().cloned().unwrap_or_default();
+    let names: Vec<&str> = order.iter().filter_map(|entry| entry["target"].as_str()).collect();
+    let plan = answer.header("x-causeway-plan").expect("the app may see the plan");
+    let taken: Vec<&str> = plan.split("; ").filter_map(|entry| entry.split_once(": ")).map(|(name, _)| name).collect();
+    assert_eq!((&names, &names), (&taken, &vec!["own/m", "cheap/m", "dear/m"]), "{explained:#}");
+    let [own, cheap, dear] = &order[..] else { panic!("three targets") };
+    assert_eq!((&own["rank"], &cheap["rank"], &dear["rank"]), (&json!(1), &json!(2), &json!(3)));
+    assert_eq!((&own["paid"], &own["usd"], own["first_token_ms"].is_u64()), (&json!("sunk"), &Value::Null, true));
+    assert_eq!((&dear["paid"], &dear["first_token_ms"]), (&json!("per_token"), &Value::Null));
+    assert!(cheap["usd"].as_f64() > Some(0.0) && cheap["usd"].as_f64() < dear["usd"].as_f64(), "{explained:#}");
+    assert!(own["why"].as_str().is_some_and(|why| why.ends_with("within 1.50 s")), "{own}");
+}
+
+#[tokio::test]
+async fn an_explanation_says_of_a_target_that_is_never_tried_why_and_what_it_would_cost() {
+    let (_upstream, gateway) = priced("burst = \"never\"").await;
+
+    let output = run(&OF_ASKING, gateway.folder()).await;
+
+    let text = text_of(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in [
+        "would be tried, as if nothing else were running:",
+        "the running gateway says in its answer to the header x-causeway-explain",
+        "1. own/m: in, first token in 0.17 s; it is paid for already.",
+        "- cheap/m: out, it charges by the token, and `burst` is `never`; it would cost $0.0020.",
+        "- dear/m: out, it charges by the token, and `burst` is `never`; it would cost $0.0182.",
+    ] {
+        assert!(text.contains(said), "no `{said}` in: {text}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use policy::{Asker, Candidate, Class, Echo, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError};
-use wire::Api;
+use wire::{Api, ServiceTier};
 
 use crate::configuration::{self, AppConfig, Compiled, ReachConfig};
 use crate::pipeline;
@@ -125,6 +125,24 @@ pub struct ReadRequest {
     pub labels: Vec<String>,
     /// What inspection finds in it, features included.
     pub findings: Findings,
+    /// What routing goes by.
+    pub size: RequestSize,
+}
+
+/// How large a request is, and what it says of when it wants its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestSize {
+    pub(crate) input_bytes: usize,
+    pub(crate) most_output: Option<u64>,
+    pub(crate) choices: u64,
+    pub(crate) service_tier: ServiceTier,
+}
+
+impl Default for RequestSize {
+    /// Of a request that nobody has written: a thousand tokens, and one answer that is bounded nowhere.
+    fn default() -> Self {
+        Self { input_bytes: 4_000, most_output: None, choices: 1, service_tier: ServiceTier::Default }
+    }
 }
 
 /// Reads a request as the gateway would, for the API of this name.
@@ -140,6 +158,12 @@ pub fn read_request(api: &str, body: Vec<u8>) -> Result<ReadRequest, String> {
         operation: pipeline::operation_of(api),
         labels: pipeline::labels_in_metadata(&call),
         findings: pipeline::findings_of(&call),
+        size: RequestSize {
+            input_bytes: call.input_bytes(),
+            most_output: call.max_output_tokens(),
+            choices: call.choices(),
+            service_tier: call.service_tier(),
+        },
     })
 }
 

@@ -48,8 +48,9 @@ use crate::gateway::Gateway;
 pub use arrive::DecisionId;
 pub(crate) use authorize::{findings_of, operation_of};
 pub(crate) use data::labels_in_metadata;
+pub(crate) use plan::{class_of, knobs_within, of_choices, order};
 pub use refusal::Refusal;
-pub(crate) use reserve::month_of;
+pub(crate) use reserve::{month_of, tier_of};
 pub use respond::ReplyBody;
 
 /// Answers one request. It never fails: whatever goes wrong is an answer with a stable `code`.

@@ -5,10 +5,11 @@
 //! something ended or its time came. It looks again each time it is woken, and wakes the next where it waits on. What was
 //! held back meanwhile counts: after its wait a request is authorised again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accounting::Tokens;
+use accounting::{Tier, Tokens};
 use http::{HeaderName, HeaderValue};
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
@@ -25,7 +26,7 @@ use super::authorize::{self, Asking, Authorized};
 use super::fallback::{self, StandIn};
 use super::refusal::{Refusal, Refused};
 use super::reserve;
-use crate::snapshot::{Model, ModelState, ModelSteering, Session};
+use crate::snapshot::{Model, ModelState, ModelSteering, Session, Target};
 
 /// Stage 7: the attempts in order, each with its warrant.
 pub(super) struct Planned {
@@ -76,21 +77,29 @@ pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>
 fn ask(exchange: &Exchange, caller: &Caller, call: &Call) -> (Ask, Priority) {
     let expected = expected(exchange, caller, (call, call.model()));
     let configured = caller.app.traffic.or_else(|| model_of(exchange).map(|model| model.steering.traffic));
-    let (class, priority) = match call.service_tier() {
+    let (class, priority) = class_of(call.service_tier(), configured);
+    (Ask { expected, class, waited: Duration::ZERO, session: None, draw: rand::random() }, priority)
+}
+
+/// Whether somebody waits for a request that says this of itself, and who goes first.
+pub(crate) fn class_of(said: ServiceTier, configured: Option<Class>) -> (Class, Priority) {
+    match said {
         ServiceTier::Flex => (Class::Batch, Priority::Low),
         ServiceTier::Priority => (Class::Interactive, Priority::High),
         ServiceTier::Default => (configured.unwrap_or_default(), Priority::Normal),
-    };
-    (Ask { expected, class, waited: Duration::ZERO, session: None, draw: rand::random() }, priority)
+    }
 }
 
 /// What such calls of the app turn out to use of a model.
 pub(super) fn expected(exchange: &Exchange, caller: &Caller, (call, model): (&Call, &str)) -> Expected {
     let (most, now) = (caller.output_of(call), exchange.started);
-    let mut expected = caller.app.habits.expect(model, call.input_bytes(), most, now);
-    let choices = |tokens: Tokens| Tokens(tokens.0.saturating_mul(call.choices())).bounded();
-    (expected.output, expected.at_most) = (choices(expected.output), choices(expected.at_most));
-    expected
+    of_choices(caller.app.habits.expect(model, call.input_bytes(), most, now), call.choices())
+}
+
+/// The same for a request that asks for so many answers.
+pub(crate) fn of_choices(expected: Expected, choices: u64) -> Expected {
+    let all = |tokens: Tokens| Tokens(tokens.0.saturating_mul(choices)).bounded();
+    Expected { output: all(expected.output), at_most: all(expected.at_most), ..expected }
 }
 
 /// The session of the call, where it has one and there is a choice, and where it is at home.
@@ -126,26 +135,38 @@ pub(super) fn decide(exchange: &Exchange, model: Option<&Model>, permit: &Arc<Pe
     let knobs = &knobs(exchange, permit, (steering, ask.class));
     let tightness = state.calibration.lock().at(now);
     let demand = Demand { ask, knobs, tightness, now };
-    routing::route(permit, &demand, |id| {
-        let target = snapshot.target(id);
+    order(permit, &demand, (shares, exchange.tier), |id| snapshot.target(id))
+}
+
+/// The choice itself, the same for requests and for explanations: what is known of each target, its price and its share.
+pub(crate) fn order<'a>(
+    permit: &Arc<Permit>,
+    demand: &Demand<'_>,
+    (shares, tier): (&HashMap<TargetId, u8>, Tier),
+    target: impl Fn(TargetId) -> &'a Arc<Target>,
+) -> Plan {
+    let Demand { ask, now, .. } = *demand;
+    routing::route(permit, demand, |id| {
+        let target = target(id);
         let outlook = target.steering.outlook(ask, id, target.standing(now), now);
-        let price = target.likely_cost(&ask.expected, outlook.cached, exchange.tier);
+        let price = target.likely_cost(&ask.expected, outlook.cached, tier);
         outlook.with_price(price).with_share(shares.get(&id).copied())
     })
 }
 
+fn knobs(exchange: &Exchange, permit: &Permit, (steering, class): (&ModelSteering, Class)) -> Knobs {
+    let endpoints = permit.targets().iter().filter_map(|target| exchange.snapshot.fleet.endpoint(*target));
+    knobs_within(steering.knobs, class, endpoints.map(|endpoint| endpoint.spec().timeouts.total))
+}
+
 /// What the model wants, where a request waits no longer than the shortest call to a target that it is permitted may take:
 /// it holds its bytes and its place in flight meanwhile.
-fn knobs(exchange: &Exchange, permit: &Permit, (steering, class): (&ModelSteering, Class)) -> Knobs {
-    let mut knobs = steering.knobs;
+pub(crate) fn knobs_within(mut knobs: Knobs, class: Class, totals: impl Iterator<Item = Duration>) -> Knobs {
     let deadline = match class {
         Class::Batch => Some(knobs.deadline.unwrap_or(DEFAULT_DEADLINE)),
         Class::Interactive => knobs.deadline,
     };
-    knobs.deadline = deadline.map(|deadline| {
-        let endpoints = permit.targets().iter().filter_map(|target| exchange.snapshot.fleet.endpoint(*target));
-        endpoints.map(|endpoint| endpoint.spec().timeouts.total).fold(deadline, Duration::min)
-    });
+    knobs.deadline = deadline.map(|deadline| totals.fold(deadline, Duration::min));
     knobs
 }
 

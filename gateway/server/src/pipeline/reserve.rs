@@ -119,7 +119,12 @@ fn estimate(call: &Call, most_output: Option<u64>) -> Estimate {
 
 /// The tier that the provider will charge, as far as the request says it.
 pub(super) fn tier(call: &Call) -> Tier {
-    match call.service_tier() {
+    tier_of(call.service_tier())
+}
+
+/// The same of what a request says of itself.
+pub(crate) fn tier_of(said: ServiceTier) -> Tier {
+    match said {
         ServiceTier::Default => Tier::Standard,
         ServiceTier::Flex => Tier::Flex,
         ServiceTier::Priority => Tier::Priority,

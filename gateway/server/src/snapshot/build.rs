@@ -136,7 +136,7 @@ fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn targets(
+pub(super) fn targets(
     compiled: &Compiled,
     before: Option<&Snapshot>,
     metrics: &Metrics,
@@ -204,7 +204,7 @@ pub(super) fn terms(endpoint: &EndpointConfig) -> Terms {
     }
 }
 
-fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Model> {
+pub(super) fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Model> {
     let kept = |model: &configuration::ModelConfig| {
         let mut models = before.into_iter().flat_map(Snapshot::models);
         models.find(|kept| *kept.name == *model.name).map(|kept| &kept.steering)
