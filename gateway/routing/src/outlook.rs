@@ -1,6 +1,6 @@
 //! What one target is to one request, at one moment: the numbers that the choice is made of.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use accounting::Tokens;
 
@@ -82,6 +82,18 @@ impl Outlook {
             cached: Tokens::ZERO,
             share: None,
         }
+    }
+
+    /// After which time it would take a request that it turns away now; nothing where nobody can tell.
+    pub(crate) fn free_in(&self, now: Instant) -> Option<Duration> {
+        let blocked = match self.standing {
+            Standing::Blocked { until } | Standing::Ejected { until, .. } => until.saturating_duration_since(now),
+            Standing::Healthy | Standing::HalfOpen | Standing::Probing { .. } => Duration::ZERO,
+        };
+        let quota = if let Left::Short { wait, .. } = self.quota { wait? } else { Duration::ZERO };
+        let known = blocked.max(quota);
+        // A place is free when a request ends there. Its queue is the best guess of when.
+        if self.full || known.is_zero() { self.first_token.map(|first| first.max(known)) } else { Some(known) }
     }
 
     /// What the target is to the session of the request: nothing where it is not its home, else the tokens of the prompt that

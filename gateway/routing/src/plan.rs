@@ -267,6 +267,13 @@ impl Plan {
         own.filter_map(|entry| entry.outlook.first_token).min()
     }
 
+    /// After which time the first of its own targets has room again, as far as is known: its quota suffices, it is not blocked
+    /// any more, and otherwise its first token is predicted by then. Nothing where nobody can tell.
+    #[must_use]
+    pub fn free_in(&self, now: Instant) -> Option<Duration> {
+        self.ranked.iter().filter(|entry| entry.is_tried()).filter_map(|entry| entry.outlook.free_in(now)).min()
+    }
+
     /// The sentence why the first target is the first; [`fmt::Display`] says it to a person.
     #[must_use]
     pub fn reason(&self) -> Reason<'_> {

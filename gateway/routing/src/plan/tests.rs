@@ -228,3 +228,29 @@ fn what_stands_behind_is_tried_when_all_before_it_was_and_under_its_own_permit()
     assert_eq!(whole.again(TargetId(7)).map(|warrant| warrant.target()), Some(TargetId(7)));
     assert!(whole.again(TargetId(7)).is_none());
 }
+
+#[test]
+fn whoever_is_turned_away_is_told_when_the_first_target_has_room_as_far_as_is_known() {
+    let now = Instant::now();
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let healthy = Outlook::of(Standing::Healthy);
+    let blocked = |seconds| Outlook::of(Standing::Blocked { until: at(now, seconds) });
+    let short = |wait| Outlook { quota: Left::Short { tokens: None, wait }, ..healthy };
+    let full = |first_token| Outlook { full: true, first_token, ..healthy };
+    let table = [
+        ("its quota suffices before the other is unblocked", vec![blocked(9), short(seconds(4))], seconds(4)),
+        ("it is unblocked before the other's quota suffices", vec![blocked(3), short(seconds(4))], seconds(3)),
+        ("both must be over", vec![Outlook { quota: short(seconds(4)).quota, ..blocked(9) }], seconds(9)),
+        ("its queue is read by then", vec![full(seconds(2)), blocked(9)], seconds(2)),
+        ("nobody knows of the full one", vec![full(None), blocked(9)], seconds(9)),
+        ("an ejected one is tried again then", vec![Outlook::of(ejected(now, 0))], seconds(30)),
+        ("nobody can tell", vec![full(None), short(None)], None),
+    ];
+
+    for (case, outlooks, expected) in table {
+        let permit = permit(u32::try_from(outlooks.len()).unwrap());
+        let plan = arrange(&permit, None, |target| outlooks[usize::try_from(target.0).unwrap()]);
+
+        assert_eq!(plan.free_in(now), expected, "{case}");
+    }
+}

@@ -154,7 +154,7 @@ fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, B
         // A verdict comes with each of these; without one there is nothing to tell but that.
         Outcome::NoPrivatePath => Refusal::UpstreamUnavailable,
         Outcome::Timeout(kind) => Refusal::UpstreamTimeout { limit: limit_of(kind) },
-        Outcome::Saturated => Refusal::Overloaded { retry_after: Duration::from_secs(1) },
+        Outcome::Saturated => Refusal::Overloaded { retry_after: books.retry_after() },
         Outcome::NotSent
         | Outcome::NoCredential
         | Outcome::Refused

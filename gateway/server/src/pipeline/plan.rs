@@ -16,7 +16,8 @@ use ingress::limits::Admitted as AdmittedGuard;
 use inspection::Findings;
 use policy::{Permit, TargetId};
 use routing::{
-    Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Expected, Knobs, Place, Plan, Prefix, Priority, Waiting, Why,
+    Advice, Ask, Class, DEFAULT_DEADLINE, Demand, Expected, Knobs, LONGEST_BLOCK, Place, Plan, Prefix, Priority,
+    Waiting, Why,
 };
 use tokio::sync::Notify;
 use wire::{Api, Call, ServiceTier};
@@ -66,11 +67,24 @@ pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>
     let asking = Asking { caller: &caller, call: &call, findings: &findings, now: exchange.asked_at };
     let (plan, stand_ins) = fallback::stand_ins(&exchange, asking, &ask, plan);
     if plan.advice() == Advice::Nothing {
-        return Err(exchange.refuse(Refusal::Overloaded { retry_after: Duration::from_secs(1) }));
+        return Err(exchange.refuse(Refusal::Overloaded { retry_after: retry_after(&plan) }));
     }
     note_decision(&exchange, &plan, &ask);
     exchange.explanation = explanation(&exchange, &caller, (&plan, &stand_ins));
     Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn })
+}
+
+/// What a caller is told where its targets have no room, at least.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// When a caller whose targets have no room may come again: when the first of them is expected to have some, at most as
+/// late as a target can be blocked, beyond which clients do not wait either.
+pub(super) fn retry_after(plan: &Plan) -> Duration {
+    bounded(plan.free_in(Instant::now()))
+}
+
+fn bounded(free_in: Option<Duration>) -> Duration {
+    free_in.unwrap_or_default().clamp(SOONEST, LONGEST_BLOCK)
 }
 
 /// The request in numbers.
@@ -273,4 +287,19 @@ fn explanation(
 /// Whether a target that is paid for already would have met the request's time, although another goes first.
 pub(super) fn own_would_do(plan: &Plan) -> bool {
     plan.explain().iter().any(|ranked| ranked.outlook.tier.is_sunk() && matches!(ranked.why, Why::InTime { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_may_come_again_when_a_target_has_room_but_not_at_once_and_not_in_an_hour() {
+        let seconds = Duration::from_secs;
+
+        assert_eq!(bounded(Some(Duration::from_millis(7_250))), Duration::from_millis(7_250));
+        assert_eq!(bounded(Some(Duration::from_millis(20))), seconds(1));
+        assert_eq!(bounded(Some(seconds(3_600))), seconds(120));
+        assert_eq!(bounded(None), seconds(1));
+    }
 }

@@ -1,6 +1,7 @@
 //! Attempts at a model that stands in: under whose permit, within whose bounds, and under which name they are answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use policy::{TargetId, Verdict};
@@ -8,6 +9,7 @@ use policy::{TargetId, Verdict};
 use super::Books;
 use crate::pipeline::fallback::StandIn;
 use crate::pipeline::sharing;
+use crate::pipeline::plan;
 use crate::snapshot::Model;
 
 impl Books {
@@ -53,6 +55,12 @@ impl Books {
         }
         self.placed = Some(index);
         !self.is_withheld(target)
+    }
+
+    /// When the caller may come again, as the targets of the model that it asked for stand by now.
+    pub(in crate::pipeline) fn retry_after(&self) -> Duration {
+        let exchange = self.exchange();
+        plan::retry_after(&plan::decide(exchange, plan::model_of(exchange), &self.permit, &self.ask))
     }
 
     /// The name of the model that answered, where it is one that stands in; it is counted.
