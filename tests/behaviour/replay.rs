@@ -27,7 +27,7 @@ input_usd_per_million = 2.0
 output_usd_per_million = 8.0
 "#;
 
-/// Two models: one on both targets, one on the cloud alone. The cloud is approved or not.
+/// One model on both targets. The cloud is approved or not.
 fn configuration(approve: &str) -> String {
     format!(
         r#"
@@ -157,6 +157,111 @@ async fn another_price_in_the_configuration_is_another_bill() {
     let dollars = |name: &str| all[name].as_f64().unwrap();
     assert!((dollars("usd_before") - 1_200.0 * 0.0028).abs() < 1e-6, "{all}");
     assert!((dollars("usd_what_if") - 1_200.0 * 0.0018).abs() < 1e-6, "{all}");
+}
+
+/// Two minutes of five requests a second: more than the own server can read in time.
+fn busy_trace() -> String {
+    let line = |second: u32| format!("2023-11-16 18:{:02}:{:02}.5000000,2000,100\n", second / 60, second % 60);
+    let five = |second| line(second).repeat(5);
+    std::iter::once("TIMESTAMP,ContextTokens,GeneratedTokens\n".to_owned()).chain((0..120).map(five)).collect()
+}
+
+/// The configuration with both targets permitted and these settings of the model.
+fn steered(settings: &str) -> String {
+    configuration("\"cloud\"").replace("[model.chat]\n", &format!("[model.chat]\n{settings}\n"))
+}
+
+/// What would be different under other settings of the model, while the own server has more to do than it can.
+async fn what_if(before: &str, now: &str) -> Value {
+    let world = World::new();
+    world.write("trace.csv", &busy_trace());
+    world.write("now.toml", &steered(before));
+    world.write("next.toml", &steered(now));
+    let what_if = ["--config", "now.toml", "--against", "next.toml", "--scenario", "scenario.toml", "--app", "trace"];
+    world.json(&what_if).await
+}
+
+const QUICK: &str = "first_token = { p95_ms = 1500 }";
+
+#[tokio::test]
+async fn with_burst_never_no_cloud_is_billed_whatever_the_own_server_has_to_do() {
+    let answer = what_if(QUICK, &format!("{QUICK}\nburst = \"never\"")).await;
+
+    let all = &answer["what_if"]["all"];
+    assert!(all["usd_before"].as_f64().unwrap() > 0.0, "{answer}");
+    assert_eq!((all["usd_what_if"].as_f64(), all["dearer"].as_u64()), (Some(0.0), Some(0)), "{answer}");
+    assert_eq!(answer["what_if"]["moves"][0]["to"], "gpu/llama", "{answer}");
+}
+
+#[tokio::test]
+async fn a_shorter_time_to_the_first_token_moves_requests_to_the_cloud() {
+    let answer = what_if(QUICK, "first_token = { p95_ms = 300 }").await;
+
+    let all = &answer["what_if"]["all"];
+    assert!(all["moved"].as_u64().unwrap() > 0, "{answer}");
+    assert!(all["usd_what_if"].as_f64().unwrap() > 1.2 * all["usd_before"].as_f64().unwrap(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_target_takes_the_share_of_the_requests_that_the_configuration_gives_it() {
+    let answer = what_if("", "shares = { \"cloud/llama\" = 50 }").await;
+
+    let run = |index: usize| answer["runs"][index]["cloud_share"].as_f64().unwrap();
+    assert_eq!(run(0), 0.0, "without a time to keep nothing is too slow: {answer}");
+    assert!((0.42..0.58).contains(&run(1)), "{answer}");
+}
+
+#[tokio::test]
+async fn requests_of_batch_traffic_wait_for_the_own_server_where_others_would_pay() {
+    let answer = what_if(QUICK, &format!("{QUICK}\ntraffic = \"batch\"")).await;
+
+    let all = &answer["what_if"]["all"];
+    assert!(all["usd_before"].as_f64().unwrap() > 0.0 && all["cheaper"].as_u64().unwrap() > 0, "{answer}");
+    assert_eq!(all["usd_what_if"].as_f64(), Some(0.0), "{answer}");
+}
+
+#[tokio::test]
+async fn a_bound_on_requests_in_flight_moves_what_exceeds_it() {
+    let world = World::new();
+    world.write("trace.csv", &busy_trace());
+    world.write("now.toml", &steered(""));
+    let bounded = "[endpoint.gpu]\ncapacity = { in_flight = 2 }\n";
+    world.write("next.toml", &steered("").replace("[endpoint.gpu]\n", bounded));
+    let what_if = ["--config", "now.toml", "--against", "next.toml", "--scenario", "scenario.toml", "--app", "trace"];
+
+    let answer = world.json(&what_if).await;
+
+    assert_eq!(answer["what_if"]["moves"][0]["to"], "cloud/llama", "{answer}");
+}
+
+#[tokio::test]
+async fn provisioned_throughput_is_used_before_what_charges_by_the_token() {
+    let world = World::new();
+    let provisioned = "url = \"https://cloud.example/v1\"\ncost = { provisioned = { usd_per_hour = 5 } }";
+    world.write("trace.csv", &busy_trace());
+    let text = steered(&format!("{QUICK}\nburst = \"never\""));
+    world.write("now.toml", &text);
+    world.write("next.toml", &text.replace("url = \"https://cloud.example/v1\"", provisioned));
+
+    let answer = world.json(&["--config", "now.toml", "--against", "next.toml", "--app", "trace"]).await;
+
+    assert_eq!(answer["what_if"]["moves"][0]["to"], "cloud/llama", "{answer}");
+    assert_eq!(answer["what_if"]["all"]["usd_what_if"].as_f64(), Some(0.0), "{answer}");
+}
+
+#[tokio::test]
+async fn what_of_a_configuration_a_replay_does_not_go_by_is_named() {
+    let world = World::new();
+    let limited = "team = \"test\"\nlimits = { requests_per_minute = 5 }";
+    world.write("now.toml", &configuration("").replace("team = \"test\"", limited));
+
+    let answer = world.json(&["--config", "now.toml", "--app", "trace"]).await;
+
+    let notes = answer["notes"].to_string();
+    for left in ["limits and budgets of apps", "sessions", "`service_tier`", "No `first_token` is set for chat"] {
+        assert!(notes.contains(left), "{left}: {notes}");
+    }
+    assert!(!notes.contains("fallbacks"), "only what is set is named: {notes}");
 }
 
 #[tokio::test]

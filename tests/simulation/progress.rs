@@ -14,6 +14,7 @@ fn a_run_reports_its_progress_and_ends_with_one_outcome_a_request() {
         scenario: &scenario,
         trace: &trace,
         permits: &permits,
+        wants: &[],
         router: Router::RequestCap(12),
         seed: 1,
         start: std::time::Instant::now(),

@@ -76,6 +76,7 @@ fn a_request_is_never_sent_to_a_target_that_its_permit_does_not_cover_whatever_i
                 scenario: &scenario,
                 trace: &trace,
                 permits: &permits,
+                wants: &[],
                 router,
                 seed: 1,
                 start: std::time::Instant::now(),

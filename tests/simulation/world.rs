@@ -54,7 +54,7 @@ pub(crate) fn with_fault(target: &str, slower: f64, quota: f64, down: bool) -> S
 /// One run.
 pub(crate) fn play(scenario: &Scenario, trace: &Trace, router: Router, seed: u64) -> Run {
     let permits = permit_all(scenario, trace);
-    run(&Job { scenario, trace, permits: &permits, router, seed, start: Instant::now() }, |_| {})
+    run(&Job { scenario, trace, permits: &permits, wants: &[], router, seed, start: Instant::now() }, |_| {})
 }
 
 /// The mean over [`SEEDS`] at one load.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
+mod carried;
 mod show;
 mod world;
 
@@ -163,8 +164,8 @@ fn series(world: &World, router: Router, name: &str, seeds: u64, progress: &mut 
     let began = Instant::now();
     let (mut first, mut summaries) = (None, Vec::new());
     for seed in 1..=seeds {
-        let job =
-            Job { scenario: &world.scenario, trace: &world.trace, permits: &world.permits, router, seed, start: began };
+        let World { scenario, trace, permits, wants, .. } = world;
+        let job = Job { scenario, trace, permits, wants, router, seed, start: began };
         let run = replay::run(&job, |requests| progress.show(requests));
         progress.finished(world.trace.rows.len() as u64);
         summaries
@@ -192,7 +193,7 @@ fn write_html(path: &Path, shown: &show::Shown<'_>) -> Result<(), ReplayError> {
         title: &shown.title(),
         notes: &shown.notes(),
         seconds: shown.world.trace.seconds(),
-        first_token: shown.world.scenario.first_token_ms / 1e3,
+        first_token: shown.world.first_token_s(),
         played: &played,
         comparison: shown.comparison.as_ref(),
     };

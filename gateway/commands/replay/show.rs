@@ -29,8 +29,11 @@ impl Shown<'_> {
     /// What the reader must know: assumptions, and what the replay does not answer for.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.world.notes.clone();
-        notes.extend(self.what_if.map(|world| world.notes.clone()).unwrap_or_default());
-        notes.dedup();
+        for note in self.what_if.iter().flat_map(|world| &world.notes) {
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
         for (why, count) in &self.world.trace.left_out {
             notes.push(format!("Left out of the trace: {count} {why}."));
         }

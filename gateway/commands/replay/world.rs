@@ -1,5 +1,6 @@
 //! What is played: the trace, the servers behind the targets, and what policy says to each kind of request.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,12 +8,14 @@ use std::time::SystemTime;
 
 use accounting::{Pricing, Rate};
 use policy::{Denial, Permit};
-use replay::{CloudSpec, EngineSpec, Scenario, ScenarioError, Target, Trace, TraceError};
-use server::configuration::{self, EndpointConfig, Mistakes, ReachConfig, Secrets, TargetConfig};
+use replay::{CloudSpec, EngineSpec, Scenario, ScenarioError, Target, Trace, TraceError, Wants};
+use server::configuration::{self, EndpointConfig, Mistakes, QuotaConfig, ReachConfig, Secrets, TargetConfig};
 use server::load;
-use server::snapshot::{Asked, Snapshot, SnapshotError};
+use server::snapshot::{Asked, Snapshot, SnapshotError, Wanted};
 use telemetry::audit::read::scan;
 use telemetry::metrics::Metrics;
+
+use super::carried;
 
 /// Why there is nothing to play.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,8 @@ pub(super) struct World {
     pub(super) scenario: Scenario,
     pub(super) trace: Trace,
     pub(super) permits: Vec<Result<Arc<Permit>, Denial>>,
+    /// What the models want of routing, for each profile of the trace; none where no configuration was given.
+    pub(super) wants: Vec<Wants>,
     /// What was assumed, for the reader.
     pub(super) notes: Vec<String>,
 }
@@ -78,14 +83,34 @@ impl World {
         let scenario = read_scenario(scenario.ok_or(WorldError::Nothing)?)?;
         let permits = replay::permit_all(&scenario, &trace);
         let notes = vec!["No configuration was given: policy permits every target of the scenario.".to_owned()];
-        Ok(Self { scenario, trace, permits, notes })
+        Ok(Self { scenario, trace, permits, wants: Vec::new(), notes })
     }
 
     fn with(fleet: &Configured, trace: Trace, scenario: Option<&Path>) -> Result<Self, WorldError> {
         let scenario = scenario.map(read_scenario).transpose()?;
-        let (scenario, notes) = fleet.stand_behind(scenario)?;
-        let permits = fleet.permits(&trace);
-        Ok(Self { scenario, trace, permits, notes })
+        let (scenario, mut notes) = fleet.stand_behind(scenario)?;
+        let (permits, wants) = fleet.decide(&trace, &scenario);
+        let untimed = |wants: &&Wants| wants.knobs.first_token.is_none();
+        let untimed: BTreeSet<u16> = wants.iter().filter(untimed).map(|wants| wants.model).collect();
+        let untimed: Vec<&str> =
+            untimed.iter().filter_map(|index| fleet.models.get(usize::from(*index))).map(String::as_str).collect();
+        if !untimed.is_empty() {
+            notes.push(format!(
+                "No `first_token` is set for {}: nothing is too slow there, and in time counts what is within the \
+                 scenario's {:.0} ms.",
+                untimed.join(", "),
+                scenario.first_token_ms
+            ));
+        }
+        notes.extend(fleet.not_carried.iter().cloned());
+        Ok(Self { scenario, trace, permits, wants, notes })
+    }
+
+    /// Seconds to the first token that a plot marks: what all models want alike, else the scenario's.
+    pub(super) fn first_token_s(&self) -> f64 {
+        let mut targets = self.wants.iter().map(|wants| wants.knobs.first_token);
+        let first = targets.next().flatten().filter(|first| targets.all(|other| other == Some(*first)));
+        first.map_or(self.scenario.first_token_ms / 1e3, |first| first.as_secs_f64())
     }
 
     pub(super) fn is_own(&self, target: u16) -> bool {
@@ -101,6 +126,8 @@ struct Declared {
     /// Whether it is taken for a server of one's own: it is paid for by the hour, or it stands on a site and nobody said
     /// what it costs.
     is_own: bool,
+    in_flight: Option<u32>,
+    quota: QuotaConfig,
 }
 
 impl Declared {
@@ -111,7 +138,11 @@ impl Declared {
             Pricing::PerToken(_) => false,
             Pricing::Unknown => matches!(endpoint.reach, ReachConfig::Local { .. }),
         };
-        Self { name: target.name.clone(), pricing, is_own }
+        Self { name: target.name.clone(), pricing, is_own, in_flight: endpoint.in_flight, quota: endpoint.quota }
+    }
+
+    fn is_provisioned(&self) -> bool {
+        matches!(self.pricing, Pricing::Sunk { is_provisioned: true, .. })
     }
 
     /// Dollars a million tokens of the prompt and of the answer. A provisioned throughput is paid for in any case.
@@ -129,13 +160,31 @@ impl Declared {
     /// What is assumed to stand behind it.
     fn assumed(&self) -> Target {
         let (input_usd_per_million, output_usd_per_million) = self.prices();
+        let usual = CloudSpec::default();
+        let tokens_per_minute = self.quota.tokens_per_minute.map_or(usual.tokens_per_minute, |tokens| tokens as f64);
         Target {
             name: self.name.clone(),
             engine: self.is_own.then(EngineSpec::default),
-            cloud: (!self.is_own).then(CloudSpec::default),
+            cloud: (!self.is_own).then_some(CloudSpec { tokens_per_minute, ..usual }),
             input_usd_per_million,
             output_usd_per_million,
+            provisioned: self.is_provisioned(),
+            in_flight: self.in_flight,
+            tokens_per_minute: self.quota.tokens_per_minute,
+            requests_per_minute: self.quota.requests_per_minute,
         }
+    }
+
+    /// The scenario's target, with what the scenario leaves open.
+    fn complete(&self, mut known: Target) -> Target {
+        if known.input_usd_per_million.is_none() && known.output_usd_per_million.is_none() {
+            (known.input_usd_per_million, known.output_usd_per_million) = self.prices();
+        }
+        known.provisioned |= self.is_provisioned();
+        known.in_flight = known.in_flight.or(self.in_flight);
+        known.tokens_per_minute = known.tokens_per_minute.or(self.quota.tokens_per_minute);
+        known.requests_per_minute = known.requests_per_minute.or(self.quota.requests_per_minute);
+        known
     }
 }
 
@@ -155,6 +204,8 @@ struct Configured {
     targets: Vec<Declared>,
     /// Dollars an hour of the endpoints that are paid for by the hour.
     fixed_usd_per_hour: f64,
+    /// What of it a replay does not go by, for the reader.
+    not_carried: Vec<String>,
 }
 
 impl Configured {
@@ -176,7 +227,7 @@ impl Configured {
         let fixed_usd_per_hour = paid.sum();
         let models = compiled.models.iter().map(|model| model.name.clone()).collect();
         let apps = compiled.apps.iter().map(|app| app.name.clone()).collect();
-        Ok(Self { snapshot, models, apps, targets, fixed_usd_per_hour })
+        Ok(Self { snapshot, models, apps, targets, fixed_usd_per_hour, not_carried: carried::not_carried(&compiled) })
     }
 
     /// The scenario's server behind each target of the configuration, or an assumed one. Prices that the scenario does not
@@ -188,14 +239,11 @@ impl Configured {
         let mut assumed = Vec::new();
         let targets = self.targets.iter().map(|declared| {
             let known = scenario.index_of(&declared.name).and_then(|index| scenario.targets.get(index).cloned());
-            let Some(mut known) = known else {
+            let Some(known) = known else {
                 assumed.push(declared.name.as_str());
                 return declared.assumed();
             };
-            if known.input_usd_per_million.is_none() && known.output_usd_per_million.is_none() {
-                (known.input_usd_per_million, known.output_usd_per_million) = declared.prices();
-            }
-            known
+            declared.complete(known)
         });
         let targets: Vec<Target> = targets.collect();
         let mut notes = Vec::new();
@@ -246,7 +294,8 @@ impl Configured {
         Ok(())
     }
 
-    fn permits(&self, trace: &Trace) -> Vec<Result<Arc<Permit>, Denial>> {
+    /// What policy says to each profile, and what its model wants of routing. What a denied one wants asks nobody.
+    fn decide(&self, trace: &Trace, scenario: &Scenario) -> (Vec<Result<Arc<Permit>, Denial>>, Vec<Wants>) {
         let now = SystemTime::now();
         let asked = trace.profiles.iter().map(|profile| Asked {
             app: &profile.app,
@@ -257,8 +306,19 @@ impl Configured {
             findings: &profile.findings,
             now,
         });
-        asked.map(|asked| self.snapshot.decide(&asked)).collect()
+        let decided = asked.map(|asked| {
+            let permit = self.snapshot.decide(&asked);
+            let wanted = permit.as_ref().ok().and_then(|permit| self.snapshot.wanted(&asked, permit));
+            let wants = wanted.map_or_else(|| Wants::of(scenario), of_configuration);
+            (permit, wants)
+        });
+        decided.unzip()
     }
+}
+
+fn of_configuration(wanted: Wanted) -> Wants {
+    let Wanted { model, knobs, class, shares } = wanted;
+    Wants { model: u16::try_from(model).unwrap_or(u16::MAX), knobs, class, shares }
 }
 
 /// A scenario without targets, which the configuration's take the place of.

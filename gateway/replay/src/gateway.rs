@@ -14,19 +14,33 @@ use crate::scenario::Scenario;
 pub(crate) struct Gateway {
     pub(crate) signals: Vec<Signals>,
     pub(crate) health: Vec<TargetHealth>,
-    pub(crate) calibration: Calibration,
-    pub(crate) burst: BurstState,
+    pub(crate) models: Vec<ModelState>,
     /// One for each profile of the trace.
     pub(crate) habits: Vec<Habits>,
     pub(crate) books: Vec<Arc<Book>>,
-    /// Requests that wait, by their place among those in flight.
-    pub(crate) queue: Queue<u16, u32>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) chance: Chance,
 }
 
+/// What the traffic of one model teaches.
+#[derive(Debug)]
+pub(crate) struct ModelState {
+    pub(crate) calibration: Calibration,
+    pub(crate) burst: BurstState,
+    /// Requests that wait, by their place among those in flight.
+    pub(crate) queue: Queue<u16, u32>,
+}
+
+impl ModelState {
+    fn new(now: Instant) -> Self {
+        // Batch requests may all have to wait, so the queue is as long as a replay needs, and its bound is no part of it.
+        let bounds = Bounds { requests: 1 << 20, of_one_app: 1 << 20 };
+        Self { calibration: Calibration::new(), burst: BurstState::new(now), queue: Queue::new(bounds) }
+    }
+}
+
 impl Gateway {
-    pub(crate) fn new(scenario: &Scenario, profiles: usize, random: Random, now: Instant) -> Self {
+    pub(crate) fn new(scenario: &Scenario, (models, profiles): (usize, usize), random: Random, now: Instant) -> Self {
         let gateways = u32::try_from(scenario.gateways).unwrap_or(u32::MAX);
         let signals = scenario.targets.iter().map(|target| {
             let mut signals = Signals::new(target.terms(scenario.gateways), now);
@@ -34,16 +48,12 @@ impl Gateway {
             signals
         });
         let count = scenario.targets.len();
-        // Batch requests may all have to wait, so the queue is as long as a replay needs, and its bound is no part of it.
-        let bounds = Bounds { requests: 1 << 20, of_one_app: 1 << 20 };
         Self {
             signals: signals.collect(),
             health: vec![TargetHealth::new(); count],
-            calibration: Calibration::new(),
-            burst: BurstState::new(now),
+            models: (0..models).map(|_| ModelState::new(now)).collect(),
             habits: vec![Habits::new(); profiles],
             books: (0..profiles).map(|_| Arc::new(Book::new(now))).collect(),
-            queue: Queue::new(bounds),
             memory: vec![Memory::default(); count],
             chance: Chance { random, turn: 0 },
         }

@@ -25,6 +25,7 @@ mod report;
 mod scenario;
 mod simulation;
 mod trace;
+mod wants;
 
 pub use baseline::Router;
 pub use cloud::CloudSpec;
@@ -37,3 +38,4 @@ pub use report::{Page, Played, html};
 pub use scenario::{Fault, Scenario, ScenarioError, Target};
 pub use simulation::{Job, run};
 pub use trace::{Profile, Row, Trace, TraceError, read_any, read_audit, read_azure, read_mooncake};
+pub use wants::Wants;

@@ -68,6 +68,18 @@ pub struct Target {
     /// Dollars a million tokens of the answer.
     #[serde(default)]
     pub output_usd_per_million: Option<f64>,
+    /// A cloud that is paid for by the hour: it costs nothing more, and serves after own servers and before what charges.
+    #[serde(default)]
+    pub provisioned: bool,
+    /// Requests that a gateway has there at a time. Absent: no bound.
+    #[serde(default)]
+    pub in_flight: Option<u32>,
+    /// Tokens a minute that gateways take a cloud's quota for. Absent: what it really is.
+    #[serde(default)]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests a minute that gateways take a cloud's quota for. Absent: no bound.
+    #[serde(default)]
+    pub requests_per_minute: Option<u64>,
 }
 
 /// What goes wrong at a target for a part of the run.
@@ -224,7 +236,7 @@ impl Target {
     /// Dollars that a request costs there; none where nobody said so, zero on own servers.
     #[must_use]
     pub fn usd(&self, prompt: u32, output: u32) -> Option<f64> {
-        if self.engine.is_some() {
+        if self.engine.is_some() || self.provisioned {
             return Some(0.0);
         }
         let (input, written) = (self.input_usd_per_million?, self.output_usd_per_million?);
@@ -234,13 +246,17 @@ impl Target {
     /// What routing is told of it; each of `gateways` gateways takes its part of the quota.
     #[must_use]
     pub fn terms(&self, gateways: usize) -> Terms {
-        let Some(cloud) = &self.cloud else { return Terms::of(Tier::Sunk) };
+        let in_flight = self.in_flight;
+        let Some(cloud) = &self.cloud else { return Terms { in_flight, ..Terms::of(Tier::Sunk) } };
         let tier = match (self.input_usd_per_million, self.output_usd_per_million) {
+            _ if self.provisioned => Tier::Provisioned,
             (Some(input), Some(output)) => Tier::PerToken(Prices::flat(input / 1e6, output / 1e6)),
             _ => Tier::Unpriced,
         };
-        let tokens_per_minute = (cloud.tokens_per_minute / gateways.max(1) as f64) as u64;
-        Terms { tokens_per_minute: Some(tokens_per_minute), ..Terms::of(tier) }
+        let tokens = self.tokens_per_minute.map_or(cloud.tokens_per_minute, |tokens| tokens as f64);
+        let part = |amount: f64| (amount / gateways.max(1) as f64) as u64;
+        let requests_per_minute = self.requests_per_minute.map(|requests| part(requests as f64).max(1));
+        Terms { tier, in_flight, tokens_per_minute: Some(part(tokens)), requests_per_minute }
     }
 }
 
@@ -268,6 +284,18 @@ mod tests {
         assert_eq!(scenario.targets[0].engine.map(|engine| (engine.chunk, engine.sequences)), Some((2_048, 256)));
         assert_eq!(scenario.targets[1].usd(1_000_000, 1_000_000), Some(10.0));
         assert_eq!(scenario.targets[0].terms(1).tier, Tier::Sunk);
+    }
+
+    #[test]
+    fn a_target_may_be_provisioned_and_bounded_and_gateways_share_its_quota() {
+        let bounds = "provisioned = true\nin_flight = 8\ntokens_per_minute = 6000\nrequests_per_minute = 60\n";
+        let scenario = Scenario::from_toml(&format!("{SMALL}\n{bounds}")).unwrap();
+
+        let terms = scenario.targets[1].terms(2);
+
+        assert_eq!((terms.tier, terms.in_flight), (Tier::Provisioned, Some(8)));
+        assert_eq!((terms.tokens_per_minute, terms.requests_per_minute), (Some(3_000), Some(30)));
+        assert_eq!(scenario.targets[1].usd(1_000_000, 1_000_000), Some(0.0));
     }
 
     #[test]

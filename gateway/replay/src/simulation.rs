@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use accounting::{Moment, Money, Reservation, estimate};
 use policy::{Denial, Permit, Warrant};
-use routing::{Class, Knobs, Place, Plan, Sent};
+use routing::{Class, DEFAULT_DEADLINE, Knobs, Place, Plan, Priority, Sent};
 
 use crate::baseline::{Router, Seen, pick};
 use crate::cloud::{Cloud, Taken};
@@ -20,6 +20,7 @@ use crate::outcome::{End, Outcome, Run};
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::trace::{Row, Trace};
+use crate::wants::Wants;
 
 mod answers;
 mod decide;
@@ -33,6 +34,8 @@ pub struct Job<'a> {
     pub trace: &'a Trace,
     /// What policy says to each profile of the trace. A target of a permit is an index of the scenario's targets.
     pub permits: &'a [Result<Arc<Permit>, Denial>],
+    /// What is asked of routing for each profile of the trace; where it says nothing, what the scenario wants of all.
+    pub wants: &'a [Wants],
     /// Who decides.
     pub router: Router,
     /// Of the random numbers.
@@ -135,6 +138,9 @@ struct Flight {
     gateway: usize,
     target: usize,
     class: Class,
+    priority: Priority,
+    /// The scenario drew it as one that nobody waits for.
+    is_drawn: bool,
     draw: u32,
     bytes: usize,
     sent_at: f64,
@@ -154,7 +160,8 @@ struct Flight {
 
 struct Simulation<'a> {
     job: &'a Job<'a>,
-    knobs: Knobs,
+    /// Of each profile: what is asked for its requests, and what for those that the scenario draws as batch.
+    wants: Vec<(Wants, Knobs)>,
     now: f64,
     random: Random,
     servers: Vec<Server>,
@@ -183,8 +190,16 @@ impl<'a> Simulation<'a> {
             })
             .collect();
         let profiles = job.trace.profiles.len();
+        let wants: Vec<(Wants, Knobs)> = (0..profiles)
+            .map(|profile| job.wants.get(profile).cloned().unwrap_or_else(|| Wants::of(scenario)))
+            .map(|wants| {
+                let drawn = wants.drawn(scenario);
+                (wants, drawn)
+            })
+            .collect();
+        let models = wants.iter().map(|(wants, _)| usize::from(wants.model) + 1).max().unwrap_or_default();
         let gateways = (0..scenario.gateways)
-            .map(|_| Gateway::new(scenario, profiles, Random::new(random.next()), job.start))
+            .map(|_| Gateway::new(scenario, (models, profiles), Random::new(random.next()), job.start))
             .collect();
         let blank = Outcome {
             at: 0.0,
@@ -197,10 +212,9 @@ impl<'a> Simulation<'a> {
             in_time: false,
             burst: false,
         };
-        let knobs = Knobs { deadline: Some(Duration::from_secs_f64(scenario.batch_deadline_s)), ..scenario.knobs() };
         let mut simulation = Self {
             job,
-            knobs,
+            wants,
             now: 0.0,
             random,
             down: vec![false; servers.len()],
@@ -273,7 +287,7 @@ impl<'a> Simulation<'a> {
             (outcome.at, outcome.profile) = (row.at, row.profile);
         }
         // Drawn for every request, so that a denial changes nothing for those behind it.
-        let (draw, is_batch) = (self.random.draw(), self.random.unit() < self.job.scenario.batch_share);
+        let (draw, is_drawn) = (self.random.draw(), self.random.unit() < self.job.scenario.batch_share);
         let (at_gateway, error) = (self.random.draw(), self.counting_error());
         if !matches!(self.job.permits.get(usize::from(row.profile)), Some(Ok(_))) {
             self.close(index, End::Denied);
@@ -289,7 +303,9 @@ impl<'a> Simulation<'a> {
             row: index,
             gateway,
             target: 0,
-            class: if is_batch { Class::Batch } else { Class::Interactive },
+            class: if is_drawn { Class::Batch } else { self.wants[usize::from(row.profile)].0.class },
+            priority: if is_drawn { Priority::Low } else { Priority::Normal },
+            is_drawn,
             draw,
             bytes,
             sent_at: 0.0,
@@ -324,6 +340,17 @@ impl<'a> Simulation<'a> {
 
     fn row_of(&self, id: u32) -> Row {
         self.job.trace.rows[self.flight(id).row]
+    }
+
+    /// What is asked of routing for requests like this one.
+    fn wants(&self, flight: &Flight) -> (&Wants, &Knobs) {
+        let profile = self.job.trace.rows[flight.row].profile;
+        let (wants, drawn) = &self.wants[usize::from(profile)];
+        (wants, if flight.is_drawn { drawn } else { &wants.knobs })
+    }
+
+    fn model_of(&self, id: u32) -> usize {
+        usize::from(self.wants(self.flight(id)).0.model)
     }
 
     fn flight(&self, id: u32) -> &Flight {
@@ -438,12 +465,12 @@ impl<'a> Simulation<'a> {
         let scenario = self.job.scenario;
         let answered = end.target().and_then(|target| scenario.targets.get(usize::from(target)));
         let (first, total) = (flight.first - row.at, self.now - row.at);
-        let within = scenario.first_token_ms / 1e3;
+        let (wants, knobs) = self.wants(&flight);
         let batch = flight.class == Class::Batch;
         let in_time = if batch {
-            total <= scenario.batch_deadline_s
+            total <= knobs.deadline.unwrap_or(DEFAULT_DEADLINE).as_secs_f64()
         } else {
-            first <= within && total <= within + f64::from(row.output) * scenario.per_token_ms / 1e3
+            first <= wants.first_token_s(scenario) && total <= wants.whole_s(scenario, row.output)
         };
         if let Some(outcome) = self.run.outcomes.get_mut(flight.row) {
             *outcome = Outcome {

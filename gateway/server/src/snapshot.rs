@@ -55,7 +55,7 @@ pub(crate) use steering::{ModelState, ModelSteering, WaitingBytes, used_of};
 pub(crate) use store::Sharing;
 pub use upstream::{Specs, specs};
 pub use users::make_users_key;
-pub use what_if::Asked;
+pub use what_if::{Asked, Wanted};
 
 /// The configuration in force for a request.
 pub struct Snapshot {

@@ -12,8 +12,8 @@ impl Simulation<'_> {
     pub(super) fn first(&mut self, id: u32) {
         let (instant, now) = (self.instant(), self.now);
         let (arrived, prompt) = (self.row_of(id).at, u64::from(self.row_of(id).prompt));
-        let budget = self.job.scenario.miss_budget;
-        let within = self.job.scenario.first_token_ms / 1e3;
+        let wants = self.wants(self.flight(id)).0;
+        let (model, budget, within) = (usize::from(wants.model), wants.knobs.miss_budget, wants.knobs.first_token);
         let flight = self.flights[id as usize].as_mut().expect("a first byte comes before the end");
         flight.first = now;
         let took = now - flight.sent_at;
@@ -25,8 +25,9 @@ impl Simulation<'_> {
         signals.on_first_byte(sent, instant);
         match &self.servers[flight.target] {
             Server::Engine(_) => {
-                if flight.class == Class::Interactive {
-                    gateway.calibration.on_first_token(now - arrived > within, budget, instant);
+                if let Some(within) = within.filter(|_| flight.class == Class::Interactive) {
+                    let missed = now - arrived > within.as_secs_f64();
+                    gateway.models[model].calibration.on_first_token(missed, budget, instant);
                 }
                 if let Some(foretold) = flight.foretold {
                     self.run.errors.push(((took - foretold).abs() / took.max(1e-3)) as f32);
@@ -46,6 +47,9 @@ impl Simulation<'_> {
     pub(super) fn last(&mut self, id: u32) {
         let (instant, now, row) = (self.instant(), self.now, self.row_of(id));
         let used = Used { input: Tokens(row.prompt.into()), cached: Tokens::ZERO, output: Tokens(row.output.into()) };
+        let wants = self.wants(self.flight(id)).0;
+        let (model, budget) = (usize::from(wants.model), wants.knobs.miss_budget);
+        let within = wants.knobs.first_token.map(|_| wants.whole_s(self.job.scenario, row.output));
         let flight = self.flights[id as usize].as_mut().expect("a request ends once");
         let gateway = &mut self.gateways[flight.gateway];
         gateway.memory[flight.target].in_flight -= 1;
@@ -58,10 +62,9 @@ impl Simulation<'_> {
             reservation.settle(used, Some(Money::ZERO));
         }
         let (target, total) = (flight.target as u16, now - row.at);
-        if flight.class == Class::Interactive && matches!(self.servers.get(flight.target), Some(Server::Engine(_))) {
-            let scenario = self.job.scenario;
-            let within = (scenario.first_token_ms + f64::from(row.output) * scenario.per_token_ms) / 1e3;
-            gateway.calibration.on_end(total > within, scenario.miss_budget, instant);
+        let is_own = matches!(self.servers.get(flight.target), Some(Server::Engine(_)));
+        if let Some(within) = within.filter(|_| is_own && flight.class == Class::Interactive) {
+            gateway.models[model].calibration.on_end(total > within, budget, instant);
         }
         self.serve_queue(id);
         self.close_flight(id, End::Answered(target));

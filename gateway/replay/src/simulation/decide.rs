@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use routing::{Advice, Ask, Class, Demand, Plan, Priority, Turn, Waiting, route};
+use routing::{Advice, Ask, Demand, Plan, Turn, Waiting, route};
 
 use super::{Seen, Server, Simulation, What, pick};
 use crate::baseline::{Memory, Router};
@@ -42,10 +42,13 @@ impl Simulation<'_> {
         let Some(Ok(permit)) = self.job.permits.get(usize::from(row.profile)) else { return None };
         let (ask, now) = (self.ask(id), self.instant());
         let gateway = &self.gateways[flight.gateway];
-        let demand = Demand { ask: &ask, knobs: &self.knobs, tightness: gateway.calibration.at(now), now };
+        let (wants, knobs) = self.wants(flight);
+        let tightness = gateway.models[usize::from(wants.model)].calibration.at(now);
+        let demand = Demand { ask: &ask, knobs, tightness, now };
         Some(route(permit, &demand, |target| {
             let index = target.0 as usize;
-            gateway.signals[index].outlook(&ask, target, gateway.health[index].standing(now), now)
+            let standing = gateway.health[index].standing(now);
+            gateway.signals[index].outlook(&ask, target, standing, now).with_share(wants.share(index))
         }))
     }
 
@@ -53,33 +56,36 @@ impl Simulation<'_> {
     fn go(&mut self, id: u32, plan: Plan) {
         let now = self.instant();
         let burst = plan.is_burst();
-        let used = plan.own_first_token().map(|first| first.as_secs_f64() * 1e3 / self.job.scenario.first_token_ms);
+        let (wants, knobs) = self.wants(self.flight(id));
+        let model = usize::from(wants.model);
+        let used = plan.own_first_token().zip(knobs.first_token);
+        let used = used.map(|(own, target)| own.as_secs_f64() / target.as_secs_f64().max(0.001));
         let foretold = plan.explain().first().and_then(|first| first.outlook.first_token);
         let flight = self.flight_mut(id);
         (flight.burst, flight.foretold) = (burst, foretold.map(|first| first.as_secs_f64()));
         let place = flight.place.take();
         flight.plan = Some(plan);
         let gateway = flight.gateway;
-        let gateway = &mut self.gateways[gateway];
+        let state = &mut self.gateways[gateway].models[model];
         if let Some(place) = place {
-            gateway.queue.take(place);
+            state.queue.take(place);
         }
-        if let Some(Turn::Opened { .. }) = gateway.burst.on_decision(burst, used, now) {
+        if let Some(Turn::Opened { .. }) = state.burst.on_decision(burst, used, now) {
             self.run.bursts_opened += 1;
         }
         self.next_attempt(id);
     }
 
     fn wait(&mut self, id: u32, at_most: Duration) {
-        let (now, ask) = (self.instant(), self.ask(id));
+        let (now, ask, model) = (self.instant(), self.ask(id), self.model_of(id));
         let flight = self.flights[id as usize].as_mut().expect("a request that waits has not ended");
         flight.looks += 1;
         let look = What::Look(id, flight.looks);
         if flight.place.is_none() {
             let profile = self.job.trace.rows[flight.row].profile;
-            let priority = if flight.class == Class::Batch { Priority::Low } else { Priority::Normal };
-            let request = Waiting { app: profile, priority, latest: now + at_most, work: ask.expected.prompt };
-            match self.gateways[flight.gateway].queue.push(request, id) {
+            let request =
+                Waiting { app: profile, priority: flight.priority, latest: now + at_most, work: ask.expected.prompt };
+            match self.gateways[flight.gateway].models[model].queue.push(request, id) {
                 Ok(place) => flight.place = Some(place),
                 Err(_) => return self.give_up(id),
             }
@@ -89,8 +95,8 @@ impl Simulation<'_> {
 
     /// A place may have become free: those that wait go out in their order, until one has to go on waiting.
     pub(super) fn serve_queue(&mut self, ended: u32) {
-        let gateway = self.flight(ended).gateway;
-        while let Some((_, id)) = self.gateways[gateway].queue.first() {
+        let (gateway, model) = (self.flight(ended).gateway, self.model_of(ended));
+        while let Some((_, id)) = self.gateways[gateway].models[model].queue.first() {
             let id = *id;
             let Some(plan) = self.plan(id) else { return };
             if plan.advice() != Advice::Send {
@@ -106,8 +112,17 @@ impl Simulation<'_> {
             let now = self.instant();
             let flight = self.flights[id as usize].as_mut().expect("a request that is tried has not ended");
             let gateway = &mut self.gateways[flight.gateway];
-            let take_probe = |target: policy::TargetId| gateway.health[target.0 as usize].take_probe(now);
-            flight.plan.as_mut().and_then(|plan| plan.next_probing(take_probe))
+            let mut take_probe = |target: policy::TargetId| gateway.health[target.0 as usize].take_probe(now);
+            // Above its bound on requests in flight the next target is tried.
+            let is_full = |target: policy::TargetId| {
+                let index = target.0 as usize;
+                let most = self.job.scenario.targets.get(index).and_then(|target| target.in_flight);
+                most.is_some_and(|most| gateway.memory[index].in_flight >= most)
+            };
+            flight.plan.as_mut().and_then(|plan| {
+                let mut warrants = std::iter::from_fn(|| plan.next_probing(&mut take_probe));
+                warrants.find(|warrant| !is_full(warrant.target()))
+            })
         } else {
             let row = self.row_of(id);
             let picked = self.pick_baseline(id);
@@ -143,7 +158,7 @@ impl Simulation<'_> {
             }
             seen.push(one);
         }
-        let within = self.job.scenario.first_token_ms / 1e3 - (now - row.at);
+        let within = self.wants(self.flight(id)).0.first_token_s(self.job.scenario) - (now - row.at);
         let Self { gateways, .. } = self;
         let gateway = &mut gateways[gateway];
         let targets: Vec<(Seen, &Memory)> = seen.into_iter().zip(&gateway.memory).collect();
@@ -154,13 +169,14 @@ impl Simulation<'_> {
     }
 
     fn give_up(&mut self, id: u32) {
+        let model = self.model_of(id);
         let flight = self.flight_mut(id);
         let (place, gateway) = (flight.place.take(), flight.gateway);
         if let Some(reservation) = flight.reservation.take() {
             reservation.not_sent();
         }
         if let Some(place) = place {
-            self.gateways[gateway].queue.take(place);
+            self.gateways[gateway].models[model].queue.take(place);
         }
         self.close_flight(id, End::Refused);
     }

@@ -27,7 +27,7 @@ use super::authorize::{self, Asking, Authorized};
 use super::fallback::{self, StandIn};
 use super::refusal::{Refusal, Refused};
 use super::reserve;
-use crate::snapshot::{Model, ModelState, ModelSteering, Session, Target};
+use crate::snapshot::{Model, ModelState, ModelSteering, Session, Snapshot, Target};
 
 /// Stage 7: the attempts in order, each with its warrant.
 pub(super) struct Planned {
@@ -146,7 +146,7 @@ pub(super) fn decide(exchange: &Exchange, model: Option<&Model>, permit: &Arc<Pe
         return routing::plan(permit, |target| snapshot.target(target).standing(now));
     };
     let ModelSteering { shares, state, .. } = steering;
-    let knobs = &knobs(exchange, permit, (steering, ask.class));
+    let knobs = &knobs_of(snapshot, permit, (steering, ask.class));
     let tightness = state.calibration.lock().at(now);
     let demand = Demand { ask, knobs, tightness, now };
     order(permit, &demand, (shares, exchange.tier), |id| snapshot.target(id))
@@ -168,8 +168,9 @@ pub(crate) fn order<'a>(
     })
 }
 
-fn knobs(exchange: &Exchange, permit: &Permit, (steering, class): (&ModelSteering, Class)) -> Knobs {
-    let endpoints = permit.targets().iter().filter_map(|target| exchange.snapshot.fleet.endpoint(*target));
+/// What the model wants of a request that has this permit.
+pub(crate) fn knobs_of(snapshot: &Snapshot, permit: &Permit, (steering, class): (&ModelSteering, Class)) -> Knobs {
+    let endpoints = permit.targets().iter().filter_map(|target| snapshot.fleet.endpoint(*target));
     knobs_within(steering.knobs, class, endpoints.map(|endpoint| endpoint.spec().timeouts.total))
 }
 
@@ -195,7 +196,7 @@ async fn wait(
     let bytes = exchange.snapshot.waiting.counted(held.bytes());
     let _of_app = caller.app.waiting.take(bytes).ok()?;
     let _of_all = exchange.gateway.waiting_budget.take(bytes).ok()?;
-    let latest = exchange.started + most_wait(&knobs(exchange, permit, (steering, ask.class)), ask.class);
+    let latest = exchange.started + most_wait(&knobs_of(&exchange.snapshot, permit, (steering, ask.class)), ask.class);
     let waiting = Waiting { app: Arc::clone(&caller.app.name), priority, latest, work: ask.expected.prompt };
     let waiter = Arc::new(Notify::new());
     let place = steering.state.queue().lock().push(waiting, Arc::clone(&waiter)).ok()?;

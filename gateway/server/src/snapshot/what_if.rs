@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use policy::{Data, Denial, Findings, Permit, Question};
+use routing::{Class, Knobs};
 use wire::Api;
 
 use super::{App, Snapshot};
 use crate::outlook;
-use crate::pipeline::operation_of;
+use crate::pipeline::{knobs_of, operation_of};
 
 /// A request that nobody sends.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +30,43 @@ pub struct Asked<'a> {
     pub now: SystemTime,
 }
 
+/// What is asked of routing for a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The place of its model in the configuration.
+    pub model: usize,
+    /// What the model wants; the deadline is the one that holds for the targets of the permit.
+    pub knobs: Knobs,
+    /// Whether somebody waits for the answer, where the request itself does not say so.
+    pub class: Class,
+    /// Percent of the traffic that a target takes, where it has a share, by the target's id.
+    pub shares: Vec<Option<u8>>,
+}
+
 impl Snapshot {
     /// The app of this name.
     #[must_use]
     pub fn app_named(&self, name: &str) -> Option<&Arc<App>> {
         self.apps.iter().find(|app| *app.name == *name)
+    }
+
+    /// What is asked of routing for such a request once it is permitted; nothing where the configuration does not have its
+    /// model.
+    #[must_use]
+    pub fn wanted(&self, asked: &Asked<'_>, permit: &Permit) -> Option<Wanted> {
+        let index = *self.model_by_name.get(asked.model)?;
+        let steering = &self.model(index).steering;
+        let class = self.app_named(asked.app).and_then(|app| app.traffic).unwrap_or(steering.traffic);
+        let share = |target: usize| {
+            let mut shares = steering.shares.iter();
+            shares.find(|(id, _)| id.0 as usize == target).map(|(_, share)| *share)
+        };
+        Some(Wanted {
+            model: index.0 as usize,
+            knobs: knobs_of(self, permit, (steering, class)),
+            class,
+            shares: (0..self.targets.len()).map(share).collect(),
+        })
     }
 
     /// What policy says to such a request.

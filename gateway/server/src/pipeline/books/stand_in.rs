@@ -8,8 +8,8 @@ use policy::{TargetId, Verdict};
 
 use super::Books;
 use crate::pipeline::fallback::StandIn;
-use crate::pipeline::sharing;
 use crate::pipeline::plan;
+use crate::pipeline::sharing;
 use crate::snapshot::Model;
 
 impl Books {
