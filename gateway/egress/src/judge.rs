@@ -1,7 +1,8 @@
 //! The judgement of a whole resolution: where the chain may lead, what it may end at, and which code says why not.
 //!
 //! The order is that of the verification: somebody answered, the chain stayed where the service lives, it ended at
-//! addresses, and every one of them lies inside. One bad address refuses them all.
+//! addresses, and every one of them lies inside. One bad address refuses them all. A chain that left the service was
+//! answered, whoever is silent beside it.
 
 use std::net::IpAddr;
 
@@ -34,21 +35,31 @@ impl Refused {
 /// Judges a resolution; every address that comes out has its proof.
 pub(crate) fn judge(reach: &Reach, resolution: &Resolution, port: u16) -> Result<Vec<Verified>, Refused> {
     if resolution.asked {
-        answered(resolution)?;
+        // A name that leads elsewhere is an answer, whoever is silent about the other family or about the names after it.
         chain(reach, resolution)?;
+        answered(resolution)?;
         ended(reach, resolution)?;
     }
     addresses(reach, resolution, port)
 }
 
+/// Why a name that is dialled over IPv4 alone is refused though nobody answers for IPv6: it has no IPv4 address.
+pub(crate) fn without_ipv4(reach: &Reach, resolution: &Resolution) -> Option<Refused> {
+    let ipv4 = resolution.chains.first().filter(|_| resolution.asked)?;
+    if matches!(ipv4.end, End::Nothing { .. }) { ended(reach, resolution).err() } else { None }
+}
+
 /// Somebody answered. A family that nobody answers for is left out when the other one has addresses: a forwarder that
-/// drops AAAA questions is common, and an address that was never given cannot be dialled.
+/// drops AAAA questions is common, and an address that was never given cannot be dialled. It is left out as well when the
+/// other one's chain ends at a name that does not exist or that no resolver has, which holds for both families. That a
+/// name has no address of one kind says nothing of the other.
 fn answered(resolution: &Resolution) -> Result<(), Refused> {
     let name = &resolution.name;
-    let silent = |chain: &&Chain| matches!(chain.end, End::Unanswered { .. });
-    if !resolution.chains.is_empty()
-        && (!resolution.addresses.is_empty() || !resolution.chains.iter().any(|chain| silent(&chain)))
-    {
+    let for_both = |chain: &Chain| {
+        matches!(chain.end, End::Addresses(_) | End::NoZone | End::Nothing { exists: false, .. } | End::Broken(_))
+    };
+    let chains = &resolution.chains;
+    if chains.iter().any(for_both) || (!chains.is_empty() && !chains.iter().any(is_silent)) {
         return Ok(());
     }
     let failures = resolution.failures();
@@ -66,6 +77,10 @@ fn answered(resolution: &Resolution) -> Result<(), Refused> {
         Code::Dns07
     };
     Err(Refused::new(code, format!("resolver `{by}` could not resolve `{name}`: {}", each_once(&failures))))
+}
+
+fn is_silent(chain: &Chain) -> bool {
+    matches!(chain.end, End::Unanswered { .. })
 }
 
 fn each_once(failures: &[Failure]) -> String {
@@ -160,7 +175,7 @@ fn ended(reach: &Reach, resolution: &Resolution) -> Result<(), Refused> {
         return Ok(());
     }
     let name = &resolution.name;
-    let Some(chain) = resolution.chains.first() else {
+    let Some(chain) = resolution.chains.iter().find(|chain| !is_silent(chain)) else {
         return Err(Refused::new(Code::Dns07, format!("`{name}` was not asked for")));
     };
     let what = match &chain.end {
@@ -260,3 +275,6 @@ fn sentence(name: &str, fault: AddressFault, addresses: &[IpAddr], reach: &Reach
 fn quoted(names: &[String]) -> Vec<String> {
     names.iter().map(|name| format!("`{name}`")).collect()
 }
+
+#[cfg(test)]
+mod tests;

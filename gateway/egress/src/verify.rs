@@ -151,11 +151,16 @@ impl Endpoint {
         }
     }
 
-    /// IPv6 is judged always, and dialled only where that is wanted.
+    /// IPv6 is judged always, and dialled only where that is wanted. Where it is not, silence about it hides nothing: a name
+    /// without an IPv4 address has none that counts.
     fn proved(&self, resolution: &Resolution) -> Result<Vec<Verified>, Refused> {
         let (reach, port) = self.judged_by();
-        let mut verified = judge::judge(reach, resolution, port)?;
-        if !self.spec().transport.ipv6 {
+        let ipv6 = self.spec().transport.ipv6;
+        let mut verified = judge::judge(reach, resolution, port).map_err(|refused| {
+            let of_ipv4 = judge::without_ipv4(reach, resolution);
+            of_ipv4.filter(|_| refused.is_unanswered() && !ipv6).unwrap_or(refused)
+        })?;
+        if !ipv6 {
             verified.retain(|address| address.socket().is_ipv4());
         }
         if verified.is_empty() {

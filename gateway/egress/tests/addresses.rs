@@ -3,7 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use egress::{BuildProblem, CanarySpec, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers, Transport};
+use egress::{
+    BuildProblem, CanarySpec, Code, EndpointSpec, Fleet, Reach, ResolverSpec, SendError, Servers, Transport,
+    TransportSpec,
+};
+use hickory_resolver::proto::rr::RecordType;
 
 use crate::tls::{Authority, secure, server, tls_upstream};
 use crate::world::{Dns, TARGET, answering, endpoint, fleet, fleet_with, named, ok, pass, read, send, until};
@@ -190,6 +194,90 @@ async fn an_answer_that_contradicts_ends_the_grace_at_once() {
     assert_eq!(fault(&error), Some(Code::Addr01), "{error}");
     assert_eq!(fleet.status()[0].connections.open, 0);
     assert!(fleet.status()[0].stale_since.is_none());
+}
+
+/// An IPv4 address that was verified and is connected to, though nobody ever answers for IPv6, which is not dialled.
+async fn reached_by_ipv4_alone() -> (Dns, Fleet) {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    dns.drops(RecordType::AAAA);
+    let spec = named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]);
+    let transport = TransportSpec { ipv6: false, ..spec.transport.clone() };
+    let fleet = fleet_with(EndpointSpec { transport, ..spec }, dns.resolver());
+    read(send(&fleet).await.unwrap()).await;
+    (dns, fleet)
+}
+
+#[tokio::test]
+async fn a_resolver_that_never_answers_for_ipv6_is_believed_about_ipv4() {
+    let (_dns, fleet) = reached_by_ipv4_alone().await;
+
+    fleet.endpoints()[0].look_again().await;
+    let reply = send(&fleet).await.unwrap();
+
+    assert!(!reply.connection.stale);
+    let status = fleet.endpoints()[0].status();
+    assert!(status.stale_since.is_none() && status.verdict.is_none());
+}
+
+#[tokio::test]
+async fn what_is_said_of_one_family_ends_the_grace_though_nobody_answers_for_the_other() {
+    let answers: [(fn(&Dns), Code); 4] = [
+        (|dns| dns.now_answers(&[]), Code::Addr03),
+        (Dns::now_has_no_address, Code::Addr03),
+        (|dns| dns.now_leads_to("gpu-1.attacker.test."), Code::Dns10),
+        (|dns| dns.now_leads_to("gpu-1.internal."), Code::Dns10),
+    ];
+
+    for (number, (answer, expected)) in answers.into_iter().enumerate() {
+        let (dns, fleet) = reached_by_ipv4_alone().await;
+        answer(&dns);
+        fleet.endpoints()[0].look_again().await;
+        let error = send(&fleet).await.expect_err("the old addresses do not stand in");
+
+        assert_eq!(fault(&error), Some(expected), "{number}: {error}");
+        assert_eq!(fleet.status()[0].connections.open, 0, "{number}");
+        assert!(fleet.status()[0].stale_since.is_none(), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_an_ipv6_address_is_no_answer_about_its_ipv4_address() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let fleet = fleet_with(named("gpu-1.internal", upstream.address.port(), &["127.0.0.0/8"]), dns.resolver());
+    read(send(&fleet).await.unwrap()).await;
+
+    dns.now_has_no_address();
+    dns.drops(RecordType::A);
+    fleet.endpoints()[0].look_again().await;
+
+    assert_eq!(read(send(&fleet).await.unwrap()).await, "ok");
+    assert!(fleet.status()[0].stale_since.is_some());
+}
+
+#[tokio::test]
+async fn a_chain_that_leaves_for_servers_that_are_silent_is_judged_by_where_it_leads() {
+    let upstream = answering(ok).await;
+    let dns = Dns::start(&["127.0.0.1"]).await;
+    let silent = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let elsewhere = ResolverSpec::new("elsewhere", &["attacker.test"], vec![silent.local_addr().unwrap()]);
+    let reach = Reach::PrivateLink {
+        service: egress::service("own").unwrap().clone(),
+        within: vec!["127.0.0.0/8".parse().unwrap()],
+        resolver: None,
+        expect: Vec::new(),
+    };
+    let spec = EndpointSpec { reach, ..named("gpu-1.internal", upstream.address.port(), &[]) };
+    let fleet = Fleet::build(vec![spec], vec![dns.resolver(), elsewhere], &[(TARGET, 0)], None).unwrap();
+    read(send(&fleet).await.unwrap()).await;
+
+    dns.now_leads_to("gw.attacker.test.");
+    fleet.endpoints()[0].look_again().await;
+    let error = send(&fleet).await.expect_err("the old addresses do not stand in");
+
+    assert_eq!(fault(&error), Some(Code::Dns10), "{error}");
+    assert_eq!(fleet.status()[0].connections.open, 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use egress::{
     TransportSpec, UpstreamRequest,
 };
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::rr::rdata::CNAME;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -226,44 +227,78 @@ pub(crate) async fn write(stream: &mut TcpStream, text: &str) {
 /// A DNS server that answers every question for an address with the current ones, over UDP.
 pub(crate) struct Dns {
     pub(crate) address: SocketAddr,
-    answers: Arc<Mutex<Vec<IpAddr>>>,
-    failing: Arc<AtomicBool>,
+    says: Arc<Mutex<Says>>,
     asked: Arc<AtomicUsize>,
+}
+
+/// What it says now.
+#[derive(Default)]
+struct Says {
+    addresses: Vec<IpAddr>,
+    /// Every name points to this one, and nothing is said about it.
+    leads_to: Option<Name>,
+    /// Names without an address exist all the same.
+    exists: bool,
+    failing: bool,
+    /// Questions of this kind are taken, and nothing is said.
+    drops: Option<RecordType>,
 }
 
 impl Dns {
     pub(crate) async fn start(answers: &[&str]) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
-        let dns = Self { address, answers: Arc::default(), failing: Arc::default(), asked: Arc::default() };
+        let dns = Self { address, says: Arc::default(), asked: Arc::default() };
         dns.now_answers(answers);
-        let (answers, failing, asked) = (Arc::clone(&dns.answers), Arc::clone(&dns.failing), Arc::clone(&dns.asked));
+        let (says, asked) = (Arc::clone(&dns.says), Arc::clone(&dns.asked));
         tokio::spawn(async move {
             let mut buffer = [0; 1500];
             loop {
                 let (count, client) = socket.recv_from(&mut buffer).await.unwrap();
                 asked.fetch_add(1, Ordering::SeqCst);
-                let failing = failing.load(Ordering::SeqCst);
-                let reply = answer(&buffer[..count], &answers.lock(), failing);
-                socket.send_to(&reply, client).await.unwrap();
+                let reply = says.lock().reply(&buffer[..count]);
+                if let Some(reply) = reply {
+                    socket.send_to(&reply, client).await.unwrap();
+                }
             }
         });
         dns
     }
 
+    /// With no address at all the name does not exist.
     pub(crate) fn now_answers(&self, answers: &[&str]) {
-        self.failing.store(false, Ordering::SeqCst);
-        *self.answers.lock() = answers.iter().map(|address| address.parse().unwrap()).collect();
+        let addresses = answers.iter().map(|address| address.parse().unwrap()).collect();
+        self.now(|says| *says = Says { addresses, drops: says.drops, ..Says::default() });
+    }
+
+    /// From now on the name exists and has no address.
+    pub(crate) fn now_has_no_address(&self) {
+        self.now(|says| *says = Says { exists: true, drops: says.drops, ..Says::default() });
+    }
+
+    /// From now on every name points to this one.
+    pub(crate) fn now_leads_to(&self, name: &str) {
+        let leads_to = Some(Name::from_ascii(name).unwrap());
+        self.now(|says| *says = Says { leads_to, drops: says.drops, ..Says::default() });
+    }
+
+    /// From now on it answers SERVFAIL.
+    pub(crate) fn fails_now(&self) {
+        self.now(|says| says.failing = true);
+    }
+
+    /// From now on it says nothing to questions of this kind, as some forwarders do to those for AAAA.
+    pub(crate) fn drops(&self, kind: RecordType) {
+        self.now(|says| says.drops = Some(kind));
+    }
+
+    fn now(&self, change: impl FnOnce(&mut Says)) {
+        change(&mut self.says.lock());
     }
 
     /// Questions so far; one look-up is two, for A and for AAAA.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
-    }
-
-    /// From now on it answers SERVFAIL.
-    pub(crate) fn fails_now(&self) {
-        self.failing.store(true, Ordering::SeqCst);
     }
 
     /// A resolver that asks this server for `internal`.
@@ -272,25 +307,34 @@ impl Dns {
     }
 }
 
-fn answer(question: &[u8], addresses: &[IpAddr], failing: bool) -> Vec<u8> {
-    let question = Message::from_vec(question).unwrap();
-    let query = question.queries[0].clone();
-    let mut reply = Message::new(question.id, MessageType::Response, question.op_code);
-    reply.metadata.recursion_desired = question.recursion_desired;
-    reply.metadata.recursion_available = true;
-    reply.metadata.response_code = match addresses {
-        _ if failing => ResponseCode::ServFail,
-        [] => ResponseCode::NXDomain,
-        _ => ResponseCode::NoError,
-    };
-    for address in addresses.iter().filter(|_| !failing) {
-        let data = match address {
-            IpAddr::V4(v4) if query.query_type() == RecordType::A => RData::A((*v4).into()),
-            IpAddr::V6(v6) if query.query_type() == RecordType::AAAA => RData::AAAA((*v6).into()),
-            _ => continue,
+impl Says {
+    fn reply(&self, question: &[u8]) -> Option<Vec<u8>> {
+        let question = Message::from_vec(question).unwrap();
+        let query = question.queries[0].clone();
+        if self.drops == Some(query.query_type()) {
+            return None;
+        }
+        let mut reply = Message::new(question.id, MessageType::Response, question.op_code);
+        reply.metadata.recursion_desired = question.recursion_desired;
+        reply.metadata.recursion_available = true;
+        reply.metadata.response_code = if self.failing {
+            ResponseCode::ServFail
+        } else if self.addresses.is_empty() && self.leads_to.is_none() && !self.exists {
+            ResponseCode::NXDomain
+        } else {
+            ResponseCode::NoError
         };
-        reply.answers.push(Record::from_rdata(query.name().clone(), 10, data));
+        let leads_to = self.leads_to.iter().map(|name| RData::CNAME(CNAME(name.clone())));
+        let addresses = self.addresses.iter().filter_map(|address| match address {
+            IpAddr::V4(v4) if query.query_type() == RecordType::A => Some(RData::A((*v4).into())),
+            IpAddr::V6(v6) if query.query_type() == RecordType::AAAA => Some(RData::AAAA((*v6).into())),
+            _ => None,
+        });
+        if !self.failing {
+            let record = |data| Record::from_rdata(query.name().clone(), 10, data);
+            reply.answers.extend(leads_to.chain(addresses).map(record));
+        }
+        reply.queries.push(query);
+        Some(reply.to_vec().unwrap())
     }
-    reply.queries.push(query);
-    reply.to_vec().unwrap()
 }
