@@ -65,7 +65,7 @@ impl Who {
 /// What an entry of the table rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The failure was made in a laboratory of network namespaces, and looked like this.
+    /// The failure was made, and looked like this: in a laboratory of network namespaces, or by a test where it needs none.
     Measured,
     /// A source says so; it was not met here.
     Documented,

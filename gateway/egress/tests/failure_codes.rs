@@ -18,7 +18,8 @@ lies inside, the route leaves as declared, the address connects, TLS shows the r
 a public front's. Failures that look alike on the wire share a code; the suspects are named in the order in which to look.
 
 *deny*: nothing is sent to the endpoint. *warn*: it is said, and the endpoint is used. The last column says what an entry
-rests on: *measured* in a laboratory of network namespaces, *documented* by the provider or by reports, or *inferred*.
+rests on: *measured* in a laboratory of network namespaces, or by a test where the failure needs no network (`ADDR-01` to
+`ADDR-03`, `NET-07`, `TLS-01`); *documented* by the provider or by reports; or *inferred*.
 
 | code | what is seen | what it means | who mends it, and how | | rests on |
 |---|---|---|---|---|---|

@@ -62,11 +62,11 @@ table! {
         "the hub's own resolver answers publicly",
         "the private zone has no record for the name, and fallback to the internet is switched on for its link to the network",
         "add the record; switch `NxDomainRedirect` off on the link, so that a missing record is seen";
-    Dns04 = "DNS-04", Deny, Documented, Cloud,
+    Dns04 = "DNS-04", Deny, Measured, Cloud,
         "the name has no private endpoint",
         "no name of the chain is a private link's: the resource has no private endpoint, or the name belongs to another resource or cloud",
         "create a private endpoint for the resource, or correct the endpoint's url";
-    Dns05 = "DNS-05", Warn, Documented, Dns,
+    Dns05 = "DNS-05", Warn, Measured, Dns,
         "two servers give different private addresses",
         "there is more than one copy of the private zone, and one of them may be stale",
         "keep one copy of the zone, and link it to every network that resolves";
@@ -82,7 +82,7 @@ table! {
         "the answer does not fit into UDP, and TCP does not get through",
         "the server cut its answer short, which asks for TCP, and TCP to it is blocked",
         "open TCP port 53 to the server";
-    Dns09 = "DNS-09", Warn, Documented, Dns,
+    Dns09 = "DNS-09", Warn, Measured, Dns,
         "the configured servers disagree",
         "they have different views of the zone, so that it depends on the server which answer is given",
         "give all servers the same forwarders and zones";
@@ -90,7 +90,7 @@ table! {
         "the answer leads to where this service never is",
         "a name outside the service's zones, a loop, or a loopback, link-local or metadata address: a wrong record, or somebody who answers in the server's place",
         "find the record on the server that gave it; if nobody made it, treat it as an attack";
-    Dns11 = "DNS-11", Deny, Inferred, Dns,
+    Dns11 = "DNS-11", Deny, Measured, Dns,
         "an IPv6 address outside the declared networks",
         "the IPv6 side of the name is public although its IPv4 side is private, so some clients would leave over the internet",
         "remove the AAAA record from the private view, or declare the private IPv6 network in `within`";
@@ -98,7 +98,7 @@ table! {
         "addresses inside and outside the declared networks are mixed",
         "somebody added a public or foreign address to the private name; it would depend on chance which one is used",
         "remove the addresses that do not belong, or declare their network in `within`";
-    Dns13 = "DNS-13", Warn, Inferred, Dns,
+    Dns13 = "DNS-13", Warn, Measured, Dns,
         "a record lives for no time at all or for very long",
         "the gateway keeps every answer for 5 to 60 seconds, whatever its record says",
         "give the record a lifetime between 10 seconds and an hour";
@@ -142,7 +142,7 @@ table! {
         "large packets are lost on the way",
         "the path carries less than the interface says, and the messages that would tell so are filtered; handshakes hang",
         "clamp the segment size on the tunnel, or set `transport.mss` of the endpoint";
-    Net05 = "NET-05", Warn, Documented, Network,
+    Net05 = "NET-05", Warn, Measured, Network,
         "a first TLS message in two packets is dropped",
         "a device on the way does not expect the post-quantum key exchange, which does not fit into one packet",
         "update the device, or set `tls.post_quantum = false` for the endpoint";
@@ -222,7 +222,7 @@ table! {
         "public access is still enabled",
         "the public front of the name did not refuse a request from here, so the private path is not the only one",
         "disable public network access on the resource";
-    Id01 = "ID-01", Warn, Documented, Operator,
+    Id01 = "ID-01", Warn, Measured, Operator,
         "the clocks differ",
         "this machine's clock and the peer's differ by more than a minute; tokens and signatures fail beyond five",
         "synchronise this machine's clock";
