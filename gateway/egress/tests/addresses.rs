@@ -222,7 +222,8 @@ async fn a_resolver_that_never_answers_for_ipv6_is_believed_about_ipv4() {
 
 #[tokio::test]
 async fn what_is_said_of_one_family_ends_the_grace_though_nobody_answers_for_the_other() {
-    let answers: [(fn(&Dns), Code); 4] = [
+    type Answer = fn(&Dns);
+    let answers: [(Answer, Code); 4] = [
         (|dns| dns.now_answers(&[]), Code::Addr03),
         (Dns::now_has_no_address, Code::Addr03),
         (|dns| dns.now_leads_to("gpu-1.attacker.test."), Code::Dns10),
