@@ -21,10 +21,8 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/src/reference/priv
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It is refused, or goes on to the next target.
+    /// It is refused with the verdict's code, or goes on to the next target.
     Refused,
-    /// The service's own refusal is passed on, as any answer of a service is.
-    TurnedAway,
     /// It is answered: the fault is something to be told, not to stop for.
     Works,
 }
@@ -51,9 +49,8 @@ fn survive(section: &str, faults: &[Fault]) {
         let (seen, met) = meet(&mut lab, fault);
         wrong.extend(met.into_iter().map(|wrong| format!("{} ({}): {wrong}", fault.what, fault.code)));
         let outcome = match fault.outcome {
-            Outcome::Refused => "refused, or the next target",
-            Outcome::TurnedAway => "turned away by the service",
-            Outcome::Works => "answered",
+            Outcome::Refused => format!("refused{}, or the next target", fault.met_as_told()),
+            Outcome::Works => "answered".to_owned(),
         };
         writeln!(rows, "| {} | `{}` | {} | {outcome} |", fault.what, fault.code, seen.replace('|', "\\|"))
             .expect("writing into a String cannot fail");
@@ -77,14 +74,13 @@ fn meet(lab: &mut Lab, fault: &Fault) -> (String, Vec<String>) {
 
     match fault.outcome {
         Outcome::Refused => {
-            wrong.extend(refusal_wrong(&private));
+            wrong.extend(refusal_wrong(&private, fault));
             if either.header("x-causeway-endpoint") != Some("gpu") || either.status != 200 {
                 wrong.push(format!("the next target does not answer: {either:?}"));
             }
         }
-        Outcome::TurnedAway if private.status == 200 => wrong.push(format!("it is answered: {private:?}")),
         Outcome::Works if private.status != 200 => wrong.push(format!("it is not answered: {private:?}")),
-        Outcome::TurnedAway | Outcome::Works => {}
+        Outcome::Works => {}
     }
     if (bytes, packets) != (0, 0) {
         wrong.push(format!("{bytes} bytes in {packets} packets of TCP went to foreign addresses"));
@@ -99,10 +95,12 @@ fn meet(lab: &mut Lab, fault: &Fault) -> (String, Vec<String>) {
     (seen, wrong)
 }
 
-fn refusal_wrong(answer: &Answer) -> Option<String> {
-    let code = answer.code();
-    let refused = ["no_private_path", "upstream_unavailable", "upstream_timeout"].contains(&code.as_str());
-    (!refused).then(|| format!("the request is not refused: {answer:?}"))
+/// The caller is told that no private path was found, and by which code.
+fn refusal_wrong(answer: &Answer, fault: &Fault) -> Option<String> {
+    let codes = if fault.met_as.is_empty() { std::slice::from_ref(&fault.code) } else { fault.met_as };
+    let named = codes.iter().any(|code| answer.body.contains(&format!("failed by {code}")));
+    let refused = answer.status == 503 && answer.code() == "no_private_path" && named;
+    (!refused).then(|| format!("the request is not refused by {codes:?}: {answer:?}"))
 }
 
 /// What the doctor says of the endpoint: the sentence of the fault's code.
@@ -113,7 +111,7 @@ fn diagnose(lab: &Lab, fault: &Fault, wrong: &mut Vec<String>) -> String {
     let said: Value = serde_json::from_str(&said).unwrap_or_default();
     let one = &said["endpoints"][0];
     let (expected, findings) = match fault.outcome {
-        Outcome::Refused | Outcome::TurnedAway => (1, vec![one["verdict"].clone()]),
+        Outcome::Refused => (1, vec![one["verdict"].clone()]),
         Outcome::Works => (0, one["warnings"].as_array().cloned().unwrap_or_default()),
     };
     if code != expected {

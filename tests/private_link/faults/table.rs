@@ -9,7 +9,7 @@ use crate::lab::{
     CORPORATE_DNS, HUB_DNS, Lab, OTHER_RESOURCE, PUBLIC_DNS, SECOND_DNS, Settings, public_views, usual_views,
 };
 
-use super::Outcome::{self, Refused, TurnedAway, Works};
+use super::Outcome::{self, Refused, Works};
 
 /// One fault.
 pub(super) struct Fault {
@@ -17,6 +17,8 @@ pub(super) struct Fault {
     pub(super) what: &'static str,
     /// The code that `causeway doctor` must give.
     pub(super) code: &'static str,
+    /// The codes by which a request may be refused, where a single attempt does not see enough to give the doctor's.
+    pub(super) met_as: &'static [&'static str],
     /// What becomes of a request.
     pub(super) outcome: Outcome,
     /// The configuration in which it is met.
@@ -30,7 +32,7 @@ pub(super) struct Fault {
 }
 
 const fn fault(code: &'static str, what: &'static str, servers: &'static [Ipv4Addr], inject: fn(&mut Lab)) -> Fault {
-    Fault { what, code, outcome: Refused, settings: Settings::default, inject, named: None, servers }
+    Fault { what, code, met_as: &[], outcome: Refused, settings: Settings::default, inject, named: None, servers }
 }
 
 impl Fault {
@@ -39,9 +41,15 @@ impl Fault {
         self
     }
 
-    const fn turned_away(mut self) -> Self {
-        self.outcome = TurnedAway;
+    const fn met_as(mut self, codes: &'static [&'static str]) -> Self {
+        self.met_as = codes;
         self
+    }
+
+    /// The same for the table in the book.
+    pub(super) fn met_as_told(&self) -> String {
+        let codes: Vec<String> = self.met_as.iter().map(|code| format!("`{code}`")).collect();
+        if codes.is_empty() { String::new() } else { format!(" with {}", codes.join(" or ")) }
     }
 
     const fn named(mut self, address: Ipv4Addr) -> Self {
@@ -198,20 +206,26 @@ pub(super) const WAY: &[Fault] = &[
     fault("DNS-06", "the record names an address that nobody has any more", HUB, |lab| {
         private_zone(lab, "contoso 10 IN A 10.20.1.77");
     })
+    // The hub says so after three seconds, which are all that the attempt has.
+    .met_as(&["DNS-06", "NET-01"])
     .named(Ipv4Addr::new(10, 20, 1, 77)),
     fault("NET-02", "a firewall rejects the connection with a reset", &[], |lab| {
         hub_firewall(lab, "reject with tcp reset");
     }),
     fault("NET-02", "a firewall rejects the connection with ICMP", &[], |lab| {
         hub_firewall(lab, "reject with icmp type admin-prohibited");
-    }),
+    })
+    // The system gives the same error for an address that nobody has, later.
+    .met_as(&["DNS-06"]),
     fault("NET-02", "nothing listens at the address", HUB, |lab| private_zone(lab, "contoso 10 IN A 10.20.1.1")),
     fault("NET-04", "packets over 700 bytes vanish without a word", &[], |lab| {
         lab.link.set(Condition { hole: Some(700), ..Condition::default() });
     }),
     fault("NET-05", "a firewall drops a first TLS message that takes two packets", &[], |lab| {
         lab.link.set(Condition { eats_split_hello: true, ..Condition::default() });
-    }),
+    })
+    // A handshake that hangs; which of the two it is, only another try shows.
+    .met_as(&["NET-04"]),
     fault("NET-06", "a device opens TLS and shows a certificate of its own", &[], |lab| {
         let forged = lab.corporate.issue(&["*.openai.azure.com"]);
         lab.service.greet_with(Greeting::Tls(server(&forged)));
@@ -240,29 +254,24 @@ pub(super) const SERVICE: &[Fault] = &[
     fault("TLS-03", "the address speaks no TLS", &[], |lab| lab.service.greet_with(Greeting::Plain)),
     fault("HTTP-01", "a translation brings the packets to the public front", &[], |lab| {
         says(lab, 403, REFUSAL);
-    })
-    .turned_away(),
+    }),
     fault("HTTP-02", "the resource's network rules deny", &[], |lab| {
         says(
             lab,
             403,
             r#"{"error":{"code":"AccessDenied","message":"Access denied due to Virtual Network/Firewall rules."}}"#,
         );
-    })
-    .turned_away(),
+    }),
     fault("HTTP-03", "the resource asks for its own subdomain", &[], |lab| {
         says(lab, 404, r#"{"error":{"code":"404","message":"Subdomain does not map to a resource."}}"#);
-    })
-    .turned_away(),
+    }),
     fault("HTTP-04", "the private endpoint is another resource's", &[], |lab| {
         says(lab, 403, r#"{"error":{"code":"403","message":"Traffic is not from an approved private endpoint."}}"#);
-    })
-    .turned_away(),
+    }),
     fault("HTTP-05", "the policy of the VPC endpoint denies", &[], |lab| {
         let text = r#"{"message":"User is not authorized because no VPC endpoint policy allows the bedrock:InvokeModel action"}"#;
         says(lab, 403, text);
-    })
-    .turned_away(),
+    }),
     fault("ID-01", "the clocks differ by ten minutes", &[], |lab| lab.service.behave(Manner::HasClockAhead(600)))
         .works(),
 ];
