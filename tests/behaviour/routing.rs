@@ -63,6 +63,19 @@ async fn own_capacity_goes_before_every_price_and_a_lower_price_before_a_higher_
 }
 
 #[tokio::test]
+async fn a_share_of_the_traffic_goes_where_it_is_sent_whatever_it_costs_and_on_when_that_fails() {
+    let (_own, _cheap, dear, gateway) = world("shares = { \"dear/m\" = 100 }").await;
+
+    let sent = ask(&gateway, &chat("assistant")).await;
+    dear.script([Act::error(503)]);
+    let failed_over = ask(&gateway, &chat("assistant")).await;
+
+    assert_eq!((endpoint_of(&sent), endpoint_of(&failed_over)), ("dear".to_owned(), "own".to_owned()));
+    let plan = sent.header("x-causeway-plan").expect("the app may see the plan");
+    assert!(plan.starts_with("dear/m: this request falls into its share of 100 %; own/m: "), "{plan}");
+}
+
+#[tokio::test]
 async fn the_price_that_decides_is_that_of_the_tier_and_of_the_length_of_the_request() {
     let prices = "causeway-prices 1\ntaken 2026-11-01\nsource these tests\n\n\
                   plain input=1 output=1 input>20000=9 output>20000=9\nflexible input=2 output=2 flex.input=0.5 flex.output=0.5\n";
