@@ -142,7 +142,10 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
         }
         b"input" | b"prompt" => walker.value(Zone::Tokens).map(drop),
         b"tools" => walker.value(Zone::Tools).map(drop),
-        b"metadata" if walker.scan.peek() == Some(b'{') => users::metadata(walker, controls),
+        b"metadata" if walker.scan.peek() == Some(b'{') => {
+            controls.metadata = Some(users::metadata(walker, controls)?);
+            Ok(())
+        }
         name @ (b"user" | b"safety_identifier") => {
             let is_safety_identifier = name == b"safety_identifier";
             let (value, place) = walker.spanned(Zone::Content(tables::check_of(&folded)))?;
@@ -162,7 +165,7 @@ pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text
             Ok(())
         }
         name if tables::opaque_at_top(name) => Ok(walker.scan.skip_value()?),
-        _ => other(walker, &folded),
+        _ => other(walker, controls, &folded),
     }
 }
 
@@ -186,9 +189,9 @@ fn conversation(walker: &mut Walker<'_>, controls: &mut Controls, zone: Zone) ->
 }
 
 /// A member that the gateway does not read: content like any other, for who knows which server reads it.
-fn other(walker: &mut Walker<'_>, folded: &[u8]) -> Result<(), DecodeError> {
+fn other(walker: &mut Walker<'_>, controls: &mut Controls, folded: &[u8]) -> Result<(), DecodeError> {
     if tables::extends_top(folded) && walker.scan.peek() == Some(b'{') {
-        return walker.members(extended).map(drop);
+        return walker.members(|walker, key| extended(walker, controls, key)).map(drop);
     }
     let value = walker.value(Zone::Content(tables::check_of(folded)))?;
     if tables::is_state(folded) && value.says_something() {
@@ -205,7 +208,7 @@ fn other(walker: &mut Walker<'_>, folded: &[u8]) -> Result<(), DecodeError> {
 }
 
 /// A member of an object that some server merges into the top level.
-fn extended(walker: &mut Walker<'_>, key: Text) -> Result<(), DecodeError> {
+fn extended(walker: &mut Walker<'_>, controls: &mut Controls, key: Text) -> Result<(), DecodeError> {
     let name = key.unescaped_bytes(walker.scan.bytes());
     let folded = tables::folded(&name);
     if tables::names_a_place(&folded) {
@@ -217,8 +220,14 @@ fn extended(walker: &mut Walker<'_>, key: Text) -> Result<(), DecodeError> {
         b"store" | b"background" | b"previous_response_id" | b"conversation" | b"container" => {
             state(walker, Zone::Content(Check::No), |_, value| !matches!(value, Seen::Null | Seen::False))
         }
+        b"metadata" if walker.scan.peek() == Some(b'{') => users::metadata(walker, controls).map(drop),
+        _ if users::names_a_user(&folded) => {
+            let (value, place) = walker.spanned(Zone::Content(tables::check_of(&folded)))?;
+            users::note(controls, &value, place);
+            Ok(())
+        }
         _ if tables::opaque_at_top(&name) => Ok(walker.scan.skip_value()?),
-        _ => other(walker, &folded),
+        _ => other(walker, controls, &folded),
     }
 }
 

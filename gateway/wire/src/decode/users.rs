@@ -15,7 +15,7 @@ use super::{Call, DecodeError, decode};
 use crate::Api;
 use crate::json::Text;
 
-/// Members of the top level that name a user.
+/// Members of the top level, and of an object that some server merges into it, that name a user.
 pub(super) fn names_a_user(folded: &[u8]) -> bool {
     matches!(folded, b"user" | b"safety_identifier")
 }
@@ -32,8 +32,8 @@ pub(super) fn note(controls: &mut Controls, seen: &Seen, place: Range<usize>) {
     }
 }
 
-/// `metadata`, an object: the caller's own, in which Anthropic's API has a place for the user.
-pub(super) fn metadata(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<(), DecodeError> {
+/// `metadata`, an object: the caller's own, in which Anthropic's API has a place for the user. Gives where it lies.
+pub(super) fn metadata(walker: &mut Walker<'_>, controls: &mut Controls) -> Result<Range<usize>, DecodeError> {
     let start = walker.scan.position();
     let names_users = matches!(walker.api, Api::Messages | Api::CountTokens);
     walker.members(|walker, key: Text| {
@@ -44,8 +44,7 @@ pub(super) fn metadata(walker: &mut Walker<'_>, controls: &mut Controls) -> Resu
         }
         Ok(())
     })?;
-    controls.metadata = Some(start..walker.scan.position());
-    Ok(())
+    Ok(start..walker.scan.position())
 }
 
 impl Call {
@@ -117,6 +116,17 @@ mod tests {
             (Api::Chat, r#"{"model":"m","user":7}"#, r#"{"model":"m","user":"<7>"}"#),
             (Api::Chat, r#"{"model":"m","user":{"id":1}}"#, r#"{"model":"m","user":"<{\"id\":1}>"}"#),
             (Api::Chat, r#"{"model":"m","User":"erika"}"#, r#"{"model":"m","User":"<erika>"}"#),
+            // What some server merges into the top level.
+            (
+                Api::Chat,
+                r#"{"model":"m","user":"a","extra_body":{"user":"erika","extra_body":{"Safety_Identifier":"b"}}}"#,
+                r#"{"model":"m","user":"<a>","extra_body":{"user":"<erika>","extra_body":{"Safety_Identifier":"<b>"}}}"#,
+            ),
+            (
+                Api::Messages,
+                r#"{"model":"m","extra_body":{"metadata":{"user_id":"erika"}},"messages":[]}"#,
+                r#"{"model":"m","extra_body":{"metadata":{"user_id":"<erika>"}},"messages":[]}"#,
+            ),
         ] {
             assert_eq!(renamed(api, body), expected);
         }
