@@ -145,13 +145,10 @@ struct Details {
 impl Fields {
     fn into_usage(self, raw: Bytes) -> Option<Usage> {
         let beside = self.cache_read_input_tokens.or_zero().saturating_add(self.cache_creation_input_tokens.or_zero());
-        let rest = || Some(self.total_tokens.0?.saturating_sub(self.prompt_tokens.0?));
+        let read = self.prompt_tokens.0.or_else(|| self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)));
+        let rest = || Some(self.total_tokens.0?.saturating_sub(read?));
         let output = self.completion_tokens.0.or(self.output_tokens.0).or_else(rest);
-        let input = self
-            .prompt_tokens
-            .0
-            .or_else(|| self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)))
-            .or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
+        let input = read.or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
         // Said and no number: how much was written is not known, and not nothing.
         let is_said = self.completion_tokens.1 || self.output_tokens.1;
         if output.is_none() && (input.is_none() || is_said) {
