@@ -215,6 +215,16 @@ struct Answer<'a> {
     policies: String,
 }
 
+/// A model that stands in is asked for with the labels of its own route as well.
+fn labels_of(asked: &Asked<'_>, model: &ModelConfig) -> Arc<[Arc<str>]> {
+    let own = model.labels.iter().map(String::as_str);
+    outlook::labels(&asked.labels.iter().map(|label| &**label).chain(own).collect::<Vec<_>>())
+}
+
+fn with_labels<'a>(question: Question<'a>, labels: &'a [Arc<str>]) -> Question<'a> {
+    Question { data: Data { labels, ..question.data }, ..question }
+}
+
 /// The targets of a model, each with all that is to be said of it.
 fn explained(
     compiled: &Compiled,
@@ -225,12 +235,8 @@ fn explained(
     let candidates: Vec<Candidate> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
     let asker = outlook::asker(asked.app);
     let zones = configuration::pack().groups();
-    // A model that stands in is asked for with the labels of its own route as well.
-    let labels: Vec<&str> =
-        asked.labels.iter().map(|label| &**label).chain(model.labels.iter().map(String::as_str)).collect();
-    let labels = outlook::labels(&labels);
-    let question = asked.question_of(&model.name, &candidates);
-    let question = Question { data: Data { labels: &labels, ..question.data }, ..question };
+    let labels = labels_of(asked, model);
+    let question = with_labels(asked.question_of(&model.name, &candidates), &labels);
     let mut targets = Vec::new();
     for (verdict, candidate) in verdicts(judge, &question).into_iter().zip(&candidates) {
         let ids: Vec<&str> = match &verdict.ruling {

@@ -44,9 +44,11 @@ impl Order {
             .filter(|index| !before.contains(index))
             .map(|index| (speaks(*index), outlook::candidate(compiled, *index)))
             .collect();
+        let labels = super::labels_of(asked, model);
         let permit_of = |spoken: bool| {
             let some = candidates.iter().filter(|(speaks, _)| *speaks == spoken).map(|(_, one)| one.clone());
-            decide(judge, &asked.question_of(&model.name, &some.collect::<Vec<_>>())).ok()
+            let some: Vec<Candidate> = some.collect();
+            decide(judge, &super::with_labels(asked.question_of(&model.name, &some), &labels)).ok()
         };
         let name = |target: &policy::TargetId| {
             let one = candidates.iter().find(|(_, candidate)| candidate.target == *target);
