@@ -127,15 +127,15 @@ fn an_idle_cut_is_found_by_waiting_for_it_and_survived_by_probes() {
     let Some(lab) = crate::build() else { return };
     let probes = "transport = { keepalive = { idle_ms = 1000, interval_ms = 1000, count = 2 } }";
     let settings = Settings { lines: probes.to_owned(), ..Settings::default() };
-    lab.link.set(Condition { forgets_after: Some(Duration::from_secs(3)), ..Condition::default() });
+    lab.link.set(Condition { forgets_after: Some(Duration::from_secs(6)), ..Condition::default() });
     let _gateway = lab.gateway(&settings);
     assert_eq!(lab.chat("private").status, 200);
     let before = lab.service.connections();
 
-    // It takes eight seconds in which nothing else is asked of the gateway.
+    // It takes sixteen seconds in which nothing else is asked of the gateway.
     let configuration = lab.folder().join("causeway.toml");
     let path = configuration.to_string_lossy();
-    let (code, said, errors) = lab.causeway(&["doctor", "--json", "--idle", "8", "--config", &path, "aoai"]);
+    let (code, said, errors) = lab.causeway(&["doctor", "--json", "--idle", "16", "--config", &path, "aoai"]);
     let of_the_doctor = lab.service.connections() - before;
     let after = lab.chat("private");
 

@@ -54,13 +54,14 @@ pub(super) fn found(tries: &[Try], probed_after: Duration) -> Option<Finding> {
     let cut = tries.iter().find(|one| matches!(one.outcome, Silence::Cut(_)))?;
     let Silence::Cut(how) = &cut.outcome else { return None };
     let lived = tries.iter().take_while(|one| one.silence < cut.silence);
-    let lived = lived.filter(|one| one.outcome == Silence::Survived).last();
-    let lived = lived
-        .map_or_else(String::new, |one| format!(", and one that was silent for {} s was not", one.silence.as_secs()));
-    let probes = match lived.is_empty() || probed_after >= cut.silence {
-        true => "which may be too late: set `transport.keepalive.idle_ms` lower",
-        false => "which keeps it",
+    let lived = lived.filter(|one| one.outcome == Silence::Survived).last().map(|one| one.silence);
+    // Between the two nobody has looked.
+    let probes = match lived.is_some_and(|lived| probed_after <= lived) {
+        true => "which keeps it",
+        false => "which may be too late: set `transport.keepalive.idle_ms` lower",
     };
+    let lived = lived
+        .map_or_else(String::new, |silence| format!(", and one that was silent for {} s was not", silence.as_secs()));
     let seen = format!(
         "a connection that was silent for {} s was cut ({how}){lived}; the gateway probes silent connections after {} s, {probes}",
         cut.silence.as_secs(),
