@@ -5,7 +5,7 @@
 
 use super::plan::{Plan, Purpose};
 
-/// Each endpoint, identity host and store behind TLS, by name, with its host.
+/// Each endpoint, identity host, store and collector behind TLS, by name, with its host.
 pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
     let mut hosts: Vec<(&str, &str)> = plan
         .flows

@@ -329,27 +329,23 @@ fn identity_flow(identity: &IdentityConfig) -> Flow {
 }
 
 fn store_flow(store: &StoreConfig) -> Flow {
-    Flow {
-        purpose: Purpose::Store,
-        name: "store".to_owned(),
-        destination: destination(&store.host, &store.reach),
-        protocol: Protocol::Tcp,
-        port: store.port,
-        host: store.host.to_string(),
-        is_tls: store.scheme == Scheme::Https,
-        over: None,
-    }
+    own_flow((Purpose::Store, "store"), (&store.host, store.port), &store.reach, store.scheme)
 }
 
 fn collector_flow(otlp: &OtlpConfig) -> Flow {
+    own_flow((Purpose::Telemetry, "otlp"), (&otlp.host, otlp.port), &otlp.reach, otlp.scheme)
+}
+
+/// To a host of which there is one, without a proxy on the way.
+fn own_flow((purpose, name): (Purpose, &str), (host, port): (&Host, u16), reach: &ReachConfig, scheme: Scheme) -> Flow {
     Flow {
-        purpose: Purpose::Telemetry,
-        name: "otlp".to_owned(),
-        destination: destination(&otlp.host, &otlp.reach),
+        purpose,
+        name: name.to_owned(),
+        destination: destination(host, reach),
         protocol: Protocol::Tcp,
-        port: otlp.port,
-        host: otlp.host.to_string(),
-        is_tls: otlp.scheme == Scheme::Https,
+        port,
+        host: host.to_string(),
+        is_tls: scheme == Scheme::Https,
         over: None,
     }
 }
