@@ -316,6 +316,7 @@ async fn gateways_that_know_nothing_of_one_another_cost_at_most_three_quarters_m
         println!("{gateways} gateways: {several:?}, one: {one:?}, without routing: {fixed:?}");
         assert!(several.to_cloud * 4 <= one.to_cloud * 7, "{gateways}: {one:?} {several:?}");
         // Eight gateways on two processors are late by themselves as well; without routing they would be later.
-        assert!(several.late < fixed.late, "{gateways}: no gateway pays for it with time: {several:?} {fixed:?}");
+        let bound = if gateways > 3 { fixed.late.saturating_sub(1) } else { fixed.late / 2 };
+        assert!(several.late <= bound, "{gateways}: no gateway pays for it with time: {several:?} {fixed:?}");
     }
 }

@@ -136,6 +136,9 @@ class Http(Collector):
         request.send_response(status)
         request.send_header("content-type", "application/x-protobuf")
         request.send_header("content-length", str(len(said or b"")))
+        # A kept connection would go on answering when the collector is gone.
+        request.send_header("connection", "close")
+        request.close_connection = True
         request.end_headers()
         try:
             request.wfile.write(said or b"")

@@ -295,9 +295,10 @@ async fn a_stream_whose_first_event_is_long_in_coming_gives_its_head_after_ten_s
     let rest = all(answer).await;
 
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-    assert_eq!(to_the_head.as_secs(), 10);
+    // A busy kernel may hand bytes over late, and meanwhile time passes.
+    assert!((10..13).contains(&to_the_head.as_secs()), "{to_the_head:?}");
     assert!(comment.contains("\n:") && !comment.contains("data:"), "{comment}");
-    assert_eq!(to_the_comment.as_secs(), 10 + 15);
+    assert!((10 + 15..10 + 15 + 6).contains(&to_the_comment.as_secs()), "{to_the_comment:?}");
     assert!(rest.contains("\"hi\"") && rest.contains("[DONE]") && !rest.contains("error"), "{rest}");
     assert_eq!(world.outcome().await["settled_by"], "reported");
 }
