@@ -167,7 +167,7 @@ impl Book {
     /// Replaces what was taken of the rate by what was used.
     fn correct(&self, hold: &Hold, reported: Tokens, assumed: Tokens) {
         match &self.flow {
-            Some(flow) => flow.correct(hold.units, (reported + assumed).0),
+            Some(flow) => flow.settle(hold.units, reported.0, assumed.0),
             None => self.rate.correct(hold.taken, reported, assumed),
         }
     }

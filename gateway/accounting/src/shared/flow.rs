@@ -86,6 +86,13 @@ impl Flow {
         taken
     }
 
+    /// What was taken is replaced by what an upstream `reported`, and by what is `assumed` where none did: a minute's worth at
+    /// most, as for a rate of one gateway.
+    pub fn settle(&self, taken: u64, reported: u64, assumed: u64) {
+        let limit = self.state.lock().limit;
+        self.correct(taken, reported.saturating_add(limit.map_or(assumed, |limit| assumed.min(limit))));
+    }
+
     /// What was taken is replaced by what was used.
     pub fn correct(&self, taken: u64, used: u64) {
         let mut state = self.state.lock();
