@@ -236,7 +236,7 @@ impl Holding {
     }
 
     /// The fleet let something go at this second.
-    fn latest_let_go(&self, at: u64) {
+    pub(crate) fn latest_let_go(&self, at: u64) {
         self.let_go.fetch_max(at, Ordering::Relaxed);
     }
 

@@ -245,7 +245,10 @@ impl Action<'_> {
         let snapshot = self.gateway.snapshot();
         let Some(sharing) = &snapshot.sharing else { return Ok(()) };
         let held = self.gateway.restrictions.current().held(what).map_or(0, |held| held.at);
-        let notice = what.let_go(self.seconds().max(held));
+        let at = self.seconds().max(held);
+        // Who holds it back from here on says so later than this, also before the board is looked at again.
+        self.gateway.restrictions.latest_let_go(at);
+        let notice = what.let_go(at);
         let told = sharing.counters.board().put_up(&[notice]).await;
         told.map_err(|error| Fault::Impossible(format!("the other gateways cannot be told: {error}")))
     }

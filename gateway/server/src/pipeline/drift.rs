@@ -56,7 +56,6 @@ fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str),
     if gateway.restrictions.current().held(&what).is_some() {
         return;
     }
-    tracing::error!(decision = %books.decision(), endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
     let at = SystemTime::now();
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // INVARIANT: later than all that the fleet let go, or a gateway that hears of that only now would lift this with it.
@@ -64,6 +63,7 @@ fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str),
         Held { at: gateway.restrictions.said_at(seconds), by: ACTOR.to_owned(), because: because.clone(), named: None };
     // INVARIANT: in force before the answer goes on; only the disk is waited for elsewhere.
     gateway.restrictions.hold_at_once(&what, &held);
+    tracing::error!(decision = %books.decision(), endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
     tokio::spawn(keep(gateway, what, held, (at, because)));
 }
 
@@ -72,6 +72,7 @@ async fn keep(gateway: Arc<Gateway>, what: Restraint, held: Held, (at, because):
     let owner = Arc::clone(&gateway);
     let kept = what.clone();
     let changed = tokio::task::spawn_blocking(move || owner.restrictions.tighten(&kept, &held)).await;
+    let done = matches!(changed, Ok(Ok(_)));
     match changed {
         Ok(Ok(Changed::Kept | Changed::Already)) => {}
         Ok(Ok(Changed::NotKept(error))) => tracing::error!(%error, %what, "held back, but not kept yet"),
@@ -84,7 +85,7 @@ async fn keep(gateway: Arc<Gateway>, what: Restraint, held: Held, (at, because):
         at,
         action: "place_drift",
         actor: ACTOR,
-        done: true,
+        done,
         configuration: Some(&snapshot.hash),
         detail: &detail,
     };
