@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use telemetry::audit::AdminEvent;
 
 use super::{DoorError, Doors, evidence};
-use crate::configuration::{self, AuditConfig, Compiled, ListenConfig, Mistakes, Sources};
+use crate::configuration::{
+    self, AuditConfig, Compiled, ListenConfig, Mistakes, Secret, Sources, StoreConfig, StoreLoss,
+};
 use crate::gateway::Gateway;
 use crate::load;
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -34,6 +36,7 @@ struct Begun {
     health: Option<SocketAddr>,
     state_folder: PathBuf,
     audit: AuditConfig,
+    store: Option<StoreConfig>,
 }
 
 /// What the files looked like.
@@ -103,6 +106,7 @@ impl Reloader {
             health: compiled.health,
             state_folder: compiled.state_folder.clone(),
             audit: log_of(compiled),
+            store: compiled.store.clone(),
         };
         let seen = Mutex::new(Seen { taken, pending: None });
         Self { path, doors, begun, seen, last: Mutex::new(last), turn: tokio::sync::Mutex::new(()) }
@@ -201,10 +205,12 @@ impl Reloader {
             && begun.listen.tls.is_some() == compiled.listen.tls.is_some()
             && (begun.admin, begun.health) == (compiled.admin, compiled.health)
             && begun.admin_has_tls == compiled.administration.tls.is_some()
-            && (&begun.state_folder, &begun.audit) == (&compiled.state_folder, &log_of(compiled));
+            && (&begun.state_folder, &begun.audit) == (&compiled.state_folder, &log_of(compiled))
+            && kept(begun.store.as_ref()) == kept(compiled.store.as_ref());
         if !same {
             tracing::warn!(
-                "`[listen]` address, time limits or connections, `[admin]`, `[health]`, `[state]` or `[audit]` changed; \
+                "`[listen]` address, time limits or connections, `[admin]`, `[health]`, `[state]`, `[audit]`, or `user`, \
+                 `password`, `prefix` or `on_loss` of `[store]` changed; \
                  that takes effect at a restart or with `serve --upgrade`, the rest of the configuration now"
             );
         }
@@ -241,6 +247,11 @@ impl Reloader {
 /// What of the audit log cannot change while it is open: its key can.
 fn log_of(compiled: &Compiled) -> AuditConfig {
     AuditConfig { signing_key: None, origins: Vec::new(), retention: None, pseudonyms: None, ..compiled.audit.clone() }
+}
+
+/// What the counters of several gateways keep for as long as the process runs; how the store is reached is not in it.
+fn kept(store: Option<&StoreConfig>) -> Option<(Option<&str>, Option<&Secret>, &str, StoreLoss)> {
+    store.map(|store| (store.user.as_deref(), store.password.as_ref(), store.prefix.as_str(), store.on_loss))
 }
 
 /// What of the listener's section can change while it is open: the rest is told apart by leaving this out.
