@@ -81,6 +81,9 @@ impl RequestTrace {
     /// A stage ended that began when the one before it did.
     pub fn stage(&mut self, name: &'static str, id: [u8; 8], now: Instant) {
         let began = std::mem::replace(&mut self.last, now);
+        if !self.own.sampled {
+            return;
+        }
         let span = self.span((id, INTERNAL), name.to_owned(), (began, now));
         self.add(span);
     }
