@@ -42,7 +42,8 @@ impl SharedUsers {
         self.flow(user).correct(1, 0);
     }
 
-    /// The same user has the same bucket in every gateway; who it is does not stand in the store.
+    /// The same user has the same bucket in every gateway. The store holds a digest in place of the name, made without a key: who
+    /// reads the store can find out whether a name that is known is among them.
     fn flow(&self, user: &str) -> Arc<Flow> {
         let digest = crate::auth::digest_of(&format!("{}\n{user}", self.name));
         let own = digest.iter().take(16).fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));

@@ -1,4 +1,4 @@
-//! The protocol of Redis and Valkey (RESP2), as far as four commands need it.
+//! The protocol of Redis and Valkey (RESP2), as far as the shared counters need it.
 //!
 //! A library was weighed and not taken: each dials by itself, and the gateway dials in one place only. See
 //! `docs/src/decisions/0040-shared-counters.md`.
@@ -29,7 +29,7 @@ pub(super) enum Reply {
     Array(Vec<Reply>),
 }
 
-/// What is read and not used yet.
+/// A connection to the store, with what is read of it and not used yet.
 pub(super) struct Link {
     wire: Box<dyn Wire>,
     unread: Vec<u8>,
