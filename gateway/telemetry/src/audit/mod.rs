@@ -18,8 +18,9 @@
 //!
 //! **Why inline.** With `Os` the write runs on the calling thread, and whoever comes meanwhile finds its entry in the
 //! write of the next. A write to the page cache takes a few microseconds, which is less than handing the entry to another
-//! thread and waiting for its answer. A disk that hangs holds up that one thread; everybody else is refused after
-//! [`PATIENCE`].
+//! thread and waiting for its answer. A disk that hangs holds up that one thread. Everybody else waits without one, and is
+//! refused after [`PATIENCE`]: file systems stand still for some hundred milliseconds while they put much on the disk, and no
+//! request is lost to that.
 
 mod bundle;
 mod checkpoint;
@@ -74,11 +75,11 @@ pub const FLUSH_BYTES: usize = 64 * 1024;
 /// entry `kind: "lost"` with the count is written as soon as the disk takes entries again.
 pub const BACKLOG_BYTES: usize = 64 * 1024 * 1024;
 
-/// How long a request waits for a disk that is slow, with [`Durability::Os`]; then it is refused.
-pub const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a request waits for a disk that is slow; then it is refused.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same with [`Durability::Disk`], where each write waits for the medium.
-pub const DISK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it keeps its thread meanwhile, with [`Durability::Os`]: a thousand times what a write to the page cache takes.
+const BRIEF: Duration = Duration::from_millis(5);
 
 /// What an entry survives before the request that it is about may leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -44,15 +44,22 @@ pub(super) struct Item {
 pub(super) enum Wait {
     /// Nobody: it is kept until the disk takes it.
     Nobody,
-    /// A thread that writes it itself, or finds that another has.
+    /// Who writes it itself, or finds that another has.
     Thread(Arc<Slot>),
     /// A task that the writer's thread tells.
     Task(oneshot::Sender<io::Result<()>>),
 }
 
-/// Where a waiting thread finds what became of its entry.
+/// Where a waiting thread, or a task that has waited too long to keep its thread, finds what became of its entry.
 #[derive(Debug, Default)]
-pub(super) struct Slot(Mutex<State>);
+pub(super) struct Slot(Mutex<Inside>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    state: State,
+    /// Tells the task that waits.
+    told: Option<oneshot::Sender<()>>,
+}
 
 #[derive(Debug, Default)]
 enum State {
@@ -69,34 +76,65 @@ enum State {
 impl Slot {
     /// What became of the entry; `None` while it waits.
     pub(super) fn settled(&self) -> Option<io::Result<()>> {
-        match &*self.0.lock() {
+        match &self.0.lock().state {
             State::Settled(Ok(())) => Some(Ok(())),
             State::Settled(Err(error)) => Some(Err(again(error))),
             _ => None,
         }
     }
 
-    /// Takes the entry back; false where it is too late for that.
-    pub(super) fn withdraw(&self) -> bool {
-        let mut state = self.0.lock();
-        match *state {
-            State::Waiting => *state = State::Withdrawn,
-            State::Taken => *state = State::Left,
-            State::Withdrawn | State::Left | State::Settled(_) => {}
+    /// Ends when the entry is settled. Who lets go of it before has left.
+    pub(super) fn told(&self) -> oneshot::Receiver<()> {
+        let (sender, told) = oneshot::channel();
+        let mut inside = self.0.lock();
+        if matches!(inside.state, State::Settled(_)) {
+            let _ = sender.send(());
+        } else {
+            inside.told = Some(sender);
         }
-        matches!(*state, State::Withdrawn)
+        told
     }
 
-    fn take(&self) -> bool {
-        let mut state = self.0.lock();
-        if matches!(*state, State::Waiting) {
-            *state = State::Taken;
+    /// Takes the entry back; false where it is too late for that.
+    pub(super) fn withdraw(&self) -> bool {
+        let mut inside = self.0.lock();
+        match inside.state {
+            State::Waiting => inside.state = State::Withdrawn,
+            State::Taken => inside.state = State::Left,
+            State::Withdrawn | State::Left | State::Settled(_) => {}
         }
-        matches!(*state, State::Taken | State::Left)
+        matches!(inside.state, State::Withdrawn)
+    }
+
+    /// `opens`: the entry is an intent.
+    fn take(&self, opens: bool) -> bool {
+        let mut inside = self.0.lock();
+        if matches!(inside.state, State::Waiting) {
+            let wanted = opens || !inside.has_left();
+            inside.state = if wanted { State::Taken } else { State::Withdrawn };
+        }
+        matches!(inside.state, State::Taken | State::Left)
     }
 
     fn is_left(&self) -> bool {
-        matches!(*self.0.lock(), State::Left)
+        let inside = self.0.lock();
+        matches!(inside.state, State::Left) || inside.has_left()
+    }
+
+    fn settle(&self, result: io::Result<()>) {
+        let mut inside = self.0.lock();
+        inside.state = State::Settled(result);
+        if let Some(told) = inside.told.take() {
+            // A task that left does not want to know.
+            let _ = told.send(());
+        }
+    }
+}
+
+impl Inside {
+    /// Whether a task waited and went away.
+    fn has_left(&self) -> bool {
+        self.told.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 }
 
@@ -105,7 +143,7 @@ impl Wait {
     fn take(&self, opens: bool) -> bool {
         match self {
             Self::Nobody => true,
-            Self::Thread(slot) => slot.take(),
+            Self::Thread(slot) => slot.take(opens),
             // What closes an intent is behind it already. Nothing is behind another entry, and what it says was not done.
             Self::Task(sender) => opens || !sender.is_closed(),
         }
@@ -123,7 +161,7 @@ impl Wait {
     fn settle(self, result: io::Result<()>) {
         match self {
             Self::Nobody => {}
-            Self::Thread(slot) => *slot.0.lock() = State::Settled(result),
+            Self::Thread(slot) => slot.settle(result),
             // A task that left does not want to know.
             Self::Task(sender) => drop(sender.send(result)),
         }

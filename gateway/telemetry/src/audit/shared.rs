@@ -17,7 +17,7 @@ use super::pen::Pen;
 use super::queue::{Batch, Queue, Slot, Wait};
 use super::reserve::Reserve;
 use super::witness::Witness;
-use super::{AuditError, AuditStatus, DISK_PATIENCE, Durability, FLUSH_BYTES, PATIENCE, stamp};
+use super::{AuditError, AuditStatus, BRIEF, Durability, FLUSH_BYTES, PATIENCE, stamp};
 
 /// How long leaving waits for the pen.
 const SEAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) keeper: Option<Keeper>,
     /// Room for the end; none in tests on a disk that is none.
     pub(super) reserve: Option<Reserve>,
-    /// Wakes the writer's thread; with [`Durability::Disk`] only.
+    /// Wakes the writer's thread: for each entry with [`Durability::Disk`], and for those that a slow disk holds up.
     bell: Arc<Bell>,
     figures: Figures,
 }
@@ -74,34 +74,65 @@ impl Shared {
             return Err((self.slow(), MaybeThere(false)));
         }
         if self.durability == Durability::Os {
-            return self.append_inline(kind, body);
+            return self.append_soon_or_wait(kind, body).await;
         }
         let (sender, told) = oneshot::channel();
         self.push(kind, body, Wait::Task(sender)).map_err(nothing_there)?;
         self.bell.ring();
-        match tokio::time::timeout(DISK_PATIENCE, told).await {
+        match tokio::time::timeout(PATIENCE, told).await {
             Ok(Ok(result)) => result.map_err(|source| nothing_there(self.write_error(source))),
             Ok(Err(_)) => Err(nothing_there(AuditError::Sealed)),
             Err(_) => Err((self.slow(), MaybeThere(true))),
         }
     }
 
+    /// Keeps the thread for as long as a write usually takes; while the disk takes longer the task waits instead, and the
+    /// writer's thread writes.
+    async fn append_soon_or_wait<T: Entry>(&self, kind: &str, body: &T) -> Result<(), Refusal> {
+        let slot = self.push_slot(kind, body)?;
+        let hiccups = self.figures.writing_for().is_some_and(|time| time > BRIEF);
+        if let Some(settled) = self.write_for(&slot, if hiccups { Duration::ZERO } else { BRIEF }) {
+            return settled;
+        }
+        self.bell.ring();
+        match tokio::time::timeout(PATIENCE, slot.told()).await {
+            Ok(_) => self.outcome_of(&slot),
+            Err(_) => Err(self.give_up(&slot)),
+        }
+    }
+
     /// Whoever gets the pen writes for all that wait.
     fn append_inline<T: Entry>(&self, kind: &str, body: &T) -> Result<(), Refusal> {
+        let slot = self.push_slot(kind, body)?;
+        self.write_for(&slot, PATIENCE).unwrap_or_else(|| Err(self.give_up(&slot)))
+    }
+
+    fn push_slot<T: Entry>(&self, kind: &str, body: &T) -> Result<Arc<Slot>, Refusal> {
         let slot = Arc::new(Slot::default());
         self.push(kind, body, Wait::Thread(Arc::clone(&slot))).map_err(|error| (error, MaybeThere(false)))?;
-        let Some(mut pen) = self.pen.try_lock_for(PATIENCE) else {
-            let withdrawn = slot.withdraw();
-            // It may have been settled between the two looks; what could not be written is not there.
-            let failed = matches!(slot.settled(), Some(Err(_)));
-            return Err((self.slow(), MaybeThere(!withdrawn && !failed)));
-        };
-        let settled = slot.settled().unwrap_or_else(|| {
+        Ok(slot)
+    }
+
+    /// Writes the entry and all that wait with it, unless another has. `None`: the pen was not to be had for `most`.
+    fn write_for(&self, slot: &Slot, most: Duration) -> Option<Result<(), Refusal>> {
+        let mut pen = self.pen.try_lock_for(most)?;
+        if slot.settled().is_none() {
             let _ = self.write_queue(&mut pen);
-            // The queue was written whole or failed whole, and this entry was in it.
-            slot.settled().unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
-        });
+        }
+        Some(self.outcome_of(slot))
+    }
+
+    fn outcome_of(&self, slot: &Slot) -> Result<(), Refusal> {
+        // The queue was written whole or failed whole, and this entry was in it.
+        let settled = slot.settled().unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
         settled.map_err(|source| (self.write_error(source), MaybeThere(false)))
+    }
+
+    fn give_up(&self, slot: &Slot) -> Refusal {
+        let withdrawn = slot.withdraw();
+        // It may have been settled between the two looks; what could not be written is not there.
+        let failed = matches!(slot.settled(), Some(Err(_)));
+        (self.slow(), MaybeThere(!withdrawn && !failed))
     }
 
     /// Appends an entry from a thread that may wait, whatever the durability.
@@ -311,8 +342,7 @@ impl Shared {
 
     /// Whether the write that runs now takes longer than anybody would wait.
     fn is_stuck(&self) -> bool {
-        let patience = if self.durability == Durability::Os { PATIENCE } else { DISK_PATIENCE };
-        self.figures.writing_for().is_some_and(|time| time > patience)
+        self.figures.writing_for().is_some_and(|time| time > PATIENCE)
     }
 
     fn fill_reserve(&self) {
@@ -348,14 +378,13 @@ impl Shared {
             let (shared, bell) = (Arc::downgrade(self), Arc::clone(&self.bell));
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared, &bell)).map(drop)
         };
-        if self.durability == Durability::Disk {
-            thread("audit-writer", write_when_rung)?;
-        }
+        thread("audit-writer", write_when_rung)?;
         thread("audit-keeper", sign_in_time)
     }
 }
 
-/// The one writer of a log that waits for the disk: what has come while it waited goes out in its next write.
+/// The one writer of a log that waits for the disk, and of any while its disk is slow: what has come while it waited goes
+/// out in its next write.
 fn write_when_rung(shared: &Weak<Shared>, bell: &Bell) {
     loop {
         bell.wait(CHECKPOINT_EVERY);

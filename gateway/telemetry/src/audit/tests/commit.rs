@@ -72,6 +72,66 @@ fn a_disk_that_hangs_holds_up_one_thread_and_everybody_else_is_refused() {
 }
 
 #[test]
+fn a_disk_that_hesitates_delays_requests_and_no_other_work_of_their_thread() {
+    let disk = Disk::default();
+    let (begun, has_begun) = mpsc::channel();
+    let (tell, go_on) = mpsc::channel();
+    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
+    let log = AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001"));
+    log.shared.start_threads().unwrap();
+
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
+        has_begun.recv().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let asked_for = intent("d-2");
+        let second = runtime.block_on(async {
+            // Asked for first; the disk goes on by what runs on the same thread after it.
+            let (asked, ()) = tokio::join!(biased; log.intent(&asked_for), async { drop(tell) });
+            asked.map(|record| record.close(outcome()))
+        });
+
+        first.join().unwrap().unwrap();
+        second.unwrap();
+    });
+    log.flush().unwrap();
+
+    let intents: Vec<Value> = disk.lines().into_iter().filter(|line| line["kind"] == "intent").collect();
+    assert_eq!(intents.iter().map(|line| &line["decision"]).collect::<Vec<_>>(), ["d-1", "d-2"]);
+    assert_eq!(log.status().open, 0);
+}
+
+#[test]
+fn a_caller_that_leaves_while_a_disk_hesitates_has_its_record_closed() {
+    let disk = Disk::default();
+    let (begun, has_begun) = mpsc::channel();
+    let (tell, go_on) = mpsc::channel();
+    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
+    let log = AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001"));
+
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
+        has_begun.recv().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let asked_for = intent("d-2");
+        runtime.block_on(async {
+            tokio::select! { biased;
+                _ = log.intent(&asked_for) => panic!("the disk cannot have taken it"),
+                () = std::future::ready(()) => {}
+            }
+        });
+        drop(tell);
+        first.join().unwrap().unwrap();
+    });
+    log.flush().unwrap();
+
+    let of_the_second: Vec<Value> = disk.lines().into_iter().filter(|line| line["decision"] == "d-2").collect();
+    assert_eq!(of_the_second.iter().map(|line| &line["kind"]).collect::<Vec<_>>(), ["intent", "outcome"]);
+    assert_eq!(of_the_second[1]["outcome"]["end"], "disconnected");
+    assert_eq!(log.status().open, 0);
+}
+
+#[test]
 fn every_intent_of_many_threads_is_written_once_whoever_writes_it() {
     let disk = Disk::default();
     let log = disk.log();
