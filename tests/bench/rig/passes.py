@@ -20,6 +20,7 @@ class Rig:
         self.proxy_core, self.load_core = processes.cores()
         self.upstream, self.upstream_port = peers.upstream(tools / "upstream", work, self.load_core)
         self.bodies = peers.bodies(work)
+        self.ends = None
         self.warnings = []
 
     def behave(self, first_byte_ms=0, chunks=100, delay_ms=0):
@@ -41,7 +42,7 @@ class Rig:
 
     def window(self, peer, body, rate, seconds):
         """One window at a fixed rate: CPU of the peer per request and per event, and what the load generator saw."""
-        running = [self.upstream] + ([peer.process] if peer else [])
+        running = [self.upstream] + ([peer.process] if peer else []) + ([self.ends.process] if self.ends else [])
         for process in running:
             process.real_time(True)
         before = (peer.process.cpu_us(), peer.process.cpu_ticks_us()) if peer else (0, 0)
@@ -123,6 +124,18 @@ def chunks(rig, contenders):
     seen = in_turn(rig, contenders, "stream", rig.plan["rates"]["stream"], rig.plan["seconds"], "chunks")
     for who, windows in seen.items():
         rig.say(f"  {'':12} {who:9} cpu {median(windows, 'cpu_us_per_event'):8.2f} us/event")
+    return seen
+
+
+def encrypted(rig, contenders, ends):
+    """The rows of 1 KB and of chunks once more, with TLS on both sides of each peer."""
+    ends.start()
+    rig.ends = ends
+    rig.behave()
+    seen = {"1k": in_turn(rig, contenders, "1k", rig.plan["rates"]["1k"], rig.plan["seconds"], "1k, TLS")}
+    rig.behave(first_byte_ms=0, chunks=100, delay_ms=5)
+    seen["chunks"] = in_turn(rig, contenders, "stream", rig.plan["rates"]["stream"], rig.plan["seconds"], "chunks, TLS")
+    rig.ends = None
     return seen
 
 

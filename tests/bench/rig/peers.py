@@ -36,23 +36,42 @@ http {{
     keepalive_requests 10000000;
   }}
   server {{
-    listen 127.0.0.1:{listen};
+    listen 127.0.0.1:{listen}{tls_listen};
     location / {{
-      proxy_pass http://models;
+      proxy_pass {scheme}://models;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Authorization "Bearer upstream-key";
       proxy_buffering off;
+{tls_upstream}
     }}
+{tls_server}
   }}
 }}
 """
+
+NGINX_TLS = {
+    "scheme": "https",
+    "tls_listen": " ssl",
+    "tls_server": """
+    ssl_protocols TLSv1.3;
+    ssl_certificate {work}/end.pem;
+    ssl_certificate_key {work}/end.key;
+""",
+    "tls_upstream": """
+      proxy_ssl_protocols TLSv1.3;
+      proxy_ssl_name localhost;
+      proxy_ssl_verify on;
+      proxy_ssl_trusted_certificate {work}/ca.pem;
+""",
+}
+NGINX_PLAIN = {"scheme": "http", "tls_listen": "", "tls_server": "", "tls_upstream": ""}
 
 CAUSEWAY = """
 [listen]
 address = "127.0.0.1:{listen}"
 max_in_flight = 8192
-
+{tls_listen}
 [admin]
 address = "127.0.0.1:{admin}"
 
@@ -82,13 +101,21 @@ labels = []
 ENDPOINT = """
 [endpoint.gpu-{number}]
 provider = "openai"
-url      = "http://127.0.0.1:{upstream}/v1"
+url      = "{scheme}://127.0.0.1:{upstream}/v1"
 reach    = {{ local = {{ within = ["127.0.0.0/8"] }} }}
 place    = {{ site = "here" }}
 capacity = {{ in_flight = 8192 }}
 pool     = {{ max_connections = 8192 }}
 auth     = {{ key = {{ env = "BENCH_UPSTREAM_KEY" }} }}
+{tls_upstream}
 """
+
+CAUSEWAY_TLS = {
+    "scheme": "https",
+    "tls_listen": 'tls = {{ certificate = "{work}/end.pem", key = "{work}/end.key" }}\n',
+    "tls_upstream": 'http2    = "off"\ntls      = {{ ca = "{work}/ca.pem" }}',
+}
+CAUSEWAY_PLAIN = {"scheme": "http", "tls_listen": "", "tls_upstream": ""}
 
 
 class Peer:
@@ -115,19 +142,28 @@ class Peer:
             self.process = None
 
 
-def nginx(binary, work, upstream, files, name="nginx"):
-    """nginx as a plain reverse proxy; under the other's name it takes the other's place, which tries the rig."""
+def nginx(binary, work, upstream, files, name="nginx", ends=None):
+    """nginx as a plain reverse proxy; under the other's name it takes the other's place, which tries the rig.
+
+    With `ends` it has TLS on both sides, and is asked through them.
+    """
     port = free_port()
-    config = work / f"{name}.conf"
-    config.write_text(NGINX.format(work=work, name=name, upstream=upstream, listen=port, files=files))
+    config = work / f"{name}{'-tls' if ends else ''}.conf"
+    tls = {field: text.format(work=work) for field, text in (NGINX_TLS if ends else NGINX_PLAIN).items()}
+    upstream = ends.upstream if ends else upstream
+    config.write_text(NGINX.format(work=work, name=name, upstream=upstream, listen=port, files=files, **tls))
     command = [binary, "-p", work, "-c", config]
-    return Peer(name, command, port, (port, "/stat"), work / f"{name}.log")
+    asked = ends.before(name, port) if ends else port
+    return Peer(name, command, asked, (asked, "/stat"), work / f"{name}.log")
 
 
-def causeway(binary, work, upstream):
+def causeway(binary, work, upstream, ends=None):
+    """Causeway; with `ends` it has TLS on both sides, and is asked through them."""
     port, admin, health = free_port(), free_port(), free_port()
     numbers = range(1, 4)
-    config = work / "causeway.toml"
+    config = work / f"causeway{'-tls' if ends else ''}.toml"
+    tls = {field: text.format(work=work) for field, text in (CAUSEWAY_TLS if ends else CAUSEWAY_PLAIN).items()}
+    at_upstream = {"upstream": ends.upstream if ends else upstream, "scheme": tls["scheme"], "tls_upstream": tls["tls_upstream"]}
     config.write_text(
         CAUSEWAY.format(
             work=work,
@@ -135,14 +171,16 @@ def causeway(binary, work, upstream):
             admin=admin,
             health=health,
             model=MODEL,
-            endpoints="".join(ENDPOINT.format(number=number, upstream=upstream) for number in numbers),
+            endpoints="".join(ENDPOINT.format(number=number, **at_upstream) for number in numbers),
             targets=", ".join(f'"gpu-{number}/bench-model"' for number in numbers),
             digest=hashlib.sha256(KEY.encode()).hexdigest(),
+            tls_listen=tls["tls_listen"],
         )
     )
     command = [binary, "serve", "--config", config, "--readiness-lead", "0"]
     environment = {"BENCH_UPSTREAM_KEY": "upstream-key"}
-    return Peer("causeway", command, port, (health, "/readyz"), work / "causeway.log", environment)
+    asked = ends.before("causeway", port) if ends else port
+    return Peer("causeway", command, asked, (health, "/readyz"), work / "causeway.log", environment)
 
 
 def bare(binary, work, upstream):

@@ -18,6 +18,10 @@ def rows(results):
     for body, prompt, hold in (("1k", "1 KB prompt", 1.2), ("64k", "64 KB prompt", 1.2), ("1m", "1 MB image", 1.6)):
         made.append(ratio(f"CPU per request, {prompt}", results["unary"][body], "cpu_us", hold))
     made.append(ratio("CPU per streamed chunk", results["chunks"], "cpu_us_per_event", 1.1))
+    if "encrypted" in results:
+        of = "TLS 1.3 on both sides"
+        made.append(ratio(f"CPU per request, 1 KB prompt, {of}", results["encrypted"]["1k"], "cpu_us", 1.2))
+        made.append(ratio(f"CPU per streamed chunk, {of}", results["encrypted"]["chunks"], "cpu_us_per_event", 1.1))
     made.append(first_token(results["first_token"]))
     made += memory(results["memory"])
     made.append(start(results["ready"]))
