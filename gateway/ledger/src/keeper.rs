@@ -17,8 +17,12 @@ use crate::journal::{Left, Old, ROTATED_AT, Reader, Writer};
 /// Beyond it no request is let in, because nobody could say any more what was spent.
 pub const MOST_JOURNAL: u64 = 256 << 20;
 
-/// How often the journal is carried over.
+/// How often settlements that wait in memory are written into the journal.
 const ROUND: Duration = Duration::from_millis(50);
+
+/// How often the database takes what is in the journal. Each time costs it a commit that is forced to the disk, however little
+/// there is to take: twenty times a second that was 8 ms of processor time a second.
+const CARRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// After a failure the database is left alone for this long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -138,7 +142,8 @@ impl Ledger {
         self.shared.writer.lock().open(opening).map_err(LedgerError::Write)
     }
 
-    /// Notes what a request was settled at; the line is written with the next one, or within 50 ms.
+    /// Notes what a request was settled at; the line is written with the next one, or within 50 ms. The database has it within
+    /// a second, or when it is asked to.
     pub fn settle(&self, closing: &Closing) {
         self.shared.writer.lock().close(closing);
     }
@@ -228,22 +233,28 @@ struct Keeper {
     old: Option<Old>,
     /// Until when the database is left alone.
     pause: Option<Instant>,
+    /// When it took the journal last.
+    carried: Option<Instant>,
 }
 
 impl Keeper {
     fn new(database: Database) -> Self {
-        Self { database, reader: Reader::default(), pending: Vec::new(), taken: 0, old: None, pause: None }
+        let (reader, pending) = (Reader::default(), Vec::new());
+        Self { database, reader, pending, taken: 0, old: None, pause: None, carried: None }
     }
 
     /// One round; true when it was the last.
     fn round(&mut self, shared: &Shared, asked: Option<Ask>) -> bool {
         let now = Instant::now();
         let flushed = shared.writer.lock().flush();
-        let paused = self.pause.is_some_and(|until| now < until) && asked.is_none();
+        let paused = !self.is_due(now) && asked.is_none();
         let result = match flushed {
             Err(error) => Err(LedgerError::Write(error)),
             Ok(()) if paused => Ok(()),
-            Ok(()) => self.carry(shared),
+            Ok(()) => {
+                self.carried = Some(now);
+                self.carry(shared)
+            }
         };
         let (length, waiting) = {
             let writer = shared.writer.lock();
@@ -280,6 +291,12 @@ impl Keeper {
                 true
             }
         }
+    }
+
+    /// Whether the database is to take the journal now without being asked to.
+    fn is_due(&self, now: Instant) -> bool {
+        let rests = self.carried.is_some_and(|last| now.saturating_duration_since(last) < CARRIED_EVERY);
+        !rests && self.pause.is_none_or(|until| until <= now)
     }
 
     /// Brings what the journal says into the database.
@@ -389,6 +406,39 @@ impl Keeper {
 mod tests {
     use super::*;
     use crate::line::tests::{closing_of, opening_of};
+
+    #[test]
+    fn the_journal_is_written_at_every_round_and_the_database_takes_it_once_a_second_or_when_asked() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut keeper = Keeper::new(Database::open(&database_in(folder.path())).expect("it opens"));
+        let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+        let shared = Shared {
+            folder: folder.path().to_owned(),
+            writer: Mutex::new(writer),
+            status: Mutex::default(),
+            keeper: Mutex::new(None),
+        };
+        let mut settle = |request: &str, asked: Option<Ask>| {
+            shared.writer.lock().open(&opening_of(request, 900)).expect("the disk has room");
+            shared.writer.lock().close(&closing_of(request, 70));
+            keeper.round(&shared, asked);
+            let waiting = shared.writer.lock().waiting();
+            (waiting, shared.status.lock().entries, keeper.carried)
+        };
+
+        let (waiting, entries, carried) = settle("cwd_1", None);
+        assert_eq!((waiting, entries), (0, 1));
+        // Had a second gone by between the two rounds, the second would have carried over as well.
+        let (waiting, entries, again) = settle("cwd_2", None);
+        assert_eq!((waiting, entries), (0, if again == carried { 1 } else { 2 }));
+        let (sender, told) = channel();
+        assert_eq!(settle("cwd_3", Some(Ask::Settle(sender))).1, 3);
+        assert_eq!(told.recv(), Ok(true));
+
+        let last = keeper.carried.expect("it was just carried over");
+        assert!(!keeper.is_due(last + CARRIED_EVERY - Duration::from_millis(1)));
+        assert!(keeper.is_due(last + CARRIED_EVERY));
+    }
 
     /// The database is let go only when the files have been changed and a request has been noted: a rotation that holds
     /// requests up until the database answers ends in an error.
