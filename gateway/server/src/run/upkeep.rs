@@ -1,6 +1,7 @@
 //! What runs beside requests: the audit log's timer, the service manager's watchdog, reloads.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,8 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
 pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
+    let _flusher = Flusher::start(gateway);
     tokio::join!(
-        flush(gateway),
         watchdog(),
         reload(gateway, reloader),
         gateway.tend(),
@@ -35,12 +36,34 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
     );
 }
 
-async fn flush(gateway: &Gateway) {
-    let mut tick = interval(FLUSH_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// The thread that writes what waits for the audit log, until this is dropped.
+///
+/// A thread and no task: a timer of the runtime costs two turns of its loop and a write to itself each time, which twenty
+/// times a second was most of what runs beside requests.
+struct Flusher {
+    /// Nothing is sent: that it is gone ends the thread.
+    _end: Sender<()>,
+}
+
+impl Flusher {
+    fn start(gateway: &Arc<Gateway>) -> Option<Self> {
+        let (end, ended) = channel();
+        let owner = Arc::downgrade(gateway);
+        let thread = std::thread::Builder::new().name("audit-flusher".to_owned());
+        match thread.spawn(move || flush(&owner, &ended)) {
+            Ok(_) => Some(Self { _end: end }),
+            Err(error) => {
+                tracing::error!(%error, "outcomes wait for the next request's record: no thread could be started");
+                None
+            }
+        }
+    }
+}
+
+fn flush(gateway: &Weak<Gateway>, ended: &Receiver<()>) {
     let mut failing = false;
-    loop {
-        tick.tick().await;
+    while ended.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let Some(gateway) = gateway.upgrade() else { return };
         match gateway.audit.flush() {
             Ok(()) => failing = false,
             // Said once and not twenty times a second; the metric and the status page go on saying it.
