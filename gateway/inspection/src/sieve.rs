@@ -21,8 +21,14 @@ const FEWEST_DIGITS: u32 = 6;
 const HYPHENS: u32 = 5;
 
 /// Finds the parts of a text that are worth searching.
+///
+/// Nearly all words hold something that prose seldom has, such as an underscore or two capital letters. They are looked for
+/// only around such a mark; what is left of the words is few enough to be looked for everywhere.
 pub(crate) struct Sieve {
-    words: Vec<Words>,
+    everywhere: Vec<Words>,
+    around_marks: Vec<Words>,
+    /// Bytes of the longest word.
+    longest: usize,
 }
 
 /// The search for some of the words.
@@ -55,17 +61,27 @@ impl Sieve {
         }
         // The longer word first: of two that begin at the same place only one is reported.
         words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
-        let groups = words.chunks(MOST_WORDS).map(|group| Words::new(group, &words));
-        Ok(Self { words: groups.collect::<Result<_, _>>()? })
+        let longest = words.first().map_or(0, |(word, _)| word.len());
+        let groups = |marked: bool| {
+            let some: Vec<_> = words.iter().filter(|(word, _)| is_marked(word) == marked).copied().collect();
+            some.chunks(MOST_WORDS).map(|group| Words::new(group, &words)).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self { everywhere: groups(false)?, around_marks: groups(true)?, longest })
     }
 
     /// Puts into `parts` the ranges of `text` in which matches can be, in order and without overlap.
     pub(crate) fn parts(&self, text: &[u8], parts: &mut Vec<Range<usize>>) {
         parts.clear();
-        signs(text, parts);
+        let mut marked = Vec::new();
+        signs(text, parts, (&mut marked, self.longest));
         let signs = parts.len();
-        for words in &self.words {
-            words.add_to(parts, text);
+        for words in &self.everywhere {
+            words.add_to(parts, text, 0..text.len());
+        }
+        for place in &marked {
+            for words in &self.around_marks {
+                words.add_to(parts, text, place.start..place.end.min(text.len()));
+            }
         }
         if parts.len() > signs {
             parts.sort_unstable_by_key(|part| part.start);
@@ -92,12 +108,14 @@ impl Words {
         Ok(Self { searcher, reaches: list().map(|word| reach_of(word, all)).collect() })
     }
 
-    /// Adds the surroundings of every word of `text`.
-    fn add_to(&self, parts: &mut Vec<Range<usize>>, text: &[u8]) {
+    /// Adds the surroundings of every word that lies within `place` of `text`.
+    fn add_to(&self, parts: &mut Vec<Range<usize>>, text: &[u8], place: Range<usize>) {
         let mut add = |word: usize, at: usize| {
             let (before, behind) = self.reaches.get(word).copied().unwrap_or_default();
+            let at = place.start + at;
             parts.push(at.saturating_sub(before)..at + behind);
         };
+        let text = text.get(place.clone()).unwrap_or_default();
         match &self.searcher {
             Searcher::Packed(searcher) => {
                 searcher.find_iter(text).for_each(|found| add(found.pattern().as_usize(), found.start()));
@@ -126,8 +144,26 @@ fn overlap(one: &str, other: &str) -> bool {
     begins_within(one, other) || begins_within(other, one)
 }
 
-/// Adds the surroundings of digits, at signs, colons and hyphens, block by block.
-fn signs(text: &[u8], parts: &mut Vec<Range<usize>>) {
+/// Whether a word holds a mark; then it is looked for only around marks.
+fn is_marked(word: &str) -> bool {
+    let nexts = word.bytes().skip(1).chain([b' ']);
+    word.bytes().zip(nexts).any(|(byte, next)| is_mark(byte, next))
+}
+
+/// Whether a byte and the next make a mark: a sign that prose seldom has, a capital letter behind a letter, or what stands in
+/// the few words that have neither. Without a branch, so that the loop over a block becomes vector instructions.
+#[inline]
+fn is_mark(byte: u8, next: u8) -> bool {
+    let sign = (byte == b'_') | (byte == b'-') | (byte == b'=') | (byte == b'~') | (byte == b'/');
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let capital_within = is_letter & (next.wrapping_sub(b'A') < 26);
+    let of_vault = ((byte == b'h') & (next == b'v')) | ((byte == b'v') & (next.wrapping_sub(b'0') < 10));
+    sign | capital_within | of_vault
+}
+
+/// Adds the surroundings of digits, at signs, colons and hyphens, block by block, and to `marked` the blocks that hold a mark,
+/// with as many bytes about each as the longest word has.
+fn signs(text: &[u8], parts: &mut Vec<Range<usize>>, (marked, longest): (&mut Vec<Range<usize>>, usize)) {
     let mut digits_before = 0;
     let mut hyphens_before = 0;
     let mut window;
@@ -145,6 +181,13 @@ fn signs(text: &[u8], parts: &mut Vec<Range<usize>>) {
             }
         };
         let seen = Seen::of(block);
+        if seen.has_mark {
+            let (start, end) = (at.saturating_sub(longest), at + BLOCK + longest);
+            match marked.last_mut() {
+                Some(last) if last.end >= start => last.end = end,
+                _ => marked.push(start..end),
+            }
+        }
         let (mut start, mut end) = (usize::MAX, 0);
         let mut widen = |before: usize, behind: usize| {
             start = start.min(at.saturating_sub(before));
@@ -187,6 +230,7 @@ struct Seen {
     has_at: bool,
     has_dotted: bool,
     has_colons: bool,
+    has_mark: bool,
 }
 
 impl Seen {
@@ -195,6 +239,8 @@ impl Seen {
     fn of(window: &[u8; BLOCK + 2]) -> Self {
         let (mut digits, mut hyphens, mut at_signs, mut colons, mut stops) = (0_u8, 0_u8, 0_u8, 0_u8, 0_u8);
         let [block @ .., _, _] = window;
+        let [_, nexts @ .., _] = window;
+        let mut marks = 0_u8;
         for &byte in block {
             // Wrapping, because a check for overflow would keep this from becoming vector instructions; 64 fit.
             digits = digits.wrapping_add(u8::from(byte.wrapping_sub(b'0') < 10));
@@ -202,6 +248,9 @@ impl Seen {
             at_signs |= u8::from(byte == b'@');
             colons |= u8::from(byte == b':');
             stops |= u8::from(byte == b'.');
+        }
+        for (&byte, &next) in block.iter().zip(nexts) {
+            marks |= u8::from(is_mark(byte, next));
         }
         let triples = || window.windows(3).filter_map(|three| <&[u8; 3]>::try_from(three).ok());
         let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';
@@ -213,6 +262,7 @@ impl Seen {
             has_at: at_signs > 0,
             has_dotted: may_be_dotted
                 && triples().any(|[one, dot, two]| *dot == b'.' && one.is_ascii_digit() && two.is_ascii_digit()),
+            has_mark: marks > 0,
             has_colons: (colons > 0 || window[BLOCK] == b':')
                 && triples().any(|[one, colon, two]| *colon == b':' && is_hex(*one) && is_hex(*two)),
         }
