@@ -1,5 +1,6 @@
 //! Stage 9: the record that says what will be done, before anything is sent.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use policy::{Ruling, Verdict};
@@ -137,7 +138,8 @@ impl Whys {
         for (verdict, (why, _)) in verdicts.iter().zip(&mut whys.0) {
             let ranked = plan.explain().iter().find(|ranked| ranked.target == verdict.target);
             if let (true, Some(ranked)) = (verdict.ruling.is_in(), ranked) {
-                *why = format!("{why}; {}", ranked.why);
+                // Writing to a string does not fail.
+                let _ = write!(why, "; {}", ranked.why);
             }
         }
         whys
