@@ -110,3 +110,37 @@ async fn a_suppression_that_has_ended_hides_nothing() {
     let refusal = gateway.audit().refusal(&decision).await;
     assert_eq!(refusal["findings"], json!([{"kind": "card", "count": 1}]));
 }
+
+#[tokio::test]
+async fn a_decision_table_is_held_against_what_the_app_s_policies_see() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let fleet = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/tests/fleet.toml");
+    let suppress =
+        "suppress = { card = { until = 2027-03-01, owner = \"shop\", because = \"order numbers look like it\" } }";
+    let text = std::fs::read_to_string(fleet).expect("the shipped fleet is there");
+    let with = text.replace("[data.plain]\n", &format!("[data.plain]\n{suppress}\n"));
+    assert_ne!(text, with, "the fleet has the app");
+    std::fs::write(folder.path().join("fleet.toml"), with).expect("it can be written");
+    let table = "app,findings,target,expected\n\
+                 plain,card,aoai-sweden/m,allow\n\
+                 plain,card,aoai-sweden/m,redact:card\n\
+                 board,card,gpu-01/m,allow\n\
+                 plain,financial,aoai-sweden/m,allow\n";
+    std::fs::write(folder.path().join("t.csv"), table).expect("it can be written");
+    let test = async |day: &str| {
+        let arguments = ["policy", "test", "--config", "fleet.toml", "t.csv", "--json", "--at", day];
+        let said: Value = serde_json::from_slice(&run(&arguments, folder.path()).await.stdout).expect("JSON");
+        let wrong = said["wrong"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        wrong.map(str::to_owned).collect::<Vec<_>>()
+    };
+
+    let (within, after) = (test("2026-12-01").await, test("2027-03-01").await);
+
+    let redacted = "app `plain` at `aoai-sweden/m` was to be allowed with card redacted, and is permitted";
+    assert_eq!(within.len(), 1, "{within:?}");
+    assert!(within[0].starts_with(&format!("t.csv:3: {redacted}")), "{within:?}");
+    assert!(within[0].ends_with("; suppressed for this app: `card`"), "{within:?}");
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert!(after[0].starts_with("t.csv:2: app `plain` at `aoai-sweden/m` was to be allowed as it is"), "{after:?}");
+    assert!(!after[0].contains("suppressed"), "{after:?}");
+}

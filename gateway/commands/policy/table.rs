@@ -72,7 +72,7 @@ fn test(arguments: &Arguments) -> Result<Outcome, ExitCode> {
         outcome.rows += cases.len() + faults.len();
         outcome.faults.extend(faults);
         for case in &cases {
-            match Asked::of(&compiled, judge.rules(), case) {
+            match Asked::of(&compiled, judge.rules(), (case, now)) {
                 Ok(one) => asked.push(one),
                 Err(faults) => outcome.faults.extend(faults.iter().map(|fault| format!("{}: {fault}", case.place))),
             }
@@ -92,6 +92,8 @@ struct Asked {
     class: Class,
     purpose: Option<String>,
     findings: Findings,
+    /// Kinds that the row names and the app's policies do not see.
+    suppressed: Vec<TextKind>,
     candidate: Candidate,
     expected: Expected,
     policies: Vec<String>,
@@ -106,7 +108,7 @@ enum Expected {
 
 impl Asked {
     /// Every name of the row that nobody has.
-    fn of(compiled: &Compiled, rules: &Rules, case: &Case) -> Result<Self, Vec<String>> {
+    fn of(compiled: &Compiled, rules: &Rules, (case, now): (&Case, SystemTime)) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         let app = compiled.apps.iter().find(|app| app.name == case.app);
         if app.is_none() {
@@ -119,7 +121,9 @@ impl Asked {
         for label in case.labels.iter().filter(|label| !compiled.policy.labels.contains(label.as_str())) {
             faults.push(format!("`{label}` is no label"));
         }
-        let mut findings = keep(&mut faults, case.findings.iter().map(|name| kind(name)).collect()).unwrap_or_default();
+        let is_suppressed = |kind| app.is_some_and(|app| app.data.suppression(kind, now).is_some());
+        let found = case.findings.iter().map(|name| kind_but(name, is_suppressed)).collect();
+        let mut findings = keep(&mut faults, found).unwrap_or_default();
         let operation = keep(&mut faults, operation(&case.action, &mut findings));
         let own = app.map(|app| outlook::class(app.class)).unwrap_or_default();
         let class = match case.class.as_str() {
@@ -138,6 +142,11 @@ impl Asked {
             return Err(faults);
         }
         let labels: Vec<&String> = app.labels.iter().chain(&case.labels).collect();
+        let all: Findings = findings.into_iter().map(|kind| Finding { kind, path: "$".to_owned() }).collect();
+        let text = all.iter().filter_map(|finding| match finding.kind {
+            FindingKind::Text(kind) => Some(kind),
+            _ => None,
+        });
         Ok(Self {
             place: case.place.clone(),
             app: case.app.clone(),
@@ -145,7 +154,8 @@ impl Asked {
             labels: outlook::labels(&labels),
             class: class.max(own),
             purpose: Some(case.purpose.clone()).filter(|purpose| !purpose.is_empty()),
-            findings: findings.into_iter().map(|kind| Finding { kind, path: "$".to_owned() }).collect(),
+            suppressed: text.filter(|kind| is_suppressed(*kind)).collect(),
+            findings: all.without(is_suppressed),
             candidate: outlook::candidate(compiled, target),
             expected,
             policies: case.policies.clone(),
@@ -180,12 +190,18 @@ impl Asked {
             (Expected::Allow | Expected::Redact(_), _) => false,
         };
         if !met {
-            let expected = &self.expected;
-            return Some(format!("app `{app}` at `{}` was to be {expected}, and is {ruling}", candidate.name));
+            let (expected, hidden) = (&self.expected, self.hidden());
+            return Some(format!("app `{app}` at `{}` was to be {expected}, and is {ruling}{hidden}", candidate.name));
         }
         let decided = |id: &&String| ruling.policies().is_some_and(|by| by.iter().any(|one| one == **id));
         let absent = self.policies.iter().find(|id| !decided(id))?;
-        Some(format!("`{absent}` was to decide for app `{app}` at `{}`: {ruling}", candidate.name))
+        Some(format!("`{absent}` was to decide for app `{app}` at `{}`: {ruling}{}", candidate.name, self.hidden()))
+    }
+
+    /// What of the row no policy saw, in words.
+    fn hidden(&self) -> String {
+        let names: Vec<String> = self.suppressed.iter().map(|kind| format!("`{}`", kind.name())).collect();
+        if names.is_empty() { String::new() } else { format!("; suppressed for this app: {}", names.join(", ")) }
     }
 }
 
@@ -234,13 +250,20 @@ fn expected(written: &str) -> Result<Expected, String> {
 
 /// A kind of finding by the name that policies use. Of a group the first kind stands for all.
 pub(super) fn kind(name: &str) -> Result<FindingKind, String> {
+    kind_but(name, |_| false)
+}
+
+/// The same for an app some kinds of which are suppressed: a group is hidden only where all its kinds are.
+fn kind_but(name: &str, is_suppressed: impl Fn(TextKind) -> bool) -> Result<FindingKind, String> {
+    let kinds = TextKind::named(name);
+    let standing_for_all = kinds.iter().find(|kind| !is_suppressed(**kind)).or(kinds.first());
     Ok(match name {
         "remote_url" => FindingKind::RemoteUrl,
         "stored_state" => FindingKind::StoredState,
         "uninspected" => FindingKind::Uninspected,
         "uninspected_media" => FindingKind::UninspectedMedia,
         "user_identifier" => FindingKind::UserIdentifier,
-        _ => match (name.strip_prefix("hosted_tool:"), TextKind::named(name).first()) {
+        _ => match (name.strip_prefix("hosted_tool:"), standing_for_all) {
             (Some(tool), _) => FindingKind::HostedTool(tool.to_owned()),
             (None, Some(kind)) => FindingKind::Text(*kind),
             (None, None) => return Err(format!("`{name}` is no kind of finding")),
