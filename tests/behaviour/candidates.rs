@@ -84,6 +84,43 @@ async fn where_both_agree_the_record_is_as_it_was() {
 }
 
 #[tokio::test]
+async fn recognisers_that_are_only_proposed_are_recorded_where_they_would_decide_otherwise_and_decide_nothing() {
+    let (one, two) = (Upstream::start("one").await, Upstream::start("two").await);
+    let forbids = |kind: &str, target: &str| {
+        format!(
+            "@id(\"no-{kind}\") @owner(\"o\") @basis(\"b\")\nforbid (principal, action, resource is Target)\n\
+             when {{ context.findings.contains(\"{kind}\") && resource == Target::\"{target}\" }};\n"
+        )
+    };
+    let soon = (time::OffsetDateTime::now_utc() + time::Duration::days(40)).date();
+    let suppress = format!(
+        "labels = []\nsuppress = {{ iban = {{ until = {soon}, owner = \"o\", because = \"seen by the tests\" }} }}"
+    );
+    let config = Config::new()
+        .endpoint("one", Endpoint::of(&one))
+        .endpoint("two", Endpoint::of(&two))
+        .model("assistant", &["one/m", "two/m"])
+        .app_with_data("pays", "cw_key_of_pays", &["assistant"], &suppress)
+        .section("[policy]\nfolder = \"enforced\"\ncandidate_recognisers = { card = false, iban = true }\n")
+        .file("enforced/10.cedar", &policies(&[forbids("card", "one/m"), forbids("iban", "two/m")].concat()));
+    let gateway = Gateway::start(&config).await;
+    let mut body = chat("assistant");
+    body["messages"][0]["content"] = "Card 4111 1111 1111 1111, IBAN DE89 3704 0044 0532 0130 00.".into();
+
+    let answer = gateway.send(Request::post("/v1/chat/completions", &body).key("cw_key_of_pays")).await;
+
+    let decision = answer.decision();
+    answer.of_status(200, "permitted by what is in force").await;
+    assert_eq!((one.connections(), two.requests().len()), (0, 1), "the card is seen, and the account is not");
+    let record = gateway.audit().record(&decision).await;
+    let expected = [
+        ("one/m".to_owned(), "out".to_owned(), Some("in: permitted by `all`".to_owned())),
+        ("two/m".to_owned(), "in".to_owned(), Some("out: forbidden by `no-iban`".to_owned())),
+    ];
+    assert_eq!(said(&record.intent["candidates"]), expected, "{}", record.intent);
+}
+
+#[tokio::test]
 async fn what_apps_use_and_what_would_change_for_them_is_counted_from_the_log() {
     let (_one, _two, gateway) = gateway("", &forbid("not-two", "two/m")).await;
     for text in ["Hello.", "Refund 4111 1111 1111 1111, please."] {

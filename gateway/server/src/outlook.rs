@@ -30,14 +30,15 @@ pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Jud
     Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets)
 }
 
-/// A judge over what is only proposed, policies and facts, where anything is.
+/// A judge over what is only proposed, policies, facts and recognisers, where anything is.
 ///
 /// # Errors
 ///
 /// As [`judge`].
 pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError> {
     let is_proposed = |target: &configuration::TargetConfig| target.candidate_facts.is_some();
-    if compiled.policy.candidate.is_none() && !compiled.targets.iter().any(is_proposed) {
+    let is_tried = compiled.policy.candidate.is_some() || !compiled.policy.candidate_recognisers.is_empty();
+    if !is_tried && !compiled.targets.iter().any(is_proposed) {
         return Ok(None);
     }
     let rules = compiled.policy.candidate.as_ref().unwrap_or(&compiled.policy.rules);

@@ -36,6 +36,7 @@ mod data;
 mod homes;
 mod identity;
 mod idle;
+mod proposed;
 mod renewal;
 mod steering;
 mod store;
@@ -48,6 +49,7 @@ pub(crate) use data::{ClaimRule, DataRules};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
 pub use idle::{Idle, IdleOrder, IdleTarget};
+use proposed::Proposed;
 use renewal::Renewal;
 use steering::AppHabits;
 pub use steering::Steering;
@@ -118,7 +120,7 @@ pub struct Snapshot {
     /// Grants that two people may open.
     pub(crate) break_glass: BreakGlassConfig,
     /// Decides beside it, for the record alone.
-    pub(crate) candidate: Option<Judge>,
+    pub(crate) candidate: Option<Proposed>,
     /// Every label there is; a request that names another is refused.
     pub(crate) labels: BTreeSet<Arc<str>>,
 }

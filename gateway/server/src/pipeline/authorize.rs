@@ -189,8 +189,11 @@ pub(super) fn ask_policy(
         now,
         ..Question::about(&caller.app.name, &known.name, candidates)
     };
-    let proposed = exchange.snapshot.candidate.as_ref().map(|judge| verdicts_of(judge, &question)).unwrap_or_default();
-    (policy::decide(&exchange.snapshot.judge, &question), proposed)
+    let proposed = exchange.snapshot.candidate.as_ref().map(|proposed| {
+        let seen = proposed.seen_of(findings, &caller.app.data, now);
+        verdicts_of(&proposed.judge, &Question { findings: seen.as_ref().unwrap_or(findings), ..question })
+    });
+    (policy::decide(&exchange.snapshot.judge, &question), proposed.unwrap_or_default())
 }
 
 fn verdicts_of(judge: &Judge, question: &Question<'_>) -> Vec<Verdict> {

@@ -20,6 +20,7 @@ use wire::Api;
 
 use super::data::DataRules;
 use super::homes::Homes;
+use super::proposed::Proposed;
 use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
@@ -52,7 +53,7 @@ impl Snapshot {
         let Issuers { all: issuers, sources: key_sources } = issuers::build(compiled, &fleet, known)?;
         let models = models(compiled, before, metrics);
         let judge = outlook::judge(compiled)?;
-        let candidate = outlook::candidate_judge(compiled)?;
+        let candidate = Proposed::build(compiled)?;
         let sharing = store::build(compiled, &fleet, before)?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);

@@ -53,7 +53,7 @@ impl DataRules {
         hides_any.then(|| findings.without(|kind| self.hides(kind, now)))
     }
 
-    fn hides(&self, kind: TextKind, now: SystemTime) -> bool {
+    pub(super) fn hides(&self, kind: TextKind, now: SystemTime) -> bool {
         self.suppressed.iter().any(|(hidden, until)| *hidden == kind && now < *until)
     }
 }

@@ -113,6 +113,42 @@ impl Check<'_> {
         all.filter_map(|(kind, suppression)| self.suppression(name, kind, suppression)).collect()
     }
 
+    /// Reads `[policy] candidate_recognisers`.
+    pub(super) fn candidate_recognisers(&mut self, document: &Document) -> Vec<(TextKind, bool)> {
+        let written = document.policy.as_ref().and_then(|policy| policy.candidate_recognisers.as_ref());
+        let at = self.root.at("policy").at("candidate_recognisers");
+        let hides =
+            |kind: &str| document.data.values().flat_map(|data| &data.suppress).any(|all| all.contains_key(kind));
+        let mut all = Vec::new();
+        for (kind, is_seen) in written.into_iter().flatten() {
+            let setting = format!("policy.candidate_recognisers.{kind}");
+            let Some(found) = self.text_kind(at.at(kind), (&setting, "tried"), kind) else { continue };
+            if *is_seen && !hides(kind) {
+                let message =
+                    format!("`{setting}` changes nothing: no app suppresses `{kind}`, so policies see it already");
+                self.wrong(at.at(kind).mark(), message, "leave it out, or name it in a candidate policy");
+            }
+            all.push((found, *is_seen));
+        }
+        all
+    }
+
+    /// The kind of finding in text of this name, which is no group.
+    fn text_kind(&mut self, at: Cursor<'_>, (setting, done): (&str, &str), kind: &str) -> Option<TextKind> {
+        let found = TextKind::all().find(|known| known.name() == kind);
+        if found.is_none() {
+            let is_group = Group::ALL.into_iter().any(|group| group.name() == kind);
+            let message = match is_group {
+                true => format!("`{setting}`: `{kind}` is a group of kinds, and only single kinds are {done}"),
+                false => format!("`{setting}`: {} is no kind of finding in text", quote(kind)),
+            };
+            let known: Vec<&str> = TextKind::all().map(TextKind::name).collect();
+            let remedy = remedy_for(kind, known, "the reference of recognisers lists the kinds".to_owned());
+            self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
+        }
+        found
+    }
+
     fn suppression(&mut self, name: &str, kind: &str, written: &Suppression) -> Option<SuppressionConfig> {
         let at = self.place("data", name).at("suppress").at(kind);
         let setting = format!("data.{name}.suppress.{kind}");
@@ -120,17 +156,7 @@ impl Check<'_> {
         if written.owner.trim().is_empty() {
             self.wrong(at.at("owner").mark(), format!("`{setting}.owner` is blank"), "name who answers for it");
         }
-        let found = TextKind::all().find(|known| known.name() == kind);
-        if found.is_none() {
-            let is_group = Group::ALL.into_iter().any(|group| group.name() == kind);
-            let message = match is_group {
-                true => format!("`{setting}`: `{kind}` is a group of kinds, and only single kinds are suppressed"),
-                false => format!("`{setting}`: {} is no kind of finding in text", quote(kind)),
-            };
-            let known: Vec<&str> = TextKind::all().map(TextKind::name).collect();
-            let remedy = remedy_for(kind, known, "the reference of recognisers lists the kinds".to_owned());
-            self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
-        }
+        let found = self.text_kind(at, (&setting, "suppressed"), kind);
         let until = self.until(at.at("until"), &setting, written);
         Some(SuppressionConfig {
             kind: found?,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use inspection::TextKind;
 use policy::{Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness};
 
 use super::super::compile::TargetConfig;
@@ -32,6 +33,8 @@ pub struct PolicyConfig {
     pub adjustments: Adjustments,
     /// Policies that are asked beside them and never enforced.
     pub candidate: Option<Arc<Rules>>,
+    /// Kinds of finding that these see, or do not see, otherwise than policies in force.
+    pub candidate_recognisers: Vec<(TextKind, bool)>,
     /// The files of `[policy] folder` as they were read, name and text; none where the shipped policies count.
     pub files: Vec<(String, String)>,
 }
@@ -65,7 +68,8 @@ impl Check<'_> {
                 (Arc::new(rules), files)
             }
         };
-        Some(PolicyConfig { rules, candidate, labels, adjustments, files })
+        let candidate_recognisers = self.candidate_recognisers(document);
+        Some(PolicyConfig { rules, candidate, candidate_recognisers, labels, adjustments, files })
     }
 
     /// The policies of the folder that `policy.SETTING` names, with their texts.

@@ -21,6 +21,10 @@ pub struct Policy {
     /// Changes to rows of the data pack, as in `[fact.ROW]`, that are asked beside those in force and never enforced; default
     /// none. Where they would decide otherwise, the record says so in the same way as for `candidate`.
     pub candidate_facts: Option<BTreeMap<String, Fact>>,
+    /// By kind of finding in text, whether policies would see it, asked beside what is in force and never enforced; default as
+    /// in force. `{ us_ssn = false }` tries what would be without that recogniser, and `true` what would be without every app's
+    /// `suppress` of the kind. Where it would decide otherwise, the record says so in the same way as for `candidate`.
+    pub candidate_recognisers: Option<BTreeMap<String, bool>>,
     /// Endpoints that may be used although their `reach` is not `local`; default none.
     pub approve: Option<Vec<String>>,
     /// By endpoint, what callers may make it do beyond answering; default nothing.
