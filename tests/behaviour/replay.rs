@@ -316,6 +316,34 @@ async fn a_gateways_own_log_is_a_trace_and_a_label_that_a_request_added_counts_u
 }
 
 #[tokio::test]
+async fn a_class_that_claims_gave_a_request_decides_in_its_replay() {
+    let world = World::new();
+    world.write(
+        "now.toml",
+        &configuration("\"cloud\"").replace("[\"gpu/llama\", \"cloud/llama\"]", "[\"cloud/llama\"]"),
+    );
+    let line = |second: u32, data: &str| {
+        format!(
+            "{{\"kind\":\"intent\",\"decision\":\"d{second}\",\"at\":\"2026-03-01T10:00:0{second}Z\",\"app\":\"trace\",\
+             \"model\":\"chat\",\"api\":\"chat\",\"estimate\":{{\"input\":100,\"output\":10}},\
+             \"data\":{{\"labels\":[],{data}}}}}\n"
+        )
+    };
+    let plain = "\"class\":\"internal\"";
+    let secret = "\"class\":\"secret\",\"class_from\":\"claims\"";
+    let log = [line(0, plain), line(1, secret), line(2, plain)].concat();
+    world.write("log.jsonl", &log);
+
+    let (code, out, err) =
+        world.replay(&["--config", "now.toml", "--scenario", "scenario.toml", "--json", "log.jsonl"]).await;
+
+    assert_eq!(code, 0, "{err}");
+    let answer: Value = serde_json::from_str(&out).unwrap_or_else(|error| unreachable!("{error}: {out}"));
+    let run = &answer["runs"][0];
+    assert_eq!((run["requests"].as_u64(), run["denied"].as_u64()), (Some(3), Some(1)), "{answer}");
+}
+
+#[tokio::test]
 async fn an_app_that_the_configuration_does_not_have_is_named_with_those_that_it_has() {
     let world = World::new();
     world.write("now.toml", &configuration(""));

@@ -302,6 +302,7 @@ impl Configured {
             model: profile.model.as_deref().unwrap_or_default(),
             api: profile.api.as_deref(),
             labels: &profile.labels,
+            class: profile.class,
             purpose: profile.purpose.as_deref(),
             findings: &profile.findings,
             now,

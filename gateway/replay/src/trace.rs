@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::Findings;
+use policy::{Class, Findings};
 use serde::Deserialize;
 
 mod audit;
@@ -33,6 +33,8 @@ pub struct Profile {
     pub api: Option<Arc<str>>,
     /// Labels of its data, each once; those of its app as well where the trace says them.
     pub labels: Vec<Arc<str>>,
+    /// The class that something else than its app's registration gave it, where that is higher; none where nothing did.
+    pub class: Option<Class>,
     /// The purpose that it names.
     pub purpose: Option<Arc<str>>,
     /// What inspection found.
@@ -44,7 +46,7 @@ impl Profile {
     #[must_use]
     pub fn of_app(app: &str) -> Self {
         let findings = Findings::none();
-        Self { app: app.into(), model: None, api: None, labels: Vec::new(), purpose: None, findings }
+        Self { app: app.into(), model: None, api: None, labels: Vec::new(), class: None, purpose: None, findings }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use policy::{Finding, FindingKind, Findings, TextKind};
+use policy::{Class, Finding, FindingKind, Findings, TextKind};
 use serde::Deserialize;
 
 use super::{MOST_PROFILES, Profile, Row, Trace, TraceError, seconds_of};
@@ -54,7 +54,19 @@ struct Found {
 struct Data {
     labels: Vec<String>,
     #[serde(default)]
+    class: Option<String>,
+    /// Who says the class, where it is not the app's registration.
+    #[serde(default)]
+    class_from: Option<String>,
+    #[serde(default)]
     purpose: Option<String>,
+}
+
+impl Data {
+    /// The class that the request had from somebody else than its app's registration.
+    fn raised(&self) -> Option<&str> {
+        self.class_from.as_ref().and(self.class.as_deref())
+    }
 }
 
 #[derive(Deserialize)]
@@ -149,6 +161,10 @@ impl Reader {
             let kind = kind_of(&found.kind).ok_or_else(|| format!("with a finding `{}`", found.kind))?;
             findings.push(Finding { kind, path: "$".to_owned() });
         }
+        let class = match line.data.as_ref().and_then(Data::raised) {
+            Some(name) => Some(Class::named(name).ok_or_else(|| format!("of a class `{name}`"))?),
+            None => None,
+        };
         let index = u16::try_from(self.trace.profiles.len()).unwrap_or(u16::MAX);
         if usize::from(index) >= MOST_PROFILES {
             return Err("with more kinds of requests than a replay keeps apart".to_owned());
@@ -157,6 +173,7 @@ impl Reader {
             model: Some(model.into()),
             api: line.api.as_deref().map(Into::into),
             labels: line.data.iter().flat_map(|data| &data.labels).map(|label| label.as_str().into()).collect(),
+            class,
             purpose: line.data.as_ref().and_then(|data| data.purpose.as_deref()).map(Into::into),
             findings,
             ..Profile::of_app(app)
@@ -182,6 +199,9 @@ fn key_of(line: &Line<'_>, app: &str, model: &str) -> String {
     }
     for part in labels {
         writeln!(key, "l{part}").expect("a string takes all that is written to it");
+    }
+    if let Some(class) = data.and_then(Data::raised) {
+        writeln!(key, "c{class}").expect("a string takes all that is written to it");
     }
     key.push_str(data.and_then(|data| data.purpose.as_deref()).unwrap_or_default());
     key
@@ -250,6 +270,24 @@ mod tests {
         assert_eq!((profile.purpose.as_deref(), profile.api.as_deref()), (Some("claims"), Some("responses")));
         assert!(profile.findings.names().contains("iban"));
         assert_eq!(trace.rows.iter().map(|row| row.profile).collect::<Vec<_>>(), [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_class_that_claims_gave_is_the_request_s_and_that_of_its_app_is_not() {
+        let line = |data: &str| {
+            format!(
+                r#"{{"kind":"intent","decision":"d","at":"2026-03-01T10:00:00Z","app":"a","model":"m","estimate":{{"input":1,"output":1}},"data":{{"labels":[],{data}}}}}"#
+            )
+        };
+        let (plain, raised) = (line(r#""class":"internal""#), line(r#""class":"secret","class_from":"claims""#));
+        let unknown = line(r#""class":"cosmic","class_from":"claims""#);
+
+        let trace = read_audit(&format!("{plain}\n{raised}\n{unknown}\n{raised}\n")).unwrap();
+
+        assert_eq!(trace.rows.iter().map(|row| row.profile).collect::<Vec<_>>(), [0, 1, 1]);
+        let classes: Vec<Option<Class>> = trace.profiles.iter().map(|profile| profile.class).collect();
+        assert_eq!(classes, [None, Class::named("secret")]);
+        assert_eq!(trace.left_out, [("of a class `cosmic`".to_owned(), 1)]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Asked<'a> {
     pub api: Option<&'a str>,
     /// Labels that it adds to those of its app.
     pub labels: &'a [Arc<str>],
+    /// The class that its token gives it; the higher of this and its app's counts.
+    pub class: Option<policy::Class>,
     /// The purpose that it names.
     pub purpose: Option<&'a str>,
     /// What inspection found.
@@ -93,7 +95,8 @@ impl Snapshot {
         };
         let of_route = model.map_or(&[][..], |model| &*model.labels);
         let labels = outlook::labels(&[&*app.labels, of_route, asked.labels].concat());
-        let data = Data { labels: &labels, labelled: true, class: app.class, purpose: asked.purpose };
+        let class = asked.class.unwrap_or(app.class).max(app.class);
+        let data = Data { labels: &labels, labelled: true, class, purpose: asked.purpose };
         let (operation, now) = (operation_of(*api), asked.now);
         let seen = app.data.seen_of(asked.findings, now);
         let findings = seen.as_ref().unwrap_or(asked.findings);
