@@ -103,10 +103,14 @@ fn bodies() {
     measure("1 KiB of English prose", &chat(&prose(ENGLISH, 1024)));
     measure("64 KiB of English prose", &chat(&english));
     measure("64 KiB of English, one line", &chat(&english.replace(['\n', '"'], " ")));
+    let within = serde_json::Value::from(english.as_str()).to_string();
+    measure("64 KiB, JSON within the string", &chat(&within));
     measure("64 KiB of German prose", &chat(&prose(GERMAN, 65_536)));
     measure("64 KiB, a finding every 40 words", &chat(&prose(&dense, 65_536)));
     measure("64 KiB of nothing but findings", &chat(&prose(&["anna.meier@example.org 4111 1111 1111 1111 "], 65_536)));
     measure("64 KiB of figures", &chat(&prose(&["17.5 200 31 4,120.00 "], 65_536)));
     measure("an agent's history, short strings", &agent);
+    // Every string has a backslash that may be one or begin an escape, so all of it is read in both ways.
+    measure("the same, read in both ways", &agent.replace("then go on", r"then\\ngo on"));
     measure("a 1 MiB image", &image);
 }

@@ -102,6 +102,32 @@ fn escapes_and_other_digits_hide_nothing() {
 }
 
 #[test]
+fn a_word_behind_a_backslash_is_read_as_it_stands_and_as_json_within_the_string_would_mean_it() {
+    // What stands in the text of a message, and what is found there.
+    let table: [(&str, &[&str]); 12] = [
+        (r"C:\rssmra85t10a562s", &["it_codice_fiscale"]),
+        (r"C:\Users\rssmra85t10a562s\notes", &["it_codice_fiscale"]),
+        (r"C:\tmp\nina@example.org", &["email"]),
+        (r"\\server\bob@example.org", &["email"]),
+        (r#"{"to":"first line\nDE89 3704 0044 0532 0130 00"}"#, &["iban"]),
+        (r"row\tDE89370400440532013000\r\n", &["iban"]),
+        (r"\\nDE89370400440532013000", &["iban"]),
+        (r"\rssmra85t10a562s\nDE89370400440532013000", &["it_codice_fiscale", "iban"]),
+        (r"anna\u0040example.org", &["email"]),
+        (r"\ud83d\ude00 \ud835\udfdc111 1111 1111 1111", &["card"]),
+        (r"https:\/\/anna:s3cret-pw@db.example\/x", &["basic_auth_url", "email"]),
+        (r"\fbsn: 111222333\n", &["nl_bsn"]),
+    ];
+    for (text, kinds) in table {
+        let expected: Vec<String> = kinds.iter().map(|kind| format!("{kind} $.messages[0].content")).collect();
+        assert_eq!(found(&message(text)), expected, "{text}");
+        let all: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+        let all = format!(r#"{{"messages":[{{"content":"{all}"}}]}}"#);
+        assert_eq!(found(&all), expected, "{text}, every letter of it escaped");
+    }
+}
+
+#[test]
 fn the_name_of_a_member_says_what_its_value_is() {
     assert_eq!(found(r#"{"x":{"bsn":"111222333"}}"#), ["nl_bsn $.x.bsn"]);
     assert_eq!(found(r#"{"x":{"userBsn":"111222333"}}"#), ["nl_bsn $.x.userBsn"]);

@@ -3,7 +3,7 @@
 //! | written | read as |
 //! |---|---|
 //! | `\u0040`, `\n`, `\"` (JSON) | what it means; a surrogate that stands alone is U+FFFD |
-//! | `\\u0040`, `\\n`, `\\\"` (JSON within a JSON string, as in the arguments of a tool call) | likewise |
+//! | `\\u0040`, `\\n`, `\\\"`, `\\/` (JSON within a JSON string, or a backslash and a word) | by the [`Reading`] |
 //! | decimal digits of any script, full-width forms, superscript and subscript digits | ASCII |
 //! | spaces of any width, hyphens and minus signs of any length | a space, `-` |
 //! | soft hyphens, zero-width and direction marks, variation selectors | nothing |
@@ -61,10 +61,36 @@ pub(crate) fn plain_run(raw: &[u8]) -> usize {
     clear + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
-/// The letter at the beginning of `raw`, which is not empty.
-pub(crate) fn letter(raw: &[u8]) -> Letter {
+/// How a backslash is read that is a letter of the text itself: nothing tells `C:\new` from a line break in JSON within the
+/// string, so such a text is read in both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// As a backslash.
+    #[default]
+    Literal,
+    /// As the beginning of an escape, wherever it can be one.
+    Unfolded,
+}
+
+/// The letter at the beginning of `raw`, which is not empty and ends where its string does.
+pub(crate) fn letter(raw: &[u8], reading: Reading) -> Letter {
+    match reading {
+        Reading::Literal => literal(raw),
+        Reading::Unfolded => unfolded(raw).unwrap_or_else(|| literal(raw)),
+    }
+}
+
+/// Whether the readings differ at the beginning of `raw`.
+pub(crate) fn is_ambiguous(raw: &[u8]) -> bool {
+    unfolded(raw).is_some()
+}
+
+/// A letter as the JSON of the body means it.
+fn literal(raw: &[u8]) -> Letter {
     match *raw {
-        [b'\\', ..] => escaped(raw),
+        [b'\\', b'u', ..] if hex4(raw, 2).is_some() => unicode(raw),
+        [b'\\', b'n' | b'r' | b't' | b'b' | b'f', ..] => Letter::byte(b'\n', 2),
+        [b'\\', escaped @ (b'"' | b'/' | b'\\'), ..] => Letter::byte(escaped, 2),
         [byte, ..] if byte < 0x80 => Letter::byte(byte, 1),
         [byte, ..] => match wide(raw) {
             Some((letter, written)) => Letter::of(letter, written),
@@ -75,33 +101,71 @@ pub(crate) fn letter(raw: &[u8]) -> Letter {
     }
 }
 
-fn escaped(raw: &[u8]) -> Letter {
-    // One backslash, or two where the string holds JSON itself.
-    let slashes = if raw.starts_with(b"\\\\") { 2 } else { 1 };
-    match raw.get(slashes) {
-        Some(b'u') if hex4(raw, slashes + 1).is_some() => unicode(raw, slashes),
-        Some(b'n' | b'r' | b't' | b'b' | b'f') => Letter::byte(b'\n', slashes + 1),
-        Some(b'"' | b'/') if slashes == 1 => Letter::byte(raw.get(1).copied().unwrap_or(b' '), 2),
-        Some(b'\\') if raw.get(3) == Some(&b'"') => Letter::byte(b'"', 4),
-        _ => Letter::byte(b'\\', slashes),
+/// `\uXXXX`, or two of them that are the halves of one letter.
+fn unicode(raw: &[u8]) -> Letter {
+    let first = hex4(raw, 2).unwrap_or(0xFFFD);
+    let second = || hex4(raw, 8).filter(|_| raw.get(6..8) == Some(b"\\u"));
+    of_units(first, 6, || second().map(|second| (second, 6)))
+}
+
+/// The letter of one unit of UTF-16, or of two where the next is the other half; each with how it was written.
+fn of_units(first: u32, written: usize, next: impl FnOnce() -> Option<(u32, usize)>) -> Letter {
+    match first {
+        // Tabs and the like are read as line breaks, however they are written.
+        0x08 | 0x09 | 0x0C | 0x0D => Letter::byte(b'\n', written),
+        0xD800..=0xDBFF => match next().filter(|(second, _)| (0xDC00..=0xDFFF).contains(second)) {
+            Some((second, more)) => {
+                let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+                Letter::of(char::from_u32(joined).unwrap_or('\u{FFFD}'), written + more)
+            }
+            None => Letter::of('\u{FFFD}', written),
+        },
+        _ => Letter::of(char::from_u32(first).unwrap_or('\u{FFFD}'), written),
     }
 }
 
-fn unicode(raw: &[u8], slashes: usize) -> Letter {
-    let step = slashes + 5;
-    let first = hex4(raw, slashes + 1).unwrap_or(0xFFFD);
-    if !(0xD800..=0xDBFF).contains(&first) {
-        return Letter::of(char::from_u32(first).unwrap_or('\u{FFFD}'), step);
-    }
-    let continues =
-        raw.get(step..step + slashes + 1).is_some_and(|next| next.ends_with(b"u") && next.starts_with(b"\\"));
-    match hex4(raw, step + slashes + 1).filter(|second| continues && (0xDC00..=0xDFFF).contains(second)) {
-        Some(second) => {
-            let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-            Letter::of(char::from_u32(joined).unwrap_or('\u{FFFD}'), 2 * step)
+/// An escape of JSON within the string, where one begins at the beginning of `raw`.
+///
+/// Two backslashes are left as they are, so that JSON within JSON within the string is unfolded as well.
+fn unfolded(raw: &[u8]) -> Option<Letter> {
+    let (b'\\', slash) = inner(raw, 0)? else { return None };
+    let (escaped, behind) = inner(raw, slash)?;
+    match escaped {
+        b'u' => {
+            let (first, written) = inner_hex4(raw, behind)?;
+            let second = || {
+                let (b'\\', slash) = inner(raw, written)? else { return None };
+                let (b'u', behind) = inner(raw, slash)? else { return None };
+                inner_hex4(raw, behind).map(|(second, end)| (second, end - written))
+            };
+            Some(of_units(first, written, second))
         }
-        None => Letter::of('\u{FFFD}', step),
+        b'n' | b'r' | b't' | b'b' | b'f' => Some(Letter::byte(b'\n', behind)),
+        b'"' | b'/' => Some(Letter::byte(escaped, behind)),
+        _ => None,
     }
+}
+
+/// The ASCII letter that the JSON of the body means at `at`, and where the next one begins.
+fn inner(raw: &[u8], at: usize) -> Option<(u8, usize)> {
+    let raw = raw.get(at..)?;
+    match *raw {
+        [b'\\', b'u', ..] => {
+            let code = hex4(raw, 2).and_then(|code| u8::try_from(code).ok()).filter(u8::is_ascii)?;
+            Some((code, at + 6))
+        }
+        [b'\\', escaped @ (b'"' | b'/' | b'\\'), ..] => Some((escaped, at + 2)),
+        [b'\\', ..] | [] => None,
+        [byte, ..] => byte.is_ascii().then_some((byte, at + 1)),
+    }
+}
+
+/// Four hexadecimal digits at `at`, each of which may be escaped, and where what follows begins.
+fn inner_hex4(raw: &[u8], at: usize) -> Option<(u32, usize)> {
+    (0..4).try_fold((0, at), |(number, at), _| {
+        let (digit, behind) = inner(raw, at)?;
+        Some((number * 16 + char::from(digit).to_digit(16)?, behind))
+    })
 }
 
 fn hex4(raw: &[u8], at: usize) -> Option<u32> {
@@ -165,24 +229,39 @@ const ZEROS: [u32; 66] = [
 mod tests {
     use super::*;
 
-    fn read(raw: &str) -> String {
+    fn read_as(raw: &str, reading: Reading) -> String {
         let mut rest = raw.as_bytes();
         let mut out = Vec::new();
         while !rest.is_empty() {
-            let letter = letter(rest);
-            out.extend_from_slice(letter.bytes());
-            rest = rest.get(letter.written..).expect("a letter is not longer than the text");
+            let next = letter(rest, reading);
+            assert_eq!(is_ambiguous(rest), literal(rest) != letter(rest, Reading::Unfolded), "{raw}");
+            out.extend_from_slice(next.bytes());
+            rest = rest.get(next.written..).expect("a letter is not longer than the text");
         }
         String::from_utf8(out).expect("letters are read as letters")
     }
 
+    fn read(raw: &str) -> String {
+        let text = read_as(raw, Reading::Literal);
+        assert_eq!(text, read_as(raw, Reading::Unfolded), "{raw} is read in one way");
+        text
+    }
+
     #[test]
-    fn escapes_are_undone_once_and_within_json_strings_twice() {
-        assert_eq!(read(r"a\u0040b"), "a@b");
-        assert_eq!(read(r"a\\u0040b"), "a@b");
-        assert_eq!(read(r"\ud835\udfd8\\ud835\\udfd9"), "01");
-        assert_eq!(read(r#"x\nDE\\nDE\"q\" \\\"r\\\""#), "x\nDE\nDE\"q\" \"r\"");
-        assert_eq!(read(r"C:\\dir\/x"), "C:\\dir/x");
+    fn escapes_are_undone_once_and_in_the_other_reading_twice() {
+        let table = [
+            (r"a\\u0040b", r"a\u0040b", "a@b"),
+            (r"a\u005c\u0075\u0030040b", r"a\u0040b", "a@b"),
+            (r"\ud835\udfd8\\ud835\\udfd9", r"0\ud835\udfd9", "01"),
+            (r"\\u005C\\n", r"\u005C\n", "\\\n"),
+            (r#"x\nDE\\nDE\"q\" \\\"r\\\""#, "x\nDE\\nDE\"q\" \\\"r\\\"", "x\nDE\nDE\"q\" \"r\""),
+            (r"C:\\new\\dir\/x\\/y\\\\t", r"C:\new\dir/x\/y\\t", "C:\new\\dir/x/y\\\n"),
+        ];
+        for (raw, literal, unfolded) in table {
+            assert_eq!(read_as(raw, Reading::Literal), literal, "{raw}");
+            assert_eq!(read_as(raw, Reading::Unfolded), unfolded, "{raw}");
+        }
+        assert_eq!(read(r"a\u0040b\t\u0009\\dir\\"), "a@b\n\n\\dir\\");
     }
 
     #[test]
@@ -190,6 +269,8 @@ mod tests {
         assert_eq!(read(r"\ud800x\udc00"), "\u{FFFD}x\u{FFFD}");
         assert_eq!(read(r"\ud800\u0041"), "\u{FFFD}A");
         assert_eq!(read(r"\u12"), r"\u12");
+        assert_eq!(read_as(r"\\ud800\\u0041", Reading::Unfolded), "\u{FFFD}A");
+        assert_eq!(read_as(r"\\u12", Reading::Unfolded), r"\u12");
     }
 
     #[test]
@@ -208,7 +289,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_passed_over_one_by_one() {
         for raw in [&b"\xff"[..], b"\xc3", b"\xe2\x80", b"\xed\xa0\x80", b"\xf8\x88"] {
-            let letter = letter(raw);
+            let letter = letter(raw, Reading::Literal);
 
             assert_eq!((letter.bytes(), letter.written), (&raw[..1], 1));
         }

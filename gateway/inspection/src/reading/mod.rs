@@ -3,7 +3,8 @@
 //! - [`letters`] undoes escapes and folds what looks the same.
 //! - [`strings`] finds every string of a body, and says where it stands.
 //! - [`sheet`] gathers strings into one text, so that a thousand short ones cost one search.
-//! - [`reader`] brings the three together and searches what they give.
+//! - [`twofold`] brings together what two readings of one text find.
+//! - [`reader`] brings these together and searches what they give.
 //! - [`media`] tells what is not text from what is.
 //! - [`paths`] names the places afterwards.
 
@@ -13,3 +14,4 @@ pub(crate) mod paths;
 pub(crate) mod reader;
 pub(crate) mod sheet;
 pub(crate) mod strings;
+pub(crate) mod twofold;

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use super::letters::{self, Reading};
 use super::media::{self, Substance};
-use super::sheet::{Cursor, FULL, Sheet};
+use super::sheet::{Cursor, End, FULL, Sheet};
 use super::strings::{Role, Strings, Token};
+use super::twofold::{self, Find};
 use crate::engine::{ENGINE, Effort, Hit};
 use crate::kind::TextKind;
 
@@ -121,14 +123,14 @@ impl<L: Listener> Reader<'_, L> {
         let mut at = self.sheet.add(self.body, token.place.clone(), false);
         while at < token.place.end {
             let (begin, report, threshold) = self.sheet.carry(self.body);
-            self.search(Some(threshold));
+            self.search(Some(Until { text: threshold, raw: report }));
             self.from = report;
             at = self.sheet.add(self.body, begin..token.place.end, false);
             if self.effort.is_spent() {
                 return;
             }
         }
-        self.sheet.end(token.role == Role::Key);
+        self.sheet.end(if token.role == Role::Key { End::Key } else { End::Value });
         // A key stays with its value.
         if self.sheet.is_full() && token.role != Role::Key {
             self.search(None);
@@ -136,9 +138,19 @@ impl<L: Listener> Reader<'_, L> {
     }
 
     /// Searches what is on the sheet, up to `until` where the string goes on, and empties it.
-    fn search(&mut self, until: Option<usize>) {
+    fn search(&mut self, until: Option<Until>) {
+        match self.sheet.unfolded(self.body) {
+            None => self.search_once(until),
+            Some(unfolded) => self.search_twice(&unfolded, until),
+        }
+        self.sheet.clear();
+        self.from = 0;
+    }
+
+    /// The search of a text that can be read in one way only.
+    fn search_once(&mut self, until: Option<Until>) {
         let mut cursor = Cursor::default();
-        let until = until.unwrap_or(usize::MAX);
+        let until = until.map_or(usize::MAX, |until| until.text);
         let (sheet, body, from) = (&self.sheet, self.body, self.from);
         let listener = &mut *self.listener;
         ENGINE.search(&sheet.text, &mut self.effort, |hit| {
@@ -155,8 +167,19 @@ impl<L: Listener> Reader<'_, L> {
                 listener.found(hit.kind, places);
             }
         });
-        self.sheet.clear();
-        self.from = 0;
+    }
+
+    /// The search of a text in which a backslash may be one or begin an escape: both readings, and what both find once.
+    fn search_twice(&mut self, unfolded: &Sheet, until: Option<Until>) {
+        let until = until.map_or(usize::MAX, |until| until.raw);
+        let literal = finds(&self.sheet, self.body, &mut self.effort);
+        let unfolded = finds(unfolded, self.body, &mut self.effort);
+        for find in twofold::once(self.body, literal, unfolded) {
+            let (start, is_split) = (find.start(), find.places.len() > 1);
+            if is_split || (self.from..until).contains(&start) {
+                self.listener.found(find.kind, find.places);
+            }
+        }
     }
 
     /// The end of the strings before it and the beginning of this one, as one text of their own.
@@ -191,7 +214,7 @@ impl<L: Listener> Reader<'_, L> {
         }
         let head = first_letters(self.body, &token.place);
         self.sheet.add(self.body, head, true);
-        self.sheet.end(false);
+        self.sheet.end(End::Value);
     }
 
     fn packed(&mut self, token: &Token, text: &[u8], head: usize) {
@@ -200,6 +223,24 @@ impl<L: Listener> Reader<'_, L> {
         let packed = Packed { place: token.place.clone(), head, text };
         self.listener.found_packed(&packed, hits);
     }
+}
+
+/// Where a sheet ends to report although its string goes on: in its text, and in the body.
+struct Until {
+    text: usize,
+    raw: usize,
+}
+
+/// Everything that is found on a sheet, with its places.
+fn finds(sheet: &Sheet, body: &[u8], effort: &mut Effort) -> Vec<Find> {
+    let mut cursor = Cursor::default();
+    let mut finds = Vec::new();
+    ENGINE.search(&sheet.text, effort, |hit| {
+        if !sheet.is_half_of_a_seam(&hit.place) {
+            finds.push(Find { kind: hit.kind, places: sheet.written(body, &hit.place, &mut cursor) });
+        }
+    });
+    finds
 }
 
 /// The last letters of the last strings, [`SEAM`] bytes together.
@@ -234,10 +275,11 @@ fn letter_at_or_behind(body: &[u8], place: &Range<usize>, at: usize) -> usize {
     }
     while from < at {
         let rest = body.get(from..place.end).unwrap_or_default();
-        let run = super::letters::plain_run(rest).min(at - from);
+        let run = letters::plain_run(rest).min(at - from);
         from += run;
         if from < at {
-            from += super::letters::letter(body.get(from..place.end).unwrap_or_default()).written;
+            // What is one letter in either reading is not cut.
+            from += letters::letter(body.get(from..place.end).unwrap_or_default(), Reading::Unfolded).written;
         }
     }
     from.min(place.end)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::letters;
+use super::letters::{self, Reading};
 use crate::recogniser::{KEY_END, VALUE_END};
 
 /// Bytes of text that are searched at once: enough that a search costs nothing, and little enough to stay in the cache.
@@ -21,10 +21,22 @@ const AHEAD: usize = 128;
 struct Piece {
     at: usize,
     raw: usize,
+    raw_end: usize,
     /// Every byte is read as it was written.
     plain: bool,
     /// A copy of the end of one string in front of the beginning of another: only what spans both counts.
     seam: bool,
+    /// The two readings of it differ.
+    ambiguous: bool,
+    /// What ends behind it.
+    end: Option<End>,
+}
+
+/// What a string was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Key,
+    Value,
 }
 
 /// One text, made of pieces.
@@ -32,6 +44,8 @@ struct Piece {
 pub(crate) struct Sheet {
     pub(crate) text: Vec<u8>,
     pieces: Vec<Piece>,
+    reading: Reading,
+    is_ambiguous: bool,
 }
 
 /// How far on the way back through a sheet one is; places must be asked for in order.
@@ -47,6 +61,7 @@ impl Sheet {
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.pieces.clear();
+        self.is_ambiguous = false;
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -58,13 +73,28 @@ impl Sheet {
         let room = FULL.saturating_sub(self.text.len()).max(1024);
         let raw = body.get(place.clone()).unwrap_or_default();
         let plain = !letters::has_special(raw.get(..room).unwrap_or(raw));
-        self.pieces.push(Piece { at: self.text.len(), raw: place.start, plain, seam });
+        let mut piece = Piece {
+            at: self.text.len(),
+            raw: place.start,
+            raw_end: place.start + raw.len().min(room),
+            plain,
+            seam,
+            ambiguous: false,
+            end: None,
+        };
         if plain {
-            let raw = raw.get(..room).unwrap_or(raw);
-            self.text.extend_from_slice(raw);
-            return place.start + raw.len();
+            self.text.extend_from_slice(raw.get(..room).unwrap_or(raw));
+        } else {
+            let rest = self.read(raw, self.text.len() + room, &mut piece.ambiguous);
+            piece.raw_end = place.end - rest;
         }
-        let until = self.text.len() + room;
+        self.is_ambiguous |= piece.ambiguous;
+        self.pieces.push(piece);
+        piece.raw_end
+    }
+
+    /// Adds the letters of `raw` until there are `until` bytes of text; gives how many bytes of it are left.
+    fn read(&mut self, raw: &[u8], until: usize, ambiguous: &mut bool) -> usize {
         let mut rest = raw;
         while !rest.is_empty() && self.text.len() < until {
             let run = letters::plain_run(rest.get(..until - self.text.len()).unwrap_or(rest));
@@ -73,17 +103,45 @@ impl Sheet {
             rest = behind;
             // One special letter is seldom alone: text in escapes has one after the other.
             while rest.first().is_some_and(|byte| letters::is_special(*byte)) && self.text.len() < until {
-                let letter = letters::letter(rest);
+                let letter = letters::letter(rest, self.reading);
+                if letter.bytes() == b"\\" && self.reading == Reading::Literal {
+                    *ambiguous = *ambiguous || letters::is_ambiguous(rest);
+                }
                 self.text.extend_from_slice(letter.bytes());
                 rest = rest.get(letter.written..).unwrap_or_default();
             }
         }
-        place.end - rest.len()
+        rest.len()
     }
 
     /// Ends a string.
-    pub(crate) fn end(&mut self, is_key: bool) {
-        self.text.push(if is_key { KEY_END } else { VALUE_END });
+    pub(crate) fn end(&mut self, end: End) {
+        self.text.push(match end {
+            End::Key => KEY_END,
+            End::Value => VALUE_END,
+        });
+        if let Some(last) = self.pieces.last_mut() {
+            last.end = Some(end);
+        }
+    }
+
+    /// The strings of which the other reading differs, and the names that belong to them, in that reading. Nothing where
+    /// there are none, as on nearly all sheets.
+    pub(crate) fn unfolded(&self, body: &[u8]) -> Option<Self> {
+        if !self.is_ambiguous {
+            return None;
+        }
+        let mut sheet = Self { reading: Reading::Unfolded, ..Self::default() };
+        // A value stays with its names: they say what it is.
+        let groups = self.pieces.split_inclusive(|piece| piece.end == Some(End::Value));
+        for piece in groups.filter(|group| group.iter().any(|piece| piece.ambiguous)).flatten() {
+            // Unfolded it is no longer than before, so there is room for all of it.
+            sheet.add(body, piece.raw..piece.raw_end, piece.seam);
+            if let Some(end) = piece.end {
+                sheet.end(end);
+            }
+        }
+        Some(sheet)
     }
 
     /// Where in the last string a next sheet has to begin, and from where on it is to report: nothing is found twice.
@@ -111,9 +169,12 @@ impl Sheet {
             let start = self.locate(body, from, cursor);
             // The end is behind the last letter, and not before the first letter of what follows.
             let end = self.locate(body, until - 1, cursor);
-            let rest = body.get(end..).unwrap_or_default();
-            let is_plain = self.pieces.get(at).is_some_and(|piece| piece.plain);
-            let last = if is_plain || rest.is_empty() { 1 } else { letters::letter(rest).written };
+            let last = match self.pieces.get(at) {
+                Some(piece) if !piece.plain && end < piece.raw_end => {
+                    letters::letter(body.get(end..piece.raw_end).unwrap_or_default(), self.reading).written
+                }
+                _ => 1,
+            };
             ranges.push(start..end + last);
             from = until;
         }
@@ -138,15 +199,15 @@ impl Sheet {
             *cursor = Cursor { piece: at, text: piece.at, raw: piece.raw, begun: true };
         }
         loop {
-            let rest = body.get(cursor.raw..).unwrap_or_default();
+            let rest = body.get(cursor.raw..piece.raw_end).unwrap_or_default();
             let run = letters::plain_run(rest.get(..text - cursor.text).unwrap_or(rest));
             cursor.text += run;
             cursor.raw += run;
-            let rest = body.get(cursor.raw..).unwrap_or_default();
+            let rest = body.get(cursor.raw..piece.raw_end).unwrap_or_default();
             if cursor.text >= text && !rest.first().is_some_and(|byte| letters::is_special(*byte)) || rest.is_empty() {
                 return cursor.raw;
             }
-            let letter = letters::letter(rest);
+            let letter = letters::letter(rest, self.reading);
             if cursor.text + letter.bytes().len() > text {
                 return cursor.raw;
             }
@@ -192,5 +253,33 @@ mod tests {
 
         assert_eq!(sheet.text, b"123");
         assert_eq!(&body[ranges[0].clone()], "1\u{200b}2".as_bytes());
+    }
+
+    #[test]
+    fn the_other_reading_holds_the_values_that_differ_with_their_names_and_leads_back_as_well() {
+        let body = r#"{"plain":"a\nb","name":"c\\nd\\u0041","other":"e"}"#.as_bytes();
+        let mut sheet = Sheet::default();
+        let place = |text: &str| {
+            let at = body.windows(text.len()).position(|here| here == text.as_bytes()).expect("the body holds it");
+            at..at + text.len()
+        };
+        for (text, end) in [
+            ("plain", End::Key),
+            (r"a\nb", End::Value),
+            ("name", End::Key),
+            (r"c\\nd\\u0041", End::Value),
+            ("other", End::Key),
+        ] {
+            sheet.add(body, place(text), false);
+            sheet.end(end);
+        }
+
+        let unfolded = sheet.unfolded(body).expect("one value is ambiguous");
+
+        assert_eq!(sheet.text, b"plain\x01a\nb\x00name\x01c\\nd\\u0041\x00other\x01");
+        assert_eq!(unfolded.text, b"name\x01c\ndA\x00");
+        let written = unfolded.written(body, &(6..9), &mut Cursor::default());
+        assert_eq!(&body[written[0].clone()], br"\\nd\\u0041");
+        assert!(unfolded.unfolded(body).is_none() && Sheet::default().unfolded(body).is_none());
     }
 }

@@ -61,6 +61,33 @@ fn every_form_in_which_a_value_is_found_is_replaced() {
 }
 
 #[test]
+fn a_value_behind_a_backslash_is_replaced_whole_and_put_back_where_it_stood() {
+    // What stands in the text of the message, and what is left of it.
+    let table = [
+        (r"C:\rssmra85t10a562s\notes", r"C:\[IT_CODICE_FISCALE_1]\notes"),
+        (r"C:\Users\bob@example.org", r"C:\Users\[EMAIL_1]"),
+        (r"\\server\rose@example.org", r"\\server\[EMAIL_1]"),
+        (r#"{"text":"first\nanna@example.org\n"}"#, r#"{"text":"first\n[EMAIL_1]\n"}"#),
+        (r#"{"dir":"C:\\rssmra85t10a562s"}"#, r#"{"dir":"C:\\[IT_CODICE_FISCALE_1]"}"#),
+        (r"\rssmra85t10a562s\nanna@example.org", r"\[IT_CODICE_FISCALE_1]\n[EMAIL_1]"),
+        (r"anna\u0040example.org", "[EMAIL_1]"),
+    ];
+    for (text, expected) in table {
+        let plain = json!({ "input": text }).to_string();
+        let all: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        for body in [plain, format!(r#"{{"input":"{all}"}}"#)] {
+            let done = redact(body.as_bytes(), ["contact", "national_id"]).expect("the body is read whole");
+            let (after, restorer) = done.into_parts();
+
+            let value: Value = serde_json::from_slice(&after).expect("what is redacted is JSON");
+            assert_eq!(value["input"], expected, "{body}");
+            let back: Value = serde_json::from_slice(&restorer.whole(&after)).expect("an answer is JSON");
+            assert_eq!(back["input"], text, "{body}");
+        }
+    }
+}
+
+#[test]
 fn a_placeholder_that_the_caller_wrote_is_not_given_out() {
     let (text, restorer) = redacted(&json!({"input": format!("keep [IBAN_7] and {IBAN}")}), &["iban"]);
 

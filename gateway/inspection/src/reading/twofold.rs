@@ -1,0 +1,140 @@
+//! What two readings of one text find, brought together so that nothing is counted twice.
+//!
+//! A backslash that is a letter of the text may be one (`C:\new`) or begin an escape of JSON within the string. Nothing tells
+//! for certain, so both readings are searched, and whatever either finds counts. What lies within a larger find of the other
+//! reading is a part of it, as it would be in one text: a piece of an IBAN is no telephone number because somebody may have
+//! meant the backslash before it. Where both find the same kind at the same place, that is one find; what a redaction takes out then depends on the letter behind the backslash:
+//!
+//! | behind the backslash | is taken for | because |
+//! |---|---|---|
+//! | `n`, `t`, `u`, `"`, `/` | an escape | line breaks in quoted code and logs are far more common than such names |
+//! | `r`, `b`, `f` | a letter of the value, as in `C:\Users\bob@…` | before anything else than `\n` hardly anyone writes these escapes |
+//!
+//! The two are not mixed within one value: one that needs a backslash read in one way at its beginning and in the other in its
+//! middle is not found.
+
+use std::ops::Range;
+
+use super::letters::{self, Reading};
+use crate::kind::TextKind;
+
+/// One find and where it was written: one place for each string that it touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Find {
+    pub(crate) kind: TextKind,
+    pub(crate) places: Vec<Range<usize>>,
+}
+
+impl Find {
+    pub(crate) fn start(&self) -> usize {
+        self.places.first().map_or(0, |place| place.start)
+    }
+
+    fn end(&self) -> usize {
+        self.places.first().map_or(0, |place| place.end)
+    }
+
+    /// Whether `other` is a part of this.
+    fn holds(&self, other: &Self) -> bool {
+        let is_within = self.start() <= other.start() && other.end() <= self.end();
+        is_within && self.places.len() == 1 && other.places.len() == 1 && self.places != other.places
+    }
+
+    /// Whether both are the same thing, read in two ways.
+    fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.places.len() == other.places.len()
+            && self.start() < other.end()
+            && other.start() < self.end()
+    }
+}
+
+/// Most finds that begin before the end of another and are compared with it. Within one reading only those that are split
+/// across strings can overlap at all; beyond the bound one may be counted twice.
+const MOST_COMPARED: usize = 8;
+
+/// The finds of both readings of some text of `body`, each thing once, in the order of the document.
+pub(crate) fn once(body: &[u8], literal: Vec<Find>, mut unfolded: Vec<Find>) -> Vec<Find> {
+    unfolded.sort_by_key(Find::start);
+    let mut rest = Vec::new();
+    for find in literal {
+        let near = near(&unfolded, &find);
+        let near = unfolded.get_mut(near).unwrap_or_default();
+        let is_part = near.iter().any(|other| other.holds(&find));
+        match near.iter_mut().rev().find(|other| other.is_same(&find)) {
+            Some(same) if begins_with_no_escape(body, &find, same) => same.places = find.places,
+            None if !is_part => rest.push(find),
+            Some(_) | None => {}
+        }
+    }
+    rest.sort_by_key(Find::start);
+    unfolded.retain(|find| !rest.get(near(&rest, find)).unwrap_or_default().iter().any(|other| other.holds(find)));
+    unfolded.extend(rest);
+    unfolded.sort_by_key(Find::start);
+    unfolded
+}
+
+/// Which of `finds`, in the order of their beginnings, can overlap `find`.
+fn near(finds: &[Find], find: &Find) -> Range<usize> {
+    let behind = finds.partition_point(|other| other.start() < find.end());
+    behind.saturating_sub(MOST_COMPARED)..behind
+}
+
+/// Whether what is taken for an escape by `unfolded` is rather the first letter of `literal`.
+fn begins_with_no_escape(body: &[u8], literal: &Find, unfolded: &Find) -> bool {
+    let is_wider = literal.start() < unfolded.start() && unfolded.end() <= literal.end();
+    let first = || letters::letter(body.get(literal.start()..literal.end()).unwrap_or_default(), Reading::Literal);
+    is_wider && matches!(first().bytes(), b"r" | b"b" | b"f")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(kind: &str, place: Range<usize>) -> Find {
+        Find { kind: TextKind::named(kind)[0], places: vec![place] }
+    }
+
+    #[test]
+    fn what_both_find_is_one_find_and_what_one_finds_counts_as_well() {
+        let (email, iban, both) = (find("email", 2..9), find("iban", 30..40), find("card", 50..60));
+        let literal = vec![email.clone(), find("iban", 29..35), both.clone()];
+
+        let merged = once(b"", literal, vec![iban.clone(), both.clone(), find("email", 50..60)]);
+
+        assert_eq!(merged, [email, iban, both, find("email", 50..60)]);
+    }
+
+    #[test]
+    fn the_letter_behind_the_backslash_says_which_place_it_is() {
+        for (letter, is_part_of_it) in [("n", false), ("t", false), ("r", true), ("b", true), ("f", true)] {
+            let body = format!(r"C:\\{letter}ob@example.org");
+            let literal = find("email", 4..body.len());
+
+            let merged = once(body.as_bytes(), vec![literal.clone()], vec![find("email", 5..body.len())]);
+
+            assert_eq!(merged == [literal], is_part_of_it, "{letter}: {merged:?}");
+            assert_eq!(merged.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_part_of_what_the_other_reading_finds_is_no_find_of_its_own() {
+        let (iban, phone) = (find("iban", 2..30), find("phone", 12..30));
+        let (url, email) = (find("basic_auth_url", 0..20), find("email", 10..30));
+
+        assert_eq!(once(b"", vec![phone.clone()], vec![iban.clone()]), std::slice::from_ref(&iban));
+        assert_eq!(once(b"", vec![iban.clone()], vec![phone]), [iban]);
+        assert_eq!(once(b"", vec![email.clone()], vec![url.clone()]), [url, email], "each goes beyond the other");
+    }
+
+    #[test]
+    fn a_split_value_is_not_the_same_as_a_part_of_it() {
+        let split = Find { places: vec![2..9, 20..22], ..find("email", 0..0) };
+
+        let merged = once(b"", vec![split.clone()], vec![find("email", 2..9)]);
+
+        assert_eq!(merged.len(), 2, "{merged:?}");
+        assert_eq!(once(b"", vec![split.clone()], vec![split.clone()]), [split]);
+    }
+}
