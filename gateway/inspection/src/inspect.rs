@@ -54,18 +54,12 @@ impl Collector {
         }
         self.listed.sort_by_key(|(at, _)| *at);
         let offsets: Vec<usize> = self.listed.iter().map(|(at, _)| *at).collect();
-        let paths = paths::of(body, &offsets, |name| holds_a_finding(body.get(name.clone()).unwrap_or_default()));
+        let paths = paths::of(body, &offsets, |name| reader::is_telling(body, name));
         for ((_, kind), path) in self.listed.into_iter().zip(paths) {
             self.findings.list_counted(Finding { kind, path });
         }
         self.findings
     }
-}
-
-fn holds_a_finding(name: &[u8]) -> bool {
-    let mut found = false;
-    ENGINE.search(name, &mut Effort::new(), |_| found = true);
-    found
 }
 
 impl Listener for Collector {

@@ -193,6 +193,14 @@ fn no_path_shows_what_was_found() {
     let body = r#"{"x":{"anna@example.org":{"card":"4111111111111111"}}}"#;
 
     assert_eq!(found(body), ["email $.x", "card $.x[\"?\"].card"]);
+    for name in [r"anna\u0040example.org", r"C:\\rssmra85t10a562s", r"x\\u0040y.example"] {
+        let body = format!(r#"{{"x":{{"{name}":{{"card":"4111111111111111"}}}}}}"#);
+        assert_eq!(found(&body)[1], "card $.x[\"?\"].card", "{name}");
+    }
+    let by_a_word = r#"{"bsn":{"111222333":{"card":"4111111111111111"}}}"#;
+    assert_eq!(found(by_a_word), ["nl_bsn $.bsn", "card $.bsn[\"?\"].card"]);
+    let long = format!(r#"{{"{}":{{"a_name_that_says_nothing":"4111111111111111"}}}}"#, "n".repeat(33));
+    assert_eq!(found(&long), ["card $[\"?\"].a_name_that_says_nothing"]);
 }
 
 #[test]

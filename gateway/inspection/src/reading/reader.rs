@@ -225,6 +225,30 @@ impl<L: Listener> Reader<'_, L> {
     }
 }
 
+/// Most digits of the name of a member that a path shows. A number of more may be one that only a word beside it gives away.
+const MOST_DIGITS: usize = 5;
+
+/// Longest name of a member that a path shows, in bytes: longer ones are secrets as often as names.
+const LONGEST_NAME: usize = 32;
+
+/// Whether the name of a member may tell what was found: it holds a finding in some reading, or looks as if a word elsewhere
+/// made it one.
+pub(crate) fn is_telling(body: &[u8], name: &Range<usize>) -> bool {
+    let mut sheet = Sheet::default();
+    let end = sheet.add(body, name.clone(), false);
+    let digits = sheet.text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if end < name.end || name.len() > LONGEST_NAME || digits > MOST_DIGITS {
+        return true;
+    }
+    let unfolded = sheet.unfolded(body);
+    let mut effort = Effort::new();
+    let mut found = false;
+    for sheet in [Some(sheet), unfolded].iter().flatten() {
+        ENGINE.search(&sheet.text, &mut effort, |_| found = true);
+    }
+    found
+}
+
 /// Where a sheet ends to report although its string goes on: in its text, and in the body.
 struct Until {
     text: usize,
