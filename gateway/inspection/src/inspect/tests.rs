@@ -132,6 +132,8 @@ fn the_name_of_a_member_says_what_its_value_is() {
     assert_eq!(found(r#"{"x":{"bsn":"111222333"}}"#), ["nl_bsn $.x.bsn"]);
     assert_eq!(found(r#"{"x":{"userBsn":"111222333"}}"#), ["nl_bsn $.x.userBsn"]);
     assert_eq!(found(r#"{"x":{"other":"bsn","number":"111222333"}}"#), [""; 0], "another member's value does not");
+    let twice = r#"{"messages":[{"content":[{"bsn":"111222333"},{"bsn":"123456782"}]}]}"#;
+    assert_eq!(found(twice), ["nl_bsn $.messages[0].content[0].bsn", "nl_bsn $.messages[0].content[1].bsn"]);
 }
 
 #[test]

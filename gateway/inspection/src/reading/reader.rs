@@ -215,6 +215,9 @@ impl<L: Listener> Reader<'_, L> {
         let head = first_letters(self.body, &token.place);
         self.sheet.add(self.body, head, true);
         self.sheet.end(End::Value);
+        // The name that stood before all this says of the string itself as well what it is.
+        self.sheet.add(self.body, token.key.clone(), true);
+        self.sheet.end(End::Key);
     }
 
     fn packed(&mut self, token: &Token, text: &[u8], head: usize) {
