@@ -1,4 +1,4 @@
-//! `causeway schema`: the configuration, for editors and for the book.
+//! `causeway schema`: the configuration, for editors and for the book, and the data pack.
 
 #![expect(clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
@@ -15,10 +15,17 @@ pub(super) struct Arguments {
     /// The book's reference page instead of the JSON Schema.
     #[arg(long)]
     markdown: bool,
+    /// The schema of the data pack's files (`policies/data/`) instead of the configuration's.
+    #[arg(long, conflicts_with = "markdown")]
+    data_pack: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let text = if arguments.markdown { configuration::reference() } else { format!("{:#}\n", configuration::schema()) };
+    let text = match arguments {
+        Arguments { markdown: true, .. } => configuration::reference(),
+        Arguments { data_pack: true, .. } => format!("{:#}\n", policy::pack_schema()),
+        Arguments { .. } => format!("{:#}\n", configuration::schema()),
+    };
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ mod country;
 mod echo;
 mod pack;
 mod place;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +15,7 @@ pub use echo::{Drift, Echo};
 pub use pack::{Pack, PackError, PackFiles, Row, day_of};
 use pack::{Rule, Where};
 pub use place::{Adjustment, Adjustments, Declared, Extension, Place, PlaceError, Site};
+pub use schema::pack_schema;
 
 /// A set of countries, worst case. Empty means that nobody knows, and is never harmless.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use time::Date;
 use time::format_description::well_known::Iso8601;
 
-use super::{Countries, Country, UnknownCountry};
+use super::{Countries, Country, UnknownCountry, schema};
 
 /// The texts of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +76,7 @@ pub enum PackError {
 }
 
 /// The format of the files that this version reads.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// A data pack that was read whole and is consistent.
 #[derive(Clone, Debug)]
@@ -91,36 +92,58 @@ pub struct Pack {
     pub(super) base_valid_until: SystemTime,
 }
 
-#[derive(Deserialize)]
+/// `pack.json`: which files make up the pack.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ManifestFile {
+#[schemars(rename = "Manifest")]
+pub(super) struct ManifestFile {
+    #[schemars(schema_with = "schema::format")]
     format: u32,
+    /// The day on which the pack was made; decisions name it.
+    #[schemars(schema_with = "schema::day")]
     version: String,
+    /// The SHA-256 of each of the other files, in hex.
+    #[schemars(schema_with = "schema::hashes")]
     files: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
+/// `regions.json`: which region lies in which country.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
-struct RegionsFile {
+#[schemars(rename = "Regions")]
+pub(super) struct RegionsFile {
+    #[schemars(schema_with = "schema::format")]
     format: u32,
+    #[schemars(schema_with = "schema::day")]
     version: String,
+    /// From this day on every region counts as unknown.
+    #[schemars(schema_with = "schema::day")]
     valid_until: String,
+    /// Where the list is from, in words.
     source: String,
+    /// The pages that it was read from.
     sources: Vec<String>,
+    /// When they were read.
+    #[schemars(schema_with = "schema::day")]
     source_date: String,
     regions: Vec<Region>,
 }
 
 /// A region of a cloud.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Region {
     pub(super) cloud: String,
     pub(super) region: String,
+    #[schemars(schema_with = "schema::country")]
     pub(super) country: String,
     pub(super) partition: String,
+    /// The country whose law its operator answers to.
+    #[schemars(schema_with = "schema::country")]
     pub(super) operator: String,
+    /// The country whose law the operator's parent answers to.
+    #[schemars(schema_with = "schema::country")]
     pub(super) parent: String,
     /// Countries of its geography, where that is more than its own country.
     pub(super) geography: Option<Vec<String>>,
@@ -128,53 +151,74 @@ pub(super) struct Region {
     pub(super) zone: Option<String>,
     #[expect(dead_code, reason = "written for people")]
     note: Option<String>,
+    /// Its country is not certain.
     #[serde(default)]
     pub(super) doubtful: bool,
 }
 
-#[derive(Deserialize)]
+/// `groups.json`: which countries form a group.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
-struct GroupsFile {
+#[schemars(rename = "Groups")]
+pub(super) struct GroupsFile {
+    #[schemars(schema_with = "schema::format")]
     format: u32,
+    #[schemars(schema_with = "schema::day")]
     version: String,
+    /// From this day on every group counts as unknown.
+    #[schemars(schema_with = "schema::day")]
     valid_until: String,
     groups: BTreeMap<String, Group>,
 }
 
-#[derive(Deserialize)]
+/// A group of countries.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
 struct Group {
+    #[schemars(schema_with = "schema::countries")]
     countries: Vec<String>,
     source: String,
+    #[schemars(schema_with = "schema::day")]
     date: String,
+    /// What the source leaves in doubt.
     doubtful: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// `places.json`: where each offer processes, keeps and shows prompts.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "what is written for people is checked to be there and not read by the program")]
-struct PlacesFile {
+#[schemars(rename = "Places")]
+pub(super) struct PlacesFile {
+    #[schemars(schema_with = "schema::format")]
     format: u32,
+    #[schemars(schema_with = "schema::day")]
     version: String,
+    /// The pages that columns were read from, by the name that columns use.
     sources: BTreeMap<String, Source>,
     rows: Vec<Row>,
+    /// Models that Google promises to serve within a location.
     vertex_models: Vec<VertexModel>,
 }
 
 /// A page that a column was read from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "written for people")]
 pub(super) struct Source {
     pub(super) title: String,
     url: String,
+    /// Its own date, or the day on which it was read where it has none.
+    #[schemars(schema_with = "schema::day")]
     pub(super) date: String,
+    /// How much of it was read.
     read: String,
 }
 
-#[derive(Deserialize)]
+/// A model and a location that it is served within.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VertexModel {
     model: String,
@@ -182,7 +226,7 @@ struct VertexModel {
 }
 
 /// One offer: where it processes and keeps prompts, each column with its source.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// Its name, for overrides and records.
@@ -206,11 +250,13 @@ pub struct Row {
     pub doubtful: Option<String>,
     /// What else a reader should know.
     pub note: Option<String>,
+    /// From this day on the row counts as unknown.
+    #[schemars(schema_with = "schema::day")]
     valid_until: String,
 }
 
 /// What an offer is found by; what is absent fits everything.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct When {
     pub(super) sku: Option<String>,
@@ -226,15 +272,16 @@ pub(super) struct When {
 }
 
 /// A value and the page that it is from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Column_of_{T}")]
 pub(super) struct Column<T> {
     pub(super) is: T,
     pub(super) source: String,
 }
 
 /// Countries, by name or by a rule over the region.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Where {
     /// `anywhere`, `region`, `geography`, or `eea-staff`: the EEA for regions inside it, else anywhere.
@@ -243,7 +290,7 @@ pub(super) enum Where {
     Listed(Vec<String>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Rule {
     Anywhere,
@@ -253,14 +300,14 @@ pub(super) enum Rule {
 }
 
 /// Days, or `unknown`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Days {
     Known(u32),
     Unknown(Unknown),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Unknown {
     Unknown,
