@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PR
 use zeroize::Zeroizing;
 
 use crate::identity::TokenSpec;
+use crate::signature::AwsKeys;
 
 /// A key or token. It never prints itself, and its memory is wiped when the last copy is dropped.
 ///
@@ -46,6 +47,8 @@ pub enum Own {
     Secret(Credential),
     /// By a token that is asked for elsewhere and runs out.
     Token(Arc<TokenSpec>),
+    /// By a signature of each request.
+    Signature(AwsKeys),
 }
 
 /// The header that carries a secret to an endpoint.

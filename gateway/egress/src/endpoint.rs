@@ -17,7 +17,7 @@ use crate::body::{Held, Limits, ReplyBody, UpstreamBody};
 use crate::canary::Canary;
 use crate::connect::{ConnectionProof, Connector, Level, Protocol};
 use crate::connection::{self, Facts, Lease};
-use crate::credentials::{self, Own};
+use crate::credentials;
 use crate::dns::Freshness;
 use crate::error::{BodyError, Bound, BuildProblem, Phase, SendError};
 use crate::identity::Keeper;
@@ -145,14 +145,7 @@ impl Endpoint {
                 Some((TlsConnector::from(config), tls::server_name(&spec).map_err(settings)?))
             }
         };
-        let shows = match (&spec.credential, keeper) {
-            (Some(Own::Secret(own)), _) => {
-                let value = own.value().map_err(|source| BuildProblem::Credential { endpoint: name(), source })?;
-                Shows::Header(own.header.clone(), value)
-            }
-            (Some(Own::Token(_)), Some(keeper)) => Shows::Token(keeper),
-            (Some(Own::Token(_)), None) | (None, _) => Shows::Nothing,
-        };
+        let shows = Shows::of(&spec, keeper)?;
         Ok(Self {
             canary: Canary::build(&spec, resolvers, tls.clone())?,
             connector: Connector::new(&spec, tls, Via::build(&spec, (resolvers, roots))?),
@@ -321,6 +314,7 @@ impl Endpoint {
         request: UpstreamRequest,
         own: Shown,
     ) -> Result<Request<UpstreamBody>, SendError> {
+        let signing = self.signing(&request.body);
         let body = UpstreamBody::new(request.body);
         if http_body::Body::size_hint(&body).exact() != Some(request.body_len) {
             return Err(self.unsendable("the parts of the body are not as long as was said"));
@@ -343,6 +337,9 @@ impl Endpoint {
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
         credentials::replace(headers, own);
+        if let Some(signing) = signing {
+            signing.sign(&mut http, &self.host).map_err(|_| self.unsendable("the request cannot be signed"))?;
+        }
         Ok(http)
     }
 

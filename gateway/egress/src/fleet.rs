@@ -65,7 +65,7 @@ impl Fleet {
                 problems.push(BuildProblem::Duplicate { name: Arc::clone(&spec.name) });
             }
             let kept = previous.and_then(|previous| previous.unchanged(&spec, same.is_some()));
-            let known = endpoints.iter().chain(same.into_iter().flat_map(|previous| &previous.endpoints));
+            let known = endpoints.iter().chain(same.into_iter().flat_map(Self::all));
             let build = || {
                 let keeper = keeper_of(&spec, known, (&resolvers, &roots))?;
                 Endpoint::build(spec, keeper, (&resolvers, &roots)).map(Arc::new)
@@ -95,12 +95,14 @@ impl Fleet {
         let mut problems = Vec::new();
         for spec in specs {
             let kept = same.and_then(|previous| previous.control.iter().find(|host| *host.spec() == spec));
-            let built = match kept {
-                Some(kept) => Ok(kept.clone()),
-                None => Endpoint::build(spec, None, (&self.resolvers, &roots))
-                    .map(|endpoint| ControlHost::new(Arc::new(endpoint))),
+            let known = self.endpoints.iter().chain(self.control.iter().map(ControlHost::endpoint));
+            let known = known.chain(same.into_iter().flat_map(Self::all));
+            let build = || {
+                let keeper = keeper_of(&spec, known, (&self.resolvers, &roots))?;
+                Endpoint::build(spec, keeper, (&self.resolvers, &roots))
+                    .map(|endpoint| ControlHost::new(Arc::new(endpoint)))
             };
-            match built {
+            match kept.cloned().map_or_else(build, Ok) {
                 Ok(host) => self.control.push(host),
                 Err(problem) => problems.push(problem),
             }
@@ -200,9 +202,14 @@ impl Fleet {
         self.keepers().iter().map(|keeper| keeper.status()).collect()
     }
 
+    /// Everything that may have a token.
+    fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.iter().chain(self.control.iter().map(ControlHost::endpoint))
+    }
+
     fn keepers(&self) -> Vec<&Arc<Keeper>> {
         let mut keepers: Vec<&Arc<Keeper>> = Vec::new();
-        for keeper in self.endpoints.iter().filter_map(|endpoint| endpoint.keeper()) {
+        for keeper in self.all().filter_map(|endpoint| endpoint.keeper()) {
             if !keepers.iter().any(|known| Arc::ptr_eq(known, keeper)) {
                 keepers.push(keeper);
             }

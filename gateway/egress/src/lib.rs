@@ -18,7 +18,7 @@
 //!
 //! - What an endpoint fails by has one [`Code`] with one set of words, in logs, metrics, records and `causeway doctor`.
 //!
-//! **Does not do.** It does not retry elsewhere or classify statuses. It signs no request (SigV4) yet.
+//! **Does not do.** It does not retry elsewhere or classify statuses. Of all dialects only control planes of AWS are signed for (SigV4).
 //!
 //! **Tasks.** An HTTP/1.1 connection is driven by whoever waits for its reply (`drive.rs`); nobody drives an idle one. An
 //! HTTP/2 connection, which requests share, is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it;
@@ -51,6 +51,7 @@ mod pool;
 mod resolve;
 pub mod scrape;
 mod shown;
+mod signature;
 mod spec;
 mod status;
 mod stream_host;
@@ -77,6 +78,7 @@ pub use identity::{Application, Grant, TokenSpec, TokenStatus};
 pub use idle::Silence;
 pub use inspect::{Answer, Inspect, Inspection, Step, StepKind};
 pub use resolve::Resolution;
+pub use signature::AwsKeys;
 pub use spec::{
     ClientCertificate, EndpointSpec, Host, Http2, PoolSpec, ProbeSpec, Reach, ResolverSpec, STALE_GRACE, Scheme,
     Servers, Timeouts, TlsSpec, Transport, TransportSpec,

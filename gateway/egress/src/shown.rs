@@ -1,13 +1,20 @@
 //! What identifies the gateway to an endpoint, at the moment of a request.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use bytes::Bytes;
+use http::Request;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use crate::body::UpstreamBody;
+use crate::credentials::{InvalidCredential, Own};
 use crate::endpoint::Endpoint;
-use crate::error::SendError;
+use crate::error::{BuildProblem, SendError};
 use crate::identity::Keeper;
+use crate::signature::{AwsKeys, Signed};
+use crate::spec::EndpointSpec;
 
 /// A header that identifies the gateway, or none.
 pub(crate) type Shown = Option<(HeaderName, HeaderValue)>;
@@ -19,13 +26,31 @@ pub(crate) enum Shows {
     Header(HeaderName, HeaderValue),
     /// The token of the moment.
     Token(Arc<Keeper>),
+    /// A signature, which is made when the request is.
+    Signature(AwsKeys),
+}
+
+impl Shows {
+    /// What `spec` says. The keeper is that of its token, where it has one.
+    pub(crate) fn of(spec: &EndpointSpec, keeper: Option<Arc<Keeper>>) -> Result<Self, BuildProblem> {
+        let wrong = |source| BuildProblem::Credential { endpoint: Arc::clone(&spec.name), source };
+        Ok(match (&spec.credential, keeper) {
+            (Some(Own::Secret(own)), _) => Self::Header(own.header.clone(), own.value().map_err(wrong)?),
+            (Some(Own::Signature(keys)), _) => {
+                keys.check().map_err(wrong)?;
+                Self::Signature(keys.clone())
+            }
+            (Some(Own::Token(_)), Some(keeper)) => Self::Token(keeper),
+            (Some(Own::Token(_)), None) | (None, _) => Self::Nothing,
+        })
+    }
 }
 
 impl Endpoint {
     /// What identifies the gateway, where it need not be asked for first.
     pub(crate) fn at_hand(&self) -> Option<Shown> {
         match self.shows() {
-            Shows::Nothing => Some(None),
+            Shows::Nothing | Shows::Signature(_) => Some(None),
             Shows::Header(name, value) => Some(Some((name.clone(), value.clone()))),
             Shows::Token(keeper) => keeper.at_hand(Instant::now()).map(|token| Some((AUTHORIZATION, token))),
         }
@@ -47,11 +72,34 @@ impl Endpoint {
         }
     }
 
+    /// What a request with this body is signed with, where it is.
+    pub(crate) fn signing(&self, body: &[Bytes]) -> Option<Signing<'_>> {
+        match self.shows() {
+            Shows::Signature(keys) => Some(Signing { keys, body: body.to_vec() }),
+            Shows::Nothing | Shows::Header(..) | Shows::Token(_) => None,
+        }
+    }
+
     /// Who keeps its token, where it shows one.
     pub(crate) fn keeper(&self) -> Option<&Arc<Keeper>> {
         match self.shows() {
             Shows::Token(keeper) => Some(keeper),
-            Shows::Nothing | Shows::Header(..) => None,
+            Shows::Nothing | Shows::Header(..) | Shows::Signature(_) => None,
         }
+    }
+}
+
+/// Keys, and the body that they are to sign with its request.
+pub(crate) struct Signing<'a> {
+    keys: &'a AwsKeys,
+    body: Vec<Bytes>,
+}
+
+impl Signing<'_> {
+    /// Puts the signature into the request, which must be as it is sent but for the host.
+    pub(crate) fn sign(self, request: &mut Request<UpstreamBody>, host: &HeaderValue) -> Result<(), InvalidCredential> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let signed = Signed { method: &method, uri: &uri, host, body: &self.body };
+        self.keys.sign(&signed, SystemTime::now(), request.headers_mut())
     }
 }
