@@ -5,7 +5,7 @@
 //!
 //! **Does not do.** It does not make a place good: a provider that says what is declared may still be wrong.
 
-use super::{Countries, Facts, Pack, Rule, Where};
+use super::{Adjustments, Countries, Country, Facts, Pack, Place, Rule, Where};
 
 /// A provider's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,18 +14,33 @@ pub enum Echo<'a> {
     AzureRegion(&'a str),
     /// Anthropic's `inference_geo`.
     InferenceGeo(&'a str),
+    /// A deployment, as Azure Resource Manager describes it.
+    AzureDeployment {
+        /// Its deployment type, `sku.name`.
+        sku: &'a str,
+        /// The region of its account.
+        location: &'a str,
+        /// Its name, which is the upstream model.
+        model: &'a str,
+        /// What the security team changed of the rows.
+        adjustments: &'a Adjustments,
+    },
+    /// The regions to which a Bedrock inference profile may send, each as its own name; an empty one is a model of no region.
+    BedrockRegions(&'a [String]),
 }
 
 /// A provider's word is not what is declared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it says `{word}`, which is {said}, and the place is declared to process in {declared}")]
+#[error("it says `{word}`, which is {said}, and the place is declared to {what} in {declared}")]
 pub struct Drift {
     /// The word.
     pub word: String,
     /// The countries that it stands for.
     pub said: Countries,
-    /// Where prompts were to be processed.
+    /// Where it was to be.
     pub declared: Countries,
+    /// What was to be there, as in `to process`.
+    pub what: &'static str,
 }
 
 /// What Anthropic says of models that have no choice of place: nothing.
@@ -37,11 +52,13 @@ impl Pack {
     pub fn countries_said(&self, echo: Echo<'_>) -> Option<Countries> {
         match echo {
             Echo::AzureRegion(word) => {
-                let name: String =
-                    word.chars().filter(|letter| *letter != ' ').collect::<String>().to_ascii_lowercase();
-                let region = self.regions.get(&("azure".to_owned(), name));
-                let country = region.and_then(|region| region.country.parse().ok());
-                Some(country.map_or_else(Countries::anywhere, |country| [country].into_iter().collect()))
+                Some([self.country_of("azure", &plain(word)).unwrap_or(Country::ANYWHERE)].into_iter().collect())
+            }
+            Echo::AzureDeployment { .. } => self.deployment_said(echo).map(|facts| facts.processing),
+            Echo::BedrockRegions([]) => Some(Countries::anywhere()),
+            Echo::BedrockRegions(regions) => {
+                let country = |region: &String| self.country_of("aws", region).unwrap_or(Country::ANYWHERE);
+                Some(regions.iter().map(country).collect())
             }
             Echo::InferenceGeo(NOT_SAID) => None,
             Echo::InferenceGeo(word) => {
@@ -60,14 +77,50 @@ impl Pack {
     ///
     /// # Errors
     ///
-    /// [`Drift`] when the word stands for a country in which nothing was to be processed.
+    /// [`Drift`] when the word stands for a country in which nothing was to be processed, or kept.
     pub fn compare(&self, declared: &Facts, echo: Echo<'_>) -> Result<(), Drift> {
-        let Some(said) = self.countries_said(echo) else { return Ok(()) };
-        // Nothing narrower was declared, so nothing rests on it.
-        if declared.processing.is_unknown() || said.0.is_subset(&declared.processing.0) {
-            return Ok(());
+        let drift = |said: Countries, declared: &Countries, what| {
+            // Where nothing narrower was declared, nothing rests on it.
+            let holds = declared.is_unknown() || said.0.is_subset(&declared.0);
+            if holds { Ok(()) } else { Err(Drift { word: echo.word(), said, declared: declared.clone(), what }) }
+        };
+        if let Some(said) = self.countries_said(echo) {
+            drift(said, &declared.processing, "process")?;
         }
-        let (Echo::AzureRegion(word) | Echo::InferenceGeo(word)) = echo;
-        Err(Drift { word: word.to_owned(), said, declared: declared.processing.clone() })
+        match self.deployment_said(echo) {
+            Some(said) => drift(said.at_rest, &declared.at_rest, "keep data"),
+            None => Ok(()),
+        }
     }
+
+    /// What the pack says of a deployment. One that it does not know is at its worst.
+    fn deployment_said(&self, echo: Echo<'_>) -> Option<Facts> {
+        let Echo::AzureDeployment { sku, location, model, adjustments } = echo else { return None };
+        let place = Place::Azure { region: plain(location), sku: sku.to_owned() };
+        Some(self.facts(&place, model, adjustments).unwrap_or_else(|_| Facts::unknown()))
+    }
+
+    fn country_of(&self, cloud: &str, region: &str) -> Option<Country> {
+        self.regions.get(&(cloud.to_owned(), region.to_owned()))?.country.parse().ok()
+    }
+}
+
+impl Echo<'_> {
+    /// As a person reads it.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::AzureRegion(word) | Self::InferenceGeo(word) => (*word).to_owned(),
+            Self::AzureDeployment { sku, location, .. } => format!("{sku} in {location}"),
+            Self::BedrockRegions(regions) => {
+                let name = |region: &String| if region.is_empty() { "no region".to_owned() } else { region.clone() };
+                regions.iter().map(name).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+/// `swedencentral` of `Sweden Central`.
+fn plain(region: &str) -> String {
+    region.chars().filter(|letter| *letter != ' ').collect::<String>().to_ascii_lowercase()
 }

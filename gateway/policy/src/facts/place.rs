@@ -145,6 +145,15 @@ pub enum PlaceError {
 }
 
 impl Pack {
+    /// Whether a model's id at Bedrock is that of an inference profile, which may send to other regions.
+    #[must_use]
+    pub fn is_inference_profile(&self, model: &str) -> bool {
+        let prefix = prefix_of(model);
+        let mut rows = self.rows.iter().filter(|row| row.provider == "bedrock");
+        model.contains("inference-profile/")
+            || (prefix != model && rows.any(|row| row.when.profile.as_deref() == Some(prefix)))
+    }
+
     /// The facts of the target `upstream_model` at `place`, worst case.
     ///
     /// # Errors
