@@ -126,6 +126,24 @@ fn vertex_guarantees_a_place_for_models_in_its_table_only() {
 }
 
 #[test]
+fn vertex_guarantees_the_region_of_a_model_that_its_table_ticks_and_says_how_the_table_was_read() {
+    let at = |location: &str, model: &str| facts(&Place::Vertex { location: location.into(), model: None }, model);
+
+    assert_eq!(at("europe-west2", "gemini-3.5-flash").processing.to_string(), "GB");
+    assert!(inside_eea(&at("eu", "gemini-2.5-pro").processing));
+    let doubts = at("europe-west2", "gemini-3.5-flash").provenance.doubts;
+    assert!(doubts.iter().any(|doubt| doubt.contains("public copy of the page")), "{doubts:?}");
+    // Listed for short prompts alone, or not at all.
+    for (location, model) in
+        [("europe-west3", "gemini-2.5-flash"), ("europe-west4", "gemini-2.5-pro"), ("europe-west3", "gemini-3.5-flash")]
+    {
+        assert!(at(location, model).processing.is_unknown(), "{model} in {location}");
+    }
+    // People may read from anywhere, so the shipped policies keep personal data away from it all the same.
+    assert!(at("eu", "gemini-2.5-pro").access.is_unknown());
+}
+
+#[test]
 fn a_code_that_looks_european_may_lie_elsewhere() {
     for (region, country) in [("eu-west-2", "GB"), ("eu-central-2", "CH"), ("eu-north-1", "SE")] {
         assert_eq!(facts(&bedrock(region, None), "amazon.nova").processing.to_string(), country);
@@ -227,5 +245,63 @@ fn a_pack_of_another_format_or_with_a_word_too_many_is_refused() {
 fn no_group_of_countries_holds_anywhere() {
     for (name, group) in pack().groups() {
         assert!(!group.is_unknown(), "{name}");
+    }
+}
+
+#[test]
+fn a_control_plane_that_tells_of_a_narrower_place_contradicts_nothing_and_of_a_wider_one_does() {
+    let none = Adjustments::new();
+    let zone = facts(&azure("swedencentral", "DataZoneStandard"), "gpt-4o");
+    let said = |sku, location| {
+        pack().compare(&zone, Echo::AzureDeployment { sku, location, model: "gpt-4o", adjustments: &none })
+    };
+
+    assert_eq!(said("DataZoneStandard", "Sweden Central"), Ok(()));
+    let global = said("GlobalStandard", "swedencentral").unwrap_err().to_string();
+    assert!(global.starts_with("it says `GlobalStandard in swedencentral`, which is anywhere"), "{global}");
+    let american = said("DataZoneStandard", "eastus").unwrap_err();
+    assert_eq!((american.said.to_string().as_str(), american.what), ("US", "process"));
+}
+
+#[test]
+fn a_deployment_that_keeps_its_data_elsewhere_contradicts_though_it_processes_where_it_was_declared() {
+    let none = Adjustments::new();
+    let declared = facts(&azure("swedencentral", "DataZoneStandard"), "gpt-4o");
+    let echo = Echo::AzureDeployment {
+        sku: "DataZoneStandard",
+        location: "germanywestcentral",
+        model: "gpt-4o",
+        adjustments: &none,
+    };
+
+    let drift = pack().compare(&declared, echo).unwrap_err();
+
+    assert_eq!((drift.what, drift.said.to_string().as_str()), ("keep data", "DE"), "{drift}");
+}
+
+#[test]
+fn the_regions_of_a_profile_count_as_their_countries_and_none_or_an_unknown_one_as_anywhere() {
+    let declared = facts(&bedrock("eu-central-1", Some("eu")), "m");
+    let said = |regions: &[&str]| {
+        let regions: Vec<String> = regions.iter().map(|region| (*region).to_owned()).collect();
+        pack().compare(&declared, Echo::BedrockRegions(&regions))
+    };
+
+    assert_eq!(said(&["eu-central-1", "eu-west-2", "eu-central-2"]), Ok(()));
+    for wrong in [&[][..], &[""], &["eu-central-1", "us-east-1"], &["eu-atlantis-1"]] {
+        assert!(said(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_model_of_bedrock_is_a_profile_where_its_id_says_so() {
+    for (model, is_profile) in [
+        ("eu.anthropic.claude-sonnet-4-20250514-v1:0", true),
+        ("arn:aws:bedrock:eu-central-1:1:application-inference-profile/abc", true),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", false),
+        ("openai.gpt-oss-120b", false),
+        ("eu", false),
+    ] {
+        assert_eq!(pack().is_inference_profile(model), is_profile, "{model}");
     }
 }
