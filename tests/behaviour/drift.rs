@@ -249,3 +249,20 @@ async fn an_endpoint_that_is_asked_says_it_with_its_list_of_models() {
     assert_eq!(verdicts, [("cloud/m", "drift"), ("own/m", "silent")], "{value:#}");
     assert_eq!((world.cloud.probes(), world.seen()), (1, (0, 0)), "nothing of a caller goes along");
 }
+
+#[tokio::test]
+async fn before_the_first_answer_nothing_was_heard_and_that_is_said() {
+    let (cloud, folder) =
+        (Upstream::start("cloud").await, tempfile::tempdir().expect("a temporary folder can be made"));
+    let config =
+        Config::new().endpoint("cloud", Endpoint::of(&cloud).place(Some(SWEDEN))).model("assistant", &["cloud/m"]);
+    std::fs::write(folder.path().join("causeway.toml"), config.text([1, 2, 3])).expect("it can be written");
+
+    let output = run(&["policy", "verify-places", "--config", "causeway.toml", "--json"], folder.path()).await;
+
+    assert_eq!(output.status.code(), Some(3));
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(value["targets"][0]["verdict"], "silent", "{value:#}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("there is no audit log") && errors.contains("no answer was heard"), "{errors}");
+}

@@ -16,6 +16,7 @@ mod break_glass;
 mod budgets;
 mod candidates;
 mod commands;
+mod control_planes;
 mod costs;
 mod crash;
 mod deadlines;

@@ -7,6 +7,7 @@ mod audit;
 mod bodies;
 mod certificates;
 mod client;
+mod clouds;
 mod command;
 mod config;
 mod dns;
@@ -25,6 +26,9 @@ pub(crate) use audit::{Audit, Record};
 pub(crate) use bodies::*;
 pub(crate) use certificates::{Authority, Issued, client_trusting, make_example_certificates};
 pub(crate) use client::{Answer, Client, Request};
+pub(crate) use clouds::{
+    ACCOUNT, AWS_ID, AWS_SECRET, AWS_TOKEN, CLOUD_SECRET, Cloud, azure_sections, bedrock_sections,
+};
 pub(crate) use command::{Running, causeway, run, run_with_input};
 pub(crate) use config::{Config, Endpoint, digest_of};
 pub(crate) use dns::{Dns, Says};

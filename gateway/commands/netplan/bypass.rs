@@ -11,8 +11,10 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
         .flows
         .iter()
         .filter(|flow| {
-            matches!(flow.purpose, Purpose::Endpoint | Purpose::Identity | Purpose::Store | Purpose::Telemetry)
-                && flow.is_tls
+            matches!(
+                flow.purpose,
+                Purpose::Endpoint | Purpose::Identity | Purpose::Control | Purpose::Store | Purpose::Telemetry
+            ) && flow.is_tls
                 && !flow.stays_here()
         })
         .map(|flow| (flow.name.as_str(), flow.host.as_str()))

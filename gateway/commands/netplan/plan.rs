@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use server::configuration::{
-    Compiled, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, OtlpConfig,
-    ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig,
+    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig,
+    IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme,
+    StoreConfig, ViaConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -67,6 +68,8 @@ pub(super) enum Purpose {
     Canary,
     /// The gateway asks for the tokens by which it identifies itself.
     Identity,
+    /// A control plane is asked where deployments process.
+    Control,
     /// What several gateways share is kept there.
     Store,
     /// Traces, metrics and log lines go there.
@@ -82,6 +85,7 @@ impl Purpose {
             Self::Endpoint => "endpoint",
             Self::Canary => "canary",
             Self::Identity => "identity",
+            Self::Control => "control",
             Self::Store => "store",
             Self::Telemetry => "telemetry",
             Self::Time => "time",
@@ -173,8 +177,9 @@ impl Plan {
         flows.extend(compiled.endpoints.iter().map(endpoint_flow));
         flows.extend(compiled.endpoints.iter().filter_map(canary_flow));
         flows.extend(compiled.identities.iter().map(identity_flow));
+        flows.extend(compiled.controls.iter().map(control_flow));
         flows.extend(compiled.otlp.iter().map(collector_flow));
-        flows.extend(compiled.endpoints.iter().filter_map(machine_flow));
+        flows.extend(machine_flow(compiled));
         flows.extend(compiled.store.iter().map(store_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
         let mut private: Vec<PrivateName> = compiled.endpoints.iter().filter_map(private_name).collect();
@@ -328,6 +333,12 @@ fn identity_flow(identity: &IdentityConfig) -> Flow {
     over(identity.via.as_ref(), flow)
 }
 
+fn control_flow(control: &ControlConfig) -> Flow {
+    let flow =
+        own_flow((Purpose::Control, &control.name), (&control.host, control.port), &control.reach, control.scheme);
+    over(control.via.as_ref(), flow)
+}
+
 fn store_flow(store: &StoreConfig) -> Flow {
     own_flow((Purpose::Store, "store"), (&store.host, store.port), &store.reach, store.scheme)
 }
@@ -351,10 +362,18 @@ fn own_flow((purpose, name): (Purpose, &str), (host, port): (&Host, u16), reach:
 }
 
 /// The metadata service of the machine, for a managed identity that names no host. The agent of Arc is on the machine.
-fn machine_flow(endpoint: &EndpointConfig) -> Option<Flow> {
-    let Some(CredentialConfig::Token(token)) = &endpoint.credential else { return None };
+fn machine_flow(compiled: &Compiled) -> Option<Flow> {
+    let of_endpoints = compiled.endpoints.iter().filter_map(|endpoint| match &endpoint.credential {
+        Some(CredentialConfig::Token(token)) => Some(token),
+        Some(CredentialConfig::Key(_)) | None => None,
+    });
+    let of_controls = compiled.controls.iter().filter_map(|control| match &control.credential {
+        Some(ControlCredentialConfig::Token(token)) => Some(token),
+        Some(ControlCredentialConfig::Aws(_)) | None => None,
+    });
     let address = IpAddr::from([169, 254, 169, 254]);
-    (token.host == IdentityHostConfig::Machine).then(|| Flow {
+    let asked = of_endpoints.chain(of_controls).any(|token| token.host == IdentityHostConfig::Machine);
+    asked.then(|| Flow {
         purpose: Purpose::Identity,
         name: "managed-identity".to_owned(),
         destination: Destination::Networks(vec![single(address)]),

@@ -148,13 +148,14 @@ impl Gateway {
 
     /// Keeps the connections of the snapshot in force, and of each that follows it: warm-up, health probes, closing what
     /// idles. The tasks run on the runtime of the caller.
-    pub async fn tend(&self) {
+    pub async fn tend(self: &Arc<Self>) {
         let mut look = tokio::time::interval(LOOK_AT_PROBES);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let snapshot = self.snapshot();
             snapshot.fleet.start();
             snapshot.key_sources.iter().for_each(KeySource::start);
+            snapshot.planes.iter().for_each(|plane| plane.start(self));
             let looked_at = snapshot.is_probed() || snapshot.is_scraped();
             tokio::select! {
                 () = self.refreshed.notified() => continue,

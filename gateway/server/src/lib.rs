@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod break_glass;
 pub mod configuration;
+pub mod control_planes;
 mod endings;
 pub mod export;
 pub mod gateway;

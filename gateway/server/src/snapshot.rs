@@ -23,6 +23,7 @@ use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
 
 use crate::configuration::BreakGlassConfig;
+use crate::control_planes::Plane;
 use crate::endings::Ending;
 use crate::export::Collector;
 use crate::gateway::PerSecond;
@@ -32,6 +33,7 @@ mod administrators;
 mod build;
 mod callers;
 mod collector;
+mod control;
 mod data;
 mod homes;
 mod identity;
@@ -45,6 +47,8 @@ mod users;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
+pub(crate) use control::name as control_name;
+pub use control::specs as control_specs;
 pub(crate) use data::{ClaimRule, DataRules};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
@@ -81,6 +85,8 @@ pub struct Snapshot {
     pub(crate) tells_traces: bool,
     /// Keeps the keys of issuers that are fetched.
     pub(crate) key_sources: Vec<Arc<KeySource>>,
+    /// Ask control planes where targets process.
+    pub(crate) planes: Vec<Arc<Plane>>,
     /// The callers' limits on bodies.
     pub body_limits: BodyLimits,
     /// How long a request's body may take in all.

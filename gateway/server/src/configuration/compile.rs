@@ -12,6 +12,7 @@ use policy::Facts;
 use routing::Class as Traffic;
 
 mod azure;
+mod control;
 mod data;
 mod identity;
 mod store;
@@ -31,6 +32,7 @@ use super::sources::Sources;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
+pub use control::{AwsKeysConfig, ControlConfig, ControlCredentialConfig, EndpointControlConfig};
 pub use data::{ClaimConfig, DataConfig, SuppressionConfig};
 pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
@@ -140,6 +142,8 @@ pub struct Compiled {
     pub resolvers: Vec<ResolverConfig>,
     /// Hosts that give the gateway tokens, by name.
     pub identities: Vec<IdentityConfig>,
+    /// Control planes of clouds, by name.
+    pub controls: Vec<ControlConfig>,
     /// The collector of traces, metrics and log lines.
     pub otlp: Option<OtlpConfig>,
     /// Endpoints by name, including those that no model names.
@@ -307,6 +311,8 @@ pub struct EndpointConfig {
     pub reach: ReachConfig,
     /// Where it processes data, as it was written.
     pub place: Option<Place>,
+    /// Where the control plane of its cloud tells of it.
+    pub control: Option<EndpointControlConfig>,
     /// How its certificate is checked. Present exactly where `scheme` is `https`.
     pub tls: Option<EndpointTlsConfig>,
     /// What it is shown. Absent where it needs none, and where it is a secret with [`Secrets::Skip`].

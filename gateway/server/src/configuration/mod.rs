@@ -44,13 +44,14 @@ use std::path::{Path, PathBuf};
 pub use administration::{AdministrationConfig, AdministratorConfig};
 pub use check::{PolicyConfig, due, pack};
 pub use compile::{
-    AppConfig, ApplicationConfig, AuditConfig, CanaryConfig, CertificateConfig, ClaimConfig, ClientCertificate,
-    Compiled, CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointTlsConfig, FetchedKeysConfig,
-    GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig,
-    KeysPathConfig, Known, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, OtlpConfig, PoolConfig, PriceList,
-    ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport,
-    RoutingConfig, Secret, Secrets, StoreConfig, StoreLoss, SuppressionConfig, TargetConfig, TimeoutsConfig,
-    TokenAuthConfig, TokenConfig, TransportConfig, ViaConfig, load_sources,
+    AppConfig, ApplicationConfig, AuditConfig, AwsKeysConfig, CanaryConfig, CertificateConfig, ClaimConfig,
+    ClientCertificate, Compiled, ControlConfig, ControlCredentialConfig, CostConfig, CredentialConfig, DataConfig,
+    EndpointConfig, EndpointControlConfig, EndpointTlsConfig, FetchedKeysConfig, GrantConfig, GrantsConfig,
+    IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig, KeysPathConfig, Known, ListenConfig,
+    ListenTlsConfig, LoadOptions, ModelConfig, OtlpConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig,
+    ReachConfig, ResolverConfig, ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets,
+    StoreConfig, StoreLoss, SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig, TokenConfig,
+    TransportConfig, ViaConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, OtlpProtocol, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};

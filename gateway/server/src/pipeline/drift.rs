@@ -1,4 +1,5 @@
-//! What an answer says of where it was made, held against what the configuration declares of the place.
+//! What an answer says of where it was made, held against what the configuration declares of the place. What a control plane
+//! says is held against it elsewhere, and has the same consequence.
 //!
 //! A contradiction holds the endpoint back at once, in the way in which an administrator would: it is in force before this
 //! request's answer goes on, kept over a restart, recorded, and let go again by somebody of security alone. The answer itself
@@ -12,6 +13,7 @@ use policy::Echo;
 use telemetry::audit::AdminEvent;
 use wire::{Call, GEO_MEMBER, REGION_HEADER};
 
+use super::arrive::DecisionId;
 use super::attempt::{Reply, Tried};
 use super::books::Books;
 use crate::configuration;
@@ -49,9 +51,13 @@ fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str),
         seen.places.push((by, word.into()));
     }
     let Err(drift) = configuration::pack().compare(&target.facts, echo) else { return };
-    target.metrics.place_drift().inc();
     let because = format!("{by} of `{}`: {drift}", target.name);
-    let gateway = books.gateway();
+    hold_back(&books.gateway(), target, because, Some(books.decision()));
+}
+
+/// Holds the endpoint of `target` back, loudly, because its provider contradicts what is declared.
+pub(crate) fn hold_back(gateway: &Arc<Gateway>, target: &Target, because: String, decision: Option<&DecisionId>) {
+    target.metrics.place_drift().inc();
     let what = Restraint::Endpoint(target.endpoint.to_string());
     if gateway.restrictions.current().held(&what).is_some() {
         return;
@@ -63,8 +69,9 @@ fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str),
         Held { at: gateway.restrictions.said_at(seconds), by: ACTOR.to_owned(), because: because.clone(), named: None };
     // INVARIANT: in force before the answer goes on; only the disk is waited for elsewhere.
     gateway.restrictions.hold_at_once(&what, &held);
-    tracing::error!(decision = %books.decision(), endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
-    tokio::spawn(keep(gateway, what, held, (at, because)));
+    let decision = decision.map(tracing::field::display);
+    tracing::error!(decision, endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
+    tokio::spawn(keep(Arc::clone(gateway), what, held, (at, because)));
 }
 
 /// Writes it down: for a restart, and for whoever asks later.

@@ -48,6 +48,7 @@ use crate::gateway::Gateway;
 pub use arrive::DecisionId;
 pub(crate) use authorize::{findings_of, operation_of};
 pub(crate) use data::labels_in_metadata;
+pub(crate) use drift::hold_back;
 pub(crate) use plan::knobs_of;
 pub(crate) use plan::{class_of, knobs_within, of_choices, order};
 pub use refusal::Refusal;

@@ -25,9 +25,10 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, collector, identity, store, upstream, users,
+    administrators, callers, collector, control, identity, store, upstream, users,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
+use crate::control_planes;
 use crate::endings::endings;
 use crate::issuers::{self, Issuers};
 use crate::outlook;
@@ -46,12 +47,14 @@ impl Snapshot {
         let Specs { endpoints, resolvers } = upstream::specs(compiled)?;
         let known = before.map(|before| &before.fleet);
         let fleet = Fleet::build(endpoints, resolvers, &ids, known)?;
-        let mut control = identity::key_hosts(compiled)?;
-        control.extend(collector::spec(compiled)?);
-        let fleet = fleet.with_control(control, known)?;
+        let mut hosts = identity::key_hosts(compiled)?;
+        hosts.extend(collector::spec(compiled)?);
+        hosts.extend(control::specs(compiled)?);
+        let fleet = fleet.with_control(hosts, known)?;
         let known = before.map_or(&[][..], |before| &before.key_sources);
         let Issuers { all: issuers, sources: key_sources } = issuers::build(compiled, &fleet, known)?;
         let models = models(compiled, before, metrics);
+        let planes = control_planes::build(compiled, &fleet, &targets);
         let judge = outlook::judge(compiled)?;
         let candidate = Proposed::build(compiled)?;
         let sharing = store::build(compiled, &fleet, before)?;
@@ -88,6 +91,7 @@ impl Snapshot {
             tells_traces: compiled.endpoints.iter().any(|endpoint| endpoint.trace_context),
             fleet,
             key_sources,
+            planes,
             body_limits: ingress::body::BodyLimits {
                 bytes: usize::try_from(compiled.listen.max_body_bytes).unwrap_or(usize::MAX),
                 ..ingress::body::BodyLimits::default()

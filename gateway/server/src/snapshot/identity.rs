@@ -79,7 +79,7 @@ fn named(identity: &IdentityConfig, compiled: &Compiled) -> Result<EndpointSpec,
         tls: upstream::tls(identity.tls.as_ref())?,
         transport: upstream::transport(&identity.transport),
         via: identity.via.as_ref().map(upstream::via).transpose()?,
-        ..plain(("", Reach::Public), (IpAddr::V4(Ipv4Addr::LOCALHOST), 80))
+        ..blank()
     })
 }
 
@@ -99,6 +99,11 @@ pub(super) fn key_hosts(compiled: &Compiled) -> Result<Vec<EndpointSpec>, Snapsh
         }
     }
     hosts.into_iter().map(|host| named(&compiled.identities[host], compiled)).collect()
+}
+
+/// A host of small answers, of which nothing is said yet.
+pub(super) fn blank() -> EndpointSpec {
+    plain(("", Reach::Public), (IpAddr::V4(Ipv4Addr::LOCALHOST), 80))
 }
 
 /// A host without TLS at an address.

@@ -186,6 +186,7 @@ pub struct EndpointMetrics {
     ejected: Gauge,
     cache_hits: Gauge<f64, AtomicU64>,
     place_drift: Counter,
+    place_checks: Counters<2>,
 }
 
 impl EndpointMetrics {
@@ -204,6 +205,7 @@ impl EndpointMetrics {
             connections,
             ejected: own(&families.ejected),
             cache_hits: families.cache_hits.get_or_create_owned(&[("endpoint", endpoint.clone())]),
+            place_checks: families.place_checks.clone(),
             place_drift: families.place_drift.get_or_create_owned(&[("endpoint", endpoint.clone())]),
             endpoint,
         }
@@ -247,9 +249,15 @@ impl EndpointMetrics {
         &self.cache_hits
     }
 
-    /// Answers that say they were made where nothing was to be processed.
+    /// Answers, and control planes, that say that something is processed where nothing was to be.
     pub fn place_drift(&self) -> &Counter {
         &self.place_drift
+    }
+
+    /// Counts what its control plane told: `agrees`, `drift` or `failed`.
+    pub fn place_check(&self, result: &'static str) {
+        let labels = [("endpoint", self.endpoint.clone()), ("result", result.to_owned())];
+        self.place_checks.get_or_create_owned(&labels).inc();
     }
 
     /// Targets of this endpoint that are ejected.

@@ -82,6 +82,7 @@ struct Families {
     connections: Gauges<2>,
     ejected: Gauges<1>,
     place_drift: Counters<1>,
+    place_checks: Counters<2>,
     burst_open: Gauges<1>,
     pressure: RealGauges<1>,
     waiting: Gauges<1>,
@@ -377,7 +378,13 @@ impl Families {
             place_drift: add(
                 to,
                 "place_drift",
-                "Answers that say they were made where nothing was to be processed",
+                "Answers that say they were made where nothing was to be processed, and control planes that say so",
+                Family::default(),
+            ),
+            place_checks: add(
+                to,
+                "place_checks",
+                "What control planes told of where targets process: agrees, drift, or failed to tell",
                 Family::default(),
             ),
             ejected: add(

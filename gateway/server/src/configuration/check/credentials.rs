@@ -21,12 +21,23 @@ const CHALLENGES: &str = "/var/opt/azcmagent/tokens";
 impl Check<'_> {
     /// The credential that an endpoint is shown.
     pub(super) fn credential(&mut self, name: &str, endpoint: &Endpoint, auth: &Auth) -> Option<CredentialConfig> {
-        let at = self.place("endpoint", name).at("auth");
         let owner = Owner::endpoint(name);
+        let at = self.of(owner).at("auth");
         if let Auth::Key(source) = auth {
             let key = self.key_of(at.at("key"), &owner.setting("auth.key"), source);
             return key.map(CredentialConfig::Key);
         }
+        self.token_credential(owner, usual_scope(endpoint), auth).map(CredentialConfig::Token)
+    }
+
+    /// A token; for `usual` where the document does not say what it is for.
+    pub(super) fn token_credential(
+        &mut self,
+        owner: Owner<'_>,
+        usual: Option<String>,
+        auth: &Auth,
+    ) -> Option<TokenAuthConfig> {
+        let at = self.of(owner).at("auth");
         let (way, identity, scope) = match auth {
             Auth::Key(_) => return None,
             Auth::ManagedIdentity(own) => ("managed-identity", own.identity.as_deref(), own.scope.as_deref()),
@@ -45,14 +56,14 @@ impl Check<'_> {
                 _ => IdentityHostConfig::Machine,
             }),
         };
-        let scope = self.scope(at, owner, endpoint, scope);
+        let scope = self.scope(at, owner, usual, scope);
         let grant = self.shown_for(at, owner, auth);
         if let Auth::WorkloadIdentity(own) = auth
             && own.token_file.is_empty()
         {
             self.wrong(at.at("token_file").mark(), format!("`{}` is empty", setting("token_file")), "name the file");
         }
-        Some(CredentialConfig::Token(TokenAuthConfig { host: host?, scope: scope?, grant: grant? }))
+        Some(TokenAuthConfig { host: host?, scope: scope?, grant: grant? })
     }
 
     fn identity_named(&mut self, at: Cursor<'_>, owner: Owner<'_>, identity: &str) -> Option<usize> {
@@ -64,7 +75,13 @@ impl Check<'_> {
     }
 
     /// What a token is for. For Azure's own services it follows from the cloud.
-    fn scope(&mut self, at: Cursor<'_>, owner: Owner<'_>, endpoint: &Endpoint, scope: Option<&str>) -> Option<String> {
+    fn scope(
+        &mut self,
+        at: Cursor<'_>,
+        owner: Owner<'_>,
+        usual: Option<String>,
+        scope: Option<&str>,
+    ) -> Option<String> {
         if let Some(scope) = scope {
             let good = !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic());
             if !good {
@@ -77,14 +94,11 @@ impl Check<'_> {
             }
             return good.then(|| scope.to_owned());
         }
-        if endpoint.provider != "azure-openai" {
+        if usual.is_none() {
             let message = format!("{owner}: what its token is for is not said");
             self.wrong(at.mark(), message, "add `scope = \"https://…/.default\"`");
-            return None;
         }
-        let host = endpoint.url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
-        let cloud = ["azure.us", "azure.cn"].into_iter().find(|cloud| host.ends_with(&format!(".{cloud}")));
-        Some(format!("https://cognitiveservices.{}/.default", cloud.unwrap_or("azure.com")))
+        usual
     }
 
     fn shown_for(&mut self, at: Cursor<'_>, owner: Owner<'_>, auth: &Auth) -> Option<GrantConfig> {
@@ -227,6 +241,16 @@ impl Check<'_> {
         let text = text.strip_suffix('\n').unwrap_or(&text);
         self.secret(mark, setting, text.strip_suffix('\r').unwrap_or(text))
     }
+}
+
+/// What Azure's own services want, by the cloud of the url.
+fn usual_scope(endpoint: &Endpoint) -> Option<String> {
+    if endpoint.provider != "azure-openai" {
+        return None;
+    }
+    let host = endpoint.url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    let cloud = ["azure.us", "azure.cn"].into_iter().find(|cloud| host.ends_with(&format!(".{cloud}")));
+    Some(format!("https://cognitiveservices.{}/.default", cloud.unwrap_or("azure.com")))
 }
 
 fn is_rsa(path: &Path) -> bool {

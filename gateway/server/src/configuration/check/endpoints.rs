@@ -31,8 +31,12 @@ impl Check<'_> {
             self.site(name, site);
         }
         let endpoints = document.endpoint.iter();
-        let built: Vec<_> =
-            endpoints.filter_map(|(name, endpoint)| self.endpoint(name, endpoint, network, permissions)).collect();
+        let built: Vec<_> = endpoints
+            .filter_map(|(name, endpoint)| {
+                let control = self.endpoint_control(name, endpoint, document);
+                Some(EndpointConfig { control, ..self.endpoint(name, endpoint, network, permissions)? })
+            })
+            .collect();
         self.unused(document);
         built
     }
@@ -75,6 +79,7 @@ impl Check<'_> {
             base_path: url.path,
             reach: reach?,
             place: endpoint.place.clone(),
+            control: None,
             tls: tls.flatten(),
             credential,
             timeouts,

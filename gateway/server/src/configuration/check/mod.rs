@@ -8,6 +8,7 @@ mod apps;
 mod audit;
 mod break_glass;
 mod canary;
+mod control;
 mod credentials;
 mod data;
 mod endpoints;
@@ -63,6 +64,7 @@ pub(super) fn check(
     let prices = check.prices(document);
     let adjustments = check.facts(document);
     let identities = check.identity_hosts(document, (&zones, &services));
+    let controls = check.controls(document, (&zones, &services));
     let store = check.store(document, (&zones, &services));
     let otlp = check.telemetry(document, (&zones, &services));
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
@@ -93,6 +95,7 @@ pub(super) fn check(
         audit: audit?,
         resolvers: zones.resolvers,
         identities,
+        controls,
         otlp,
         endpoints,
         targets,
@@ -121,7 +124,7 @@ pub use rules::{PolicyConfig, due};
 /// Whose settings are looked at: an endpoint's, or those of an identity host, which is reached in the same ways.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
-    /// `endpoint` or `identity`; or `store`, of which there is one without a name.
+    /// `endpoint`, `identity` or `control`; or `store`, of which there is one without a name.
     section: &'static str,
     name: &'a str,
 }
@@ -219,6 +222,7 @@ impl<'a> Check<'a> {
             "service",
             "site",
             "identity",
+            "control",
             "endpoint",
             "issuer",
             "app",

@@ -6,6 +6,7 @@
 
 mod administration;
 mod applications;
+mod control;
 mod data;
 mod identity;
 mod network;
@@ -25,6 +26,7 @@ pub use applications::{
     App, Burst, Issuer, IssuerKeys, Jwt, Key, KeysByDiscovery, KeysByPath, Limits, Model, ModelLimits, Prefer,
     Target95, TokenAlgorithm, Traffic,
 };
+pub use control::{AwsAuth, AzureControl, BedrockControl, Control, ControlAuth, EndpointControl};
 pub use data::{ClaimMeaning, Suppression, Users};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use network::{
@@ -73,6 +75,9 @@ pub struct Document {
     /// Hosts that give the gateway the tokens by which it identifies itself to endpoints, or the keys of issuers.
     #[serde(default)]
     pub identity: BTreeMap<String, Identity>,
+    /// Control planes of clouds, which are asked where the deployments of endpoints process.
+    #[serde(default)]
+    pub control: BTreeMap<String, Control>,
     /// Places that serve models. The name has no `/`.
     #[serde(default)]
     pub endpoint: BTreeMap<String, Endpoint>,

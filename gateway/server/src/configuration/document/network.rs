@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Auth, Canary, Decimal, EndpointTransport, Via};
+use super::{Auth, Canary, Decimal, EndpointControl, EndpointTransport, Via};
 
 /// Where callers connect, and how much they may ask for at once.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -177,6 +177,8 @@ pub struct Endpoint {
     pub reach: Reach,
     /// Where it processes and keeps data. Absent: unknown, which is inside no group of countries.
     pub place: Option<Place>,
+    /// Where the control plane of its cloud tells of it, which is held against `place`. Absent: it is not asked.
+    pub control: Option<EndpointControl>,
     /// How much it can do at once. Absent: no bound of the gateway's.
     pub capacity: Option<Capacity>,
     /// What it costs. Absent: nothing more where `place` is a site of one's own, else unknown.

@@ -1,29 +1,26 @@
 //! `causeway policy verify-places`: what providers said of where they answered, held against what is declared of their places.
 //!
-//! Every answer is looked at as it comes, and the audit log keeps what it said. `--ask` asks each endpoint for its list of
-//! models as well, which carries no content and costs nothing. A provider that says nothing is neither confirmed nor
-//! contradicted, and the control planes of clouds (the type of an Azure deployment, the regions of a Bedrock profile) are not
-//! read.
+//! Every answer is looked at as it comes, and the audit log keeps what it said. `--ask` asks the control planes that the
+//! configuration names as well, and each endpoint of Azure for its list of models ([`ask`]). Neither carries content or costs
+//! anything. A provider that says nothing is neither confirmed nor contradicted.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
+
+mod ask;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use egress::Inspect;
-use policy::Countries;
+use policy::{Adjustments, Countries};
 use serde_json::{Value, json};
 use server::configuration::{self, Compiled, LoadOptions, Secrets, TargetConfig};
-use server::snapshot::{self, Specs};
+use server::control_planes::Told;
 use server::{load, outlook};
 use telemetry::audit::read;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::commands::audit::{AuditCommandError, Span, fail};
-use crate::commands::doctor::examine::only;
 use crate::commands::{NO, UNKNOWN};
 
 /// Which answers are looked at.
@@ -38,7 +35,7 @@ pub(in crate::commands) struct Arguments {
     /// Answers from this time on, `2026-11-26` or `2026-11-26T08:00:00Z`.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Ask each endpoint for its list of models, with the gateway's credential, and hear what that answer says.
+    /// Ask the control planes, and each endpoint of Azure for its list of models, with the gateway's credentials.
     #[arg(long)]
     ask: bool,
     /// As JSON.
@@ -56,11 +53,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match heard(arguments, &compiled) {
         Ok(mut heard) => {
             if arguments.ask
-                && let Err(why) = ask(&compiled, &mut heard)
+                && let Err(why) = ask::ask(&compiled, &mut heard)
             {
                 return super::not_found_out(why);
             }
-            let looks: Vec<Look<'_>> = compiled.targets.iter().map(|target| Look::of(target, &heard)).collect();
+            let adjustments = &compiled.policy.adjustments;
+            let look = |target| Look::of(target, &heard, adjustments);
+            let looks: Vec<Look<'_>> = compiled.targets.iter().map(look).collect();
             print(&looks, arguments.json);
             code(&looks)
         }
@@ -68,13 +67,27 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// By target: who says it, and what; how often, and when last.
-type Heard = BTreeMap<String, BTreeMap<(String, String), (u64, String)>>;
+/// By target: who says it, and what.
+type Heard = BTreeMap<String, BTreeMap<(String, String), Word>>;
+
+/// How often something was said, and when last.
+#[derive(Default)]
+struct Word {
+    count: u64,
+    last: String,
+    /// What a control plane told, which is more than a word.
+    told: Option<Told>,
+}
 
 fn heard(arguments: &Arguments, compiled: &Compiled) -> Result<Heard, AuditCommandError> {
     let folder = arguments.folder.clone().unwrap_or_else(|| server::run::audit_folder(compiled));
     let span = Span::parse(arguments.since.as_deref(), None)?;
     let mut heard = Heard::new();
+    // A gateway that has never served has heard nothing, which is no reason to ask nobody.
+    if !folder.exists() {
+        eprintln!("there is no audit log at `{}` yet: no answer was heard", folder.display());
+        return Ok(heard);
+    }
     let read = read::scan(
         &folder,
         |_| true,
@@ -95,66 +108,13 @@ fn note(heard: &mut Heard, attempt: &Value, at: Option<&str>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for said in attempt["place_said"].as_array().into_iter().flatten() {
         let words = heard.entry(text(&attempt["target"])).or_default();
-        let (count, last) = words.entry((text(&said["by"]), text(&said["said"]))).or_default();
-        *count += 1;
-        if let Some(at) = at.filter(|at| *at > last.as_str()) {
-            at.clone_into(last);
+        let word = words.entry((text(&said["by"]), text(&said["said"]))).or_default();
+        word.count += 1;
+        if let Some(at) = at.filter(|at| *at > word.last.as_str()) {
+            at.clone_into(&mut word.last);
         }
     }
 }
-
-/// Asks every endpoint, side by side. One that does not answer says nothing, and standard error says why.
-fn ask(compiled: &Compiled, heard: &mut Heard) -> Result<(), String> {
-    let Specs { endpoints, resolvers } = snapshot::specs(compiled).map_err(|error| error.to_string())?;
-    let runtime = super::containment::runtime().map_err(|error| error.to_string())?;
-    let answers = runtime.block_on(async {
-        let mut looks = Vec::new();
-        for spec in endpoints {
-            let resolvers = resolvers.clone();
-            looks.push(tokio::spawn(async move {
-                let inspect = Inspect { path: Some(spec.harmless_path()), with_credential: true, limit: STEP };
-                let name = spec.name.to_string();
-                let found = match only(spec, &resolvers) {
-                    Ok(endpoint) => endpoint.inspect(&inspect).await,
-                    Err(error) => return (name, Err(error.to_string())),
-                };
-                let why = || found.verdict.as_ref().map_or_else(|| "no answer".to_owned(), ToString::to_string);
-                (name, found.answer.as_ref().ok_or_else(why).map(|answer| answer.headers.clone()))
-            }));
-        }
-        let mut answers = Vec::new();
-        for look in looks {
-            answers.extend(look.await);
-        }
-        answers
-    });
-    let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-    for (endpoint, answer) in answers {
-        let headers = match answer {
-            Ok(headers) => headers,
-            Err(why) => {
-                eprintln!("endpoint `{endpoint}` was asked and did not answer: {why}");
-                continue;
-            }
-        };
-        let Some((by, said)) = outlook::place_said(&headers) else { continue };
-        // Elsewhere a header of that name is nobody's word of the place, as where requests are served.
-        let of_endpoint = |target: &&TargetConfig| {
-            let asked = &compiled.endpoints[target.endpoint];
-            asked.name == endpoint && asked.in_azure()
-        };
-        for target in compiled.targets.iter().filter(of_endpoint) {
-            let words = heard.entry(target.name.clone()).or_default();
-            let (count, last) = words.entry((by.to_owned(), said.to_owned())).or_default();
-            *count += 1;
-            last.clone_from(&now);
-        }
-    }
-    Ok(())
-}
-
-/// Time for each step of an asking.
-const STEP: Duration = Duration::from_secs(5);
 
 /// What was heard of one target.
 struct Look<'a> {
@@ -173,11 +133,15 @@ struct Said {
 }
 
 impl<'a> Look<'a> {
-    fn of(target: &'a TargetConfig, heard: &Heard) -> Self {
+    fn of(target: &'a TargetConfig, heard: &Heard, adjustments: &Adjustments) -> Self {
         let words = heard.get(&target.name).into_iter().flatten();
-        let said = words.map(|((by, word), (count, last))| {
-            let echo = outlook::echo(by, word);
-            let drift = echo.and_then(|echo| configuration::pack().compare(&target.facts, echo).err());
+        let said = words.map(|((by, word), Word { count, last, told })| {
+            let drift = match told {
+                Some(told) => told.compare(&target.facts, &target.upstream_model, adjustments).err(),
+                None => {
+                    outlook::echo(by, word).and_then(|echo| configuration::pack().compare(&target.facts, echo).err())
+                }
+            };
             let drift = drift.map(|drift| drift.to_string());
             Said { by: by.clone(), word: word.clone(), count: *count, last: last.clone(), drift }
         });
@@ -213,9 +177,8 @@ impl<'a> Look<'a> {
 }
 
 /// What it means.
-const MEANING: &str = "A provider's own word is held against what is declared, from the answers in the audit log. One that says \
-    nothing is neither confirmed nor contradicted. The type of an Azure deployment and the regions of a Bedrock profile are not \
-    read from their control planes.";
+const MEANING: &str = "A provider's own word is held against what is declared: from the answers in the audit log, and with --ask \
+    from the control planes that the configuration names. One that says nothing is neither confirmed nor contradicted.";
 
 fn print(looks: &[Look<'_>], as_json: bool) {
     if as_json {
