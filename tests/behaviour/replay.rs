@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, chat, run};
+use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, causeway, chat, run, within};
 
 /// Ten minutes of two requests a second, each of a thousand tokens and a hundred back, in the format of the Azure traces.
 fn trace() -> String {
@@ -366,4 +366,30 @@ async fn a_mistake_in_a_trace_or_a_scenario_is_named_with_its_place() {
     assert_eq!(code, 3);
     assert!(trace.contains("bad.csv:2: expected"), "{trace}");
     assert!(scenario.contains("bad.toml: target `gpu/llama` needs either `engine` or `cloud`"), "{scenario}");
+}
+
+/// Whoever plays a trace need not be whom the gateway runs as.
+#[tokio::test]
+async fn a_key_that_the_reader_may_not_read_is_replaced_for_the_moment_and_said() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let world = World::new();
+    world.write("now.toml", &configuration(""));
+    std::fs::create_dir(world.path().join("state")).expect("a temporary folder takes folders");
+    let key = world.write("state/users.key", "a key that nobody else may read");
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    mode(&key, 0o000).expect("it is ours");
+    mode(world.path(), 0o755).expect("it is ours");
+    let arguments = ["replay", "--config", "now.toml", "--scenario", "scenario.toml", "--app", "trace", "trace.csv"];
+    let mut command = causeway(&arguments, world.path());
+    // Root may read everything.
+    if std::fs::metadata(world.path()).expect("it is ours").uid() == 0 {
+        command.uid(65_534).gid(65_534);
+    }
+
+    let output = within("the command to end", command.output()).await.expect("cargo built the binary");
+
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("users.key may not be read") && text.contains("other pseudonyms"), "{text}");
 }

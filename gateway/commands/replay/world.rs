@@ -217,7 +217,7 @@ impl Configured {
         // What several gateways share belongs to those that serve, and so does their state folder.
         compiled.store = None;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let snapshot = runtime.block_on(async { Snapshot::build(&compiled, None, &Metrics::new()) })?;
+        let (snapshot, unread) = runtime.block_on(async { Snapshot::build_to_look(&compiled, &Metrics::new()) })?;
         let targets = compiled.targets.iter().map(|target| Declared::of(target, &compiled.endpoints[target.endpoint]));
         let targets = targets.collect();
         let paid = compiled.endpoints.iter().map(|endpoint| match endpoint.cost.pricing {
@@ -227,7 +227,9 @@ impl Configured {
         let fixed_usd_per_hour = paid.sum();
         let models = compiled.models.iter().map(|model| model.name.clone()).collect();
         let apps = compiled.apps.iter().map(|app| app.name.clone()).collect();
-        Ok(Self { snapshot, models, apps, targets, fixed_usd_per_hour, not_carried: carried::not_carried(&compiled) })
+        let mut not_carried = carried::not_carried(&compiled);
+        not_carried.extend(unread);
+        Ok(Self { snapshot, models, apps, targets, fixed_usd_per_hour, not_carried })
     }
 
     /// The scenario's server behind each target of the configuration, or an assumed one. Prices that the scenario does not

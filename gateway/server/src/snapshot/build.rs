@@ -41,6 +41,27 @@ impl Snapshot {
     ///
     /// [`SnapshotError`] when what the documents name cannot be used; `before` is untouched.
     pub fn build(compiled: &Compiled, before: Option<&Self>, metrics: &Metrics) -> Result<Self, SnapshotError> {
+        let users = users::key_of(&compiled.state_folder)?;
+        Self::with_users(compiled, before, metrics, users)
+    }
+
+    /// The same for what only looks at a configuration and sends nothing, by somebody who may not read what the gateway may: the
+    /// second value says of what that is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::build`].
+    pub fn build_to_look(compiled: &Compiled, metrics: &Metrics) -> Result<(Self, Option<String>), SnapshotError> {
+        let (users, unread) = users::key_or_one_for_the_moment(&compiled.state_folder)?;
+        Ok((Self::with_users(compiled, None, metrics, users)?, unread))
+    }
+
+    fn with_users(
+        compiled: &Compiled,
+        before: Option<&Self>,
+        metrics: &Metrics,
+        users: Arc<PseudonymKey>,
+    ) -> Result<Self, SnapshotError> {
         let targets = targets(compiled, before, metrics)?;
         let ids: Vec<(TargetId, usize)> =
             compiled.targets.iter().enumerate().map(|(index, target)| (id(index), target.endpoint)).collect();
@@ -75,10 +96,7 @@ impl Snapshot {
         let renewal = Renewal::of(compiled, &targets, &apps, &key_facts);
         let policy_hash: Arc<str> = policy_hash(compiled).into();
         let pseudonyms = pseudonyms(compiled)?;
-        let shown_users = match &pseudonyms {
-            Some(key) => Arc::clone(key),
-            None => users::key_of(&compiled.state_folder)?,
-        };
+        let shown_users = pseudonyms.clone().unwrap_or(users);
         Ok(Self {
             hash: compiled.hash.as_str().into(),
             policy_header: header(&policy_hash),

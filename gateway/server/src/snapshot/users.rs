@@ -39,6 +39,21 @@ pub(super) fn key_of(state_folder: &Path) -> Result<Arc<PseudonymKey>, SnapshotE
     Ok(Arc::new(key))
 }
 
+/// The same for somebody who may not read the file: then one for the moment, and what is to be said of it.
+pub(super) fn key_or_one_for_the_moment(
+    state_folder: &Path,
+) -> Result<(Arc<PseudonymKey>, Option<String>), SnapshotError> {
+    match key_of(state_folder) {
+        Err(SnapshotError::File { path, source }) if source.kind() == ErrorKind::PermissionDenied => {
+            let key = PseudonymKey::parse(&PseudonymKey::text(&rand::random()))
+                .map_err(|source| SnapshotError::Pseudonyms { path: path.clone(), source })?;
+            let path = path.display();
+            Ok((Arc::new(key), Some(format!("{path} may not be read ({source}): users have other pseudonyms here"))))
+        }
+        other => other.map(|key| (key, None)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
