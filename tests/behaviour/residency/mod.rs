@@ -4,6 +4,7 @@
 //! taken from the policies. A row passes when the endpoints that it forbids saw no byte: no request, and where none of the
 //! earlier rows was allowed to go there either, no connection.
 
+mod findings;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -170,8 +171,10 @@ impl Tally {
     #[expect(clippy::print_stderr, reason = "a suite that does not say how much it checked cannot be judged")]
     fn conclude(&self, ways: &str, captures: usize) {
         eprintln!(
-            "residency, {ways}: {} rows, {} of them denied, {captures} listening endpoints",
-            self.rows, self.denied
+            "residency, {ways}: {} cases, {} of them denied; {} faults; {captures} endpoints captured",
+            self.rows,
+            self.denied,
+            self.faults.len()
         );
         assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
     }
