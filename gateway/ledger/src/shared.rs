@@ -117,9 +117,11 @@ pub struct Shared {
 struct Inner {
     settings: Settings,
     owner: String,
-    /// No other process has used the state folder while this one has: what the folder's ledger says is this one's to tell.
-    /// The lock is held to show that.
-    alone: Option<File>,
+    /// No other process had the state folder when this one took its place in it: what the folder's ledger says is this
+    /// one's to tell.
+    alone: bool,
+    /// Shows those that come later that this process has it.
+    _place: File,
     dial: Mutex<Option<Dial>>,
     accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
     queue: Mutex<Vec<Arc<Account>>>,
@@ -164,17 +166,12 @@ impl Shared {
     pub fn open(folder: &Path, settings: Settings) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let family = family_of(folder)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(folder.join("replica.lock"))?;
-        let alone = lock.try_lock().is_ok().then_some(lock);
+        let (place, alone) = take_place(folder)?;
         let inner = Inner {
             settings,
             owner: format!("{family}/{}", random()?),
             alone,
+            _place: place,
             dial: Mutex::new(None),
             accounts: Mutex::default(),
             queue: Mutex::default(),
@@ -196,7 +193,7 @@ impl Shared {
     /// process, as during an upgrade, each tells its own.
     #[must_use]
     pub fn is_alone(&self) -> bool {
-        self.inner.alone.is_some()
+        self.inner.alone
     }
 
     /// Every counter that is there is asked for now, and those that come later are new.
@@ -284,8 +281,28 @@ impl Inner {
     }
 }
 
-/// The name of a state folder, the same for every process that uses it.
-fn family_of(folder: &Path) -> io::Result<String> {
+/// Takes a place in the folder, beside whoever else has one, and says whether nobody has.
+///
+/// Every process holds its place while it runs, also one that was not the first: of two upgrades in a row the third process
+/// must not take what the second has spent for its own to tell.
+fn take_place(folder: &Path) -> io::Result<(File, bool)> {
+    let open =
+        |name: &str| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(name));
+    // INVARIANT: one process looks at a time. A lock that is changed from one kind to the other is let go in between.
+    let turn = open("replica.turn")?;
+    turn.lock()?;
+    let place = open("replica.lock")?;
+    let alone = place.try_lock().is_ok();
+    if alone {
+        place.unlock()?;
+    }
+    // A release before this one holds it for itself alone, and what it holds says the same.
+    let _ = place.try_lock_shared();
+    Ok((place, alone))
+}
+
+/// The name of a folder, the same for every process that uses it. It is made at the first time.
+pub(crate) fn family_of(folder: &Path) -> io::Result<String> {
     let path = folder.join("replica.id");
     match std::fs::read_to_string(&path) {
         Ok(known) if known.len() == 32 && known.bytes().all(|digit| digit.is_ascii_hexdigit()) => return Ok(known),

@@ -87,3 +87,19 @@ fn a_password_does_not_stand_in_what_is_printed() {
 
     assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
 }
+
+#[test]
+fn of_two_upgrades_in_a_row_the_third_process_is_not_alone_beside_the_second() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let open = || Shared::open(folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+
+    let first = open();
+    let second = open();
+    drop(first);
+    let third = open();
+    let seen = [second.is_alone(), third.is_alone()];
+    drop((second, third));
+
+    assert_eq!(seen, [false, false]);
+    assert!(open().is_alone());
+}
