@@ -9,7 +9,7 @@ use accounting::{Estimate, Money, SettledBy, Settlement, Tokens, Used};
 pub struct Opening {
     /// The gateway's id of the request; the same as in the audit record.
     pub request: Arc<str>,
-    /// When it began, in milliseconds since 1970.
+    /// When it was let in, in milliseconds since 1970.
     pub at_ms: u64,
     /// The app that pays.
     pub app: Arc<str>,

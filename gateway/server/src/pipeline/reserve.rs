@@ -49,13 +49,14 @@ pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> 
     let tried = planned.plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
     let dearest = tried.map(|ranked| most(snapshot.target(ranked.target))).max();
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
-    // Who waited reserves when the wait is over.
-    let waited = planned.exchange.ready.saturating_duration_since(planned.exchange.started);
-    let now = moment(planned.exchange.ready, planned.exchange.at + waited);
     let app = &planned.caller.app.book;
-    let take = || match &planned.caller.key.book {
-        Some(key) => key.reserve(Some(app), ask, now),
-        None => app.reserve(None, ask, now),
+    // A body may take long to come, and a request may wait for a place or for the store: what counts is when it is let in.
+    let take = || {
+        let now = moment(Instant::now(), SystemTime::now());
+        match &planned.caller.key.book {
+            Some(key) => key.reserve(Some(app), ask, now),
+            None => app.reserve(None, ask, now),
+        }
     };
     let taken = sharing::ask(planned.exchange.snapshot.sharing.as_ref(), take).await;
     let reservation = match taken {
@@ -82,7 +83,8 @@ fn opening(planned: &Planned, reservation: &Reservation) -> Opening {
     let (exchange, caller) = (&planned.exchange, &planned.caller);
     Opening {
         request: exchange.decision.as_str().into(),
-        at_ms: milliseconds(exchange.at),
+        // The month that it counts in must be the one in which its budget was asked.
+        at_ms: milliseconds(SystemTime::now()),
         app: Arc::clone(&caller.app.name),
         team: Arc::clone(&caller.app.team),
         key: Arc::clone(&caller.key.name),
