@@ -174,19 +174,34 @@ impl Admission {
         }
     }
 
+    /// A place among all that are in flight, for [`Admission::admit_entered`]: whoever waits for the store has one.
+    pub fn enter(&self) -> Result<Entered, Refusal> {
+        let retry_after = RETRY_WHEN_BUSY;
+        let global = Room::enter(&self.global).map_err(|_| Refusal::Shed { retry_after })?;
+        Ok(Entered(Some(global)))
+    }
+
     /// Lets one request of `app` in, and of the key with the limit `key` if it has one.
     ///
     /// A request that is refused for the requests in flight does not count towards the rate.
     pub fn admit(&self, app: AppIndex, key: Option<LimitIndex>) -> Result<Admitted, Refusal> {
-        let retry_after = RETRY_WHEN_BUSY;
-        let global = Room::enter(&self.global).map_err(|_| Refusal::Shed { retry_after })?;
+        self.admit_entered(&mut self.enter()?, app, key)
+    }
+
+    /// The same for a request that has its place among all. One that is refused keeps that place, to try again with it.
+    pub fn admit_entered(
+        &self,
+        entered: &mut Entered,
+        app: AppIndex,
+        key: Option<LimitIndex>,
+    ) -> Result<Admitted, Refusal> {
         let key = key.and_then(|key| self.place(key.0));
         let app = self.place(app.0);
         let key_seat = key.map(|key| Room::enter(&key.room));
         let app_seat = app.map(|app| Room::enter(&app.room));
         let seats = [key_seat.transpose()?, app_seat.transpose()?, None];
         let standing = pace([key, app].into_iter().flatten())?;
-        Ok(Admitted { _global: global, seats, standing })
+        Ok(Admitted { _global: entered.0.take(), seats, standing })
     }
 
     /// Lets a request that was let in ask for the model with the limit `model` as well.
@@ -244,6 +259,11 @@ impl Admission {
     }
 }
 
+/// A place among all that are in flight, of a request that nothing else has let in yet.
+#[derive(Debug)]
+#[must_use = "the place is given up when this is dropped"]
+pub struct Entered(Option<Seat>);
+
 /// The proof that a request was let in, and its place among those in flight.
 ///
 /// It must be kept until the last byte of the answer is gone: a stream whose head was sent is still
@@ -270,7 +290,7 @@ impl Admission {
 #[derive(Debug)]
 #[must_use = "the place is given up when this is dropped"]
 pub struct Admitted {
-    _global: Seat,
+    _global: Option<Seat>,
     /// Of the key, the app and the model.
     seats: [Option<Seat>; 3],
     standing: Option<Standing>,

@@ -242,3 +242,26 @@ async fn users_beyond_the_bound_share_buckets_and_idle_ones_make_room() {
     assert_eq!(later, Ok(()));
     assert!(users.len() < 10, "{}", users.len());
 }
+
+#[tokio::test]
+async fn whoever_waits_for_the_store_is_among_those_in_flight() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ledger::SharedSettings {
+        prefix: "causeway".to_owned(),
+        user: None,
+        password: None,
+        on_loss: ledger::OnLoss::Deny,
+    };
+    let shared = ledger::Shared::open(folder.path(), settings).unwrap();
+    let admission = Admission::shared(most(1), vec![limit("app", 0, 60)], shared);
+    admission.take_effect();
+
+    let mut waits = admission.enter().unwrap();
+    let unleased = admission.admit_entered(&mut waits, APP, None).unwrap_err();
+    let shed = admission.enter().unwrap_err();
+
+    assert_eq!((unleased, admission.in_flight()), (Refusal::Unleased, 1));
+    assert!(matches!(shed, Refusal::Shed { .. }), "nobody else waits beside it");
+    drop(waits);
+    assert_eq!(admission.in_flight(), 0);
+}

@@ -278,8 +278,16 @@ impl Admitted {
 pub(super) async fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
     let Identified { mut exchange, caller, index, body } = identified;
     // Before the path is looked at: whoever asks for what does not exist takes from the app's rate as well.
-    let admit = || exchange.snapshot.admission.admit(index, caller.key.limit);
-    let guard = match sharing::ask(exchange.snapshot.sharing.as_ref(), admit).await {
+    let admission = &exchange.snapshot.admission;
+    let admitted = match admission.enter() {
+        // INVARIANT: whoever waits for the store has its place among all meanwhile, so that not more wait than may be in flight.
+        Ok(mut entered) => {
+            let admit = || admission.admit_entered(&mut entered, index, caller.key.limit);
+            sharing::ask(exchange.snapshot.sharing.as_ref(), admit).await
+        }
+        Err(full) => Err(full),
+    };
+    let guard = match admitted {
         Ok(guard) => guard,
         Err(early) => {
             exchange.rate = standing_of(early);
