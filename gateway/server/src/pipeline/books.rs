@@ -2,6 +2,7 @@
 //! once, on every way out: an answer, an error, a stream's end, a caller that goes away, a task that is dropped.
 
 mod lessons;
+mod probe;
 mod stand_in;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::reserve::Charge;
 use crate::gateway::Gateway;
 use crate::snapshot::{ModelIndex, Session, Snapshot, Target};
 use lessons::Pace;
+use probe::Probe;
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,11 +178,13 @@ impl Books {
     pub(super) async fn next_warrant(&mut self, plan: &mut Plan, begun: Instant) -> Option<Warrant> {
         loop {
             let next = plan.next_probing(|target| self.snapshot().target(target).health.lock().take_probe(begun))?;
+            let target = self.target(next.target());
+            let probe = Probe::taken(&target, begun);
             if !self.is_withheld(next.target()) && self.has_a_place(next.target()).await {
+                probe.keep();
                 return Some(next);
             }
-            let target = self.target(next.target());
-            target.health.lock().give_probe_back(begun);
+            drop(probe);
             self.did_without(&target);
         }
     }

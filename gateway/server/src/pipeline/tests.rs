@@ -52,7 +52,7 @@ impl Dialect for Changed {
     }
 }
 
-fn openai() -> &'static dyn Dialect {
+pub(super) fn openai() -> &'static dyn Dialect {
     wire::dialect("openai").unwrap()
 }
 
@@ -70,14 +70,14 @@ static IS_HARDLY_READ_ON: Changed =
     Changed { encode: as_openai, on_disconnect: OnDisconnect::Drain { at_most: Duration::ZERO } };
 
 /// A gateway with one endpoint, whose upstream the test plays.
-struct World {
-    gateway: Arc<Gateway>,
+pub(super) struct World {
+    pub(super) gateway: Arc<Gateway>,
     upstream: TcpListener,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    async fn new(provider: &str, dialect: &'static dyn Dialect) -> Self {
+    pub(super) async fn new(provider: &str, dialect: &'static dyn Dialect) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"cw_key");
