@@ -10,6 +10,8 @@
 
 mod fetch;
 mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -75,6 +77,17 @@ struct Known {
     /// What was fetched, to see whether it changed.
     text: Vec<u8>,
     failed: Option<Failed>,
+    /// The issuer as each configuration has it that is in force, or was until lately: keys that one of them fetches are those of
+    /// all, also where a fetch began before a reload and ends behind it.
+    holders: Vec<Weak<Issuer>>,
+}
+
+impl Known {
+    /// These keys count from now on, for all that have the issuer.
+    fn renew(&mut self, keys: KeySet) {
+        let keys = Arc::new(keys);
+        self.holders.retain(|holder| holder.upgrade().inspect(|issuer| issuer.adopt(Arc::clone(&keys))).is_some());
+    }
 }
 
 struct Failed {
@@ -195,9 +208,16 @@ impl KeySource {
             hosts,
             started: AtomicBool::new(false),
         };
-        match known {
-            Some(known) => source.issuer.adopt(known.issuer.keys()),
-            None => source.recall(SystemTime::now(), Instant::now()),
+        {
+            // Under one lock, so that no keys come between what is taken over and what is told.
+            let mut state = source.state.known.lock();
+            if let Some(known) = known {
+                source.issuer.adopt(known.issuer.keys());
+            }
+            state.holders.push(Arc::downgrade(&source.issuer));
+        }
+        if known.is_none() {
+            source.recall(SystemTime::now(), Instant::now());
         }
         Arc::new(source)
     }
@@ -211,8 +231,8 @@ impl KeySource {
             return;
         }
         let Ok(keys) = KeySet::read(kept.keys.as_bytes()) else { return };
-        self.issuer.renew(keys);
         let mut known = self.state.known.lock();
+        known.renew(keys);
         known.fetched = Some(kept.fetched);
         known.expires = Some(steady + (self.config.keep - age));
         known.text = kept.keys.into_bytes();
@@ -256,7 +276,7 @@ impl KeySource {
             let mut known = self.state.known.lock();
             let changed = known.text != text || self.issuer.keys().is_empty();
             if changed {
-                self.issuer.renew(keys);
+                known.renew(keys);
                 known.text.clone_from(&text);
             }
             known.fetched = Some(at);
@@ -294,7 +314,7 @@ impl KeySource {
         let is_gone = left.is_none_or(|left| left.is_zero());
         let is_alarm = is_gone || left.is_some_and(|left| left < self.config.keep / 2);
         if is_gone && !self.issuer.keys().is_empty() {
-            self.issuer.renew(KeySet::empty());
+            known.renew(KeySet::empty());
             known.text.clear();
             tracing::error!(%issuer, %why, "ALARM issuer_keys: the issuer's keys are too old; none of its tokens is accepted");
         } else if is_alarm && !before.is_alarm {
