@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use super::subject;
 use super::{AppIndex, AuthError, Identified, KeyIndex, Marks};
 
 /// A name that a client certificate may carry, as the configuration writes it.
@@ -19,12 +20,22 @@ pub enum CertificateName {
     /// A DNS name of the subject's alternative names, written `dns:claims.corp.example`. Compared without case; a
     /// wildcard in a certificate stands for itself, and no app has it.
     Dns(Box<str>),
+    /// The whole subject, written `subject:CN=claims,OU=apps,O=Corp` as RFC 4514 has it. Compared attribute by attribute and letter
+    /// by letter, in order; the text here is the one way to write it.
+    Subject(Box<str>),
 }
 
+/// What stands before a subject.
+const SUBJECT: &str = "subject:";
+
 impl CertificateName {
-    /// The name that `text` writes: a URI with a scheme, or `dns:` and a host name. `None` for anything else.
+    /// The name that `text` writes: a URI with a scheme, `dns:` and a host name, or `subject:` and a whole subject. `None` for
+    /// anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(subject) = text.strip_prefix(SUBJECT) {
+            return subject::parse(subject).map(Self::Subject);
+        }
         if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return None;
         }
@@ -52,10 +63,11 @@ impl ShownCertificate {
         let Ok(leaf) = EndEntityCert::try_from(&der) else { return Self(Box::default()) };
         let uris = leaf.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
         let hosts = leaf.valid_dns_names().map(|host| CertificateName::Dns(host.to_ascii_lowercase().into()));
-        Self(uris.chain(hosts).collect())
+        let subject = subject::read(leaf.subject()).map(CertificateName::Subject);
+        Self(uris.chain(hosts).chain(subject).collect())
     }
 
-    /// Its names, in the order of the certificate: URIs, then hosts.
+    /// Its names, in the order of the certificate: URIs, then hosts, then the subject.
     #[must_use]
     pub fn names(&self) -> &[CertificateName] {
         &self.0
@@ -105,7 +117,7 @@ impl Certificates {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair, SanType};
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
     use super::*;
 
@@ -161,6 +173,42 @@ mod tests {
     #[test]
     fn a_wildcard_in_a_certificate_is_no_name_of_an_app() {
         assert_eq!(known().identify(certificate(&[dns("*.corp.example")]).names()), Ok(None));
+    }
+
+    fn with_subject(attributes: &[(DnType, &str)], names: &[SanType]) -> ShownCertificate {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in attributes {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
+        params.subject_alt_names = names.to_vec();
+        ShownCertificate::read(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
+    }
+
+    #[test]
+    fn an_app_is_found_by_the_whole_subject_of_its_certificate_and_by_no_part_of_it() {
+        let name = CertificateName::parse("subject:CN=claims,O=Corp").unwrap();
+        let known = Certificates::new([(name, AppIndex(0), KeyIndex(10))]);
+        let of = |attributes: &[(DnType, &str)]| known.identify(with_subject(attributes, &[]).names());
+
+        assert_eq!(of(&[(DnType::OrganizationName, "Corp"), (DnType::CommonName, "claims")]), Ok(Some(CLAIMS)));
+        for other in [
+            &[(DnType::CommonName, "claims")][..],
+            &[(DnType::CommonName, "claims"), (DnType::OrganizationName, "Corp")],
+            &[(DnType::OrganizationName, "Corp"), (DnType::CommonName, "claims2")],
+            &[(DnType::CommonName, "claims,O=Corp")],
+        ] {
+            assert_eq!(of(other), Ok(None), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_subject_of_one_app_and_a_uri_of_another_are_refused() {
+        let named = |text: &str, app| (CertificateName::parse(text).unwrap(), AppIndex(app), KeyIndex(app + 10));
+        let known = Certificates::new([named("subject:CN=claims", 0), named("spiffe://corp.example/search", 1)]);
+        let both = with_subject(&[(DnType::CommonName, "claims")], &[uri("spiffe://corp.example/search")]);
+
+        assert_eq!(known.identify(both.names()), Err(AuthError::Conflicting));
     }
 
     #[test]

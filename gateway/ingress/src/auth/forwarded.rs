@@ -26,10 +26,11 @@ pub(super) fn names(headers: &HeaderMap) -> Result<Vec<CertificateName>, AuthErr
     }
     let text = value.to_str().ok().filter(|text| text.len() <= LONGEST).ok_or(AuthError::Malformed)?;
     let mut names = Vec::new();
-    for (key, value) in pairs(text)? {
+    for Pair { key, value, written } in pairs(text)? {
         let name = match key.to_ascii_lowercase().as_str() {
             "uri" if !value.is_empty() => CertificateName::parse(&value),
             "dns" => CertificateName::parse(&format!("dns:{value}")),
+            "subject" => CertificateName::parse(&format!("subject:{written}")),
             _ => None,
         };
         names.extend(name);
@@ -37,9 +38,17 @@ pub(super) fn names(headers: &HeaderMap) -> Result<Vec<CertificateName>, AuthErr
     Ok(names)
 }
 
+struct Pair {
+    key: String,
+    value: String,
+    /// The value as it stands there. Envoy puts a subject between quotes as RFC 4514 has escaped it, so that a backslash in it is
+    /// one of the subject: whoever took it away would make two attributes of a comma in a common name.
+    written: String,
+}
+
 /// The `key=value` pairs of the one element. A value may stand in double quotes, in which `\"` is a quote and `,`, `;` and `=`
 /// are themselves.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, AuthError> {
+fn pairs(text: &str) -> Result<Vec<Pair>, AuthError> {
     let mut pairs = Vec::new();
     let mut letters = text.chars().peekable();
     loop {
@@ -51,21 +60,29 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, AuthError> {
                 _ => return Err(AuthError::Malformed),
             }
         }
-        let mut value = String::new();
+        let (mut value, mut written) = (String::new(), String::new());
         if letters.next_if_eq(&'"').is_some() {
             loop {
                 match letters.next().ok_or(AuthError::Malformed)? {
                     '"' => break,
-                    '\\' => value.push(letters.next().ok_or(AuthError::Malformed)?),
-                    letter => value.push(letter),
+                    '\\' => {
+                        let escaped = letters.next().ok_or(AuthError::Malformed)?;
+                        value.push(escaped);
+                        written.extend(['\\', escaped]);
+                    }
+                    letter => {
+                        value.push(letter);
+                        written.push(letter);
+                    }
                 }
             }
         } else {
             while let Some(letter) = letters.next_if(|letter| !matches!(letter, ';' | ',' | '"')) {
                 value.push(letter);
             }
+            written.clone_from(&value);
         }
-        pairs.push((key, value));
+        pairs.push(Pair { key, value, written });
         match letters.next() {
             None => return Ok(pairs),
             Some(';') => {}
@@ -105,6 +122,14 @@ mod tests {
         );
         assert_eq!(of(&["Hash=ab;URI=;DNS="]), Ok(vec![]));
         assert_eq!(of(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_subject_is_read_as_rfc_4514_writes_it_and_a_comma_in_it_is_no_attribute() {
+        assert_eq!(of(&["Hash=ab;Subject=\"CN=claims,O=Corp\""]), Ok(vec![name("subject:CN=claims,O=Corp")]));
+        let forged = of(&[r#"Subject="CN=claims\,O=Corp""#]);
+        assert_eq!(forged, Ok(vec![name("subject:CN=claims\\,O=Corp")]));
+        assert_ne!(forged, Ok(vec![name("subject:CN=claims,O=Corp")]));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod certificate;
 mod credential;
 mod forwarded;
+mod subject;
 mod token;
 
 #[cfg(test)]

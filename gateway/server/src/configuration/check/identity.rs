@@ -118,7 +118,7 @@ impl Check<'_> {
             let Some(certificate) = CertificateName::parse(written) else {
                 let message =
                     format!("`app.{name}.certificate` is {}, which is no name in a certificate", quote(written));
-                self.wrong(mark, message, "write it as `spiffe://corp.example/claims` or `dns:claims.corp.example`");
+                self.wrong(mark, message, "write it as `spiffe://corp.example/claims`, `dns:claims.corp.example` or `subject:CN=claims,O=Corp`");
                 continue;
             };
             if let Some(other) = found.iter().find(|other| other.certificate == certificate) {

@@ -18,7 +18,7 @@ pub struct Administrator {
     /// Tokens that it may show instead of a key.
     pub jwt: Option<Jwt>,
     /// Name in the client certificate that it may show instead of a key: a URI such as `"spiffe://corp.example/oncall"`, or
-    /// `"dns:"` and a host name. Needs `admin.tls.client_ca`.
+    /// `"dns:"` and a host name, or `"subject:"` and a whole subject. Needs `admin.tls.client_ca`.
     pub certificate: Option<String>,
 }
 

@@ -108,7 +108,8 @@ pub struct App {
     /// Tokens that it may show instead of a key.
     pub jwt: Option<Jwt>,
     /// Name in the client certificate that it may show instead of a key: a URI such as `"spiffe://corp.example/claims"`, or
-    /// `"dns:"` and a host name. Needs `listen.tls.client_ca`.
+    /// `"dns:"` and a host name, or `"subject:"` and the whole subject as RFC 4514 writes it, such as `"subject:CN=claims,O=Corp"`:
+    /// the same attributes in the same order, letter by letter. Needs `listen.tls.client_ca`.
     pub certificate: Option<String>,
     /// Models that it may use. Required, not empty.
     pub models: Vec<String>,

@@ -20,7 +20,8 @@ pub struct Listen {
     /// From a listed address the header is required, from any other it is refused, so that nobody can forge a caller's address.
     pub proxy_protocol_from: Option<Vec<String>>,
     /// Names in the client certificates of proxies whose header `x-forwarded-client-cert` is believed, each a URI such as
-    /// `"spiffe://corp.example/f5"`, or `"dns:"` and a host name; default none. Needs `tls.client_ca`.
+    /// `"spiffe://corp.example/f5"`, `"dns:"` and a host name, or `"subject:"` and a whole subject; default none. Needs
+    /// `tls.client_ca`.
     ///
     /// The app is then the one whose `certificate` the header names. From everybody else the header is ignored, and it never goes
     /// to an endpoint.
