@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::budget::Held;
 use crate::limits::{Denied, Limits, Moment, RateStanding, Taken, TokenRate};
 use crate::money::Money;
 use crate::price::Used;
@@ -134,7 +135,7 @@ impl Book {
             add(&book.held_money, ask.money.0);
         }
         let books = [Some((Arc::clone(self), own)), other];
-        Ok(Reservation { books, ask, lost_attempts: 0, lost_money: Money::ZERO, open: true })
+        Ok(Reservation { books, budgets: Held::default(), ask, lost_attempts: 0, lost_money: Money::ZERO, open: true })
     }
 
     fn take(&self, ask: Ask, now: Moment) -> Result<Hold, Denied> {
@@ -429,6 +430,8 @@ impl Settlement {
 #[must_use = "a reservation that is dropped is settled at what it holds"]
 pub struct Reservation {
     books: [Option<(Arc<Book>, Hold)>; 2],
+    /// What it holds of budgets beside them.
+    budgets: Held,
     ask: Ask,
     lost_attempts: u32,
     lost_money: Money,
@@ -437,6 +440,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The same, which pays what it holds of these budgets as well.
+    pub fn paying(mut self, budgets: Held) -> Self {
+        self.budgets = budgets;
+        self
+    }
+
     /// What is held in tokens.
     #[must_use]
     pub fn estimate(&self) -> Estimate {
@@ -506,6 +515,7 @@ impl Reservation {
             book.purse.settle(hold.era, self.ask.money, settlement.charged());
             book.close(self.ask, &settlement);
         }
+        std::mem::take(&mut self.budgets).settle(settlement.charged());
         settlement
     }
 }

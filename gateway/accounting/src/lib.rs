@@ -2,7 +2,7 @@
 //!
 //! **For.** [`estimate`] turns the size of a request into [`Tokens`]; [`Pricing`] says what they cost, from the
 //! [`Catalogue`] or by the operator's word, in [`Money`]; [`Book::reserve`] takes both from an app's book within its
-//! limits, or says when it will; the [`Reservation`] is settled exactly once, by what the upstream reported, by the
+//! limits, or says when it will; a [`Budget`] counts money beside the books, in the stretches of a [`Calendar`]; the [`Reservation`] is settled exactly once, by what the upstream reported, by the
 //! reservation itself where nothing was reported, or at zero where the request never left. [`breakeven`] says from when
 //! on own hardware is cheaper.
 //!
@@ -21,6 +21,8 @@
 
 mod book;
 mod breakeven;
+mod budget;
+mod calendar;
 mod catalogue;
 mod import;
 mod limits;
@@ -32,6 +34,8 @@ mod tokens;
 
 pub use book::{Ask, Book, Reservation, SettledBy, Settlement, Totals};
 pub use breakeven::{Breakeven, Comparison, LEFT_OUT, Share, breakeven};
+pub use budget::{Budget, Held, MOST_THRESHOLDS, Mode, OverBudget, Reached, Terms};
+pub use calendar::{Calendar, NoTimeZone, Period, SLOT_SECONDS, Stretch};
 pub use catalogue::{CATALOGUE_VERSION, Catalogue, CatalogueError, Day, MOST_ENTRIES, SHIPPED, STALE_AFTER_DAYS};
 pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
 pub use limits::{Denied, Limits, Moment, RateStanding};

@@ -1,4 +1,7 @@
 //! Money by the calendar month: what is spent and what running requests hold, of the whole limit or of what is leased of it.
+//!
+//! What is called a month here is any stretch of a calendar whose numbers grow: the purse of a [`crate::Budget`] counts in hours,
+//! days or weeks in the same way.
 
 use std::time::Instant;
 
@@ -19,6 +22,8 @@ pub(crate) struct Era(u64);
 #[derive(Debug, Default)]
 struct Months {
     limit: Option<Money>,
+    /// The limit stops nobody: what is spent is counted against it.
+    only_counts: bool,
     /// What several gateways share of it; none where this gateway has the whole limit.
     lease: Option<Leased>,
     /// The month that counts.
@@ -110,6 +115,12 @@ impl Months {
 impl Purse {
     pub(crate) fn set(&self, limit: Option<Money>) {
         self.0.lock().limit = limit;
+    }
+
+    /// The same; where `only_counts`, the limit stops nobody.
+    pub(crate) fn set_budget(&self, limit: Money, only_counts: bool) {
+        let mut months = self.0.lock();
+        (months.limit, months.only_counts) = (Some(limit), only_counts);
     }
 
     /// What the books say was spent in `month` before this process began.
@@ -204,8 +215,11 @@ impl Purse {
     pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<Era, Denied> {
         let mut months = self.0.lock();
         months.turn(now.month, now.at);
-        let Months { limit, lease, now: month, .. } = &mut *months;
-        let limit = *limit;
+        let Months { limit, only_counts, lease, now: month, .. } = &mut *months;
+        let limit = limit.filter(|_| !*only_counts);
+        if *only_counts {
+            lease.iter_mut().for_each(|leased| leased.count(month));
+        }
         if let (Some(limit), Some(leased)) = (limit, lease)
             && amount > Money::ZERO
         {
@@ -250,7 +264,36 @@ impl Purse {
     }
 }
 
+impl Purse {
+    /// The months that it remembers, the latest first: the number of each, and what all gateways together have spent in it, as far
+    /// as it is known here.
+    pub(crate) fn spent(&self) -> [(u32, Money); 2] {
+        let months = self.0.lock();
+        let of = |month: Month| {
+            let lease = months.lease.filter(|leased| leased.month == month.number).map(|leased| leased.lease);
+            (month.number, month.spent + money(lease.unwrap_or_default().spent_by_others))
+        };
+        [of(months.now), of(months.before.unwrap_or_default())]
+    }
+
+    /// Whether nothing is held, nothing is to be told, and nothing was spent in `month` or later.
+    pub(crate) fn is_idle(&self, month: u32) -> bool {
+        let months = self.0.lock();
+        let is_told = months.lease.is_none_or(|leased| !leased.changed && !leased.changed_before);
+        let holds = months.now.held + months.before.unwrap_or_default().held > Money::ZERO;
+        is_told && !holds && (months.now.number < month || months.now.spent == Money::ZERO)
+    }
+}
+
 impl Leased {
+    /// What the month sees is to be told, and nothing is asked for.
+    fn count(&mut self, month: &Month) {
+        if self.month != month.number {
+            *self = Self { month: month.number, changed: true, changed_before: true, ..Self::default() };
+        }
+        self.changed = true;
+    }
+
     /// Whether the amount may be held on top of what the month has seen.
     fn hold(&mut self, limit: Money, month: &Month, (amount, now): (Money, Moment)) -> Result<(), Denied> {
         if self.month != month.number {
