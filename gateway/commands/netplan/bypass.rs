@@ -13,7 +13,12 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
         .filter(|flow| {
             matches!(
                 flow.purpose,
-                Purpose::Endpoint | Purpose::Identity | Purpose::Control | Purpose::Store | Purpose::Telemetry
+                Purpose::Endpoint
+                    | Purpose::Identity
+                    | Purpose::Control
+                    | Purpose::Store
+                    | Purpose::Telemetry
+                    | Purpose::Webhook
             ) && flow.is_tls
                 && !flow.stays_here()
         })

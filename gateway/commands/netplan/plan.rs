@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use server::configuration::{
     Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig,
     IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme,
-    StoreConfig, ViaConfig,
+    StoreConfig, ViaConfig, WebhookConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -74,6 +74,8 @@ pub(super) enum Purpose {
     Store,
     /// Traces, metrics and log lines go there.
     Telemetry,
+    /// Who is told how far a budget has come.
+    Webhook,
     /// The machine's clock: certificates and tokens depend on it.
     Time,
 }
@@ -88,6 +90,7 @@ impl Purpose {
             Self::Control => "control",
             Self::Store => "store",
             Self::Telemetry => "telemetry",
+            Self::Webhook => "webhook",
             Self::Time => "time",
         }
     }
@@ -179,6 +182,7 @@ impl Plan {
         flows.extend(compiled.identities.iter().map(identity_flow));
         flows.extend(compiled.controls.iter().map(control_flow));
         flows.extend(compiled.otlp.iter().map(collector_flow));
+        flows.extend(compiled.webhooks.iter().map(webhook_flow));
         flows.extend(machine_flow(compiled));
         flows.extend(compiled.store.iter().map(store_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
@@ -345,6 +349,10 @@ fn store_flow(store: &StoreConfig) -> Flow {
 
 fn collector_flow(otlp: &OtlpConfig) -> Flow {
     own_flow((Purpose::Telemetry, "otlp"), (&otlp.host, otlp.port), &otlp.reach, otlp.scheme)
+}
+
+fn webhook_flow(webhook: &WebhookConfig) -> Flow {
+    own_flow((Purpose::Webhook, &webhook.name), (&webhook.host, webhook.port), &webhook.reach, webhook.scheme)
 }
 
 /// To a host of which there is one, without a proxy on the way.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::{Estimate, Money, Settlement, Tokens, Used};
+use accounting::{Estimate, Money, SLOT_SECONDS, Settlement, Tokens, Used};
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use crate::entry::{Closing, Entry, Opening};
@@ -43,7 +43,31 @@ CREATE TABLE IF NOT EXISTS entry (
     lost_attempts INTEGER NOT NULL, lost_tokens INTEGER NOT NULL, lost_nano_usd INTEGER NOT NULL,
     tier TEXT NOT NULL, price TEXT, paid TEXT NOT NULL, avoidable INTEGER NOT NULL, recovered INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS told (id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS told_until ON told (until);
 CREATE INDEX IF NOT EXISTS entry_began ON entry (began_ms);
+";
+
+/// Who is counted of requests whose user a budget counts, and what was charged in each quarter of an hour (UTC) in which requests
+/// began, by whatever a budget may ask for: any stretch of any time zone's calendar is made of whole ones.
+///
+/// They stand beside the entries, so that an older release writes into the same file while this one starts; what it writes has
+/// no user. The user is written before the entry, for the trigger to find.
+const SLOTS: &str = "
+CREATE TABLE payer (request TEXT PRIMARY KEY, user TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE spent_slot (
+    slot INTEGER NOT NULL, app TEXT NOT NULL, team TEXT NOT NULL, model TEXT NOT NULL, user TEXT NOT NULL,
+    nano_usd INTEGER NOT NULL, PRIMARY KEY (slot, app, team, model, user)
+) WITHOUT ROWID;
+CREATE TRIGGER entry_spent_slot AFTER INSERT ON entry BEGIN
+    INSERT OR IGNORE INTO spent_slot VALUES (NEW.began_ms / 900000, NEW.app, NEW.team, NEW.model,
+        COALESCE((SELECT user FROM payer WHERE request = NEW.request), ''), 0);
+    UPDATE spent_slot SET nano_usd = MIN(nano_usd + NEW.nano_usd + NEW.lost_nano_usd, 9000000000000000000)
+        WHERE slot = NEW.began_ms / 900000 AND app = NEW.app AND team = NEW.team AND model = NEW.model
+            AND user = COALESCE((SELECT user FROM payer WHERE request = NEW.request), '');
+END;
+INSERT INTO spent_slot SELECT began_ms / 900000, app, team, model, '', SUM(nano_usd + lost_nano_usd)
+    FROM entry GROUP BY 1, 2, 3, 4;
 ";
 
 /// What each app and key was charged with on each day (UTC) on which its requests began.
@@ -88,11 +112,35 @@ impl Database {
         Ok(Self(connection))
     }
 
+    /// Opens what the keeper of this or another process writes, to write a little beside it.
+    pub(crate) fn open_beside(path: &Path) -> Result<Self, DatabaseError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(BUSY)?;
+        check_version(&connection)?;
+        Ok(Self(connection))
+    }
+
+    /// Whether somebody was told.
+    pub(crate) fn was_told(&self, id: &str) -> Result<bool, DatabaseError> {
+        let mut select = self.0.prepare_cached("SELECT 1 FROM told WHERE id = ?1")?;
+        Ok(select.exists(params![id])?)
+    }
+
+    /// Somebody was told, which is remembered until then; what is older than `now` is forgotten.
+    pub(crate) fn tell(&self, id: &str, (now, until): (u64, u64)) -> Result<(), DatabaseError> {
+        self.0.execute("DELETE FROM told WHERE until < ?1", params![whole(now)])?;
+        self.0.execute("INSERT OR REPLACE INTO told VALUES (?1, ?2)", params![id, whole(until)])?;
+        Ok(())
+    }
+
     /// Adds the sums to a database that has none: once, over all that is there.
     fn sum_up(&mut self) -> Result<(), DatabaseError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !transaction.table_exists(None, "spent")? {
             transaction.execute_batch(SUMS)?;
+        }
+        if !transaction.table_exists(None, "spent_slot")? {
+            transaction.execute_batch(SLOTS)?;
         }
         Ok(transaction.commit()?)
     }
@@ -106,8 +154,12 @@ impl Database {
                 "INSERT OR IGNORE INTO entry VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,\
                  ?19,?20,?21,?22,?23,?24,?25,?26)",
             )?;
+            let mut name = transaction.prepare_cached("INSERT OR IGNORE INTO payer VALUES (?1, ?2)")?;
             for Entry { opening, closing, recovered } in entries {
                 let settlement = &closing.settlement;
+                if let Some(user) = &opening.user {
+                    name.execute(params![opening.request, user])?;
+                }
                 added += insert.execute(params![
                     opening.request,
                     whole(opening.at_ms),
@@ -161,11 +213,38 @@ impl Database {
         Ok(spent)
     }
 
+    /// What was charged for requests that began in the seconds `[from, to)` since 1970, which are whole quarters of an hour.
+    pub(crate) fn spent_by(&self, from: u64, to: u64) -> Result<Vec<SpentBy>, DatabaseError> {
+        let mut select = self.0.prepare_cached(
+            "SELECT app, team, model, user, nano_usd FROM spent_slot WHERE slot >= ?1 AND slot < ?2 ORDER BY 1, 2, 3, 4",
+        )?;
+        let slot = |seconds: u64| whole(seconds / SLOT_SECONDS);
+        let mut rows = select.query(params![slot(from), slot(to)])?;
+        // Added here and not there, where a sum that leaves the integers is an error.
+        let mut spent: Vec<SpentBy> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let user: Arc<str> = row.get(3)?;
+            let user = Some(user).filter(|user| !user.is_empty());
+            let (app, team, model) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let next = SpentBy { app, team, model, user, money: Money(count(row, 4)?) };
+            match spent.last_mut() {
+                Some(last) if last.is_of_the_same(&next) => last.money = last.money + next.money,
+                _ => spent.push(next),
+            }
+        }
+        Ok(spent)
+    }
+
     /// Calls `each` with every entry that began in `[from_ms, to_ms)`, in the order in which they began.
     pub(crate) fn read(&self, (from_ms, to_ms): (u64, u64), mut each: impl FnMut(Entry)) -> Result<(), DatabaseError> {
-        let mut select = self
-            .0
-            .prepare_cached("SELECT * FROM entry WHERE began_ms >= ?1 AND began_ms < ?2 ORDER BY began_ms, request")?;
+        // A file that only an older release has opened has none.
+        let user = match self.0.table_exists(None, "payer")? {
+            true => "(SELECT user FROM payer WHERE payer.request = entry.request)",
+            false => "NULL",
+        };
+        let mut select = self.0.prepare_cached(&format!(
+            "SELECT *, {user} FROM entry WHERE began_ms >= ?1 AND began_ms < ?2 ORDER BY began_ms, request"
+        ))?;
         let mut rows = select.query(params![whole(from_ms), whole(to_ms)])?;
         while let Some(row) = rows.next()? {
             each(entry(row)?);
@@ -190,6 +269,27 @@ pub struct Spent {
     pub money: Money,
 }
 
+/// What was charged for the requests of an app for a model, and of a user where users are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentBy {
+    /// The app.
+    pub app: Arc<str>,
+    /// Its team when they came.
+    pub team: Arc<str>,
+    /// The model that was asked for.
+    pub model: Arc<str>,
+    /// The user's pseudonym; nothing where none was counted.
+    pub user: Option<Arc<str>>,
+    /// How much.
+    pub money: Money,
+}
+
+impl SpentBy {
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        (&self.app, &self.team, &self.model, &self.user) == (&other.app, &other.team, &other.model, &other.user)
+    }
+}
+
 /// `SQLite` knows signed integers only; no count of ours comes near their end, and one that did must not become negative.
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -211,6 +311,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         team: row.get(4)?,
         key: row.get(5)?,
         model: row.get(6)?,
+        user: row.get(26)?,
         estimate: Estimate { input: tokens(8)?, output: tokens(9)? },
         money: Money(count(row, 10)?),
     };

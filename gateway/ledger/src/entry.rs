@@ -19,6 +19,8 @@ pub struct Opening {
     pub key: Arc<str>,
     /// The model that was asked for.
     pub model: Arc<str>,
+    /// The pseudonym of the user who is named, where a budget counts each user; nothing elsewhere.
+    pub user: Option<Arc<str>>,
     /// Tokens that are held.
     pub estimate: Estimate,
     /// Money that is held.

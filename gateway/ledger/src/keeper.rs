@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::database::{Database, DatabaseError, Spent};
+use crate::database::{Database, DatabaseError, Spent, SpentBy};
 use crate::entry::{Closing, Entry, Opening};
 use crate::journal::{Left, Old, ROTATED_AT, Reader, Writer};
 
@@ -162,6 +162,34 @@ impl Ledger {
     /// [`DatabaseError`] where the database cannot be read.
     pub fn spent(&self, from: u64, to: u64) -> Result<Vec<Spent>, DatabaseError> {
         spent_in(&self.shared.folder, from, to)
+    }
+
+    /// What was charged for requests that began in the seconds `[from, to)` since 1970, whole quarters of an hour, by app, team,
+    /// model and user.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] where the database cannot be read.
+    pub fn spent_by(&self, from: u64, to: u64) -> Result<Vec<SpentBy>, DatabaseError> {
+        Database::open_to_read(&database_in(&self.shared.folder))?.spent_by(from, to)
+    }
+
+    /// Whether a notice was delivered, by this process or another one of this folder.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] where the database cannot be read.
+    pub fn was_told(&self, id: &str) -> Result<bool, DatabaseError> {
+        Database::open_to_read(&database_in(&self.shared.folder))?.was_told(id)
+    }
+
+    /// A notice was delivered, which is remembered from `now` until `until`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] where the database takes nothing.
+    pub fn tell(&self, id: &str, (now, until): (u64, u64)) -> Result<(), DatabaseError> {
+        Database::open_beside(&database_in(&self.shared.folder))?.tell(id, (now, until))
     }
 
     /// Waits until the database has all that is settled by now, for whoever reads it next: a start, a reload with new apps

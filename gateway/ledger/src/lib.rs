@@ -21,11 +21,11 @@ mod keeper;
 mod line;
 mod shared;
 
-pub use database::{DATABASE_VERSION, DatabaseError, Spent};
+pub use database::{DATABASE_VERSION, DatabaseError, Spent, SpentBy};
 pub use entry::{Closing, Entry, Opening};
 pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL, read_in, spent_in};
 pub use shared::{
-    Board, Dial, Dialled, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Wire,
+    Board, Dial, Dialled, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Undertaken, Wire,
 };
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub(crate) fn write_opening(out: &mut String, opening: &Opening) {
         number(out, opening.estimate.input.0);
         number(out, opening.estimate.output.0);
         number(out, opening.money.0);
+        // Only where there is one: an older release reads every other line.
+        if let Some(user) = &opening.user {
+            text(out, user);
+        }
     });
 }
 
@@ -132,6 +136,12 @@ impl Fields<'_> {
         Some(text.into())
     }
 
+    /// A last field that need not be there.
+    fn last(&mut self) -> Option<Option<Arc<str>>> {
+        let mut rest = Fields(self.0.clone());
+        if rest.0.next().is_none() { Some(None) } else { self.text().map(Some) }
+    }
+
     /// An empty field is nothing.
     fn perhaps(&mut self) -> Option<Option<Arc<str>>> {
         self.text().map(|text| Some(text).filter(|text| !text.is_empty()))
@@ -148,6 +158,7 @@ fn opening(fields: &mut Fields<'_>) -> Option<Opening> {
         model: fields.text()?,
         estimate: Estimate { input: Tokens(fields.number()?), output: Tokens(fields.number()?) },
         money: Money(fields.number()?),
+        user: fields.last()?,
     })
 }
 
@@ -206,6 +217,7 @@ pub(crate) mod tests {
             team: "insurance".into(),
             key: "claims.keys[0]".into(),
             model: "chat".into(),
+            user: None,
             estimate: Estimate { input: Tokens(11), output: Tokens(1_024) },
             money: Money(money),
         }
@@ -237,11 +249,11 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn whatever_is_written_is_read_back(
-            texts: [String; 6], numbers in any::<[u64; 8]>(), lost: u32, flags: [bool; 3],
+            texts: [String; 6], numbers in any::<[u64; 8]>(), lost: u32, flags: [bool; 3], user: Option<String>,
         ) {
             let [request, app, team, key, model, target] = texts.map(Arc::<str>::from);
             let opening = Opening {
-                app, team, key, model, request: Arc::clone(&request), at_ms: numbers[0],
+                app, team, key, model, user: user.map(Into::into), request: Arc::clone(&request), at_ms: numbers[0],
                 estimate: Estimate { input: Tokens(numbers[1]), output: Tokens(numbers[2]) }, money: Money(numbers[3]),
             };
             let mut closing = closing_of("", numbers[4]);

@@ -37,7 +37,7 @@ use accounting::Counter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-pub use board::{Board, Notice};
+pub use board::{Board, Notice, Undertaken};
 pub use resp::Wire;
 use share::Share;
 

@@ -188,6 +188,76 @@ fn sums_are_those_of_the_entries_also_of_a_database_that_had_none() {
 }
 
 #[test]
+fn what_was_spent_is_told_by_app_team_model_and_user_in_quarters_of_an_hour() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let at = opening_of("cwd_1", 900).at_ms / 1_000;
+    assert_eq!(at % accounting::SLOT_SECONDS, 0);
+    let requests = [
+        ("cwd_1", 0, None, 70),
+        ("cwd_2", 899, Some("p1:a"), 5),
+        ("cwd_3", 1, Some("p1:a"), 2),
+        ("cwd_4", 900, None, 9),
+    ];
+    for (request, later, user, charged) in requests {
+        let opening = Opening { at_ms: (at + later) * 1_000, user: user.map(Into::into), ..opening_of(request, 900) };
+        ledger.begin(&opening).expect("there is room");
+        ledger.settle(&closing_of(request, charged));
+    }
+    ledger.carry_over().expect("the database takes it");
+
+    let of = |from, to| {
+        let spent = ledger.spent_by(from, to).expect("it can be read");
+        assert!(spent.iter().all(|one| (&*one.app, &*one.team, &*one.model) == ("claims", "insurance", "chat")));
+        spent.into_iter().map(|one| (one.user.map(|user| user.to_string()), one.money.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(at, at + 900), [(None, 70), (Some("p1:a".to_owned()), 7)]);
+    assert_eq!(of(at, at + 1_800), [(None, 79), (Some("p1:a".to_owned()), 7)]);
+    assert_eq!(of(at + 900, u64::MAX), [(None, 9)]);
+    let users: Vec<_> = entries(folder.path()).into_iter().map(|entry| entry.opening.user).collect();
+    assert_eq!(users.iter().flatten().count(), 2);
+}
+
+#[test]
+fn a_database_of_the_release_before_is_read_summed_once_and_written_by_both() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
+    ledger.settle(&closing_of("cwd_1", 70));
+    ledger.leave();
+    let path = folder.path().join("ledger.sqlite");
+    let older = rusqlite::Connection::open(&path).expect("it is there");
+    older
+        .execute_batch("DROP TRIGGER entry_spent_slot; DROP TABLE spent_slot; DROP TABLE payer;")
+        .expect("they are there");
+    assert_eq!(entries(folder.path()).len(), 1, "a report reads it as it is");
+
+    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+    let copied = "INSERT INTO entry SELECT 'cwd_2', began_ms, ended_ms, app, team, key, model, target, held_input, held_output, \
+        held_nano_usd, settled_by, input, cached_input, cache_write, output, nano_usd, priced, lost_attempts, lost_tokens, \
+        lost_nano_usd, tier, price, paid, avoidable, recovered FROM entry";
+    older.execute_batch(copied).expect("an older release writes all its columns and no other");
+
+    let spent = ledger.spent_by(0, u64::MAX).expect("it can be read");
+    assert_eq!(spent.iter().map(|one| one.money).sum::<Money>(), Money(140));
+}
+
+#[test]
+fn what_was_told_is_remembered_over_a_restart_until_its_time_is_over() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    assert!(!ledger.was_told("msg_1").expect("it can be read"));
+    ledger.tell("msg_1", (100, 200)).expect("it can be written");
+    ledger.leave();
+
+    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+
+    assert!(ledger.was_told("msg_1").expect("it can be read"));
+    ledger.tell("msg_2", (201, 300)).expect("it can be written");
+    assert_eq!(["msg_1", "msg_2"].map(|id| ledger.was_told(id).expect("it can be read")), [false, true]);
+}
+
+#[test]
 fn a_file_that_stands_in_the_way_of_the_next_journal_does_so_once() {
     let folder = folder();
     let mut writer = Writer::create(folder.path(), "a").expect("the folder can be written");

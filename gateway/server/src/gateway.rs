@@ -19,7 +19,7 @@ use crate::export::Export;
 use crate::issuers::KeySource;
 use crate::pipeline;
 use crate::restrictions::Holding;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{BudgetSpendings, Snapshot};
 
 /// One gateway: the snapshot in force, and what outlives snapshots.
 pub struct Gateway {
@@ -188,23 +188,28 @@ impl Gateway {
 pub struct Spendings {
     month: u32,
     spent: Vec<Spent>,
+    budgets: BudgetSpendings,
 }
 
 impl Spendings {
     /// Asks at every start, and at a reload that brings new apps or keys.
     fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
-        let month = pipeline::month_of(SystemTime::now());
-        if snapshot.new_books().next().is_none() {
-            return Ok(Self { month, spent: Vec::new() });
+        let now = SystemTime::now();
+        let month = pipeline::month_of(now);
+        let nothing = Self { month, spent: Vec::new(), budgets: BudgetSpendings::default() };
+        if snapshot.new_books().next().is_none() && !snapshot.budgets.has_new() {
+            return Ok(nothing);
         }
         // Beside another process of the same state folder each tells the shared store its own.
         if snapshot.sharing.as_ref().is_some_and(|sharing| !sharing.counters.is_alone()) {
-            return Ok(Self { month, spent: Vec::new() });
+            return Ok(nothing);
         }
         // What the journal holds counts as well.
         ledger.carry_over()?;
         let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
-        Ok(Self { month, spent: ledger.spent(first(month), first(month + 1))? })
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let budgets = snapshot.budgets.spendings(ledger, seconds)?;
+        Ok(Self { month, spent: ledger.spent(first(month), first(month + 1))?, budgets })
     }
 
     /// Tells the books that are new in this snapshot.
@@ -213,6 +218,7 @@ impl Spendings {
             let is_own = |spent: &&Spent| *spent.app == *book.app && book.key.is_none_or(|key| *spent.key == *key);
             book.book.restore(self.month, self.spent.iter().filter(is_own).map(|spent| spent.money).sum());
         }
+        snapshot.budgets.restore(&self.budgets);
     }
 }
 

@@ -20,6 +20,7 @@ pub mod gateway;
 mod issuers;
 pub mod kept;
 pub mod load;
+pub mod notices;
 pub mod outlook;
 pub mod pipeline;
 pub mod restrictions;

@@ -30,6 +30,7 @@ use crate::gateway::PerSecond;
 use crate::issuers::KeySource;
 
 mod administrators;
+mod budgets;
 mod build;
 mod callers;
 mod collector;
@@ -44,9 +45,12 @@ mod steering;
 mod store;
 mod upstream;
 mod users;
+mod webhooks;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
+pub use budgets::{BudgetSpendings, MOST_USERS};
+pub(crate) use budgets::{Budgets, Payer, Rule};
 pub(crate) use control::name as control_name;
 pub use control::specs as control_specs;
 pub(crate) use data::{ClaimRule, DataRules};
@@ -61,6 +65,7 @@ pub(crate) use steering::{ModelState, ModelSteering, WaitingBytes, used_of};
 pub(crate) use store::Sharing;
 pub use upstream::{Specs, specs};
 pub use users::make_users_key;
+pub(crate) use webhooks::Hook;
 pub use what_if::{Asked, Wanted};
 
 /// The configuration in force for a request.
@@ -114,6 +119,10 @@ pub struct Snapshot {
     new_apps: Vec<usize>,
     new_keys: Vec<(usize, usize)>,
     renewal: Renewal,
+    /// Money beside the books of apps and keys.
+    pub(crate) budgets: Budgets,
+    /// Who is told how far budgets have come.
+    pub(crate) webhooks: Vec<Hook>,
     /// What several gateways share; none where this one has all of it.
     pub(crate) sharing: Option<Sharing>,
     key_facts: Vec<Arc<KeyFacts>>,
@@ -317,6 +326,7 @@ impl Snapshot {
         if let Some(sharing) = &self.sharing {
             sharing.take_effect(&self.apps, &self.key_facts);
         }
+        self.budgets.take_effect(self.sharing.as_ref());
     }
 
     pub(crate) fn app(&self, index: AppIndex) -> &Arc<App> {

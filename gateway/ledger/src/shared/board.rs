@@ -90,3 +90,55 @@ fn notice([about, said]: &[Reply; 2]) -> Option<Notice> {
     let text = Some(text.to_owned()).filter(|text| !text.is_empty());
     Some(Notice { about: String::from_utf8(about.clone()).ok()?, at: at.parse().ok()?, text })
 }
+
+/// How long somebody has for what it has undertaken to do, before another may.
+const UNDERTAKEN_FOR_MS: &[u8] = b"600000";
+
+/// How long it is remembered that something was done.
+const REMEMBERED_FOR_MS: &[u8] = b"3888000000";
+
+/// What stands there of something that is done.
+const DONE: &[u8] = b"done";
+
+/// Who does something that is to be done once by all gateways together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undertaken {
+    /// This one, within ten minutes.
+    Here,
+    /// Another one is about to.
+    Elsewhere,
+    /// It is done.
+    Done,
+}
+
+impl Board {
+    /// Undertakes to do something once. Whoever dies with it leaves it to another, ten minutes later.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the store; whether it was undertaken is not known then.
+    pub async fn undertake(&mut self, what: &str) -> Result<Undertaken, String> {
+        let inner = &self.shared.inner;
+        let (key, owner) = (scripts::once_of(&inner.settings.prefix, what), inner.owner.clone());
+        let parts = [b"SET", key.as_bytes(), owner.as_bytes(), b"NX", b"GET", b"PX", UNDERTAKEN_FOR_MS];
+        let replies = self.ask(&Commands::of(&parts)).await?;
+        match &replies[..] {
+            [Reply::Nothing] => Ok(Undertaken::Here),
+            [Reply::Bulk(other)] if *other == DONE => Ok(Undertaken::Done),
+            [Reply::Bulk(other)] if *other == owner.as_bytes() => Ok(Undertaken::Here),
+            [Reply::Bulk(_)] => Ok(Undertaken::Elsewhere),
+            _ => Err(scripts::complaint(&replies)),
+        }
+    }
+
+    /// It is done; that is remembered for 45 days.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the store.
+    pub async fn done(&mut self, what: &str) -> Result<(), String> {
+        let key = scripts::once_of(&self.shared.inner.settings.prefix, what);
+        let replies = self.ask(&Commands::of(&[b"SET", key.as_bytes(), DONE, b"PX", REMEMBERED_FOR_MS])).await?;
+        if matches!(replies[..], [Reply::Simple(_)]) { Ok(()) } else { Err(scripts::complaint(&replies)) }
+    }
+}

@@ -236,6 +236,11 @@ pub(super) fn board_of(prefix: &str) -> String {
     format!("{prefix}:{VERSION}:board")
 }
 
+/// Where it stands who does something that is to be done once.
+pub(super) fn once_of(prefix: &str, what: &str) -> String {
+    format!("{prefix}:{VERSION}:once:{what}")
+}
+
 /// What the store answers to a question.
 pub(super) fn answer(question: &Question, reply: &Reply) -> Result<Answer, String> {
     let Reply::Array(items) = reply else { return Err(complaint(std::slice::from_ref(reply))) };

@@ -8,6 +8,7 @@
 //! is loopback, everybody there may read, and nobody may act: a record must say who did.
 
 mod actions;
+mod budgets;
 pub(crate) mod emergency;
 mod gate;
 mod issuers;

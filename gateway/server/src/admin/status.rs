@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use egress::{CanaryReport, CanarySeen, ConnectionProof, ControlHost, EndpointStatus, Hop, TokenStatus, Verdict};
 use routing::Standing;
 
-use super::issuers;
+use super::{budgets, issuers};
 use crate::export;
 use crate::gateway::Gateway;
 use crate::run::Reloader;
@@ -25,6 +25,7 @@ pub(crate) fn gauge(gateway: &Gateway) {
     process.open_grants().set(gateway.break_glass.open_count(SystemTime::now()));
     process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
     issuers::gauge(gateway, &snapshot);
+    budgets::gauge(gateway, &snapshot, crate::pipeline::month_of(SystemTime::now()));
     export::gauge(gateway);
     let now = Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
@@ -176,6 +177,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         "targets": targets,
         "models": models,
         "apps": apps,
+        "budgets": budgets::report(&snapshot),
         "keys": snapshot.keys().map(|key| json!({
             "key": key.name, "last_used": key.last_used().map(stamp),
         })).collect::<Vec<_>>(),

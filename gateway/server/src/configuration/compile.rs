@@ -12,6 +12,7 @@ use policy::Facts;
 use routing::Class as Traffic;
 
 mod azure;
+mod budgets;
 mod control;
 mod data;
 mod identity;
@@ -32,6 +33,7 @@ use super::sources::Sources;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
+pub use budgets::{BudgetConfig, WebhookConfig};
 pub use control::{AwsKeysConfig, ControlConfig, ControlCredentialConfig, EndpointControlConfig};
 pub use data::{ClaimConfig, DataConfig, SuppressionConfig};
 pub use identity::{
@@ -40,7 +42,7 @@ pub use identity::{
 };
 pub use store::{StoreConfig, StoreLoss};
 pub use telemetry::OtlpConfig;
-pub use way::{CanaryConfig, TransportConfig, ViaConfig};
+pub use way::{CanaryConfig, PoolConfig, ProbeConfig, TransportConfig, ViaConfig};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,6 +162,10 @@ pub struct Compiled {
     pub break_glass: BreakGlassConfig,
     /// Keys of all apps. No digest stands twice.
     pub keys: Vec<KeyConfig>,
+    /// Budgets by name.
+    pub budgets: Vec<BudgetConfig>,
+    /// Receivers of notices, by name.
+    pub webhooks: Vec<WebhookConfig>,
     /// The prices by the token that endpoints were priced with.
     pub prices: PriceList,
     /// Issuers of tokens, by name.
@@ -426,28 +432,6 @@ pub struct TimeoutsConfig {
     pub idle: Duration,
     /// The whole call.
     pub total: Duration,
-}
-
-/// Bounds on an endpoint's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// Most connections at once.
-    pub max_connections: u32,
-    /// Time after which an unused one is closed.
-    pub idle: Duration,
-    /// Age after which one takes no further call.
-    pub lifetime: Duration,
-    /// Connections kept open ahead.
-    pub warm: u32,
-}
-
-/// An active probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeConfig {
-    /// Path on the endpoint's host, with its leading `/`.
-    pub path: String,
-    /// Time between probes.
-    pub interval: Duration,
 }
 
 /// What callers may make an endpoint do beyond answering.

@@ -111,6 +111,8 @@ const TABLE: &[(&str, Standing)] = &[
     ("key.*.limits.output_tokens", Enforced),
     ("key.*.limits.tokens_per_minute", Enforced),
     ("key.*.limits.usd_per_month", Enforced),
+    ("budget", Enforced),
+    ("webhook", Enforced),
     ("policy", Enforced),
     ("fact", Enforced),
     ("label", Enforced),

@@ -1,6 +1,7 @@
 //! Documents, good and bad, and what is said of them.
 
 mod accepted;
+mod budgets;
 mod folders;
 mod last_good;
 mod mistakes;
@@ -38,6 +39,7 @@ fn options() -> LoadOptions<'static> {
         now: SystemTime::UNIX_EPOCH + NOW,
         environment: |name| match name {
             "CLOUD_KEY" | "OPENAI_API_KEY" | "AZURE_OPENAI_API_KEY" | "ANTHROPIC_API_KEY" => Some("k-123".to_owned()),
+            "HOOK" => Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
             "EMPTY" => Some(String::new()),
             "TWO_LINES" => Some("k\n123".to_owned()),
             _ => None,

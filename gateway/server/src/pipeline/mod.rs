@@ -17,6 +17,7 @@ mod arrive;
 mod attempt;
 mod authorize;
 mod books;
+mod budgets;
 mod clear;
 mod data;
 mod decode;

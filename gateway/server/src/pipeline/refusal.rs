@@ -101,6 +101,14 @@ pub enum Refusal {
         /// The end of the month, or a second where only running requests stand in the way.
         retry_after: Duration,
     },
+    /// A budget that the request would pay into has no room for it.
+    #[error("this request could pass the budget `{budget}`")]
+    BudgetFull {
+        /// The budget's name. No amount: others spend of it as well.
+        budget: std::sync::Arc<str>,
+        /// The end of its stretch, or a second where only running requests stand in the way.
+        retry_after: Duration,
+    },
     /// Shed before work was done.
     #[error("the gateway is at its limit of requests or buffered bytes; retry in {} ms", retry_after.as_millis())]
     Overloaded {
@@ -174,7 +182,7 @@ impl Refusal {
             Self::TooLarge { .. } => Code::RequestTooLarge,
             Self::SlowBody => Code::RequestTimeout,
             Self::RateLimited { .. } | Self::TokensUsedUp { .. } => Code::RateLimitExceeded,
-            Self::BudgetSpent { .. } => Code::BudgetExceeded,
+            Self::BudgetSpent { .. } | Self::BudgetFull { .. } => Code::BudgetExceeded,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::FeatureDenied { .. } => Code::FeatureDenied,
             Self::ResidencyDenied { .. } => Code::ResidencyDenied,
@@ -193,6 +201,7 @@ impl Refusal {
             Self::RateLimited { retry_after }
             | Self::TokensUsedUp { retry_after, .. }
             | Self::BudgetSpent { retry_after, .. }
+            | Self::BudgetFull { retry_after, .. }
             | Self::Overloaded { retry_after } => Some(*retry_after),
             Self::AuditUnavailable | Self::LedgerUnavailable | Self::StoreLost | Self::NoPrivatePath { .. } => {
                 Some(Duration::from_secs(1))
@@ -225,8 +234,8 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             headers.insert("retry-after-ms", HeaderValue::from(ms));
         }
-        if matches!(self, Self::BudgetSpent { .. }) {
-            // The clients' own retries come within seconds; money comes back with the month.
+        if matches!(self, Self::BudgetSpent { .. } | Self::BudgetFull { .. }) {
+            // The clients' own retries come within seconds; money comes back with the next stretch.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if let Self::MethodNotAllowed { allow } = self {

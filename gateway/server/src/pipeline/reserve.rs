@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use accounting::{Ask, Day, Denied, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
+use accounting::{Ask, Day, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
 use ledger::{Closing, Ledger, Opening};
 use routing::Plan;
 use wire::{Api, Call, ServiceTier, Usage};
 
 use super::arrive::Exchange;
+use super::budgets::{self, NoRoom, user};
 use super::plan::{self, Planned};
 use super::refusal::{Refusal, Refused};
 use super::sharing;
@@ -50,20 +51,25 @@ pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> 
     let dearest = tried.map(|ranked| most(snapshot.target(ranked.target))).max();
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
     let app = &planned.caller.app.book;
+    let user = user(&planned);
     // A body may take long to come, and a request may wait for a place or for the store: what counts is when it is let in.
-    let take = || {
-        let now = moment(Instant::now(), SystemTime::now());
-        match &planned.caller.key.book {
+    // Budgets first: what they hold is given back where the books have no room.
+    let take = || -> Result<Reservation, NoRoom> {
+        let calendar = SystemTime::now();
+        let now = moment(Instant::now(), calendar);
+        let held = budgets::of(&planned, user.as_deref(), (now, calendar)).hold(ask.money)?;
+        let reserved = match &planned.caller.key.book {
             Some(key) => key.reserve(Some(app), ask, now),
             None => app.reserve(None, ask, now),
-        }
+        };
+        Ok(reserved.map_err(NoRoom::Book)?.paying(held))
     };
     let taken = sharing::ask(planned.exchange.snapshot.sharing.as_ref(), take).await;
     let reservation = match taken {
         Ok(reservation) => reservation,
-        Err(denied) => return Err(planned.exchange.refuse(refusal_of(denied))),
+        Err(no_room) => return Err(planned.exchange.refuse(no_room.refusal())),
     };
-    let opening = opening(&planned, &reservation);
+    let opening = opening(&planned, &reservation, user);
     let ledger = planned.exchange.gateway.ledger.clone();
     if let Err(error) = ledger.begin(&opening) {
         // Nothing was sent, so nothing is owed.
@@ -79,7 +85,7 @@ pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> 
     Ok(Reserved { planned, charge })
 }
 
-fn opening(planned: &Planned, reservation: &Reservation) -> Opening {
+fn opening(planned: &Planned, reservation: &Reservation, user: Option<Arc<str>>) -> Opening {
     let (exchange, caller) = (&planned.exchange, &planned.caller);
     Opening {
         request: exchange.decision.as_str().into(),
@@ -89,6 +95,7 @@ fn opening(planned: &Planned, reservation: &Reservation) -> Opening {
         team: Arc::clone(&caller.app.team),
         key: Arc::clone(&caller.key.name),
         model: planned.call.model().into(),
+        user,
         estimate: reservation.estimate(),
         money: reservation.money(),
     }
@@ -98,16 +105,6 @@ fn opening(planned: &Planned, reservation: &Reservation) -> Opening {
 fn milliseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn refusal_of(denied: Denied) -> Refusal {
-    match denied {
-        Denied::Tokens { limit, retry_after, .. } => Refusal::TokensUsedUp { limit, retry_after },
-        Denied::Budget { limit, spent, held, retry_after, .. } => {
-            Refusal::BudgetSpent { limit, spent, held, retry_after }
-        }
-        Denied::Unleased => Refusal::StoreLost,
-    }
 }
 
 /// What a request may use: each answer that it asks for may be as long as it allows. Counting tokens uses none.

@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use accounting::Denied;
+use accounting::{Denied, OverBudget};
 use ingress::limits;
 
+use super::budgets::NoRoom;
 use crate::snapshot::Sharing;
 
 /// The longest that one request asks again. What others gave back can be gone again before it comes to its turn.
@@ -23,9 +24,9 @@ impl MayBeUnleased for limits::Refusal {
     }
 }
 
-impl MayBeUnleased for Denied {
+impl MayBeUnleased for NoRoom {
     fn is_unleased(&self) -> bool {
-        *self == Self::Unleased
+        matches!(self, Self::Book(Denied::Unleased) | Self::Budget(OverBudget::Unleased))
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Reloader, housekeeping, notify};
 use crate::admin::emergency;
 use crate::export;
 use crate::gateway::Gateway;
+use crate::notices;
 use crate::restrictions::fleet;
 
 /// How long an outcome may wait for the audit log's next write.
@@ -33,6 +34,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         fleet::follow(gateway),
         // Boxed: what it holds while it delivers would be room in every future around it.
         Box::pin(export::run(gateway)),
+        Box::pin(notices::run(gateway)),
     );
 }
 

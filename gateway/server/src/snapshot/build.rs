@@ -18,6 +18,7 @@ use telemetry::metrics::Metrics;
 use telemetry::pseudonym::PseudonymKey;
 use wire::Api;
 
+use super::budgets::Budgets;
 use super::data::DataRules;
 use super::homes::Homes;
 use super::proposed::Proposed;
@@ -25,7 +26,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, collector, control, identity, store, upstream, users,
+    administrators, callers, collector, control, identity, store, upstream, users, webhooks,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::control_planes;
@@ -71,6 +72,7 @@ impl Snapshot {
         let mut hosts = identity::key_hosts(compiled)?;
         hosts.extend(collector::spec(compiled)?);
         hosts.extend(control::specs(compiled)?);
+        hosts.extend(webhooks::specs(compiled)?);
         let fleet = fleet.with_control(hosts, known)?;
         let known = before.map_or(&[][..], |before| &before.key_sources);
         let Issuers { all: issuers, sources: key_sources } = issuers::build(compiled, &fleet, known)?;
@@ -106,6 +108,7 @@ impl Snapshot {
             administrators,
             admission,
             collector: collector::build(compiled, &fleet),
+            webhooks: webhooks::build(compiled, &fleet),
             tells_traces: compiled.endpoints.iter().any(|endpoint| endpoint.trace_context),
             fleet,
             key_sources,
@@ -128,6 +131,7 @@ impl Snapshot {
             new_apps,
             new_keys,
             renewal,
+            budgets: Budgets::build(compiled, before, sharing.as_ref()),
             sharing,
             key_facts,
             apps,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use egress::{EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec};
 
 use super::{SnapshotError, upstream};
-use crate::configuration::{Compiled, OtlpConfig, OtlpProtocol};
+use crate::configuration::{Compiled, OtlpConfig, OtlpProtocol, TransportConfig};
 use crate::export::Collector;
 
 /// Its name in reports.
@@ -17,13 +17,14 @@ pub(super) fn spec(compiled: &Compiled) -> Result<Option<EndpointSpec>, Snapshot
     compiled.otlp.as_ref().map(|otlp| host(otlp, compiled)).transpose()
 }
 
-fn host(otlp: &OtlpConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
-    let blank = EndpointSpec {
+/// What all hosts that are told something have in common.
+pub(super) fn blank(name: &str, transport: &TransportConfig) -> EndpointSpec {
+    EndpointSpec {
         via: None,
-        name: NAME.into(),
+        name: name.into(),
         scheme: Scheme::Http,
         host: Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        port: otlp.port,
+        port: 0,
         authority: String::new(),
         base_path: String::new(),
         reach: Reach::Public,
@@ -37,22 +38,27 @@ fn host(otlp: &OtlpConfig, compiled: &Compiled) -> Result<EndpointSpec, Snapshot
         },
         in_flight: None,
         pool: PoolSpec { max_connections: 8, max_idle: 3, ..PoolSpec::default() },
+        http2: Http2::Auto,
+        page: None,
+        probe: None,
+        transport: upstream::transport(transport),
+        canary: None,
+    }
+}
+
+fn host(otlp: &OtlpConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
+    Ok(EndpointSpec {
         http2: match otlp.protocol {
             OtlpProtocol::Grpc => Http2::PriorKnowledge,
             OtlpProtocol::Http => Http2::Auto,
         },
-        page: None,
-        probe: None,
-        transport: upstream::transport(&otlp.transport),
-        canary: None,
-    };
-    Ok(EndpointSpec {
+        port: otlp.port,
         scheme: upstream::scheme(otlp.scheme),
         host: upstream::host(&otlp.host),
         authority: upstream::authority(otlp.scheme, &otlp.host, otlp.port),
         reach: upstream::reach(&otlp.reach, &compiled.resolvers),
         tls: upstream::tls(otlp.tls.as_ref())?,
-        ..blank
+        ..blank(NAME, &otlp.transport)
     })
 }
 

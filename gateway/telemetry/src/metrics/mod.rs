@@ -8,6 +8,7 @@
 //! give handles. On the path of a request a handle adds to an atomic: no label is hashed and nothing is allocated,
 //! except the first time that a combination is seen. A reload gets the same series for the same name.
 
+mod budgets;
 mod control;
 mod handles;
 mod names;
@@ -25,11 +26,13 @@ pub use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use budgets::{BudgetFigures, Delivery};
 pub use control::IssuerKeys;
 pub use handles::{AppMetrics, Direction, EndpointMetrics, InFlight, ModelMetrics, ProcessMetrics};
 pub use names::{APIS, CODES, MAX_NAMES, OTHER, OUTCOMES};
 
 use crate::audit::AuditStatus;
+use budgets::Budgets;
 use control::Control;
 use names::Names;
 
@@ -63,6 +66,7 @@ struct Inner {
     configuration: Configuration,
     audit: Audit,
     control: Control,
+    budgets: Budgets,
 }
 
 /// The families whose series the handles are cut from.
@@ -124,6 +128,7 @@ impl Metrics {
         let configuration = Configuration::register(&mut registry);
         let audit = Audit::register(&mut registry);
         let control = Control::register(&mut registry);
+        let budgets = Budgets::register(&mut registry);
 
         Self {
             inner: Arc::new(Inner {
@@ -137,6 +142,7 @@ impl Metrics {
                 configuration,
                 audit,
                 control,
+                budgets,
             }),
         }
     }

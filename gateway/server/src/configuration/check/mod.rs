@@ -7,6 +7,7 @@ mod administration;
 mod apps;
 mod audit;
 mod break_glass;
+pub(crate) mod budgets;
 mod canary;
 mod control;
 mod credentials;
@@ -75,6 +76,8 @@ pub(super) fn check(
     let apps = check.apps(document);
     check.data(document);
     let keys = check.keys(document);
+    let budgets = check.budgets(document);
+    let webhooks = check.webhooks(document, (&zones, &services));
     let audit = check.audit(document);
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
@@ -104,6 +107,8 @@ pub(super) fn check(
         policy,
         break_glass,
         keys,
+        budgets,
+        webhooks,
         prices,
         issuers,
         tokens,
@@ -230,6 +235,8 @@ impl<'a> Check<'a> {
             "label",
             "fact",
             "administrator",
+            "budget",
+            "webhook",
         ] {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             for name in self.defined(section) {

@@ -151,7 +151,7 @@ fn sunk(usd_per_hour: Option<Money>, is_provisioned: bool) -> CostConfig {
 }
 
 /// Digits were checked; an amount beyond 18 billion dollars is as good as that.
-fn money(amount: &Decimal) -> Money {
+pub(super) fn money(amount: &Decimal) -> Money {
     Money(u64::try_from(amount.billionths()).unwrap_or(u64::MAX))
 }
 

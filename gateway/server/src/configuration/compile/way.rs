@@ -58,3 +58,25 @@ pub struct CanaryConfig {
     /// Time between two looks.
     pub interval: Duration,
 }
+
+/// Bounds on an endpoint's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Most connections at once.
+    pub max_connections: u32,
+    /// Time after which an unused one is closed.
+    pub idle: Duration,
+    /// Age after which one takes no further call.
+    pub lifetime: Duration,
+    /// Connections kept open ahead.
+    pub warm: u32,
+}
+
+/// An active probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Path on the endpoint's host, with its leading `/`.
+    pub path: String,
+    /// Time between probes.
+    pub interval: Duration,
+}

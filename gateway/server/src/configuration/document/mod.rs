@@ -6,6 +6,7 @@
 
 mod administration;
 mod applications;
+mod budgets;
 mod control;
 mod data;
 mod identity;
@@ -26,6 +27,7 @@ pub use applications::{
     App, Burst, Issuer, IssuerKeys, Jwt, Key, KeysByDiscovery, KeysByPath, Limits, Model, ModelLimits, Prefer,
     Target95, TokenAlgorithm, Traffic,
 };
+pub use budgets::{Budget, BudgetMode, BudgetPeriod, Webhook};
 pub use control::{AwsAuth, AzureControl, BedrockControl, Control, ControlAuth, EndpointControl};
 pub use data::{ClaimMeaning, Suppression, Users};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
@@ -93,6 +95,12 @@ pub struct Document {
     /// API keys with a name of their own, beside the `keys` of an app.
     #[serde(default)]
     pub key: BTreeMap<String, Key>,
+    /// Money for the requests of an app, a team, a model or each user, beside the limits of apps and keys.
+    #[serde(default)]
+    pub budget: BTreeMap<String, Budget>,
+    /// Receivers of notices, which budgets name.
+    #[serde(default)]
+    pub webhook: BTreeMap<String, Webhook>,
     /// What the security team permits. Absent: only endpoints with `reach = { local = … }` are used.
     pub policy: Option<Policy>,
     /// Changes to rows of the data pack, by the row's id.
