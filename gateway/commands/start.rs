@@ -83,13 +83,15 @@ pub(super) async fn build(compiled: &Compiled, action: &str, since: SystemTime) 
     make_users_key(&compiled.state_folder)?;
     let snapshot = Snapshot::build(compiled, None, &metrics)?.in_force_since(since);
     // Before the audit log is opened: a start that fails leaves no epoch behind.
+    let (books, home) = (compiled.state_folder.join("ledger"), snapshot.home());
+    ledger::is_there(&books, &home)?;
     Holding::default().open(&compiled.state_folder)?;
     BreakGlass::default().open(&compiled.state_folder)?;
     let settings = server::run::audit_settings(compiled)?;
     tracing::info!(origin = settings.origin, key = %settings.key.public(), "the audit log is signed; auditors need this public key");
     let audit = AuditLog::open(settings, SystemTime::now())?;
     let process = format!("{}-{:08x}", audit.epoch(), rand::random::<u32>());
-    let ledger = Ledger::open(&compiled.state_folder.join("ledger"), &process)?;
+    let ledger = Ledger::open(&books, &process, home)?;
     let gateway = Gateway::new(snapshot, audit, ledger, metrics)?;
     gateway.restrictions.open(&compiled.state_folder)?;
     gateway.break_glass.open(&compiled.state_folder)?;

@@ -59,7 +59,7 @@ struct Line {
 
 fn books(ledger: &Path) -> HashMap<String, Line> {
     let mut lines = HashMap::new();
-    ::ledger::read_in(ledger, (0, i64::MAX as u64), |entry| {
+    ::ledger::read_in(ledger, &::ledger::Home::Folder, (0, i64::MAX as u64), |entry| {
         let line = Line {
             held: entry.opening.money.0,
             charged: entry.charged().0,

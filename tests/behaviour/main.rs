@@ -36,6 +36,7 @@ mod keys;
 mod labels_of_claims;
 mod leaving;
 mod ledger;
+mod ledger_postgres;
 mod listeners;
 mod models;
 mod monitoring;

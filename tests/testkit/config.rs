@@ -153,6 +153,15 @@ impl Config {
         ))
     }
 
+    /// Keeps what is spent in this PostgreSQL, over TLS with a certificate of this authority.
+    pub(crate) fn keeping_books(self, database: &super::Postgres, authority: &super::Authority) -> Self {
+        let address = database.address();
+        self.file("ledger-ca.pem", &authority.pem()).file("ledger.key", super::PASSWORD).section(&format!(
+            "[ledger]\nurl = \"postgresql://{address}/causeway\"\nreach = {{ local = {{ within = [\"{LOOPBACK}\"] }} }}\n\
+             tls = {{ ca = \"ledger-ca.pem\" }}\nuser = \"causeway\"\npassword = {{ file = \"ledger.key\" }}\n"
+        ))
+    }
+
     /// Adds a line to `[admin]`.
     pub(crate) fn admin(mut self, line: &str) -> Self {
         self.admin.push_str(line);

@@ -10,6 +10,7 @@ mod client;
 mod clouds;
 mod command;
 mod config;
+mod database;
 mod dns;
 mod engine;
 mod gateway;
@@ -32,6 +33,7 @@ pub(crate) use clouds::{
 };
 pub(crate) use command::{Running, causeway, run, run_with_input};
 pub(crate) use config::{Config, Endpoint, digest_of};
+pub(crate) use database::{PASSWORD, Postgres};
 pub(crate) use dns::{Dns, Says};
 pub(crate) use engine::Engine;
 pub(crate) use gateway::Gateway;

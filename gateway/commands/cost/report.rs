@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use accounting::{Day, Money};
 use clap::ValueEnum;
+use ledger::Home;
 use serde_json::{Value, json};
 use server::configuration::{self, Secrets};
 use server::load;
@@ -55,7 +56,7 @@ fn day(text: &str) -> Result<Day, String> {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let mut options = load::options(SystemTime::now());
-    options.secrets = Secrets::Skip;
+    options.secrets = Secrets::ReadOfLedger;
     let compiled = match configuration::load(&arguments.at.config, &options) {
         Ok(compiled) => compiled,
         Err(mistakes) => {
@@ -66,8 +67,19 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let period = period(arguments);
     let mut books = Books::new(&compiled);
     let folder = compiled.state_folder.join("ledger");
-    if let Err(error) = ledger::read_in(&folder, period, |entry| books.add(&entry, &compiled)) {
-        eprintln!("the ledger in {} cannot be read: {error}", folder.display());
+    let home = match server::snapshot::home(&compiled) {
+        Ok(home) => home,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    if let Err(error) = ledger::read_in(&folder, &home, period, |entry| books.add(&entry, &compiled)) {
+        let place = match home {
+            Home::Folder => folder.display().to_string(),
+            Home::Postgres(_) => "PostgreSQL".to_owned(),
+        };
+        eprintln!("the ledger in {place} cannot be read: {error}");
         return ExitCode::from(UNKNOWN);
     }
     let report = Report { books: &books, period, prices: compiled.prices.name() };

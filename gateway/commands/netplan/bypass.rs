@@ -5,22 +5,17 @@
 
 use super::plan::{Plan, Purpose};
 
-/// Each endpoint, identity host, store and collector behind TLS, by name, with its host.
+/// Each endpoint, identity host, store, database and collector behind TLS, by name, with its host.
 pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
     let mut hosts: Vec<(&str, &str)> = plan
         .flows
         .iter()
         .filter(|flow| {
-            matches!(
-                flow.purpose,
-                Purpose::Endpoint
-                    | Purpose::Identity
-                    | Purpose::Control
-                    | Purpose::Store
-                    | Purpose::Telemetry
-                    | Purpose::Webhook
-            ) && flow.is_tls
-                && !flow.stays_here()
+            let speaks = match flow.purpose {
+                Purpose::Endpoint | Purpose::Identity | Purpose::Control | Purpose::Store | Purpose::Ledger | Purpose::Telemetry | Purpose::Webhook => true,
+                Purpose::Resolver | Purpose::Canary | Purpose::Time => false,
+            };
+            speaks && flow.is_tls && !flow.stays_here()
         })
         .map(|flow| (flow.name.as_str(), flow.host.as_str()))
         .collect();

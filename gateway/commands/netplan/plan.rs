@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use server::configuration::{
-    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig,
-    IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme,
-    StoreConfig, ViaConfig, WebhookConfig,
+    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig, WebhookConfig, LedgerConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -72,6 +70,8 @@ pub(super) enum Purpose {
     Control,
     /// What several gateways share is kept there.
     Store,
+    /// What was spent is kept there.
+    Ledger,
     /// Traces, metrics and log lines go there.
     Telemetry,
     /// Who is told how far a budget has come.
@@ -89,6 +89,7 @@ impl Purpose {
             Self::Identity => "identity",
             Self::Control => "control",
             Self::Store => "store",
+            Self::Ledger => "ledger",
             Self::Telemetry => "telemetry",
             Self::Webhook => "webhook",
             Self::Time => "time",
@@ -185,6 +186,7 @@ impl Plan {
         flows.extend(compiled.webhooks.iter().map(webhook_flow));
         flows.extend(machine_flow(compiled));
         flows.extend(compiled.store.iter().map(store_flow));
+        flows.extend(compiled.ledger.iter().map(ledger_flow));
         flows.extend(surroundings.time_servers.iter().map(|server| time_flow(*server)));
         let mut private: Vec<PrivateName> = compiled.endpoints.iter().filter_map(private_name).collect();
         private.sort();
@@ -345,6 +347,10 @@ fn control_flow(control: &ControlConfig) -> Flow {
 
 fn store_flow(store: &StoreConfig) -> Flow {
     own_flow((Purpose::Store, "store"), (&store.host, store.port), &store.reach, store.scheme)
+}
+
+fn ledger_flow(ledger: &LedgerConfig) -> Flow {
+    own_flow((Purpose::Ledger, "ledger"), (&ledger.host, ledger.port), &ledger.reach, ledger.scheme)
 }
 
 fn collector_flow(otlp: &OtlpConfig) -> Flow {

@@ -216,6 +216,7 @@ impl Configured {
         let mut compiled = configuration::load(path, &options)?;
         // What several gateways share belongs to those that serve, and so does their state folder.
         compiled.store = None;
+        compiled.ledger = None;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (snapshot, unread) = runtime.block_on(async { Snapshot::build_to_look(&compiled, &Metrics::new()) })?;
         let targets = compiled.targets.iter().map(|target| Declared::of(target, &compiled.endpoints[target.endpoint]));

@@ -379,7 +379,7 @@ impl Connector {
         SendError::Connect { endpoint: Arc::clone(&self.endpoint), address, refused, source }
     }
 
-    fn tls_failed(&self, address: SocketAddr, fault: TlsFault, source: io::Error) -> SendError {
+    pub(crate) fn tls_failed(&self, address: SocketAddr, fault: TlsFault, source: io::Error) -> SendError {
         SendError::Tls { endpoint: Arc::clone(&self.endpoint), address, fault, source }
     }
 

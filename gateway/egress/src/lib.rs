@@ -84,6 +84,6 @@ pub use spec::{
     Servers, Timeouts, TlsSpec, Transport, TransportSpec,
 };
 pub use status::{Connections, Counts, EndpointStatus, LastError, ProbeReport, ResolutionReport};
-pub use stream_host::StreamHost;
+pub use stream_host::{StreamHost, TlsBegins};
 pub use trace::{TraceHop, TraceSeen};
 pub use via::{ViaConnect, ViaSpec};

@@ -9,6 +9,7 @@ use accounting::{Estimate, Money, SLOT_SECONDS, Settlement, Tokens, Used};
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use crate::entry::{Closing, Entry, Opening};
+use crate::home::{DatabaseError, Spent, SpentBy};
 use crate::line::{paid, settled_by, tier};
 
 /// The format of the database that is written and read.
@@ -16,22 +17,6 @@ pub const DATABASE_VERSION: i64 = 1;
 
 /// How long another process may hold the database before a write counts as failed; it is tried again later.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// What is wrong with the database.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// `SQLite` says no.
-    #[error("the ledger's database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A newer release wrote it.
-    #[error(
-        "the ledger's database has format {found}, and this version reads up to {DATABASE_VERSION}; run the newer release"
-    )]
-    TooNew {
-        /// What was found.
-        found: i64,
-    },
-}
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entry (
@@ -107,14 +92,6 @@ impl Database {
     /// Opens what another process writes, to read it.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self, DatabaseError> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection.busy_timeout(BUSY)?;
-        check_version(&connection)?;
-        Ok(Self(connection))
-    }
-
-    /// Opens what the keeper of this or another process writes, to write a little beside it.
-    pub(crate) fn open_beside(path: &Path) -> Result<Self, DatabaseError> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(BUSY)?;
         check_version(&connection)?;
         Ok(Self(connection))
@@ -255,39 +232,7 @@ impl Database {
 
 fn check_version(connection: &Connection) -> Result<(), DatabaseError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > DATABASE_VERSION { Err(DatabaseError::TooNew { found }) } else { Ok(()) }
-}
-
-/// What was charged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// The app.
-    pub app: Arc<str>,
-    /// The key, by its name.
-    pub key: Arc<str>,
-    /// How much.
-    pub money: Money,
-}
-
-/// What was charged for the requests of an app for a model, and of a user where users are counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpentBy {
-    /// The app.
-    pub app: Arc<str>,
-    /// Its team when they came.
-    pub team: Arc<str>,
-    /// The model that was asked for.
-    pub model: Arc<str>,
-    /// The user's pseudonym; nothing where none was counted.
-    pub user: Option<Arc<str>>,
-    /// How much.
-    pub money: Money,
-}
-
-impl SpentBy {
-    fn is_of_the_same(&self, other: &Self) -> bool {
-        (&self.app, &self.team, &self.model, &self.user) == (&other.app, &other.team, &other.model, &other.user)
-    }
+    if found > DATABASE_VERSION { Err(DatabaseError::TooNew { found, reads: DATABASE_VERSION }) } else { Ok(()) }
 }
 
 /// `SQLite` knows signed integers only; no count of ours comes near their end, and one that did must not become negative.

@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     file: File,
     /// Bytes of whole lines in the file.
     length: u64,
+    /// Bytes of it that the database has taken.
+    pub(crate) taken: u64,
     /// Lines that the next write takes along.
     waiting: String,
     /// A write failed in a way that may have left a part of a line behind `length`.
@@ -51,6 +53,7 @@ impl Writer {
             path,
             file,
             length: HEAD.len() as u64,
+            taken: 0,
             waiting: String::new(),
             torn: false,
             lost: 0,
@@ -65,8 +68,15 @@ impl Writer {
         self.length
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// As if so many bytes stood in the file.
+    #[cfg(test)]
+    pub(crate) fn pretend(&mut self, length: u64) {
+        self.length = length;
+    }
+
+    /// Bytes that the database has not taken, in the file and in memory.
+    pub(crate) fn behind(&self) -> u64 {
+        self.length.saturating_sub(self.taken) + self.waiting.len() as u64
     }
 
     /// Appends an opening; it is in the file when this returns `Ok`, and no part of it otherwise.
@@ -117,7 +127,8 @@ impl Writer {
         // It is forced to the disk before the old file is removed, and not here: requests wait for this.
         let written = file.write_all(kept.as_bytes()).and_then(|()| file.try_clone());
         let successor = written.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
-        self.length = (HEAD.len() + kept.len()) as u64;
+        // Nothing counts as taken until what was read of the old file is.
+        (self.length, self.taken) = ((HEAD.len() + kept.len()) as u64, 0);
         let (path, file) = (std::mem::replace(&mut self.path, path), std::mem::replace(&mut self.file, file));
         Ok(Old { path, successor, _locked: file })
     }

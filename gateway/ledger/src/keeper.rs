@@ -1,16 +1,17 @@
 //! The one owner of a process's journal, and the thread that carries it over into the database.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::database::{Database, DatabaseError, Spent, SpentBy};
 use crate::entry::{Closing, Entry, Opening};
+use crate::home::{Books, DatabaseError, Home, Spent, SpentBy, Whose};
 use crate::journal::{Left, Old, ROTATED_AT, Reader, Writer};
+use crate::postgres::Postgres;
 
 /// Most bytes of journal that are kept while the database takes nothing: about half a million requests.
 ///
@@ -80,18 +81,35 @@ pub struct Ledger {
 
 #[derive(Debug)]
 struct Shared {
-    folder: PathBuf,
     writer: Mutex<Writer>,
     status: Mutex<LedgerStatus>,
     keeper: Mutex<Option<(Sender<Ask>, JoinHandle<()>)>>,
+    /// The thread that flushes ends with it, where there is one.
+    _flushing: Option<Sender<()>>,
 }
+
+/// Where an answer goes.
+type Answer<T> = Sender<Result<T, DatabaseError>>;
 
 enum Ask {
     /// Carry over all that is written by now, and say whether it was.
     Settle(Sender<bool>),
-    /// The same, and end.
+    /// Sum up what was spent on these days.
+    Spent { days: (u64, u64), whose: Whose, answer: Answer<Vec<Spent>> },
+    /// The same by app, team, model and user.
+    SpentBy { seconds: (u64, u64), whose: Whose, answer: Answer<Vec<SpentBy>> },
+    /// Say whether a notice was delivered.
+    WasTold { id: String, answer: Answer<bool> },
+    /// Remember that it was.
+    Tell { id: String, times: (u64, u64), answer: Answer<()> },
+    /// Reach the database so from now on.
+    ReachBy(Postgres),
+    /// Carry over, and end.
     Leave,
 }
+
+/// The longest that anybody waits for the keeper. It waits for a database that is away for fifteen seconds at most.
+const PATIENCE: Duration = Duration::from_secs(16);
 
 impl Ledger {
     /// Opens the books in `folder` (`ledger` below `state.folder`), settles what processes that died have left, and begins a
@@ -100,32 +118,51 @@ impl Ledger {
     /// # Errors
     ///
     /// [`LedgerError`] where folder or database cannot be used.
-    pub fn open(folder: &Path, process: &str) -> Result<Self, LedgerError> {
+    pub fn open(folder: &Path, process: &str, home: Home) -> Result<Self, LedgerError> {
         let at = |source| LedgerError::Folder { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(at)?;
-        let mut keeper = Keeper::new(Database::open(&database_in(folder))?);
-        let recovered = keeper.recover(folder)?;
-        let writer = Writer::create(folder, process).map_err(at)?;
-        let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
-            writer: Mutex::new(writer),
-            status: Mutex::new(recovered),
-            keeper: Mutex::new(None),
-        });
         let (sender, receiver) = channel();
-        let of_thread = Arc::downgrade(&shared);
-        let thread = std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || {
-                while let Some(asked) = wait(&receiver) {
-                    let Some(shared) = of_thread.upgrade() else { return };
-                    if keeper.round(&shared, asked) {
-                        return;
-                    }
+        let (opened, opening) = channel();
+        let (begin, begun) = channel::<Weak<Shared>>();
+        let may_wait = matches!(home, Home::Postgres(_));
+        let of_thread = folder.to_owned();
+        // The database is asked on the keeper's thread alone, which belongs to no runtime.
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || {
+            let books = Books::open(&of_thread, &home).map(Keeper::new);
+            let mut keeper = match books.and_then(|mut keeper| Ok((keeper.recover(&of_thread)?, keeper))) {
+                Ok((recovered, keeper)) => {
+                    let _ = opened.send(Ok(recovered));
+                    keeper
                 }
-            })
-            .map_err(at)?;
-        *shared.keeper.lock() = Some((sender, thread));
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            let Ok(shared) = begun.recv() else { return };
+            while let Some(asked) = wait(&receiver) {
+                let Some(shared) = shared.upgrade() else { return };
+                if keeper.serve(&shared, asked) {
+                    return;
+                }
+            }
+        });
+        let thread = thread.map_err(at)?;
+        let gone = |_| at(std::io::Error::other("the keeper of the ledger has panicked"));
+        let recovered = opening.recv().map_err(gone)??;
+        let (flushing, flush) = channel();
+        let shared = Arc::new(Shared {
+            writer: Mutex::new(Writer::create(folder, process).map_err(at)?),
+            status: Mutex::new(recovered),
+            keeper: Mutex::new(Some((sender, thread))),
+            _flushing: may_wait.then_some(flushing),
+        });
+        if may_wait {
+            flush_always(Arc::downgrade(&shared), flush).map_err(at)?;
+        }
+        begin
+            .send(Arc::downgrade(&shared))
+            .map_err(|_| at(std::io::Error::other("the keeper of the ledger is gone")))?;
         Ok(Self { shared })
     }
 
@@ -136,10 +173,11 @@ impl Ledger {
     ///
     /// [`LedgerError::Write`] or [`LedgerError::Full`]: the request must be refused.
     pub fn begin(&self, opening: &Opening) -> Result<(), LedgerError> {
-        if self.shared.status.lock().behind_bytes >= MOST_JOURNAL {
+        let mut writer = self.shared.writer.lock();
+        if writer.behind() >= MOST_JOURNAL {
             return Err(LedgerError::Full);
         }
-        self.shared.writer.lock().open(opening).map_err(LedgerError::Write)
+        writer.open(opening).map_err(LedgerError::Write)
     }
 
     /// Notes what a request was settled at; the line is written with the next one, or within 50 ms. The database has it within
@@ -152,16 +190,28 @@ impl Ledger {
     #[must_use]
     pub fn status(&self) -> LedgerStatus {
         let status = self.shared.status.lock().clone();
-        LedgerStatus { lost: self.shared.writer.lock().lost, ..status }
+        let writer = self.shared.writer.lock();
+        LedgerStatus { lost: writer.lost, behind_bytes: writer.behind(), ..status }
     }
 
     /// What each app and key was charged with for requests that began on the days (UTC) `[from, to)`, counted from 1970.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`] where the database cannot be read.
-    pub fn spent(&self, from: u64, to: u64) -> Result<Vec<Spent>, DatabaseError> {
-        spent_in(&self.shared.folder, from, to)
+    /// [`LedgerError`] where the database cannot be read.
+    pub fn spent(&self, days: (u64, u64), whose: Whose) -> Result<Vec<Spent>, LedgerError> {
+        self.answer(|answer| Ask::Spent { days, whose, answer })
+    }
+
+    /// From now on a PostgreSQL is reached so: by another dial, as another role, with another password. Which database and
+    /// schema of it were opened stays.
+    pub fn reach_by(&self, postgres: Postgres) {
+        self.ask(Ask::ReachBy(postgres));
+    }
+
+    /// Whether there is a keeper to be asked.
+    fn ask(&self, ask: Ask) -> bool {
+        self.shared.keeper.lock().as_ref().is_some_and(|(sender, _)| sender.send(ask).is_ok())
     }
 
     /// What was charged for requests that began in the seconds `[from, to)` since 1970, whole quarters of an hour, by app, team,
@@ -169,27 +219,36 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`] where the database cannot be read.
-    pub fn spent_by(&self, from: u64, to: u64) -> Result<Vec<SpentBy>, DatabaseError> {
-        Database::open_to_read(&database_in(&self.shared.folder))?.spent_by(from, to)
+    /// [`LedgerError`] where the database cannot be read.
+    pub fn spent_by(&self, seconds: (u64, u64), whose: Whose) -> Result<Vec<SpentBy>, LedgerError> {
+        self.answer(|answer| Ask::SpentBy { seconds, whose, answer })
     }
 
     /// Whether a notice was delivered, by this process or another one of this folder.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`] where the database cannot be read.
-    pub fn was_told(&self, id: &str) -> Result<bool, DatabaseError> {
-        Database::open_to_read(&database_in(&self.shared.folder))?.was_told(id)
+    /// [`LedgerError`] where the database cannot be read.
+    pub fn was_told(&self, id: &str) -> Result<bool, LedgerError> {
+        self.answer(|answer| Ask::WasTold { id: id.to_owned(), answer })
     }
 
     /// A notice was delivered, which is remembered from `now` until `until`, in seconds since 1970.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`] where the database takes nothing.
-    pub fn tell(&self, id: &str, (now, until): (u64, u64)) -> Result<(), DatabaseError> {
-        Database::open_beside(&database_in(&self.shared.folder))?.tell(id, (now, until))
+    /// [`LedgerError`] where the database takes nothing.
+    pub fn tell(&self, id: &str, times: (u64, u64)) -> Result<(), LedgerError> {
+        self.answer(|answer| Ask::Tell { id: id.to_owned(), times, answer })
+    }
+
+    /// What the keeper's database answers.
+    fn answer<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, LedgerError> {
+        let (answer, answered) = channel();
+        if !self.ask(ask(answer)) {
+            return Err(LedgerError::Behind);
+        }
+        Ok(answered.recv_timeout(PATIENCE).map_err(|_| LedgerError::Behind)??)
     }
 
     /// Waits until the database has all that is settled by now, for whoever reads it next: a start, a reload with new apps
@@ -197,13 +256,12 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Behind`] where it has not, after ten seconds at most.
+    /// [`LedgerError::Behind`] where it has not, after sixteen seconds at most.
     pub fn carry_over(&self) -> Result<(), LedgerError> {
         let (done, waited) = channel();
-        let asked =
-            self.shared.keeper.lock().as_ref().is_some_and(|(sender, _)| sender.send(Ask::Settle(done)).is_ok());
+        let asked = self.ask(Ask::Settle(done));
         // A keeper that is gone drops the sender, which ends this as well.
-        match asked.then(|| waited.recv_timeout(Duration::from_secs(10))) {
+        match asked.then(|| waited.recv_timeout(PATIENCE)) {
             Some(Ok(true)) => Ok(()),
             _ => Err(LedgerError::Behind),
         }
@@ -218,27 +276,17 @@ impl Ledger {
     }
 }
 
-/// The database in the folder of a ledger.
-fn database_in(folder: &Path) -> PathBuf {
-    folder.join("ledger.sqlite")
-}
-
-/// What each app and key was charged with on the days `[from, to)`, by the database in `folder`.
-///
-/// # Errors
-///
-/// [`DatabaseError`] where it cannot be read.
-pub fn spent_in(folder: &Path, from: u64, to: u64) -> Result<Vec<Spent>, DatabaseError> {
-    Database::open_to_read(&database_in(folder))?.spent(from, to)
-}
-
-/// Calls `each` with every entry that began in `[from_ms, to_ms)`, by the database in `folder`, which may be in use.
-///
-/// # Errors
-///
-/// [`DatabaseError`] where it cannot be read.
-pub fn read_in(folder: &Path, period: (u64, u64), each: impl FnMut(Entry)) -> Result<(), DatabaseError> {
-    Database::open_to_read(&database_in(folder))?.read(period, each)
+/// Writes what waits into the journal every [`ROUND`], also while the keeper waits for a database on the network.
+fn flush_always(shared: Weak<Shared>, ended: Receiver<()>) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("ledger-journal".to_owned());
+    let flushing = thread.spawn(move || {
+        while ended.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
+            let Some(shared) = shared.upgrade() else { return };
+            // The keeper's next round says why it fails.
+            let _ = shared.writer.lock().flush();
+        }
+    });
+    flushing.map(drop)
 }
 
 /// The next thing to do: what was asked, or a round because it is time. Nothing when nobody can ask any more.
@@ -251,12 +299,10 @@ fn wait(receiver: &Receiver<Ask>) -> Option<Option<Ask>> {
 }
 
 struct Keeper {
-    database: Database,
+    books: Books,
     reader: Reader,
     /// Read, and not taken by the database yet.
     pending: Vec<Entry>,
-    /// How far the database has taken the journal.
-    taken: u64,
     /// The file before, until the database has all of it.
     old: Option<Old>,
     /// Until when the database is left alone.
@@ -266,16 +312,57 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(database: Database) -> Self {
+    fn new(books: Books) -> Self {
         let (reader, pending) = (Reader::default(), Vec::new());
-        Self { database, reader, pending, taken: 0, old: None, pause: None, carried: None }
+        Self { books, reader, pending, old: None, pause: None, carried: None }
     }
 
-    /// One round; true when it was the last.
-    fn round(&mut self, shared: &Shared, asked: Option<Ask>) -> bool {
+    /// Does what was asked, or a round where nothing was; true when it was the last thing to do.
+    fn serve(&mut self, shared: &Shared, asked: Option<Ask>) -> bool {
+        match asked {
+            Some(Ask::Spent { days, whose, answer }) => {
+                let _ = answer.send(self.books.spent(days, whose));
+                false
+            }
+            Some(Ask::SpentBy { seconds, whose, answer }) => {
+                let _ = answer.send(self.books.spent_by(seconds, whose));
+                false
+            }
+            Some(Ask::WasTold { id, answer }) => {
+                let _ = answer.send(self.books.was_told(&id));
+                false
+            }
+            Some(Ask::Tell { id, times, answer }) => {
+                let _ = answer.send(self.books.tell(&id, times));
+                false
+            }
+            Some(Ask::ReachBy(postgres)) => {
+                self.books.reach_by(postgres);
+                false
+            }
+            Some(Ask::Settle(done)) => {
+                let _ = done.send(self.round(shared, true));
+                false
+            }
+            Some(Ask::Leave) => {
+                // A database that is away now is not waited for: the next process reads the journal.
+                self.round(shared, self.pause.is_none());
+                self.clear_away(shared);
+                true
+            }
+            None => {
+                self.round(shared, false);
+                false
+            }
+        }
+    }
+
+    /// One round; whether the database has all that was settled when it began. One that is `due` does not wait for the end
+    /// of a pause.
+    fn round(&mut self, shared: &Shared, is_due: bool) -> bool {
         let now = Instant::now();
         let flushed = shared.writer.lock().flush();
-        let paused = !self.is_due(now) && asked.is_none();
+        let paused = !is_due && !self.is_due(now);
         let result = match flushed {
             Err(error) => Err(LedgerError::Write(error)),
             Ok(()) if paused => Ok(()),
@@ -284,21 +371,16 @@ impl Keeper {
                 self.carry(shared)
             }
         };
-        let (length, waiting) = {
-            let writer = shared.writer.lock();
-            (writer.length(), writer.waiting() as u64)
-        };
         let is_carried = result.is_ok() && !paused;
         let mut status = shared.status.lock();
-        status.behind_bytes = length.saturating_sub(self.taken) + waiting;
         status.open = self.reader.open.len() as u64;
         match result {
             Err(error) => {
                 if status.failing.is_none() {
-                    tracing::error!(%error, "the ledger does not come along; its journal keeps what it has not taken");
+                    tracing::error!(%error, "ALARM ledger_behind: the ledger's database takes nothing; its journal keeps what it has not taken");
                 }
                 status.failing = Some(error.to_string());
-                self.pause = Some(now + PAUSE);
+                self.pause = Some(Instant::now() + PAUSE);
             }
             Ok(()) if !paused => {
                 if status.failing.take().is_some() {
@@ -308,17 +390,7 @@ impl Keeper {
             }
             Ok(()) => {}
         }
-        match asked {
-            None => false,
-            Some(Ask::Settle(done)) => {
-                let _ = done.send(is_carried);
-                false
-            }
-            Some(Ask::Leave) => {
-                self.clear_away(shared);
-                true
-            }
-        }
+        is_carried
     }
 
     /// Whether the database is to take the journal now without being asked to.
@@ -345,12 +417,13 @@ impl Keeper {
                 self.read(shared, path, length)?;
             }
             if !self.pending.is_empty() {
-                let added = self.database.append(&self.pending)?;
+                let added = self.books.append(&self.pending)?;
                 self.pending.clear();
                 shared.status.lock().entries += added;
             }
-            self.taken = self.reader.offset();
-            if self.taken >= length {
+            let taken = self.reader.offset();
+            shared.writer.lock().taken = taken;
+            if taken >= length {
                 return Ok(());
             }
         }
@@ -377,8 +450,6 @@ impl Keeper {
             }
             self.old = Some(writer.rotate(self.reader.open.values()).map_err(LedgerError::Write)?);
             self.reader.follow(writer.length());
-            // Nothing counts as taken until what was read of the old file is.
-            self.taken = 0;
             (writer.path().to_owned(), writer.length())
         };
         self.take(shared, &path, length)?;
@@ -399,9 +470,9 @@ impl Keeper {
         let left = Left::find(folder).map_err(at)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut status = LedgerStatus { damaged: left.damaged, ..LedgerStatus::default() };
-        status.entries = self.database.append(&left.settled)?;
+        status.entries = self.books.append(&left.settled)?;
         let unsettled: Vec<Entry> = left.unsettled.into_iter().map(|opening| Entry::recovered(opening, now)).collect();
-        status.recovered = self.database.append(&unsettled)?;
+        status.recovered = self.books.append(&unsettled)?;
         for (path, _lock) in &left.files {
             let gone = if left.damaged > 0 {
                 std::fs::rename(path, path.with_extension("damaged"))
@@ -423,8 +494,7 @@ impl Keeper {
     /// Takes the journal away where nothing is open in it.
     fn clear_away(&self, shared: &Shared) {
         let writer = shared.writer.lock();
-        let all_is_taken = self.taken == writer.length() && writer.waiting() == 0;
-        if all_is_taken && self.reader.open.is_empty() {
+        if writer.behind() == 0 && self.reader.open.is_empty() {
             let _ = std::fs::remove_file(writer.path());
         }
     }
@@ -433,23 +503,20 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::home::database_in;
     use crate::line::tests::{closing_of, opening_of};
 
     #[test]
     fn the_journal_is_written_at_every_round_and_the_database_takes_it_once_a_second_or_when_asked() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut keeper = Keeper::new(Database::open(&database_in(folder.path())).expect("it opens"));
+        let mut keeper = Keeper::new(Books::open(folder.path(), &Home::Folder).expect("it opens"));
         let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
-        let shared = Shared {
-            folder: folder.path().to_owned(),
-            writer: Mutex::new(writer),
-            status: Mutex::default(),
-            keeper: Mutex::new(None),
-        };
+        let (status, none) = (Mutex::default(), Mutex::new(None));
+        let shared = Shared { writer: Mutex::new(writer), status, keeper: none, _flushing: None };
         let mut settle = |request: &str, asked: Option<Ask>| {
             shared.writer.lock().open(&opening_of(request, 900)).expect("the disk has room");
             shared.writer.lock().close(&closing_of(request, 70));
-            keeper.round(&shared, asked);
+            keeper.serve(&shared, asked);
             let waiting = shared.writer.lock().waiting();
             (waiting, shared.status.lock().entries, keeper.carried)
         };
@@ -468,23 +535,37 @@ mod tests {
         assert!(keeper.is_due(last + CARRIED_EVERY));
     }
 
+    #[test]
+    fn at_the_bound_of_the_journal_no_request_is_let_in_and_below_it_one_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+        writer.pretend(MOST_JOURNAL - 1);
+        let status = Mutex::default();
+        let shared = Shared { writer: Mutex::new(writer), status, keeper: Mutex::new(None), _flushing: None };
+        let ledger = Ledger { shared: Arc::new(shared) };
+
+        let below = ledger.begin(&opening_of("cwd_1", 900));
+        let at = ledger.begin(&opening_of("cwd_2", 900));
+        ledger.shared.writer.lock().taken = MOST_JOURNAL;
+        let again = ledger.begin(&opening_of("cwd_3", 900));
+
+        assert!(below.is_ok() && again.is_ok(), "{below:?} {again:?}");
+        assert!(matches!(at, Err(LedgerError::Full)), "{at:?}");
+    }
+
     /// The database is let go only when the files have been changed and a request has been noted: a rotation that holds
     /// requests up until the database answers ends in an error.
     #[test]
     fn while_the_journal_is_replaced_no_request_waits_for_the_database() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut keeper = Keeper::new(Database::open(&database_in(folder.path())).expect("it opens"));
+        let mut keeper = Keeper::new(Books::open(folder.path(), &Home::Folder).expect("it opens"));
         let mut writer = Writer::create(folder.path(), "a").expect("the folder can be written");
         writer.open(&opening_of("cwd_1", 900)).expect("the disk has room");
         writer.close(&closing_of("cwd_1", 70));
         writer.open(&opening_of("cwd_open", 5)).expect("the disk has room");
         let first = writer.path().to_owned();
-        let shared = Shared {
-            folder: folder.path().to_owned(),
-            writer: Mutex::new(writer),
-            status: Mutex::default(),
-            keeper: Mutex::new(None),
-        };
+        let shared =
+            Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None), _flushing: None };
         let other = rusqlite::Connection::open(database_in(folder.path())).expect("it is there");
         other.execute_batch("BEGIN IMMEDIATE").expect("nobody else holds it");
 

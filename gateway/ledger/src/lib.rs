@@ -1,7 +1,8 @@
 //! The books on disk.
 //!
 //! **For.** [`Ledger::begin`] writes what a request holds into a journal before it is sent, [`Ledger::settle`] what it was
-//! settled at; a thread carries both over into `SQLite`, where [`read_in`] and [`spent_in`] find them.
+//! settled at; a thread carries both over into a database, where [`read_in`] and [`Ledger::spent`] find them: into `SQLite`
+//! in the same folder, or into a PostgreSQL that several gateways share. [`Home`] says which.
 //!
 //! [`Shared`] keeps the counters that several gateways share.
 //!
@@ -12,18 +13,22 @@
 //! is not believed, and its file is kept.
 //!
 //! **Does not do.** The journal survives the death of the process, not the loss of power: its lines are handed to the
-//! system and not forced to the disk. PostgreSQL is not here yet.
+//! system and not forced to the disk. It dials no database: whoever opens the books hands over a [`Dial`].
 
 mod database;
 mod entry;
+mod home;
 mod journal;
 mod keeper;
 mod line;
+mod postgres;
 mod shared;
 
-pub use database::{DATABASE_VERSION, DatabaseError, Spent, SpentBy};
+pub use database::DATABASE_VERSION;
 pub use entry::{Closing, Entry, Opening};
-pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL, read_in, spent_in};
+pub use home::{DatabaseError, Home, Spent, SpentBy, Whose, is_there, read_in};
+pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL};
+pub use postgres::{POSTGRES_VERSION, Postgres};
 pub use shared::{
     Board, Dial, Dialled, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Undertaken, Wire,
 };

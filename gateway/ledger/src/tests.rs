@@ -11,7 +11,7 @@ const ALWAYS: (u64, u64) = (0, u64::MAX);
 
 fn entries(folder: &Path) -> Vec<Entry> {
     let mut entries = Vec::new();
-    read_in(folder, ALWAYS, |entry| entries.push(entry)).expect("the database can be read");
+    read_in(folder, &Home::Folder, ALWAYS, |entry| entries.push(entry)).expect("the database can be read");
     entries
 }
 
@@ -29,7 +29,7 @@ fn journals(folder: &Path) -> Vec<String> {
 #[test]
 fn a_settled_request_is_in_the_books_as_it_was_settled() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
 
     ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
     ledger.settle(&closing_of("cwd_1", 70));
@@ -37,7 +37,7 @@ fn a_settled_request_is_in_the_books_as_it_was_settled() {
 
     let entry = Entry { opening: opening_of("cwd_1", 900), closing: closing_of("cwd_1", 70), recovered: false };
     assert_eq!(entries(folder.path()), [entry]);
-    let spent = ledger.spent(0, u64::MAX).expect("it can be read");
+    let spent = ledger.spent((0, u64::MAX), Whose::OfAll).expect("it can be read");
     assert_eq!(spent, [Spent { app: "claims".into(), key: "claims.keys[0]".into(), money: Money(70) }]);
     assert_eq!((ledger.status().open, ledger.status().entries), (0, 1));
 }
@@ -53,10 +53,10 @@ fn a_request_whose_process_died_is_settled_once_at_what_it_held_and_flagged() {
     dead.flush().expect("the disk has room");
     drop(dead);
 
-    let first = Ledger::open(folder.path(), "b").expect("it opens");
+    let first = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
     let status = first.status();
     first.leave();
-    let second = Ledger::open(folder.path(), "c").expect("it opens");
+    let second = Ledger::open(folder.path(), "c", Home::Folder).expect("it opens");
 
     assert_eq!((status.recovered, status.entries, second.status().recovered), (1, 1, 0));
     let found = entries(folder.path());
@@ -70,10 +70,10 @@ fn a_request_whose_process_died_is_settled_once_at_what_it_held_and_flagged() {
 #[test]
 fn the_journal_of_a_process_that_runs_is_left_alone() {
     let folder = folder();
-    let old = Ledger::open(folder.path(), "old").expect("it opens");
+    let old = Ledger::open(folder.path(), "old", Home::Folder).expect("it opens");
     old.begin(&opening_of("cwd_1", 900)).expect("there is room");
 
-    let new = Ledger::open(folder.path(), "new").expect("it opens");
+    let new = Ledger::open(folder.path(), "new", Home::Folder).expect("it opens");
     old.settle(&closing_of("cwd_1", 70));
     old.leave();
 
@@ -85,12 +85,12 @@ fn the_journal_of_a_process_that_runs_is_left_alone() {
 #[test]
 fn what_is_open_when_a_process_leaves_is_settled_by_the_next() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
     ledger.leave();
     drop(ledger);
 
-    let next = Ledger::open(folder.path(), "b").expect("it opens");
+    let next = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
 
     assert_eq!(next.status().recovered, 1);
 }
@@ -106,7 +106,7 @@ fn a_torn_last_line_was_never_acted_upon_and_a_damaged_one_keeps_its_file() {
     let whole = std::fs::read_to_string(&path).expect("it was written");
     std::fs::write(&path, whole.replacen("900", "000", 1).trim_end()).expect("it can be changed");
 
-    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
 
     assert_eq!((ledger.status().damaged, ledger.status().recovered), (1, 0));
     assert!(path.with_extension("damaged").exists());
@@ -115,13 +115,13 @@ fn a_torn_last_line_was_never_acted_upon_and_a_damaged_one_keeps_its_file() {
 #[test]
 fn a_database_of_a_newer_release_is_refused_by_name() {
     let folder = folder();
-    Ledger::open(folder.path(), "a").expect("it opens").leave();
+    Ledger::open(folder.path(), "a", Home::Folder).expect("it opens").leave();
     let path = folder.path().join("ledger.sqlite");
     let newer = rusqlite::Connection::open(&path).expect("it is there");
     newer.pragma_update(None, "user_version", DATABASE_VERSION + 1).expect("it can be written");
     drop(newer);
 
-    let refused = Ledger::open(folder.path(), "b").expect_err("it is newer");
+    let refused = Ledger::open(folder.path(), "b", Home::Folder).expect_err("it is newer");
 
     assert!(refused.to_string().contains("has format 2"), "{refused}");
 }
@@ -129,7 +129,7 @@ fn a_database_of_a_newer_release_is_refused_by_name() {
 #[test]
 fn while_the_database_is_held_by_another_the_journal_keeps_everything() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     let path = folder.path().join("ledger.sqlite");
     let other = rusqlite::Connection::open(&path).expect("it is there");
     other.execute_batch("BEGIN EXCLUSIVE").expect("nobody else holds it");
@@ -152,7 +152,7 @@ fn while_the_database_is_held_by_another_the_journal_keeps_everything() {
 #[test]
 fn whoever_asks_what_was_spent_learns_that_the_database_is_behind() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     let other = rusqlite::Connection::open(folder.path().join("ledger.sqlite")).expect("it is there");
     other.execute_batch("DROP TABLE entry").expect("it is there");
     ledger.begin(&opening_of("cwd_1", 900)).expect("the journal has room");
@@ -166,7 +166,7 @@ fn whoever_asks_what_was_spent_learns_that_the_database_is_behind() {
 #[test]
 fn sums_are_those_of_the_entries_also_of_a_database_that_had_none() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     for (request, charged) in [("cwd_1", 70), ("cwd_2", 5)] {
         ledger.begin(&opening_of(request, 900)).expect("there is room");
         ledger.settle(&closing_of(request, charged));
@@ -177,13 +177,20 @@ fn sums_are_those_of_the_entries_also_of_a_database_that_had_none() {
     older.execute_batch("DROP TRIGGER entry_spent; DROP TABLE spent;").expect("they are there");
     drop(older);
 
-    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
     ledger.begin(&opening_of("cwd_3", 900)).expect("there is room");
     ledger.settle(&closing_of("cwd_3", 1));
     ledger.carry_over().expect("the database takes it");
 
     let day = opening_of("cwd_1", 900).at_ms / 86_400_000;
-    let spent = |from, to| ledger.spent(from, to).expect("it can be read").iter().map(|one| one.money).sum::<Money>();
+    let spent = |from, to| {
+        ledger
+            .spent((from, to), Whose::OfThisGateway)
+            .expect("it can be read")
+            .iter()
+            .map(|one| one.money)
+            .sum::<Money>()
+    };
     assert_eq!((spent(day, day + 1), spent(0, day), spent(day + 1, u64::MAX)), (Money(76), Money(0), Money(0)));
 }
 
@@ -207,7 +214,7 @@ fn what_was_spent_is_told_by_app_team_model_and_user_in_quarters_of_an_hour() {
     ledger.carry_over().expect("the database takes it");
 
     let of = |from, to| {
-        let spent = ledger.spent_by(from, to).expect("it can be read");
+        let spent = ledger.spent_by((from, to), Whose::OfAll).expect("it can be read");
         assert!(spent.iter().all(|one| (&*one.app, &*one.team, &*one.model) == ("claims", "insurance", "chat")));
         spent.into_iter().map(|one| (one.user.map(|user| user.to_string()), one.money.0)).collect::<Vec<_>>()
     };
@@ -238,7 +245,7 @@ fn a_database_of_the_release_before_is_read_summed_once_and_written_by_both() {
         lost_nano_usd, tier, price, paid, avoidable, recovered FROM entry";
     older.execute_batch(copied).expect("an older release writes all its columns and no other");
 
-    let spent = ledger.spent_by(0, u64::MAX).expect("it can be read");
+    let spent = ledger.spent_by((0, u64::MAX), Whose::OfAll).expect("it can be read");
     assert_eq!(spent.iter().map(|one| one.money).sum::<Money>(), Money(140));
 }
 
@@ -274,7 +281,7 @@ fn a_file_that_stands_in_the_way_of_the_next_journal_does_so_once() {
 #[test]
 fn a_journal_that_is_full_of_settled_requests_is_replaced_and_loses_none() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     ledger.begin(&opening_of("cwd_open", 5)).expect("there is room");
     let long = "m".repeat(10_000);
 
@@ -318,7 +325,7 @@ proptest! {
         let length = cut.index(usize::try_from(std::fs::metadata(&path).expect("it is there").len()).expect("small") + 1);
         std::fs::OpenOptions::new().write(true).open(&path).expect("it is there").set_len(length as u64).expect("it can be cut");
 
-        Ledger::open(folder.path(), "b").expect("it opens").leave();
+        Ledger::open(folder.path(), "b", Home::Folder).expect("it opens").leave();
 
         let length = length as u64;
         let expected: u64 = ends

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
-use ledger::{Ledger, LedgerError, Spent};
+use ledger::{Ledger, LedgerError, Spent, Whose};
 use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
 use telemetry::metrics::Metrics;
@@ -142,6 +142,9 @@ impl Gateway {
         self.waiting_budget.resize(next.waiting.all);
         next.apps().for_each(|app| app.waiting.resize(next.waiting.of_one_app));
         spendings.restore(&next);
+        if let Some(postgres) = next.books.clone() {
+            self.ledger.reach_by(postgres);
+        }
         self.snapshot.store(Arc::new(next));
         self.refreshed.notify_one();
     }
@@ -204,12 +207,14 @@ impl Spendings {
         if snapshot.sharing.as_ref().is_some_and(|sharing| !sharing.counters.is_alone()) {
             return Ok(nothing);
         }
+        // Of several gateways each tells the shared store its own. Where nobody shares, all that the ledger knows counts.
+        let whose = if snapshot.sharing.is_some() { Whose::OfThisGateway } else { Whose::OfAll };
         // What the journal holds counts as well.
         ledger.carry_over()?;
         let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let budgets = snapshot.budgets.spendings(ledger, seconds)?;
-        Ok(Self { month, spent: ledger.spent(first(month), first(month + 1))?, budgets })
+        let budgets = snapshot.budgets.spendings(ledger, seconds, whose)?;
+        Ok(Self { month, spent: ledger.spent((first(month), first(month + 1)), whose)?, budgets })
     }
 
     /// Tells the books that are new in this snapshot.

@@ -31,6 +31,7 @@ use crate::issuers::KeySource;
 
 mod administrators;
 mod budgets;
+mod books;
 mod build;
 mod callers;
 mod collector;
@@ -43,6 +44,7 @@ mod proposed;
 mod renewal;
 mod steering;
 mod store;
+mod streams;
 mod upstream;
 mod users;
 mod webhooks;
@@ -53,6 +55,7 @@ pub use budgets::{BudgetSpendings, MOST_USERS};
 pub(crate) use budgets::{Budgets, Payer, Rule};
 pub(crate) use control::name as control_name;
 pub use control::specs as control_specs;
+pub use books::home;
 pub(crate) use data::{ClaimRule, DataRules};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
@@ -125,6 +128,8 @@ pub struct Snapshot {
     pub(crate) webhooks: Vec<Hook>,
     /// What several gateways share; none where this one has all of it.
     pub(crate) sharing: Option<Sharing>,
+    /// The database of what is spent; none where that is in the state folder.
+    pub(crate) books: Option<ledger::Postgres>,
     key_facts: Vec<Arc<KeyFacts>>,
     apps: Vec<Arc<App>>,
     models: Vec<Model>,
@@ -451,6 +456,12 @@ pub enum SnapshotError {
     /// Whether counters are shared is decided at the start, because what was counted alone was never told to the others.
     #[error("`replicas` was changed, which takes effect at a restart; until then the configuration before it stays")]
     Replicas,
+    /// Which database the ledger is in is decided at the start, because the sums of this month are in the one that was.
+    #[error(
+        "`[ledger]` was added, taken away, or names another database or schema, which takes effect at a restart; until then \
+         the configuration before it stays"
+    )]
+    Ledger,
     /// The facts cannot be put to the policies.
     #[error(transparent)]
     World(#[from] WorldError),

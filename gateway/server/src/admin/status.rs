@@ -160,7 +160,9 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         "break_glass": &*gateway.break_glass.current(),
         "restrictions": &*gateway.restrictions.current(),
         "ledger": {
+            "kept_in": match snapshot.home() { ::ledger::Home::Folder => "sqlite", ::ledger::Home::Postgres(_) => "postgresql" },
             "behind_bytes": ledger.behind_bytes,
+            "most_behind_bytes": ::ledger::MOST_JOURNAL,
             "open": ledger.open,
             "entries": ledger.entries,
             "recovered": ledger.recovered,

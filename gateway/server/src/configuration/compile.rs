@@ -16,6 +16,7 @@ mod budgets;
 mod control;
 mod data;
 mod identity;
+mod ledger;
 mod store;
 mod telemetry;
 mod way;
@@ -40,6 +41,7 @@ pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
 };
+pub use ledger::LedgerConfig;
 pub use store::{StoreConfig, StoreLoss};
 pub use telemetry::OtlpConfig;
 pub use way::{CanaryConfig, PoolConfig, ProbeConfig, TransportConfig, ViaConfig};
@@ -74,6 +76,8 @@ pub enum Secrets {
     /// Neither keys of endpoints nor private keys are looked at, so that a document can be checked where it is
     /// written. What comes out has no credentials and must not serve.
     Skip,
+    /// As [`Self::Skip`], but what opens the ledger's database is read, for a report on what is in it.
+    ReadOfLedger,
 }
 
 /// How a document is loaded.
@@ -138,6 +142,8 @@ pub struct Compiled {
     pub state_folder: PathBuf,
     /// Where several gateways share their counters; none for one that has them for itself.
     pub store: Option<StoreConfig>,
+    /// The database of what was spent; none where that is in the state folder.
+    pub ledger: Option<LedgerConfig>,
     /// How the audit log is kept.
     pub audit: AuditConfig,
     /// DNS servers with their zones, by name.

@@ -41,6 +41,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("replicas=false", Enforced),
     ("replicas=true", Enforced),
     ("store", Enforced),
+    ("ledger", Enforced),
     ("resolver", Enforced),
     ("service", Enforced),
     ("site", Enforced),

@@ -113,7 +113,8 @@ labels = []
         let metrics = Metrics::new();
         let snapshot = Snapshot::build(&compiled, None, &metrics).unwrap().speaking(dialect);
         let audit = AuditLog::open(crate::run::audit_settings(&compiled).unwrap(), SystemTime::now()).unwrap();
-        let books = ledger::Ledger::open(&folder.path().join("ledger"), "test").expect("the folder can be written");
+        let books = ledger::Ledger::open(&folder.path().join("ledger"), "test", ledger::Home::Folder)
+            .expect("the folder can be written");
         let gateway = Gateway::new(snapshot, audit, books, metrics).expect("the books can be read");
         Self { gateway, upstream, _folder: folder }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounting::{Budget, Calendar, Money, Terms};
-use ledger::{Ledger, LedgerError, Shared, SpentBy};
+use ledger::{Ledger, LedgerError, Shared, SpentBy, Whose};
 use parking_lot::Mutex;
 
 use super::{Sharing, Snapshot};
@@ -119,12 +119,17 @@ impl Budgets {
     /// # Errors
     ///
     /// When it cannot say.
-    pub(crate) fn spendings(&self, ledger: &Ledger, seconds: u64) -> Result<BudgetSpendings, LedgerError> {
+    pub(crate) fn spendings(
+        &self,
+        ledger: &Ledger,
+        seconds: u64,
+        whose: Whose,
+    ) -> Result<BudgetSpendings, LedgerError> {
         let new = self.new.iter().filter_map(|index| self.rules.get(*index));
         let stretches: BTreeSet<_> = new.map(|rule| window(&rule.calendar, seconds)).collect();
         let mut spent = HashMap::new();
         for (begins, ends) in stretches {
-            spent.insert((begins, ends), ledger.spent_by(begins, ends)?);
+            spent.insert((begins, ends), ledger.spent_by((begins, ends), whose)?);
         }
         Ok(BudgetSpendings { seconds, spent })
     }

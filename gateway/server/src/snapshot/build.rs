@@ -26,7 +26,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, collector, control, identity, store, upstream, users, webhooks,
+    administrators, callers, collector, control, identity, store, upstream, users, webhooks, books,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::control_planes;
@@ -81,6 +81,7 @@ impl Snapshot {
         let judge = outlook::judge(compiled)?;
         let candidate = Proposed::build(compiled)?;
         let sharing = store::build(compiled, &fleet, before)?;
+        let books = books::build(compiled, &fleet, before)?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);
         let new_keys = new_keys(compiled, before);
@@ -133,6 +134,7 @@ impl Snapshot {
             renewal,
             budgets: Budgets::build(compiled, before, sharing.as_ref()),
             sharing,
+            books,
             key_facts,
             apps,
             model_by_name: by_name(&models),

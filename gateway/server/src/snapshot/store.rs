@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use accounting::{Book, Limits};
-use egress::{EndpointSpec, Fleet, Http2, PoolSpec, StreamHost, Timeouts};
-use ledger::{Dial, OnLoss, Shared, SharedSettings, Wire};
+use egress::{Fleet, StreamHost, TlsBegins};
+use ledger::{OnLoss, Shared, SharedSettings};
 
-use super::{App, KeyFacts, Snapshot, SnapshotError, upstream};
+use super::streams::StreamTo;
+use super::{App, KeyFacts, Snapshot, SnapshotError, books};
 use crate::configuration::{Compiled, StoreConfig, StoreLoss};
 
 /// What a snapshot has of the store.
@@ -32,7 +33,9 @@ pub(super) fn build(
         (Some(config), Some(Some(sharing))) => (config, sharing.counters.clone()),
         (Some(_), Some(None)) | (None, Some(Some(_))) => return Err(SnapshotError::Replicas),
     };
-    let host = fleet.stream_host(spec(config, compiled)?)?;
+    let StoreConfig { scheme, host, port, reach, tls, transport, .. } = config;
+    let to = StreamTo { name: "store", scheme: *scheme, host, port: *port, reach, tls: tls.as_ref(), transport };
+    let host = fleet.stream_host(to.spec(compiled)?, TlsBegins::AtOnce)?;
     Ok(Some(Sharing { counters, host: Arc::new(host) }))
 }
 
@@ -50,41 +53,10 @@ fn open(folder: &Path, config: &StoreConfig) -> Result<Shared, SnapshotError> {
     Shared::open(&folder, settings).map_err(|source| SnapshotError::File { path: folder, source })
 }
 
-fn spec(config: &StoreConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
-    Ok(EndpointSpec {
-        via: None,
-        name: "store".into(),
-        scheme: upstream::scheme(config.scheme),
-        host: upstream::host(&config.host),
-        port: config.port,
-        authority: upstream::authority(config.scheme, &config.host, config.port),
-        base_path: String::new(),
-        reach: upstream::reach(&config.reach, &compiled.resolvers),
-        tls: upstream::tls(config.tls.as_ref())?,
-        credential: None,
-        timeouts: Timeouts::default(),
-        in_flight: None,
-        pool: PoolSpec::default(),
-        http2: Http2::Off,
-        page: None,
-        probe: None,
-        transport: upstream::transport(&config.transport),
-        canary: None,
-    })
-}
-
 impl Sharing {
     /// From now on the store is reached so, and asked for the books of these apps and keys.
     pub(super) fn take_effect(&self, apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) {
-        let host = Arc::clone(&self.host);
-        let dial: Dial = Arc::new(move || {
-            let host = Arc::clone(&host);
-            Box::pin(async move {
-                let stream = host.dial().await.map_err(|error| error.to_string())?;
-                Ok(Box::new(stream) as Box<dyn Wire>)
-            })
-        });
-        self.counters.reach_by(dial);
+        self.counters.reach_by(books::dial(Arc::clone(&self.host)));
         for app in apps {
             self.enrol(&app.name, &app.book);
         }

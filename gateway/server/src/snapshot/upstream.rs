@@ -197,7 +197,7 @@ fn credential(endpoint: &EndpointConfig, compiled: &Compiled) -> Result<Option<O
     Ok(Some(Own::Secret(Credential { header, prefix, secret: Secret::new(secret.expose().to_owned()) })))
 }
 
-fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {
+pub(super) fn resolver(resolver: &ResolverConfig) -> Result<ResolverSpec, SnapshotError> {
     let (servers, transport) = match &resolver.servers {
         ResolverServers::System => (Servers::System, Transport::UdpTcp),
         ResolverServers::Addresses { servers, transport } => (Servers::Listed(servers.clone()), asked(transport)?),

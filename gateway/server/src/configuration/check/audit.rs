@@ -62,7 +62,7 @@ impl Check<'_> {
             self.wrong(at.at("held_by").mark(), message, "name the role that may find a person again");
         }
         let (at, setting) = (at.at("key"), "audit.pseudonyms.key");
-        if self.options.secrets == Secrets::Skip {
+        if self.secrets != Secrets::Read {
             return Some(self.path(at.mark(), &pseudonyms.key));
         }
         let (path, bytes) = self.read_file((at, setting, &pseudonyms.key))?;

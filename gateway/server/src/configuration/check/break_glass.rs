@@ -141,7 +141,7 @@ impl Check<'_> {
             let message = format!("{} names endpoint {}, which is not defined", shown(path), quote(endpoint));
             self.report.mistake(MistakeKind::Reference, mark, message);
         }
-        if self.options.secrets == Secrets::Read && grant.until <= self.options.now {
+        if self.secrets == Secrets::Read && grant.until <= self.options.now {
             // Not a mistake: a document that was good yesterday must still load today.
             let message = format!("the grant {} has run out and cannot be opened", quote(&grant.name));
             self.report.note(NoteKind::RunsOut, mark, message, Some("remove it, or have it approved again".to_owned()));

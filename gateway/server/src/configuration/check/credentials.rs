@@ -182,7 +182,7 @@ impl Check<'_> {
             (at.at("certificate"), &certificate_setting, &own.certificate),
             (at.at("key"), &key_setting, &own.key),
         );
-        if self.options.secrets == Secrets::Read
+        if self.secrets == Secrets::Read
             && let Some(path) = &key
             && !is_rsa(path)
         {
@@ -208,7 +208,7 @@ impl Check<'_> {
             self.wrong(mark, format!("`{setting}` is no name of an environment variable"), remedy);
             return None;
         }
-        if self.options.secrets == Secrets::Skip {
+        if self.secrets != Secrets::Read {
             return None;
         }
         match (self.options.environment)(name) {
@@ -221,7 +221,7 @@ impl Check<'_> {
     }
 
     fn key_of_file(&mut self, mark: Mark, setting: &str, text: &str) -> Option<Secret> {
-        if self.options.secrets == Secrets::Skip {
+        if self.secrets != Secrets::Read {
             return None;
         }
         let path = self.path(mark, text);

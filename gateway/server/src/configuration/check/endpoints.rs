@@ -162,8 +162,12 @@ impl Check<'_> {
         let setting = |key: &str| owner.setting(&format!("tls.{key}"));
         if url.scheme == Scheme::Http {
             if tls.is_some() {
-                let message = format!("`{}` has no effect: the url is `http`", owner.setting("tls"));
-                self.wrong(at.mark(), message, "write `https://…`, or leave it out");
+                let (plain, secure) = match owner.section {
+                    "ledger" => ("ends in `?sslmode=disable`", "leave one of the two out"),
+                    _ => ("is `http`", "write `https://…`, or leave it out"),
+                };
+                let message = format!("`{}` has no effect: the url {plain}", owner.setting("tls"));
+                self.wrong(at.mark(), message, secure);
             }
             return None;
         }

@@ -93,7 +93,7 @@ impl Check<'_> {
     pub(super) fn identity(&mut self, certificate: Named<'_>, key: Named<'_>) -> (Option<PathBuf>, Option<PathBuf>) {
         let chain = self.certificates(certificate);
         let (at, setting, text) = key;
-        if self.options.secrets == Secrets::Skip {
+        if self.secrets != Secrets::Read {
             return (chain.map(|(path, _)| path), Some(self.path(at.mark(), text)));
         }
         let Some((key_path, bytes)) = self.read_file(key) else {

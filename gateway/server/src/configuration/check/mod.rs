@@ -18,6 +18,7 @@ mod hosts;
 mod identity;
 mod issuer_keys;
 mod keys;
+mod ledger;
 mod listeners;
 mod material;
 mod models;
@@ -37,7 +38,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::administration::AdministrationConfig;
-use super::compile::{Compiled, LoadOptions};
+use super::compile::{Compiled, LoadOptions, Secrets};
 
 use super::mistakes::{MistakeKind, NoteKind, remedy_for};
 use super::read::Tree;
@@ -55,7 +56,8 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Option<Compiled> {
     let root = tree.root();
-    let mut check = Check { sources, root, walked, options, report, material: BTreeSet::new() };
+    let mut check =
+        Check { sources, root, walked, options, report, secrets: options.secrets, material: BTreeSet::new() };
     let document = &walked.document;
     check.names();
     let listeners = check.listeners(document);
@@ -67,6 +69,7 @@ pub(super) fn check(
     let identities = check.identity_hosts(document, (&zones, &services));
     let controls = check.controls(document, (&zones, &services));
     let store = check.store(document, (&zones, &services));
+    let ledger = check.ledger(document, (&zones, &services));
     let otlp = check.telemetry(document, (&zones, &services));
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
@@ -95,6 +98,7 @@ pub(super) fn check(
         health: listeners.health,
         state_folder: listeners.state_folder,
         store,
+        ledger,
         audit: audit?,
         resolvers: zones.resolvers,
         identities,
@@ -129,7 +133,7 @@ pub use rules::{PolicyConfig, due};
 /// Whose settings are looked at: an endpoint's, or those of an identity host, which is reached in the same ways.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
-    /// `endpoint`, `identity` or `control`; or `store`, of which there is one without a name.
+    /// `endpoint`, `identity`, `control` or `webhook`; or `store` or `ledger`, of which there is one without a name.
     section: &'static str,
     name: &'a str,
 }
@@ -163,6 +167,8 @@ struct Check<'a> {
     root: Cursor<'a>,
     walked: &'a Walked,
     options: &'a LoadOptions<'a>,
+    /// Whether keys are read where the check stands.
+    secrets: Secrets,
     report: &'a mut Report,
     material: BTreeSet<PathBuf>,
 }

@@ -48,7 +48,11 @@ impl Check<'_> {
         if url.scheme == Scheme::Http && !is_private {
             let message =
                 format!("`{setting}` is plaintext, which only `reach = {{ local = … }}` and loopback addresses may be");
-            let remedy = if owner.name.is_empty() { "write `valkeys://…`" } else { "write `https://…`" };
+            let remedy = match owner.section {
+                "store" => "write `valkeys://…`",
+                "ledger" => "leave `?sslmode=disable` out",
+                _ => "write `https://…`",
+            };
             self.wrong(mark, message, remedy);
         }
         Some(url)

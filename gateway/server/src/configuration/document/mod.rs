@@ -10,6 +10,7 @@ mod budgets;
 mod control;
 mod data;
 mod identity;
+mod ledger;
 mod network;
 mod security;
 mod store;
@@ -31,6 +32,7 @@ pub use budgets::{Budget, BudgetMode, BudgetPeriod, Webhook};
 pub use control::{AwsAuth, AzureControl, BedrockControl, Control, ControlAuth, EndpointControl};
 pub use data::{ClaimMeaning, Suppression, Users};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
+pub use ledger::Ledger;
 pub use network::{
     Admin, AnthropicPlace, Api, AzurePlace, BedrockPlace, Capacity, Cost, DeclaredPlace, Endpoint, EndpointTimeouts,
     EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken, Place, Pool,
@@ -65,6 +67,8 @@ pub struct Document {
     pub replicas: Option<bool>,
     /// Where gateways that act as one share their counters. Required with `replicas = true`.
     pub store: Option<Store>,
+    /// Where what was spent is kept. Absent: in SQLite in `state.folder`, for this gateway alone.
+    pub ledger: Option<Ledger>,
     /// DNS servers and the zones they are asked for.
     #[serde(default)]
     pub resolver: BTreeMap<String, Resolver>,

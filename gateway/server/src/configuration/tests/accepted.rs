@@ -208,6 +208,27 @@ fn the_store_of_replicas_becomes_plain_values() {
 }
 
 #[test]
+fn the_ledgers_database_becomes_plain_values_and_its_password_is_read_where_a_report_asks_for_it_alone() {
+    let ledger = "[ledger]\nurl = \"postgresql://ledger.corp.example/books\"\nreach = { local = { within = [\"10.0.0.0/8\"] } }\n\
+                  user = \"causeway\"\npassword = { env = \"CLOUD_KEY\" }\n";
+    let text = changed("[listen]", &format!("{ledger}\n[listen]"));
+    let with = |secrets| {
+        let options = LoadOptions { secrets, ..options() };
+        load_text([(PathBuf::from("gateway.toml"), text.clone())], &options).unwrap()
+    };
+
+    let (read, skipped, of_ledger) = (with(Secrets::Read), with(Secrets::Skip), with(Secrets::ReadOfLedger));
+
+    let config = read.ledger.unwrap();
+    assert_eq!((config.scheme, config.port, config.database.as_str()), (Scheme::Https, 5432, "books"));
+    assert_eq!((config.schema.as_str(), config.user.as_str()), ("causeway", "causeway"));
+    assert!(config.password.is_some() && config.tls.is_some());
+    assert!(skipped.ledger.unwrap().password.is_none());
+    assert!(of_ledger.ledger.unwrap().password.is_some());
+    assert!(of_ledger.endpoints[0].credential.is_none());
+}
+
+#[test]
 fn what_a_private_link_needs_becomes_plain_values() {
     let pin = format!("sha256:{}", "ab".repeat(32));
     let text = changed(
