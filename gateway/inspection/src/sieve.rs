@@ -110,12 +110,12 @@ impl Words {
 
     /// Adds the surroundings of every word that lies within `place` of `text`.
     fn add_to(&self, parts: &mut Vec<Range<usize>>, text: &[u8], place: Range<usize>) {
+        let begin = place.start;
+        let text = text.get(place).unwrap_or_default();
         let mut add = |word: usize, at: usize| {
             let (before, behind) = self.reaches.get(word).copied().unwrap_or_default();
-            let at = place.start + at;
-            parts.push(at.saturating_sub(before)..at + behind);
+            parts.push((begin + at).saturating_sub(before)..begin + at + behind);
         };
-        let text = text.get(place.clone()).unwrap_or_default();
         match &self.searcher {
             Searcher::Packed(searcher) => {
                 searcher.find_iter(text).for_each(|found| add(found.pattern().as_usize(), found.start()));
