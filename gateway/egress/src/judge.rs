@@ -12,7 +12,7 @@ use crate::dns::{Chain, End, Failure, Hop, Trouble};
 use crate::error::Listed;
 use crate::fault::Code;
 use crate::resolve::Resolution;
-use crate::spec::Reach;
+use crate::spec::{Host, Reach};
 
 /// Why a resolution was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,32 @@ impl Refused {
     }
 }
 
+/// What of a resolution may be dialled.
+pub(crate) struct Wanted<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) port: u16,
+    pub(crate) ipv6: bool,
+}
+
+/// Judges a resolution and gives what of it may be dialled.
+///
+/// IPv6 is judged always, and dialled only where that is wanted. Where it is not, silence about it hides nothing: a name
+/// without an IPv4 address has none that counts.
+pub(crate) fn dialled(reach: &Reach, resolution: &Resolution, wanted: &Wanted<'_>) -> Result<Vec<Verified>, Refused> {
+    let mut verified = judge(reach, resolution, wanted.port).map_err(|refused| {
+        let of_ipv4 = without_ipv4(reach, resolution);
+        of_ipv4.filter(|_| refused.is_unanswered() && !wanted.ipv6).unwrap_or(refused)
+    })?;
+    if !wanted.ipv6 {
+        verified.retain(|address| address.socket().is_ipv4());
+    }
+    if verified.is_empty() {
+        let seen = format!("`{}` has IPv6 addresses only, and `transport.ipv6` does not allow them", wanted.host);
+        return Err(Refused::new(Code::Dns11, seen));
+    }
+    Ok(verified)
+}
+
 /// Judges a resolution; every address that comes out has its proof.
 pub(crate) fn judge(reach: &Reach, resolution: &Resolution, port: u16) -> Result<Vec<Verified>, Refused> {
     if resolution.asked {
@@ -44,7 +70,7 @@ pub(crate) fn judge(reach: &Reach, resolution: &Resolution, port: u16) -> Result
 }
 
 /// Why a name that is dialled over IPv4 alone is refused though nobody answers for IPv6: it has no IPv4 address.
-pub(crate) fn without_ipv4(reach: &Reach, resolution: &Resolution) -> Option<Refused> {
+fn without_ipv4(reach: &Reach, resolution: &Resolution) -> Option<Refused> {
     let ipv4 = resolution.chains.first().filter(|_| resolution.asked)?;
     if matches!(ipv4.end, End::Nothing { .. }) { ended(reach, resolution).err() } else { None }
 }

@@ -13,7 +13,7 @@ use crate::dns::Freshness;
 use crate::endpoint::Endpoint;
 use crate::error::{Phase, SendError};
 use crate::fault::{Code, Verdict};
-use crate::judge::{self, Refused};
+use crate::judge::{self, Refused, Wanted};
 use crate::resolve::Resolution;
 use crate::spec::Reach;
 use crate::status::ResolutionReport;
@@ -151,24 +151,10 @@ impl Endpoint {
         }
     }
 
-    /// IPv6 is judged always, and dialled only where that is wanted. Where it is not, silence about it hides nothing: a name
-    /// without an IPv4 address has none that counts.
     fn proved(&self, resolution: &Resolution) -> Result<Vec<Verified>, Refused> {
         let (reach, port) = self.judged_by();
-        let ipv6 = self.spec().transport.ipv6;
-        let mut verified = judge::judge(reach, resolution, port).map_err(|refused| {
-            let of_ipv4 = judge::without_ipv4(reach, resolution);
-            of_ipv4.filter(|_| refused.is_unanswered() && !ipv6).unwrap_or(refused)
-        })?;
-        if !ipv6 {
-            verified.retain(|address| address.socket().is_ipv4());
-        }
-        if verified.is_empty() {
-            let seen =
-                format!("`{}` has IPv6 addresses only, and `transport.ipv6` does not allow them", self.spec().host);
-            return Err(Refused { code: Code::Dns11, seen });
-        }
-        Ok(verified)
+        let spec = self.spec();
+        judge::dialled(reach, resolution, &Wanted { host: &spec.host, port, ipv6: spec.transport.ipv6 })
     }
 
     fn found_good(&self, vouched: Vouched) -> Vouched {

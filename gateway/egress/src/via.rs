@@ -24,7 +24,7 @@ use crate::address::Verified;
 use crate::connect::Tls;
 use crate::dns::Freshness;
 use crate::error::BuildProblem;
-use crate::judge;
+use crate::judge::{self, Wanted};
 use crate::resolve::{Resolvers, Source};
 use crate::spec::{EndpointSpec, Host, Http2, Reach, Scheme, TlsSpec};
 use crate::tls::{self, SystemRoots};
@@ -68,6 +68,8 @@ pub(crate) type Carrier = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// A proxy at work.
 pub(crate) struct Via {
     spec: ViaSpec,
+    /// Whether its IPv6 addresses are dialled: as the endpoint's own.
+    ipv6: bool,
     source: Source,
     tls: Option<Tls>,
     /// Host and port of the endpoint, for the way by name.
@@ -127,7 +129,8 @@ impl Via {
             Host::Name(name) => format!("{}:{}", name.trim_end_matches('.'), spec.port),
             Host::Address(address) => SocketAddr::new(*address, spec.port).to_string(),
         };
-        Ok(Some(Self { spec: via.clone(), source: resolvers.source(&proxy)?, tls, authority }))
+        let (ipv6, source) = (spec.transport.ipv6, resolvers.source(&proxy)?);
+        Ok(Some(Self { spec: via.clone(), ipv6, source, tls, authority }))
     }
 
     pub(crate) fn by_name(&self) -> bool {
@@ -137,7 +140,8 @@ impl Via {
     /// The proxy's own addresses, verified.
     pub(crate) async fn addresses(&self) -> Result<Vec<Verified>, String> {
         let resolution = self.source.resolve(Freshness::Kept).await;
-        judge::judge(&self.spec.reach(), &resolution, self.spec.port).map_err(|refused| refused.seen)
+        let wanted = Wanted { host: &self.spec.host, port: self.spec.port, ipv6: self.ipv6 };
+        judge::dialled(&self.spec.reach(), &resolution, &wanted).map_err(|refused| refused.seen)
     }
 
     /// What the proxy is asked to connect to, for a verified address of the endpoint.

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use egress::{
-    Code, EndpointSpec, Fleet, Host, Level, Reach, SendError, StepKind, TlsFault, TlsSpec, ViaConnect, ViaSpec,
+    Code, EndpointSpec, Fleet, Host, Level, Reach, SendError, StepKind, TlsFault, TlsSpec, TransportSpec, ViaConnect,
+    ViaSpec,
 };
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -239,6 +240,32 @@ async fn a_proxy_whose_name_leads_elsewhere_too_is_not_dialled() {
 
     assert!(text.contains("203.0.113.9"), "{text}");
     assert_eq!(proxy.server.accepted(), 0, "one address outside refuses them all");
+}
+
+#[tokio::test]
+async fn a_proxy_is_dialled_by_the_families_that_its_endpoint_allows() {
+    let (upstream, authority) = upstream().await;
+    let proxy = Proxy::start(None).await;
+    let within = || vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    let fleet_of = |dns: &Dns, spec: EndpointSpec, ipv6: bool| {
+        let via = ViaSpec { host: Host::Name(PROXY.to_owned()), within: within(), ..proxy.via(ViaConnect::Address) };
+        let transport = TransportSpec { ipv6, ..TransportSpec::default() };
+        let reach = Reach::Local { within: within() };
+        fleet_with(EndpointSpec { via: Some(via), transport, reach, ..spec }, dns.resolver())
+    };
+    let both = Dns::start(&["127.0.0.1", "::1"]).await;
+    let ipv6_alone = Dns::start(&["::1"]).await;
+    let by_name = secure(upstream.address, &authority);
+    let by_address =
+        || EndpointSpec { host: Host::Address(upstream.address.ip()), ..secure(upstream.address, &authority) };
+
+    let reply = send(&fleet_of(&both, by_name, false)).await.unwrap();
+    let refused_family = refused(&send(&fleet_of(&ipv6_alone, by_address(), false)).await.unwrap_err());
+    let dialled = refused(&send(&fleet_of(&ipv6_alone, by_address(), true)).await.unwrap_err());
+
+    assert_eq!(reply.connection.via, Some(proxy.server.address));
+    assert!(refused_family.contains("`transport.ipv6` does not allow them"), "{refused_family}");
+    assert!(!dialled.contains("transport.ipv6"), "nobody listens at ::1, which only dialling finds out: {dialled}");
 }
 
 #[tokio::test]
