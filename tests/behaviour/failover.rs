@@ -202,7 +202,77 @@ async fn a_failed_attempt_is_recorded_with_the_usage_that_it_stated() {
     assert_eq!((&stated["input"], &stated["output"]), (&5.into(), &3.into()), "{:?}", record.outcome);
     let answered = record.end("usage");
     assert_eq!((&answered["input"], &answered["output"]), (&11.into(), &7.into()), "the answer's own stays its own");
-    assert!(record.end("lost_tokens").as_u64().is_some_and(|lost| lost > 0), "{:?}", record.outcome);
+    assert_eq!(record.end("lost_tokens"), 8, "what it stated is charged, and no more: {:?}", record.outcome);
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_with_an_error_is_charged_at_the_usage_that_the_event_states() {
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8});
+    let failed = json!({"error": {"message": "lost its mind", "code": 500}, "usage": usage});
+    let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
+    first.script([Act::stream([format!("data: {failed}\n\n")])]);
+    let config = Config::new()
+        .endpoint("first", Endpoint::of(&first))
+        .endpoint("second", Endpoint::of(&second))
+        .model("assistant", &["first/m", "second/m"]);
+    let gateway = Gateway::start(&config).await;
+
+    let answer = gateway.chat(&chat_stream("assistant")).await;
+
+    let decision = answer.decision();
+    assert!(answer.of_status(200, "the answer").await.contains("second"));
+    let record = gateway.audit().record(&decision).await;
+    assert_eq!(record.attempts(), ["first/m error_event", "second/m success"]);
+    let stated = &record.attempt(0)["usage"];
+    assert_eq!((&stated["input"], &stated["output"]), (&5.into(), &3.into()), "{:?}", record.outcome);
+    assert_eq!(record.end("lost_tokens"), 8, "{:?}", record.outcome);
+    assert_eq!(record.end("settled_by"), "reported");
+}
+
+#[tokio::test]
+async fn a_request_that_no_one_answered_is_settled_at_what_its_failure_stated() {
+    let upstream = Upstream::start("only").await;
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 3});
+    upstream.script([Act::reply(500, &json!({"error": {"message": "lost its mind"}, "usage": usage}))]);
+    let priced = Endpoint::of(&upstream)
+        .with("cost = { per_token = { input_usd_per_million = 2, output_usd_per_million = 10 } }");
+    let gateway = Gateway::start(&Config::new().endpoint("only", priced).model("assistant", &["only/m"])).await;
+
+    let answer = gateway.chat(&chat("assistant")).await;
+
+    let decision = answer.decision();
+    answer.of_status(500, "the upstream's own error").await;
+    let record = gateway.audit().record(&decision).await;
+    assert_eq!((record.end("settled_by"), record.end("lost_tokens")), (&"reported".into(), &8.into()));
+    assert_eq!(record.end("charged_nano_usd"), 5 * 2_000 + 3 * 10_000, "{:?}", record.outcome);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_how_much_it_wrote_is_settled_at_the_reservation() {
+    let upstream = Upstream::start("only").await;
+    let usage = json!({"prompt_tokens": 5});
+    let choices = json!([{"index": 0, "message": {"role": "assistant", "content": "much"}, "finish_reason": "stop"}]);
+    let last = json!({"choices": [], "usage": usage});
+    let finish = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    upstream.script([
+        Act::reply(200, &json!({"object": "chat.completion", "choices": choices, "usage": usage})),
+        Act::stream([
+            chunk("much"),
+            format!("data: {finish}\n\n"),
+            format!("data: {last}\n\n"),
+            "data: [DONE]\n\n".into(),
+        ]),
+    ]);
+    let gateway = Gateway::start(&Config::serving(&upstream)).await;
+
+    for body in [chat("assistant"), chat_stream("assistant")] {
+        let answer = gateway.chat(&body).await;
+        let decision = answer.decision();
+        let text = answer.of_status(200, "the answer").await;
+        let record = gateway.audit().record(&decision).await;
+        assert_eq!(record.end("settled_by"), "reservation", "{text}: {:?}", record.outcome);
+        assert!(record.end("usage")["output"].as_u64().is_some_and(|output| output > 0), "{:?}", record.outcome);
+    }
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ impl Book {
             add(&book.held_money, ask.money.0);
         }
         let books = [Some((Arc::clone(self), own)), other];
-        Ok(Reservation { books, budgets: Held::default(), ask, lost_attempts: 0, lost_money: Money::ZERO, open: true })
+        Ok(Reservation { books, budgets: Held::default(), ask, failed: Failed::default(), open: true })
     }
 
     fn take(&self, ask: Ask, now: Moment) -> Result<Hold, Denied> {
@@ -200,7 +200,7 @@ impl Book {
     }
 
     /// The one place where a reservation leaves the book.
-    fn close(&self, held: Ask, settlement: &Settlement) {
+    fn close(&self, held: Ask, settlement: &Settlement, failed: Failed) {
         self.reserved.fetch_sub(held.estimate.total().0, Ordering::Relaxed);
         self.held_money.fetch_sub(held.money.0, Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
@@ -214,7 +214,9 @@ impl Book {
                 self.not_sent.fetch_add(1, Ordering::Relaxed);
             }
         }
-        add(&self.settled_unknown, settlement.lost.0);
+        add(&self.settled_input, failed.stated.input.0);
+        add(&self.settled_output, failed.stated.output.0);
+        add(&self.settled_unknown, settlement.lost.0.saturating_sub(failed.stated().0));
         add(&self.settled_money, settlement.charged().0);
         if settlement.flagged() {
             self.flagged.fetch_add(1, Ordering::Relaxed);
@@ -348,11 +350,11 @@ pub struct Settlement {
     pub money: Money,
     /// Whether that follows from a known price. If not, it is what was reserved.
     pub priced: bool,
-    /// Attempts before it that may have been executed without a reported usage.
+    /// Attempts beside it that may have been executed, and of which no upstream or no price says what they cost.
     pub lost_attempts: u32,
-    /// What those attempts were settled at in tokens: the reservation, once for each.
+    /// What failed attempts were settled at in tokens: what each stated, or the reservation where it stated nothing.
     pub lost: Tokens,
-    /// And in money: the most that each could cost at its target.
+    /// And in money: what that costs, or the most that the attempt could cost at its target.
     pub lost_money: Money,
 }
 
@@ -361,16 +363,6 @@ impl Settlement {
     #[must_use]
     pub fn total(&self) -> Tokens {
         self.used.input + self.used.output + self.lost
-    }
-
-    /// The part of it that an upstream reported.
-    fn reported(&self) -> Tokens {
-        if self.by == SettledBy::Reported { self.used.input + self.used.output } else { Tokens::ZERO }
-    }
-
-    /// The part of it that is the reservation, because nobody reported.
-    fn assumed(&self) -> Tokens {
-        if self.by == SettledBy::Reported { self.lost } else { self.total() }
     }
 
     /// All the money that this request is charged with.
@@ -385,10 +377,17 @@ impl Settlement {
         if self.by == SettledBy::Reservation || !self.priced { self.money } else { Money::ZERO }
     }
 
+    /// The part of what failed attempts cost that no upstream or no price confirms: all of it, where one of them did not
+    /// say; nothing, where each did.
+    #[must_use]
+    pub fn unconfirmed_failures(&self) -> Money {
+        if self.lost_attempts > 0 { self.lost_money } else { Money::ZERO }
+    }
+
     /// The part of all the money that no upstream or no price confirms. What was reported beside it is none.
     #[must_use]
     pub fn unconfirmed(&self) -> Money {
-        self.unconfirmed_answer() + self.lost_money
+        self.unconfirmed_answer() + self.unconfirmed_failures()
     }
 
     /// Whether any part of it is a reservation and not a report, or rests on no known price.
@@ -433,10 +432,27 @@ pub struct Reservation {
     /// What it holds of budgets beside them.
     budgets: Held,
     ask: Ask,
-    lost_attempts: u32,
-    lost_money: Money,
+    failed: Failed,
     // INVARIANT: true until `finish` has run once; `finish` is the only place that clears it.
     open: bool,
+}
+
+/// What the attempts that failed are charged at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failed {
+    /// Attempts that did not say what they used.
+    unknown: u32,
+    /// Attempts that did, at targets whose price is not known.
+    unpriced: u32,
+    /// Tokens that attempts stated, failed as they are.
+    stated: Used,
+    money: Money,
+}
+
+impl Failed {
+    fn stated(&self) -> Tokens {
+        self.stated.input + self.stated.output
+    }
 }
 
 impl Reservation {
@@ -463,20 +479,26 @@ impl Reservation {
     ///
     /// It is charged when this request ends, beside whatever the last attempt used.
     pub fn lost_attempt(&mut self, most: Money) {
-        self.lost_attempts = self.lost_attempts.saturating_add(1);
-        self.lost_money = self.lost_money + most;
+        self.failed.unknown = self.failed.unknown.saturating_add(1);
+        self.failed.money = self.failed.money + most;
+    }
+
+    /// Notes an attempt that failed and said what it used all the same, and what that costs; `None` where no price is known:
+    /// then `most`, the most that it can cost at its target, is charged and flagged.
+    ///
+    /// It is charged when this request ends, beside whatever the last attempt used.
+    pub fn failed_attempt(&mut self, used: Used, cost: Option<Money>, most: Money) {
+        let (used, stated) = (used.bounded(), &mut self.failed.stated);
+        stated.input = (stated.input + used.input).bounded();
+        stated.output = (stated.output + used.output).bounded();
+        self.failed.unpriced = self.failed.unpriced.saturating_add(u32::from(cost.is_none()));
+        self.failed.money = self.failed.money + cost.unwrap_or(most);
     }
 
     /// Settles at what the upstream reported and what that costs; `None` where no price is known: then the money that is
     /// held is charged and flagged.
     pub fn settle(mut self, used: Used, cost: Option<Money>) -> Settlement {
-        let used = Used {
-            input: used.input.bounded(),
-            output: used.output.bounded(),
-            cached_input: used.cached_input.bounded(),
-            cache_write: used.cache_write.bounded(),
-        };
-        self.finish(SettledBy::Reported, used, cost)
+        self.finish(SettledBy::Reported, used.bounded(), cost)
     }
 
     /// Settles at the reservation and flags it: the request was sent, and its usage is unknown.
@@ -489,7 +511,7 @@ impl Reservation {
 
     /// Settles at zero: the last attempt never left, or was refused before it could run.
     ///
-    /// Attempts noted by [`Reservation::lost_attempt`] are charged all the same.
+    /// Attempts noted by [`Reservation::lost_attempt`] and [`Reservation::failed_attempt`] are charged all the same.
     pub fn not_sent(mut self) -> Settlement {
         self.finish(SettledBy::NotSent, Used::default(), Some(Money::ZERO))
     }
@@ -499,21 +521,27 @@ impl Reservation {
     }
 
     fn finish(&mut self, by: SettledBy, used: Used, cost: Option<Money>) -> Settlement {
-        let lost = Tokens(self.ask.estimate.total().0.saturating_mul(u64::from(self.lost_attempts)));
+        let failed = self.failed;
+        let unknown = Tokens(self.ask.estimate.total().0.saturating_mul(u64::from(failed.unknown)));
         let settlement = Settlement {
             used,
             by,
             money: cost.unwrap_or(self.ask.money).min(Money::MOST),
             priced: cost.is_some(),
-            lost_attempts: self.lost_attempts,
-            lost,
-            lost_money: self.lost_money,
+            lost_attempts: failed.unknown.saturating_add(failed.unpriced),
+            lost: unknown + failed.stated(),
+            lost_money: failed.money.min(Money::MOST),
+        };
+        let answered = settlement.used.input + settlement.used.output;
+        let (reported, assumed) = match by {
+            SettledBy::Reported => (answered + failed.stated(), unknown),
+            SettledBy::Reservation | SettledBy::NotSent => (failed.stated(), answered + unknown),
         };
         self.open = false;
         for (book, hold) in self.books.iter().flatten() {
-            book.correct(hold, settlement.reported(), settlement.assumed());
+            book.correct(hold, reported, assumed);
             book.purse.settle(hold.era, self.ask.money, settlement.charged());
-            book.close(self.ask, &settlement);
+            book.close(self.ask, &settlement, failed);
         }
         std::mem::take(&mut self.budgets).settle(settlement.charged());
         settlement

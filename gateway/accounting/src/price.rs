@@ -16,6 +16,19 @@ pub struct Used {
     pub output: Tokens,
 }
 
+impl Used {
+    /// The same within what a book counts: an upstream may report any number.
+    #[must_use]
+    pub(crate) fn bounded(self) -> Self {
+        Self {
+            input: self.input.bounded(),
+            cached_input: self.cached_input.bounded(),
+            cache_write: self.cache_write.bounded(),
+            output: self.output.bounded(),
+        }
+    }
+}
+
 /// Prices of one tier, up to one length of the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use accounting::{Catalogue, Day, Money, Pricing, Tier, Used};
+use accounting::{Catalogue, Day, Money, Pricing, Tier, Tokens, Used};
 use ledger::Entry;
 use server::configuration::Compiled;
 
@@ -32,8 +32,8 @@ impl Row {
 /// A table, by name.
 pub(super) type Table = BTreeMap<String, Row>;
 
-/// What stands for attempts that may have run and were answered elsewhere.
-pub(super) const LOST: &str = "(attempts that were lost)";
+/// What stands for attempts that may have run and failed.
+pub(super) const FAILED: &str = "(attempts that failed)";
 
 /// What stands for requests that nobody answered.
 pub(super) const NOBODY: &str = "(nobody)";
@@ -108,11 +108,12 @@ impl Books {
         let endpoint = entry.endpoint().unwrap_or(NOBODY);
         let of_answer = (settlement.money, settlement.unconfirmed_answer());
         endpoints.entry(endpoint.to_owned()).or_default().add(entry, of_answer.0, of_answer.1);
-        if settlement.lost_attempts > 0 {
-            let lost = endpoints.entry(LOST.to_owned()).or_default();
-            lost.requests += u64::from(settlement.lost_attempts);
+        if settlement.lost > Tokens::ZERO || settlement.lost_money > Money::ZERO {
+            let lost = endpoints.entry(FAILED.to_owned()).or_default();
+            // Those that said what they used are not counted one by one.
+            lost.requests += u64::from(settlement.lost_attempts.max(1));
             lost.money = lost.money + settlement.lost_money;
-            lost.flagged = lost.flagged + settlement.lost_money;
+            lost.flagged = lost.flagged + settlement.unconfirmed_failures();
         }
         let day = Day::of_seconds(entry.opening.at_ms / 1_000);
         let of_day = self.by_day.entry(day).or_default();

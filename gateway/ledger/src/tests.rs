@@ -197,7 +197,7 @@ fn sums_are_those_of_the_entries_also_of_a_database_that_had_none() {
 #[test]
 fn what_was_spent_is_told_by_app_team_model_and_user_in_quarters_of_an_hour() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     let at = opening_of("cwd_1", 900).at_ms / 1_000;
     assert_eq!(at % accounting::SLOT_SECONDS, 0);
     let requests = [
@@ -228,7 +228,7 @@ fn what_was_spent_is_told_by_app_team_model_and_user_in_quarters_of_an_hour() {
 #[test]
 fn a_database_of_the_release_before_is_read_summed_once_and_written_by_both() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
     ledger.settle(&closing_of("cwd_1", 70));
     ledger.leave();
@@ -239,7 +239,7 @@ fn a_database_of_the_release_before_is_read_summed_once_and_written_by_both() {
         .expect("they are there");
     assert_eq!(entries(folder.path()).len(), 1, "a report reads it as it is");
 
-    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
     let copied = "INSERT INTO entry SELECT 'cwd_2', began_ms, ended_ms, app, team, key, model, target, held_input, held_output, \
         held_nano_usd, settled_by, input, cached_input, cache_write, output, nano_usd, priced, lost_attempts, lost_tokens, \
         lost_nano_usd, tier, price, paid, avoidable, recovered FROM entry";
@@ -252,12 +252,12 @@ fn a_database_of_the_release_before_is_read_summed_once_and_written_by_both() {
 #[test]
 fn what_was_told_is_remembered_over_a_restart_until_its_time_is_over() {
     let folder = folder();
-    let ledger = Ledger::open(folder.path(), "a").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
     assert!(!ledger.was_told("msg_1").expect("it can be read"));
     ledger.tell("msg_1", (100, 200)).expect("it can be written");
     ledger.leave();
 
-    let ledger = Ledger::open(folder.path(), "b").expect("it opens");
+    let ledger = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
 
     assert!(ledger.was_told("msg_1").expect("it can be read"));
     ledger.tell("msg_2", (201, 300)).expect("it can be written");

@@ -30,7 +30,8 @@ pub struct Usage {
     pub raw: Bytes,
 }
 
-/// The usage that a whole (not streamed) reply reports; `None` where it reports none that can be read.
+/// The usage that a whole (not streamed) reply reports; `None` where it reports none that can be read, or does not say how
+/// much it wrote. Only embeddings and rerankings write nothing.
 #[must_use]
 pub fn usage_of_reply(api: Api, body: &[u8]) -> Option<Usage> {
     #[derive(Deserialize)]
@@ -50,11 +51,11 @@ pub fn usage_of_reply(api: Api, body: &[u8]) -> Option<Usage> {
         return None; // Its answer is a count, and counting costs nothing.
     }
     if let Some(raw) = last_mentioned(body) {
-        return from_raw(raw.get().as_bytes());
+        return from_raw(api, raw.get().as_bytes());
     }
     let reply: Reply<'_> = serde_json::from_slice(body).ok()?;
     let raw = reply.usage.or_else(|| reply.meta.and_then(|meta| meta.tokens))?;
-    from_raw(raw.get().as_bytes())
+    from_raw(api, raw.get().as_bytes())
 }
 
 static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new("\"usage\""));
@@ -100,10 +101,16 @@ fn closes_one_object(tail: &[u8]) -> bool {
     false
 }
 
-/// Reads one usage object.
-pub(crate) fn from_raw(raw: &[u8]) -> Option<Usage> {
+/// Reads one usage object of an answer of `api`.
+pub(crate) fn from_raw(api: Api, raw: &[u8]) -> Option<Usage> {
     let fields: Fields = serde_json::from_slice(raw).ok()?;
-    fields.into_usage(Bytes::copy_from_slice(raw))
+    let writes = !matches!(api, Api::Embeddings | Api::Rerank);
+    fields.into_usage(writes, Bytes::copy_from_slice(raw))
+}
+
+/// Whether this object speaks of tokens at all, whole or in part.
+pub(crate) fn is_usage(raw: &[u8]) -> bool {
+    from_raw(Api::Embeddings, raw).is_some()
 }
 
 /// One usage object from two, members of the later one first; for a stream that reports in parts.
@@ -143,7 +150,8 @@ struct Details {
 }
 
 impl Fields {
-    fn into_usage(self, raw: Bytes) -> Option<Usage> {
+    /// `writes` says that an answer without a number of output tokens is one of which it is not known.
+    fn into_usage(self, writes: bool, raw: Bytes) -> Option<Usage> {
         let beside = self.cache_read_input_tokens.or_zero().saturating_add(self.cache_creation_input_tokens.or_zero());
         let read = self.prompt_tokens.0.or_else(|| self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)));
         let rest = || Some(self.total_tokens.0?.saturating_sub(read?));
@@ -151,7 +159,7 @@ impl Fields {
         let input = read.or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
         // Said and no number: how much was written is not known, and not nothing.
         let is_said = self.completion_tokens.1 || self.output_tokens.1;
-        if output.is_none() && (input.is_none() || is_said) {
+        if output.is_none() && (input.is_none() || is_said || writes) {
             return None;
         }
         let input_details = self.prompt_tokens_details.or(self.input_tokens_details).unwrap_or_default();
@@ -221,6 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_must_be_said_but_where_nothing_is() {
+        let parts = [r#"{"prompt_tokens":7}"#, r#"{"total_tokens":7}"#, r#"{"input_tokens":7,"cached_tokens":1}"#];
+        for raw in parts {
+            for api in [Api::Embeddings, Api::Rerank] {
+                assert_eq!(numbers(from_raw(api, raw.as_bytes())), Some([7, 0, 0, 0]), "{api:?} {raw}");
+            }
+            for api in [Api::Chat, Api::Completions, Api::Responses, Api::Messages] {
+                assert_eq!(from_raw(api, raw.as_bytes()), None, "{api:?} {raw}");
+                let reply = format!(r#"{{"id":"x","usage":{raw}}}"#);
+                assert_eq!(usage_of_reply(api, reply.as_bytes()), None, "{api:?} {raw}");
+            }
+        }
+        let whole = br#"{"prompt_tokens":7,"total_tokens":7}"#;
+        assert_eq!(numbers(from_raw(Api::Chat, whole)), Some([7, 0, 0, 0]), "what is left of the total is nothing");
+    }
+
+    #[test]
     fn every_form_of_usage_is_read() {
         let table = [
             (r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}"#, Some([10, 5, 0, 0])),
@@ -259,7 +284,7 @@ mod tests {
             (r#"{"prompt_tokens":"many"}"#, None),
         ];
         for (raw, expected) in table {
-            assert_eq!(numbers(from_raw(raw.as_bytes())), expected, "{raw}");
+            assert_eq!(numbers(from_raw(Api::Embeddings, raw.as_bytes())), expected, "{raw}");
         }
     }
 
@@ -295,7 +320,7 @@ mod tests {
             (r#"{"usage":{"prompt_tokens":9}}}"#, None),
         ];
         for (body, input) in table {
-            assert_eq!(usage_of_reply(Api::Chat, body.as_bytes()).map(|usage| usage.input), input, "{body}");
+            assert_eq!(usage_of_reply(Api::Embeddings, body.as_bytes()).map(|usage| usage.input), input, "{body}");
         }
     }
 

@@ -158,6 +158,63 @@ fn an_attempt_that_may_have_run_is_charged_beside_the_answer() {
 }
 
 #[test]
+fn an_attempt_that_failed_and_said_what_it_used_is_charged_that_and_not_flagged() {
+    let book = book();
+    let mut reservation = reserve(&book, 10, 20);
+    reservation.failed_attempt(used(5, 3), Some(Money(8)), Money(25));
+
+    let settlement = reservation.settle(used(9, 1), cost(9, 1));
+
+    assert_eq!((settlement.lost, settlement.lost_attempts, settlement.flagged()), (Tokens(8), 0, false));
+    assert_eq!((settlement.charged(), settlement.unconfirmed()), (Money(18), Money::ZERO));
+    let totals = book.totals();
+    assert_eq!(
+        (totals.settled_input, totals.settled_output, totals.settled_unknown),
+        (Tokens(14), Tokens(4), Tokens(0))
+    );
+    assert_eq!((totals.settled_money, totals.flagged, totals.flagged_money), (Money(18), 0, Money::ZERO));
+}
+
+#[test]
+fn what_a_failed_attempt_used_counts_although_nobody_knows_its_price() {
+    let book = book();
+    let mut reservation = reserve(&book, 10, 20);
+    reservation.failed_attempt(used(5, 3), None, Money(25));
+
+    let settlement = reservation.settle(used(9, 1), cost(9, 1));
+
+    assert_eq!((settlement.lost, settlement.lost_attempts, settlement.flagged()), (Tokens(8), 1, true));
+    assert_eq!((settlement.charged(), settlement.unconfirmed()), (Money(35), Money(25)));
+    assert_eq!((book.totals().settled(), book.totals().settled_unknown), (Tokens(18), Tokens::ZERO));
+}
+
+#[test]
+fn what_one_failed_attempt_said_is_charged_although_another_said_nothing_and_nothing_was_answered() {
+    let book = book();
+    let mut reservation = reserve(&book, 10, 20);
+    reservation.failed_attempt(used(5, 3), Some(Money(8)), Money(25));
+    reservation.lost_attempt(Money(25));
+
+    let settlement = reservation.not_sent();
+
+    assert_eq!((settlement.lost, settlement.lost_attempts, settlement.flagged()), (Tokens(38), 1, true));
+    assert_eq!((settlement.charged(), settlement.unconfirmed()), (Money(33), Money(33)));
+    assert_eq!((book.totals().settled(), book.totals().settled_unknown), (Tokens(38), Tokens(30)));
+}
+
+#[test]
+fn what_a_failed_attempt_stated_is_owed_to_the_rate_without_a_bound_of_a_minute() {
+    let (book, now) = limited(600);
+
+    let mut failed = book.reserve(None, ask(0, 100), now).expect("the bucket is full");
+    failed.failed_attempt(used(0, 6_000), Some(Money(1)), Money(25));
+    failed.not_sent();
+
+    let full_in = book.rate(now.at).map(|rate| rate.full_in).expect("it has a limit");
+    assert_eq!(full_in, 10 * Duration::from_secs(60), "as for what an answer reports");
+}
+
+#[test]
 fn a_panic_on_the_way_still_settles() {
     let book = book();
     let reservation = reserve(&book, 10, 20);
@@ -234,14 +291,17 @@ fn end() -> impl Strategy<Value = End> {
 proptest! {
     #[test]
     fn whatever_happens_nothing_stays_reserved_and_what_was_settled_is_the_sum_of_all_ends(
-        requests in proptest::collection::vec((0..100_000_u64, 0..100_000_u64, 0..3_u32, end()), 0..40)
+        requests in proptest::collection::vec((0..100_000_u64, 0..100_000_u64, (0..3_u32, 0..3_u64), end()), 0..40)
     ) {
         let book = book();
         let (mut expected, mut expected_money) = (0_u64, 0_u64);
         let mut held = Vec::new();
-        for (input, output, lost, end) in requests {
+        for (input, output, (lost, failed), end) in requests {
             let mut reservation = reserve(&book, input, output);
             (0..lost).for_each(|_| reservation.lost_attempt(Money(5)));
+            (0..failed).for_each(|_| reservation.failed_attempt(used(3, 4), Some(Money(2)), Money(5)));
+            expected += failed * 7;
+            expected_money += failed * 2;
             expected += u64::from(lost) * (input + output);
             expected_money += u64::from(lost) * 5;
             expected_money += match end {

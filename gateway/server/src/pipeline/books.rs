@@ -8,7 +8,7 @@ mod stand_in;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use accounting::{SettledBy, Settlement};
+use accounting::{SettledBy, Settlement, Tokens};
 use egress::{ConnectionProof, Level};
 use http::{HeaderMap, StatusCode, Uri};
 use ingress::body::BodyPermit;
@@ -269,7 +269,7 @@ impl Books {
     }
 
     /// The running attempt failed: it is noted with the usage that it stated, its target's health learns of it, and what it
-    /// may have cost is kept: all that was reserved, since what a failure says of itself is no bill.
+    /// may have cost is kept: what it stated, or all that was reserved.
     pub(super) fn failed(&mut self, outcome: Outcome, blocked_for: Option<Duration>, usage: Option<&Usage>) {
         let Some(mut attempt) = self.attempt.take() else { return };
         attempt.target.learn(outcome, blocked_for, attempt.begun);
@@ -281,9 +281,11 @@ impl Books {
             }
         }
         self.did_without(&attempt.target);
-        let may_have_executed = cost_something(outcome);
+        // Whoever says that he has worked has, although the outcome alone would not show it.
+        let may_have_executed =
+            cost_something(outcome) || (outcome.may_have_executed() && usage.is_some_and(has_worked));
         if may_have_executed && let Some(charge) = &mut self.charge {
-            charge.lost_attempt(&attempt.target);
+            charge.failed_attempt(&attempt.target, usage);
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
         let usage = usage.map(note_of);
@@ -388,12 +390,7 @@ impl Books {
             status: self.status.map(|status| status.as_u16()),
             code: how.code(),
             usage: Some(charged),
-            // A request that was executed somewhere on its way and answered nowhere is not one that was never sent.
-            settled_by: if settlement.lost_attempts > 0 && settlement.by == SettledBy::NotSent {
-                SettledBy::Reservation.name()
-            } else {
-                settlement.by.name()
-            },
+            settled_by: settled_by(settlement).name(),
             lost_tokens: settlement.lost.0,
             charged: settlement.charged().0,
             priced: settlement.priced,
@@ -525,12 +522,26 @@ fn settle(charge: Charge, how: Close, target: Option<&Target>, usage: Option<&Us
     }
 }
 
+/// What the record says of where its numbers come from: a request that was executed somewhere on its way and answered
+/// nowhere is settled by what its attempts were.
+fn settled_by(settlement: &Settlement) -> SettledBy {
+    match settlement.by {
+        SettledBy::NotSent if settlement.lost_attempts > 0 => SettledBy::Reservation,
+        SettledBy::NotSent if settlement.lost > Tokens::ZERO => SettledBy::Reported,
+        by => by,
+    }
+}
+
+fn has_worked(usage: &Usage) -> bool {
+    usage.input > 0 || usage.output > 0
+}
+
 fn note_of(usage: &Usage) -> UsageNote {
     UsageNote { input: usage.input, output: usage.output, cached_input: usage.cached_input, reasoning: usage.reasoning }
 }
 
-/// Whether a failed attempt is charged at the reservation. An upstream that refused the request itself (a 4xx) has done
-/// no work for it, although it was sent.
+/// Whether a failed attempt is charged whatever it says. An upstream that refused the request itself (a 4xx) has done no
+/// work for it, although it was sent, unless it says otherwise.
 fn cost_something(outcome: Outcome) -> bool {
     let refused = matches!(outcome, Outcome::Status(300..=407 | 409..=499) | Outcome::ErrorEvent { retryable: false });
     outcome.may_have_executed() && !refused

@@ -101,6 +101,16 @@ fn opening(planned: &Planned, reservation: &Reservation, user: Option<Arc<str>>)
     }
 }
 
+/// What an upstream says that it used, as the books count it.
+fn used_of(usage: &Usage) -> Used {
+    Used {
+        input: Tokens(usage.input),
+        output: Tokens(usage.output),
+        cached_input: Tokens(usage.cached_input),
+        cache_write: Tokens(usage.cache_write),
+    }
+}
+
 /// Since 1970.
 fn milliseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -165,25 +175,25 @@ impl Charge {
         self.avoidable &= !target.pricing.is_sunk();
     }
 
-    /// An attempt at `target` may have been executed, and nobody will report its usage.
-    pub(super) fn lost_attempt(&mut self, target: &Target) {
+    /// An attempt at `target` failed that may have been executed: it is charged at what it stated, and at the reservation
+    /// where it stated nothing.
+    pub(super) fn failed_attempt(&mut self, target: &Target, usage: Option<&Usage>) {
         if self.is_free {
             return;
         }
         let most = target.pricing.most(self.estimate(), self.tier);
-        if let Some(reservation) = &mut self.reservation {
-            reservation.lost_attempt(most);
+        match (&mut self.reservation, usage.map(used_of)) {
+            (Some(reservation), Some(used)) => {
+                reservation.failed_attempt(used, target.pricing.cost(used, self.tier), most);
+            }
+            (Some(reservation), None) => reservation.lost_attempt(most),
+            (None, _) => {}
         }
     }
 
     /// The answer came from `target` and says what it used.
     pub(super) fn settle(mut self, target: Option<&Target>, usage: &Usage) -> Settlement {
-        let used = Used {
-            input: Tokens(usage.input),
-            output: Tokens(usage.output),
-            cached_input: Tokens(usage.cached_input),
-            cache_write: Tokens(usage.cache_write),
-        };
+        let used = used_of(usage);
         let cost = target.and_then(|target| target.pricing.cost(used, self.tier));
         self.finish(target, |reservation| reservation.settle(used, cost))
     }

@@ -217,7 +217,7 @@ pub struct Outcome<'a> {
     pub usage: Option<UsageNote>,
     /// What the settlement rests on: `reported`, `reservation` or `not_sent`.
     pub settled_by: &'a str,
-    /// Tokens charged beside `usage`, at the reservation, for attempts that may have been executed before the last one.
+    /// Tokens charged beside `usage` for attempts that may have been executed and failed: what each stated, or its reservation.
     pub lost_tokens: u64,
     /// What the request is charged with, in billionths of a dollar, lost attempts included.
     pub charged: u64,

@@ -114,7 +114,7 @@ pub(super) fn response_usage(frame: &Frame) -> Option<Usage> {
     }
     let data = frame.data();
     let ended: Ended<'_> = serde_json::from_slice(&data).ok()?;
-    usage::from_raw(ended.response.usage?.get().as_bytes())
+    usage::from_raw(Api::Responses, ended.response.usage?.get().as_bytes())
 }
 
 /// The part of the usage that `message_start` or `message_delta` reports.
@@ -160,9 +160,19 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
-impl ChatChunk<'_> {
-    pub(super) fn usage(&self) -> Option<Usage> {
-        usage::from_raw(self.usage?.get().as_bytes())
+impl<'a> ChatChunk<'a> {
+    pub(super) fn read(data: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(data).ok()
+    }
+
+    /// The usage that it reports whole.
+    pub(super) fn usage(&self, api: Api) -> Option<Usage> {
+        usage::from_raw(api, self.usage?.get().as_bytes())
+    }
+
+    /// Whether it reports usage, whole or in part.
+    pub(super) fn has_usage(&self) -> bool {
+        self.usage.is_some_and(|raw| usage::is_usage(raw.get().as_bytes()))
     }
 
     pub(super) fn has_no_choice(&self) -> bool {
@@ -188,6 +198,10 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    pub(super) fn shows_usage(self) -> bool {
+        self.usage
+    }
+
     pub(super) fn worth_parsing(self) -> bool {
         self.usage || self.finished
     }

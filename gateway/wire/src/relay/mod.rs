@@ -74,6 +74,8 @@ pub struct StreamRelay {
     api: Api,
     options: RelayOptions,
     usage: Option<Usage>,
+    /// The parts of the usage of a messages stream, as one object; it may not be whole yet.
+    parts: Option<Vec<u8>>,
     /// The last word of the dialect has come.
     done: bool,
     failed: bool,
@@ -90,6 +92,7 @@ impl StreamRelay {
             api,
             options,
             usage: None,
+            parts: None,
             done: false,
             failed: false,
             usage_chunk_seen: false,
@@ -188,20 +191,24 @@ impl StreamRelay {
         let sight = events::glance(&data, &mut self.choices.many);
         let may_be_error = sight.error || frame.names_error();
         if may_be_error && let Some(error) = error_of(self.api, frame) {
+            if sight.shows_usage()
+                && let Some(reported) = ChatChunk::read(&data).and_then(|chunk| chunk.usage(self.api))
+            {
+                self.usage = Some(reported);
+            }
             return Decision::Fail(error);
         }
         if !sight.worth_parsing() && !self.choices.many {
             return Decision::Pass;
         }
-        let Ok(chunk) = serde_json::from_slice::<ChatChunk<'_>>(&data) else {
+        let Some(chunk) = ChatChunk::read(&data) else {
             return Decision::Pass;
         };
         self.choices.note(&chunk);
-        let Some(reported) = chunk.usage() else {
-            return Decision::Pass;
-        };
-        self.usage = Some(reported);
-        if !chunk.has_no_choice() {
+        if let Some(reported) = chunk.usage(self.api) {
+            self.usage = Some(reported);
+        }
+        if !chunk.has_no_choice() || !chunk.has_usage() {
             return Decision::Pass;
         }
         self.usage_chunk_seen = self.choices.any_finished();
@@ -235,7 +242,10 @@ impl StreamRelay {
         match events::kind(frame) {
             Kind::MessageStart | Kind::MessageDelta => self.merge_usage(frame),
             Kind::MessageStop => self.done = true,
-            Kind::Error => return decided(error_of(self.api, frame)),
+            Kind::Error => {
+                self.merge_usage(frame);
+                return decided(error_of(self.api, frame));
+            }
             Kind::ResponseEnded | Kind::ResponseFailed | Kind::Done | Kind::Other => {}
         }
         Decision::Pass
@@ -246,13 +256,14 @@ impl StreamRelay {
         let Some(part) = events::message_usage(frame) else {
             return;
         };
-        let whole = match &self.usage {
-            Some(earlier) => usage::merged(&earlier.raw, &part).unwrap_or(part),
-            None => part,
+        let earlier = self.parts.as_deref().unwrap_or(b"{}");
+        let Some(whole) = usage::merged(earlier, &part) else {
+            return;
         };
-        if let Some(usage) = usage::from_raw(&whole) {
+        if let Some(usage) = usage::from_raw(self.api, &whole) {
             self.usage = Some(usage);
         }
+        self.parts = Some(whole);
     }
 }
 

@@ -258,6 +258,47 @@ fn what_an_upstream_says_about_our_credential_is_not_passed_on() {
 }
 
 #[test]
+fn an_error_event_may_say_what_was_used() {
+    let usage = r#""usage":{"prompt_tokens":4,"completion_tokens":2}"#;
+    let first = format!("data: {{\"error\":{{\"code\":500,\"message\":\"m\"}},{usage}}}\n\n");
+    let named = format!("event: error\ndata: {{\"message\":\"m\",{usage}}}\n\n");
+    for (api, events) in [(Api::Chat, &first), (Api::Completions, &first), (Api::Chat, &named)] {
+        let (_, relay) = clean(api, events);
+        assert_eq!((relay.failed(), tokens(&relay)), (true, Some((4, 2))), "{api:?} {events}");
+    }
+    let (_, relay) = clean(Api::Chat, &format!("{HELLO}{first}"));
+    assert_eq!(tokens(&relay), Some((4, 2)), "in the middle as well");
+
+    let message = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"},\"usage\":{\"input_tokens\":4,\"output_tokens\":2}}\n\n";
+    let (_, relay) = clean(Api::Messages, message);
+    assert_eq!((relay.failed(), tokens(&relay)), (true, Some((4, 2))));
+}
+
+#[test]
+fn a_stream_that_does_not_say_how_much_it_wrote_has_no_usage_and_its_chunk_is_taken_out_all_the_same() {
+    let stop = "data: {\"choices\":[{\"index\":0,\"finish_reason\":\"stop\"}]}\n\n";
+    let half = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3}}\n\n";
+
+    let (out, relay) = relayed(Api::Chat, INJECTED, &format!("{stop}{half}{DONE}"), StreamEnd::Clean);
+
+    assert_eq!((out, tokens(&relay)), (format!("{stop}{DONE}"), None));
+}
+
+#[test]
+fn a_messages_stream_whose_parts_only_together_say_its_usage_is_read() {
+    let start =
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":10}}}\n\n";
+    let delta = "event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":7}}\n\n";
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+    let (_, relay) = clean(Api::Messages, &format!("{start}{delta}{stop}"));
+    assert_eq!(tokens(&relay), Some((10, 7)));
+
+    let (_, relay) = clean(Api::Messages, &format!("{start}{stop}"));
+    assert_eq!(tokens(&relay), None, "what it wrote was never said");
+}
+
+#[test]
 fn huge_token_counts_do_not_overflow() {
     let max = u64::MAX;
     let start = format!(
