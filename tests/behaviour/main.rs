@@ -52,6 +52,7 @@ mod replicas;
 mod residency;
 mod responses;
 mod restrictions;
+mod rotation;
 mod routing;
 mod routing_live;
 mod sessions;

@@ -215,7 +215,7 @@ impl Gateway {
 }
 
 /// The binary that cargo built for this test; `CAUSEWAY_BINARY` names another, such as one that was installed.
-pub(super) fn binary() -> std::ffi::OsString {
+pub(crate) fn binary() -> std::ffi::OsString {
     std::env::var_os("CAUSEWAY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_causeway").into())
 }
 
