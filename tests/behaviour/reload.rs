@@ -3,7 +3,7 @@
 
 use crate::testkit::{
     Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, chat, chat_stream, chunk, digest_of,
-    finish, until,
+    finish, run, until,
 };
 
 async fn gateway() -> (Upstream, Config, Gateway) {
@@ -39,6 +39,32 @@ async fn a_new_model_is_served_after_hup() {
     model_appears(&gateway, "second").await;
     assert_eq!(gateway.chat(&chat("second")).await.status, 200);
     assert_eq!(upstream.only_request().json()["model"], "second-model");
+}
+
+#[tokio::test]
+async fn the_hash_of_what_runs_is_the_one_that_check_prints_in_status_and_metrics_before_and_after_a_reload() {
+    let (_upstream, config, gateway) = gateway().await;
+    let checked = async || {
+        let output = run(&["check", "--json", "--config", "causeway.toml"], gateway.folder()).await;
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        answer["hash"].as_str().expect("a hash").to_owned()
+    };
+    let runs = async |hash: &str| {
+        let status = gateway.operator("/api/status").await.json().await;
+        let metrics = gateway.operator("/metrics").await.text().await;
+        let (fresh, info) = (status["configuration"]["age_seconds"].is_u64(), format!("hash=\"{hash}\""));
+        (fresh && status["configuration"]["hash"] == hash && metrics.contains(&info)).then_some(())
+    };
+
+    let first = checked().await;
+    assert!(runs(&first).await.is_some(), "{first}");
+    gateway.configure(&config.model("second", &["only/second-model"]));
+    gateway.signal("HUP");
+    let second = checked().await;
+
+    assert_ne!(first, second);
+    until("the hash of the new configuration", async || runs(&second).await).await;
+    assert!(runs(&first).await.is_none(), "what was replaced is not shown any more");
 }
 
 #[tokio::test]
