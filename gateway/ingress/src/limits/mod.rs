@@ -204,11 +204,6 @@ impl Admission {
         Ok(Admitted { _global: entered.0.take(), seats, standing })
     }
 
-    /// Lets a request that was let in ask for the model with the limit `model` as well.
-    pub fn admit_to(&self, admitted: Admitted, model: LimitIndex) -> Result<Admitted, Refusal> {
-        Ok(admitted.and(self.model(model)?))
-    }
-
     /// A place of the model with the limit `model`, for [`Admitted::and`].
     pub fn model(&self, model: LimitIndex) -> Result<OfModel, Refusal> {
         let Some(place) = self.place(model.0) else { return Ok(OfModel { seat: None, standing: None }) };

@@ -201,7 +201,7 @@ async fn the_rate_that_leaves_least_says_how_it_stands() {
 async fn a_model_has_its_own_bounds_and_gives_its_place_back_with_the_request() {
     let model = Limit { in_flight: Some(most(1)), ..limit("model", 0, 2) };
     let admission = Admission::new(most(100), vec![limit("app", 0, 0), limit("other", 0, 0), model]);
-    let ask = || admission.admit_to(admission.admit(APP, None).unwrap(), KEY);
+    let ask = || admission.model(KEY).map(|place| admission.admit(APP, None).unwrap().and(place));
 
     let first = ask().unwrap();
     let busy = ask().unwrap_err();

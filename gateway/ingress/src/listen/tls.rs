@@ -113,17 +113,18 @@ impl TlsServer {
         Ok(Self { current: ArcSwap::from_pointee(ready(material)?) })
     }
 
-    /// Replaces certificate and key for handshakes that begin from now on, and client trust for requests as well: a
-    /// caller whose certificate the new authorities or lists refuse is served no further request.
-    ///
-    /// With an error the old material stays. Sessions from before cannot be resumed, so a caller
-    /// always meets the certificate, and the revocation lists, that are current.
-    pub fn reload(&self, material: &TlsMaterial) -> Result<(), TlsError> {
+    /// Checks and takes; with an error the old material stays.
+    #[cfg(test)]
+    pub(super) fn reload(&self, material: &TlsMaterial) -> Result<(), TlsError> {
         self.take(PreparedTls::of(material)?);
         Ok(())
     }
 
-    /// Does what [`Self::reload`] does with material that was checked before, so that it cannot fail.
+    /// Replaces certificate and key for handshakes that begin from now on, and client trust for requests as well: a
+    /// caller whose certificate the new authorities or lists refuse is served no further request.
+    ///
+    /// The material was checked before, so this cannot fail. Sessions from before cannot be resumed, so a caller always
+    /// meets the certificate, and the revocation lists, that are current.
     pub fn take(&self, prepared: PreparedTls) {
         self.current.store(Arc::new(prepared.0));
     }

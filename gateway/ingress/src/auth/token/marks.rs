@@ -24,12 +24,6 @@ impl Marks {
         Self(each.filter(|(_, (name, value))| has(claims, name, value)).fold(0, |marks, (place, _)| marks | 1 << place))
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     /// Whether the claim and value at `place` are there.
     #[must_use]
     pub fn has(self, place: usize) -> bool {
@@ -56,7 +50,7 @@ mod tests {
         let marks = Marks::of(&wanted, &claims);
 
         assert_eq!((0..5).map(|place| marks.has(place)).collect::<Vec<_>>(), [false, true, true, true, false]);
-        assert!(Marks::of(&wanted, &Map::new()).is_empty() && !marks.has(64) && !marks.has(1_000));
+        assert!(Marks::of(&wanted, &Map::new()) == Marks::NONE && !marks.has(64) && !marks.has(1_000));
     }
 
     #[test]
