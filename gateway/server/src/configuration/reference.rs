@@ -14,19 +14,26 @@ A configuration is one TOML file, or a folder of `*.toml` files that are read to
 begin with a dot are left out). Sections of names, such as `[endpoint.NAME]`, may be spread over files; every other
 section stands once. Relative paths start at the folder of the file that names them. Money is an integer or a decimal
 and never a float inside. Every mistake is reported in one run, with file, line and column.
-
-The last column says what a setting does in this version: *yes*, it has its effect; *not yet*, it is read and checked
-and listed by `causeway check` as not enforced; *refused*, a document with it is refused, because what it promises
-cannot be kept yet; *some values* are refused.
 ";
+
+/// The words of the last column, in the order in which the page explains those that it has.
+const WORDS: [(&str, &str); 5] = [
+    ("yes", "*yes*, it has its effect"),
+    ("not yet", "*not yet*, it is read and checked, and `causeway check` lists it as not enforced"),
+    ("refused", "*refused*, a document with it is refused, because what it promises cannot be kept yet"),
+    ("some values", "*some values* of it are refused"),
+    ("only `[]`", "*only `[]`*, every other value is refused"),
+];
 
 /// The reference page, in Markdown. The same text every time.
 pub fn reference() -> String {
-    let mut page = HEAD.to_owned();
+    let mut sections = String::new();
     for field in DOCUMENT.fields() {
-        section(&mut page, field);
+        section(&mut sections, field);
     }
-    page
+    let is_there = |word: &str| sections.contains(&format!("| {word} |\n"));
+    let words: Vec<_> = WORDS.iter().filter(|(word, _)| is_there(word)).map(|(_, meaning)| *meaning).collect();
+    format!("{HEAD}\nThe last column says what a setting does in this version: {}.\n{sections}", words.join("; "))
 }
 
 fn section(page: &mut String, field: &Field) {
