@@ -4,7 +4,7 @@
 //! `Same` tries the target again (the request was given back unsent), `Next` goes to the plan's next target, `Never`
 //! ends here. Nothing is retried after the first byte went downstream, because a reply leaves this loop before that.
 
-use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ingress::body::BodyPermit;
 use policy::{TargetId, Warrant};
 use tower::retry::budget::Budget as _;
-use wire::{Call, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
+use wire::{Call, DecodeError, EncodeTarget, Outcome, Retry, TimeoutKind, Usage};
 
 use super::books::Books;
 use super::clear;
@@ -72,8 +72,25 @@ impl Met {
     }
 }
 
+/// What is asked, and the same with pseudonyms in place of users, made once for all attempts.
+struct Asked {
+    call: Call,
+    renamed: OnceLock<Call>,
+}
+
+impl Asked {
+    fn renamed(&self, books: &Books) -> Result<&Call, DecodeError> {
+        if let Some(call) = self.renamed.get() {
+            return Ok(call);
+        }
+        let call = users::replaced(books.snapshot(), books.exchange().caller.as_ref(), &self.call)?;
+        Ok(self.renamed.get_or_init(|| call))
+    }
+}
+
 pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
     let Recorded { mut plan, call, mut books } = recorded;
+    let asked = Asked { call, renamed: OnceLock::new() };
     let gateway = books.gateway();
     gateway.retry_budget.deposit();
     let mut last: Option<(Met, HeaderValue)> = None;
@@ -83,7 +100,7 @@ pub(super) async fn run(recorded: Recorded) -> Result<Answered, Box<Refused>> {
         let id = warrant.target();
         let target = books.target(id);
         books.begin_attempt((id, &target), begun);
-        let met = match one(&mut books, &target, warrant, &call).await {
+        let met = match one(&mut books, &target, warrant, &asked).await {
             Tried::Answered { status, mut headers, reply } => {
                 books.answered(status);
                 if let Some(name) = books.name_of_stand_in(id) {
@@ -185,20 +202,19 @@ fn is_our_fault(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
-async fn one(books: &mut Books, target: &Target, warrant: Warrant, call: &Call) -> Tried {
+async fn one(books: &mut Books, target: &Target, warrant: Warrant, asked: &Asked) -> Tried {
+    let call = &asked.call;
     let (id, keep_state) = (warrant.target(), warrant.grants().keep_state);
     let user = users::shown(books.exchange().caller.as_ref(), target, call);
     if let Some(seen) = books.seen() {
         seen.user = user;
     }
     let shown = match user {
-        Some(users::PSEUDONYM) => {
-            users::replaced(books.snapshot(), books.exchange().caller.as_ref(), call).map(Cow::Owned)
-        }
-        _ => Ok(Cow::Borrowed(call)),
+        Some(users::PSEUDONYM) => asked.renamed(books),
+        _ => Ok(call),
     };
     let fulfilled = match shown {
-        Ok(call) => clear::fulfil(&warrant, &call).await,
+        Ok(call) => clear::fulfil(&warrant, call).await,
         Err(error) => Err(error.into()),
     };
     let (cleared, restorer) = match fulfilled {
