@@ -12,7 +12,6 @@ mod keys;
 mod netplan;
 mod onboard;
 mod operator;
-mod page;
 mod policy;
 mod prices;
 mod replay;

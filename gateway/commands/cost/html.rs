@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use accounting::Money;
+use replay::page::{escaped, opened};
 
 use super::books::Table;
 use super::report::Report;
-use crate::commands::page::{escaped, opened};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
 table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{padding:.3rem .6rem;border-bottom:1px solid #d0d7de;text-align:right}\

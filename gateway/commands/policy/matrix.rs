@@ -10,11 +10,11 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use policy::{Candidate, Data, Judge, Question, Ruling, Verdict, decide};
+use replay::page::{escaped, opened};
 use server::configuration::{AppConfig, Compiled};
 use server::outlook;
 
 use super::WHAT_A_TABLE_MEANS;
-use crate::commands::page::{escaped, opened};
 use crate::commands::words::paragraph;
 use crate::commands::{ConfigPath, Day};
 

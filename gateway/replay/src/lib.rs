@@ -18,6 +18,7 @@ mod compare;
 mod engine;
 mod gateway;
 mod outcome;
+pub mod page;
 mod permits;
 mod random;
 mod replan;

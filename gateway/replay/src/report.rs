@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 
 use crate::compare::Comparison;
 use crate::outcome::{Run, Summary};
+use crate::page::{escaped, opened};
 
 mod plot;
 
-use plot::{Line, escaped, lines, stacks};
+use plot::{Line, lines, stacks};
 
 /// One run, with what the page says of it.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +57,7 @@ svg text{font:12px system-ui,sans-serif;fill:#4d5a6b}";
 /// Writes the page.
 #[must_use]
 pub fn html(page: &Page<'_>) -> String {
-    let title = escaped(page.title);
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
-         <style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
-    );
+    let mut out = opened(page.title, STYLE);
     for note in page.notes {
         put(&mut out, format_args!("<p class=\"note\">{}</p>\n", escaped(note)));
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::page::escaped;
+
 /// A named row of points.
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
@@ -158,22 +160,6 @@ fn tick(value: f64) -> String {
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes all that is written to it");
-}
-
-/// Text that is safe in HTML and SVG, in elements and attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

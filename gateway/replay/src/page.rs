@@ -1,7 +1,8 @@
 //! The beginning of a page that needs nothing beside it, and text that is safe in it.
 
 /// Up to and with its heading. Nothing is fetched and no script runs.
-pub(super) fn opened(title: &str, style: &str) -> String {
+#[must_use]
+pub fn opened(title: &str, style: &str) -> String {
     let title = escaped(title);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
@@ -11,6 +12,7 @@ pub(super) fn opened(title: &str, style: &str) -> String {
 }
 
 /// Text that is safe in HTML and SVG, in elements and attributes.
-pub(super) fn escaped(text: &str) -> String {
+#[must_use]
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
