@@ -195,7 +195,7 @@ impl Connector {
     /// Whether a connection may turn out to speak HTTP/2, so that it is worth waiting for one to share.
     pub(crate) fn may_share(&self) -> bool {
         match self.http2 {
-            Http2::Off => false,
+            Http2::Off | Http2::NoHttp => false,
             Http2::PriorKnowledge => true,
             Http2::Auto => self.tls.is_some(),
         }

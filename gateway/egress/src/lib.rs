@@ -14,8 +14,10 @@
 //!   dropped before, the upstream is told at once (HTTP/1 closes the connection, HTTP/2 resets the stream).
 //! - Connections, idle connections, their age, waiting times and requests in flight are bounded. Nothing queues: a full
 //!   endpoint answers [`SendError::Saturated`] so that the caller can go elsewhere.
-//! - Environment variables that name proxies, the hosts file and search domains are not read.
-//!
+//! - Environment variables that name proxies, the hosts file and search domains are not read. A proxy that an endpoint declares
+//!   ([`ViaSpec`]) is resolved, judged and dialled like every other address, and asked for a tunnel.
+//! - What the gateway itself needs, it reaches in the same way: [`ControlHost`] speaks HTTP to a collector or an issuer of keys, and
+//!   [`StreamHost`] gives the bytes of a connection to the client of a store or a database.
 //! - What an endpoint fails by has one [`Code`] with one set of words, in logs, metrics, records and `causeway doctor`.
 //!
 //! **Does not do.** It does not retry elsewhere or classify statuses. Of all dialects only control planes of AWS are signed for (SigV4).

@@ -262,6 +262,8 @@ pub enum Http2 {
     Off,
     /// Always; without TLS with prior knowledge (RFC 9113 section 3.3).
     PriorKnowledge,
+    /// No HTTP of either version is spoken, and no protocol is named in the handshake: [`crate::Fleet::stream_host`].
+    NoHttp,
 }
 
 /// An active health probe: a `GET` whose answer is kept for the routing and the status page.

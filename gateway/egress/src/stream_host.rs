@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
-use crate::connect::Connector;
 use crate::dns::Freshness;
 use crate::endpoint::Endpoint;
 use crate::error::{BuildError, BuildProblem, Phase, SendError, TlsFault};
 use crate::fleet::Fleet;
-use crate::spec::{EndpointSpec, Reach, Scheme};
-use crate::tls::{self, SystemRoots};
-use crate::via::Via;
+use crate::spec::{EndpointSpec, Http2, Reach, Scheme};
+use crate::tls::SystemRoots;
 
 /// How TLS begins, where it is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +32,6 @@ const POSTGRES_ASKS_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// A host whose protocol is not HTTP.
 pub struct StreamHost {
     endpoint: Arc<Endpoint>,
-    connector: Connector,
     limit: Duration,
     asks: bool,
 }
@@ -57,24 +53,12 @@ impl Fleet {
         if spec.reach == Reach::Metadata {
             return Err(BuildError(vec![BuildProblem::Metadata { endpoint: Arc::clone(&spec.name) }]));
         }
-        self.build_stream_host(spec, begins).map_err(|problem| BuildError(vec![problem]))
-    }
-
-    fn build_stream_host(&self, spec: EndpointSpec, begins: TlsBegins) -> Result<StreamHost, BuildProblem> {
+        let asks = spec.scheme == Scheme::Https && begins == TlsBegins::OnceAskedOfPostgres;
+        let (limit, spec) = (spec.timeouts.connect, EndpointSpec { http2: Http2::NoHttp, ..spec });
         let roots = SystemRoots::default();
-        let tls = match spec.scheme {
-            Scheme::Http => None,
-            Scheme::Https => {
-                let settings = |reason| BuildProblem::Tls { endpoint: Arc::clone(&spec.name), reason };
-                let config = tls::stream_config(&spec.tls, &roots).map_err(settings)?;
-                Some((TlsConnector::from(config), tls::server_name(&spec).map_err(settings)?))
-            }
-        };
-        let asks = tls.is_some() && begins == TlsBegins::OnceAskedOfPostgres;
-        let via = Via::build(&spec, (self.resolvers(), &roots))?;
-        let (connector, limit) = (Connector::new(&spec, tls, via), spec.timeouts.connect);
-        let endpoint = Arc::new(Endpoint::build(spec, None, (self.resolvers(), &roots))?);
-        Ok(StreamHost { endpoint, connector, limit, asks })
+        let endpoint = Endpoint::build(spec, None, (self.resolvers(), &roots));
+        let endpoint = endpoint.map_err(|problem| BuildError(vec![problem]))?;
+        Ok(StreamHost { endpoint: Arc::new(endpoint), limit, asks })
     }
 }
 
@@ -87,14 +71,15 @@ impl StreamHost {
     pub async fn dial(&self) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, SendError> {
         let deadline = Instant::now() + self.limit;
         let vouched = self.endpoint.vouch(deadline, Freshness::Kept).await?;
-        let (mut carrier, proof) = self.connector.connect_tcp(&vouched, deadline).await?;
+        let connector = self.endpoint.connector();
+        let (mut carrier, proof) = connector.connect_tcp(&vouched, deadline).await?;
         if self.asks {
             let address = proof.address;
             let asked = timeout_at(deadline, ask_for_tls(&mut carrier)).await;
-            let asked = asked.map_err(|_| self.connector.too_slow(Phase::Tls, Some(address)))?;
-            asked.map_err(|source| self.connector.tls_failed(address, TlsFault::Protocol, source))?;
+            let asked = asked.map_err(|_| connector.too_slow(Phase::Tls, Some(address)))?;
+            asked.map_err(|source| connector.tls_failed(address, TlsFault::Protocol, source))?;
         }
-        let (stream, proof) = self.connector.handshake(carrier, proof, deadline).await?;
+        let (stream, proof) = connector.handshake(carrier, proof, deadline).await?;
         tracing::info!(host = %proof.endpoint, address = %proof.address, level = proof.level.as_str(), tls = proof.tls.is_some(), "connected to a host that the gateway itself needs");
         Ok(stream)
     }

@@ -75,6 +75,7 @@ pub(crate) fn client_config(spec: &TlsSpec, http2: Http2, system: &SystemRoots) 
         Http2::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         Http2::Off => vec![b"http/1.1".to_vec()],
         Http2::PriorKnowledge => vec![b"h2".to_vec()],
+        Http2::NoHttp => Vec::new(),
     };
     Ok(Arc::new(config))
 }
@@ -118,13 +119,6 @@ pub(crate) fn resolver_config(
     let spec = TlsSpec { ca: ca.map(<[_]>::to_vec), ..TlsSpec::default() };
     let mut config = ClientConfig::clone(&*client_config(&spec, Http2::Off, system)?);
     config.alpn_protocols = vec![alpn.to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// The client configuration towards a host whose protocol has no name in ALPN.
-pub(crate) fn stream_config(spec: &TlsSpec, system: &SystemRoots) -> Result<Arc<ClientConfig>, String> {
-    let mut config = ClientConfig::clone(&*client_config(spec, Http2::Off, system)?);
-    config.alpn_protocols.clear();
     Ok(Arc::new(config))
 }
 

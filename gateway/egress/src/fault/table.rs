@@ -170,7 +170,7 @@ table! {
         "the route leaves by another way than declared",
         "the address is right, but this machine would reach it over another interface or from another source address, perhaps over the internet",
         "correct the routing table, or `transport.leaves_from` of the endpoint";
-    Net12 = "NET-12", Deny, Documented, Inspection,
+    Net12 = "NET-12", Deny, Measured, Inspection,
         "the proxy does not connect",
         "the declared proxy refused, failed or answered something else; proxies of the environment are never used",
         "allow CONNECT to the endpoint on the proxy, or leave `via` out";
