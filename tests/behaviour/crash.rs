@@ -19,10 +19,10 @@ const NANO_PER_TOKEN: u64 = 1_000_000;
 const CALLERS: usize = 8;
 
 /// Numbers that look like chance and are the same in every run.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -32,12 +32,12 @@ impl Chance {
 
 /// Asks until nobody answers. Each request is known by its `max_tokens`; a third is whole, a third is a stream, and of a
 /// third the caller leaves.
-async fn keep_asking(client: Client, numbers: Arc<AtomicU64>) {
+pub(super) async fn keep_asking(client: Client, numbers: Arc<AtomicU64>, ask: fn(&Value) -> Request) {
     loop {
         let number = numbers.fetch_add(1, Ordering::Relaxed);
         let mut body = if number.is_multiple_of(3) { chat("assistant") } else { chat_stream("assistant") };
         body["max_tokens"] = number.into();
-        let Ok(mut answer) = client.try_send(Request::post("/v1/chat/completions", &body)).await else { return };
+        let Ok(mut answer) = client.try_send(ask(&body)).await else { return };
         let went_on = match number % 3 {
             2 => answer.piece().await.is_ok(),
             _ => answer.try_bytes().await.is_ok(),
@@ -49,15 +49,15 @@ async fn keep_asking(client: Client, numbers: Arc<AtomicU64>) {
 }
 
 /// What the books say of one request.
-struct Line {
+pub(super) struct Line {
     held: u64,
-    charged: u64,
+    pub(super) charged: u64,
     settled_by: &'static str,
-    recovered: bool,
+    pub(super) recovered: bool,
     flagged: bool,
 }
 
-fn books(ledger: &Path) -> HashMap<String, Line> {
+pub(super) fn books(ledger: &Path) -> HashMap<String, Line> {
     let mut lines = HashMap::new();
     ::ledger::read_in(ledger, &::ledger::Home::Folder, (0, i64::MAX as u64), |entry| {
         let line = Line {
@@ -74,6 +74,10 @@ fn books(ledger: &Path) -> HashMap<String, Line> {
     lines
 }
 
+fn ask(body: &Value) -> Request {
+    Request::post("/v1/chat/completions", body)
+}
+
 #[tokio::test]
 async fn whenever_a_gateway_is_killed_what_it_sent_is_written_and_everything_is_settled_once() {
     let kills = if full() { 200 } else { 6 };
@@ -85,7 +89,7 @@ async fn whenever_a_gateway_is_killed_what_it_sent_is_written_and_everything_is_
 
     for kill in 0..kills {
         let seen = upstream.requests().len();
-        let callers = || tokio::spawn(keep_asking(gateway.client(), Arc::clone(&numbers)));
+        let callers = || tokio::spawn(keep_asking(gateway.client(), Arc::clone(&numbers), ask));
         let callers: Vec<_> = (0..CALLERS).map(|_| callers()).collect();
         upstream.request(seen + chance.below(40) as usize).await;
         gateway.kill().await;
@@ -103,24 +107,31 @@ async fn whenever_a_gateway_is_killed_what_it_sent_is_written_and_everything_is_
 
     let ledger = gateway.state().join("ledger");
     let books = books(&ledger);
-    agrees_with_the_upstream(&gateway, &upstream, &books);
+    let reached = agrees_with_the_upstream(&gateway.audit().of_kind("intent"), &upstream, &books);
     agrees_with_the_audit_log(&gateway, &books);
     assert_eq!(recovered, books.values().filter(|line| line.recovered).count() as u64, "each is recovered once");
     assert!(recovered > 0, "a kill under load leaves requests open");
-    for (request, line) in &books {
-        if line.recovered {
-            assert!(line.flagged && line.charged == line.held, "{request} pays what it held, and is flagged");
-        }
-    }
+    pays_what_it_held(&books);
     let left: Vec<_> =
         std::fs::read_dir(&ledger).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("journal")), "{left:?}");
     adds_up(&gateway, &books).await;
+    println!(
+        "killed {kills} times: {} requests in the books, {reached} reached the upstream, {recovered} were open and pay what \
+         they held",
+        books.len()
+    );
 }
 
-/// What an upstream got has an intent that was written before, and is not settled at nothing.
-fn agrees_with_the_upstream(gateway: &Gateway, upstream: &Upstream, books: &HashMap<String, Line>) {
-    let intents = gateway.audit().of_kind("intent");
+/// What was recovered is flagged, and charged what was reserved.
+pub(super) fn pays_what_it_held(books: &HashMap<String, Line>) {
+    for (request, line) in books.iter().filter(|(_, line)| line.recovered) {
+        assert!(line.flagged && line.charged == line.held, "{request} pays what it held, and is flagged");
+    }
+}
+
+/// What an upstream got has an intent that was written before, and is not settled at nothing; how many it got.
+pub(super) fn agrees_with_the_upstream(intents: &[Value], upstream: &Upstream, books: &HashMap<String, Line>) -> usize {
     let by_number: BTreeMap<u64, &str> = intents
         .iter()
         .filter_map(|intent| Some((intent["estimate"]["output"].as_u64()?, intent["decision"].as_str()?)))
@@ -128,20 +139,19 @@ fn agrees_with_the_upstream(gateway: &Gateway, upstream: &Upstream, books: &Hash
     let reached: BTreeSet<u64> =
         upstream.requests().iter().map(|seen| seen.json()["max_tokens"].as_u64().expect("a number")).collect();
     assert!(reached.len() > 20, "{} requests are no load", reached.len());
-    for number in reached {
-        let Some(decision) = by_number.get(&number) else {
-            unreachable!("request {number} was sent without an intent")
-        };
+    for number in &reached {
+        let Some(decision) = by_number.get(number) else { unreachable!("request {number} was sent without an intent") };
         let line = books.get(*decision).unwrap_or_else(|| unreachable!("request {number} is not in the books"));
         assert!(line.charged > 0 && line.settled_by != "not_sent", "request {number} was settled at nothing");
         assert!(line.charged <= line.held, "request {number} pays more than it held");
     }
+    reached.len()
 }
 
 /// Every intent is in the books, and where its outcome was written both say the same.
 ///
 /// A settlement is in memory for up to 50 ms, like an outcome. One that died there was recovered at what it held.
-fn agrees_with_the_audit_log(gateway: &Gateway, books: &HashMap<String, Line>) {
+pub(super) fn agrees_with_the_audit_log(gateway: &Gateway, books: &HashMap<String, Line>) {
     let lines = gateway.audit().lines();
     let of_kind = |kind: &'static str| lines.iter().filter(move |line| line["kind"] == kind);
     for intent in of_kind("intent") {
@@ -164,7 +174,7 @@ fn agrees_with_the_audit_log(gateway: &Gateway, books: &HashMap<String, Line>) {
 }
 
 /// The report is the sum of the books, to the last unit.
-async fn adds_up(gateway: &Gateway, books: &HashMap<String, Line>) {
+pub(super) async fn adds_up(gateway: &Gateway, books: &HashMap<String, Line>) {
     let arguments = ["cost", "report", "--config", "causeway.toml", "--form", "json"];
     let done = run(&arguments, gateway.folder()).await;
     let report: Value = serde_json::from_slice(&done.stdout).expect("JSON");

@@ -21,6 +21,7 @@ mod costs;
 mod crash;
 mod deadlines;
 mod drift;
+mod crash_fleet;
 mod endings;
 mod error_table;
 mod errors;

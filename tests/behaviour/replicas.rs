@@ -12,7 +12,7 @@ use crate::testkit::{
 };
 
 const PATH: &str = "/v1/chat/completions";
-const KEY: &str = "cw_test_limited";
+pub(super) const KEY: &str = "cw_test_limited";
 
 /// A thousand dollars per million tokens: 18 tokens, as the scripted answer reports them, are 0.018 dollars.
 const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }";
@@ -20,7 +20,7 @@ const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_
 /// What one of them charges, in millionths of a dollar.
 const CHARGED: u64 = 18_000;
 
-fn fleet(upstream: &Upstream, store: &Store, limits: &str, on_loss: &str) -> Config {
+pub(super) fn fleet(upstream: &Upstream, store: &Store, limits: &str, on_loss: &str) -> Config {
     Config::new()
         .endpoint("only", Endpoint::of(upstream).with(DEAR))
         .model("assistant", &["only/served-model"])
@@ -28,13 +28,13 @@ fn fleet(upstream: &Upstream, store: &Store, limits: &str, on_loss: &str) -> Con
         .sharing(store, on_loss)
 }
 
-async fn three(config: &Config) -> [Gateway; 3] {
+pub(super) async fn three(config: &Config) -> [Gateway; 3] {
     let (one, two, three) = tokio::join!(Gateway::start(config), Gateway::start(config), Gateway::start(config));
     [one, two, three]
 }
 
 /// A request whose answer has at most this many tokens.
-fn asking_for(tokens: u64) -> Value {
+pub(super) fn asking_for(tokens: u64) -> Value {
     let mut body = chat("assistant");
     body["max_tokens"] = tokens.into();
     body
@@ -42,14 +42,14 @@ fn asking_for(tokens: u64) -> Value {
 
 /// How many requests were answered with each status.
 #[derive(Debug, Default)]
-struct Answered {
-    ok: u64,
+pub(super) struct Answered {
+    pub(super) ok: u64,
     refused: u64,
-    unavailable: u64,
+    pub(super) unavailable: u64,
 }
 
 /// Asks every gateway, `lanes` requests at a time, until each has been asked `times`.
-async fn ask_all(gateways: &[Gateway], (lanes, times): (usize, usize), body: &Value) -> Answered {
+pub(super) async fn ask_all(gateways: &[Gateway], (lanes, times): (usize, usize), body: &Value) -> Answered {
     let mut running = tokio::task::JoinSet::new();
     for gateway in gateways {
         for _ in 0..lanes {
@@ -103,6 +103,11 @@ async fn three_gateways_at_ten_times_the_limit_let_in_the_limit_and_no_more() {
     // What lies in another gateway for a moment is not lost to all of them: a part each, at most.
     assert!(answered.ok + 3 * 10 >= 320, "{answered:?}");
     assert_eq!(upstream.requests().len() as u64, answered.ok);
+    let took = begun.elapsed().as_secs_f64();
+    println!(
+        "three gateways at ten times 320 a minute: {} let in of at most {most}, {} refused, {took:.1} s",
+        answered.ok, answered.refused
+    );
 }
 
 #[tokio::test]
@@ -213,6 +218,7 @@ async fn a_budget_of_one_dollar_stops_at_one_dollar_for_three_gateways_streams_a
     assert_eq!((streamed.unavailable, whole.unavailable), (0, 0));
     assert!(charged <= 1_000_000, "{charged} millionths of a dollar");
     assert!(charged >= (sent - 1) * CHARGED, "{charged} millionths of a dollar for {sent} answers");
+    println!("three gateways and a dollar: {sent} answers, {charged} millionths of a dollar");
 }
 
 /// Asks until less is left of the dollar than the next request could cost; gives how many were let in.
@@ -273,6 +279,7 @@ async fn a_gateway_that_was_killed_tells_what_it_spent_when_it_is_back_and_the_d
 
     assert_eq!((before.ok, after.unavailable), (10, 0), "{after:?}");
     assert!(rest <= 1_000_000, "{rest} millionths of a dollar: {after:?}");
+    println!("three gateways and a dollar, one of them killed: {rest} millionths of a dollar");
 }
 
 /// What the ledger says of the ten that were answered and the four that were not before the gateway was killed.
@@ -331,6 +338,7 @@ async fn a_store_that_dies_is_told_again_and_the_sum_of_all_stays_within_the_lim
     assert!(all <= most, "{all} were let in, and at most {most} are allowed: {first:?} {without:?} {again:?}");
     assert!(all * CHARGED <= 4_000_000, "{all} at 0.018 dollars each");
     assert_eq!(upstream.requests().len() as u64, all);
+    println!("three gateways whose store died and came back: {all} let in of at most {most}");
 }
 
 #[tokio::test]
