@@ -87,12 +87,15 @@ class Upstream:
 
 
 class Gateway:
-    def __init__(self, protocol, port, upstreams, more=""):
+    def __init__(self, protocol, port, upstreams, more="", files=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="causeway-otlp-"))
         self.data, self.admin = free_port(), free_port()
         key = self.folder / "upstream.key"
         key.write_text(UPSTREAM_KEY)
         key.chmod(0o600)
+        for name, text in (files or {}).items():
+            (self.folder / name).write_text(text)
+            (self.folder / name).chmod(0o600)
         digest = hashlib.sha256(KEY.encode()).hexdigest()
         endpoints = "".join(
             f"""

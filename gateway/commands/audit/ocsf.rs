@@ -64,8 +64,10 @@ impl Event<'_> {
                 // Required; an outcome does not repeat the app of its intent.
                 "app_name": if value["app"].is_null() { json!("causeway") } else { value["app"].clone() },
                 "app_uid": value["key"],
-                "user": { "name": value["actor"], "uid": value["user"], "groups": group(&value["team"]) },
+                // A user needs a name or an id; the team is no user.
+                "user": { "name": value["actor"], "uid": value["user"] },
             },
+            "unmapped": { "team": value["team"] },
             "api": {
                 "operation": operation,
                 "service": { "name": value["api"] },
@@ -78,10 +80,6 @@ impl Event<'_> {
             "raw_data": self.raw,
         }))
     }
-}
-
-fn group(team: &Value) -> Value {
-    if team.is_null() { Value::Null } else { json!([{ "name": team }]) }
 }
 
 fn resource(model: &Value) -> Value {
@@ -138,7 +136,8 @@ mod tests {
         assert_eq!((&event["type_uid"], &event["time"]), (&json!(600_301), &json!(1_795_680_000_250_i64)));
         assert_eq!(event["src_endpoint"], json!({ "ip": "192.168.1.9" }));
         assert_eq!(event["metadata"]["correlation_uid"], "d-1");
-        assert_eq!(event["actor"]["user"]["groups"][0]["name"], "insurance");
+        assert_eq!(event["unmapped"]["team"], "insurance");
+        assert!(event["actor"]["user"].is_null(), "{event}");
         assert_eq!(event["raw_data"], entry.trim_end());
     }
 
