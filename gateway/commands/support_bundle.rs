@@ -158,8 +158,8 @@ fn configuration_of(compiled: &Compiled) -> Value {
         "labels": compiled.policy.labels,
         "grants": compiled.break_glass.grants.iter().map(|grant| &grant.name).collect::<Vec<_>>(),
         "audit": {
-            "on_disk": compiled.audit.on_disk, "witness": compiled.audit.witness.is_some(),
-            "days": compiled.audit.retention.map(|kept| kept.as_secs() / 86_400),
+            "on_disk": compiled.audit.on_disk, "witness": compiled.audit.witness.is_some() || compiled.audit.witness_http.is_some(),
+            "days": compiled.audit.retention.as_ref().map(|kept| kept.all.as_secs() / 86_400),
             "pseudonyms": compiled.audit.pseudonyms.is_some(),
         },
         "prices": compiled.prices.name(),

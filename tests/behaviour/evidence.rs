@@ -202,8 +202,12 @@ async fn the_fleet_of_the_configuration_is_expected_whole() {
 
     let (alone, _) = verify(&gateway).await;
     let (code, said) = audit(&gateway, &["verify", "--config", "causeway.toml", "--fleet"]).await;
+    let by_itself = Gateway::start(&witnessed(&upstream)).await;
+    let (no_fleet, why) = audit(&by_itself, &["verify", "--config", "causeway.toml", "--fleet"]).await;
 
     assert_eq!(alone, 0);
+    assert_eq!(no_fleet, 2, "{why}");
+    assert!(why.contains("`[audit] origins`"), "{why}");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("gw-2: the log of this origin is missing"), "{said}");
 }

@@ -59,6 +59,7 @@ mod routing_live;
 mod sessions;
 mod spending;
 mod streaming;
+mod second_place;
 mod support_bundle;
 mod suppressions;
 mod tls;

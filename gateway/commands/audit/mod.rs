@@ -64,6 +64,8 @@ pub(super) enum AuditCommandError {
     NoLog,
     #[error("no public key: name one with --key, or the configuration with --config")]
     NoKey,
+    #[error("no fleet: name the logs of all gateways in `[audit] origins`")]
+    NoFleet,
     #[error("{0}")]
     Shown(String),
     #[error("`{}` changes nothing that is known of any target; give what is known now, as `[fact.ROW]` sections", .0.display())]

@@ -44,6 +44,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, AuditCommandError> 
     let keys = keys(&arguments.key, compiled)?;
     let configured = compiled.and_then(|compiled| compiled.audit.witness.as_deref());
     let fleet = compiled.map(|compiled| compiled.audit.origins.as_slice()).filter(|_| arguments.fleet);
+    if fleet.is_some_and(<[String]>::is_empty) {
+        return Err(AuditCommandError::NoFleet);
+    }
     let trust = Trust { keys: &keys, witness: arguments.witness.as_deref().or(configured), fleet };
     let report = read::verify(&log.folder, &trust)
         .map_err(|source| AuditCommandError::Read { path: log.folder.clone(), source })?;
@@ -51,6 +54,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, AuditCommandError> 
         println!("{}", as_json(&report));
     } else {
         print(&report);
+        let elsewhere = compiled.and_then(|compiled| compiled.audit.witness_http.as_ref());
+        if let Some(place) = elsewhere.filter(|_| trust.witness.is_none()) {
+            println!("checkpoints are put at {}: download them, and name the folder with --witness", place.host);
+        }
     }
     Ok(match report.verdict() {
         Verdict::Whole => ExitCode::SUCCESS,

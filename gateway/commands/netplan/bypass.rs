@@ -5,14 +5,15 @@
 
 use super::plan::{Plan, Purpose};
 
-/// Each endpoint, identity host, store, database and collector behind TLS, by name, with its host.
+/// Each host behind TLS that the gateway itself speaks to, by name: endpoints, identity hosts and control planes, store and database,
+/// collector, webhooks and the second place of the audit log.
 pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
     let mut hosts: Vec<(&str, &str)> = plan
         .flows
         .iter()
         .filter(|flow| {
             let speaks = match flow.purpose {
-                Purpose::Endpoint | Purpose::Identity | Purpose::Control | Purpose::Store | Purpose::Ledger | Purpose::Telemetry | Purpose::Webhook => true,
+                Purpose::Endpoint | Purpose::Identity | Purpose::Control | Purpose::Store | Purpose::Ledger | Purpose::Telemetry | Purpose::Webhook | Purpose::Evidence => true,
                 Purpose::Resolver | Purpose::Canary | Purpose::Time => false,
             };
             speaks && flow.is_tls && !flow.stays_here()

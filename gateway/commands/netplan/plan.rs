@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use server::configuration::{
-    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig, WebhookConfig, LedgerConfig,
+    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig, WebhookConfig, LedgerConfig, WitnessConfig,
 };
 
 /// What the configuration cannot know, from the command line.
@@ -76,6 +76,8 @@ pub(super) enum Purpose {
     Telemetry,
     /// Who is told how far a budget has come.
     Webhook,
+    /// Checkpoints of the audit log are copied there.
+    Evidence,
     /// The machine's clock: certificates and tokens depend on it.
     Time,
 }
@@ -92,6 +94,7 @@ impl Purpose {
             Self::Ledger => "ledger",
             Self::Telemetry => "telemetry",
             Self::Webhook => "webhook",
+            Self::Evidence => "evidence",
             Self::Time => "time",
         }
     }
@@ -183,6 +186,7 @@ impl Plan {
         flows.extend(compiled.identities.iter().map(identity_flow));
         flows.extend(compiled.controls.iter().map(control_flow));
         flows.extend(compiled.otlp.iter().map(collector_flow));
+        flows.extend(compiled.audit.witness_http.iter().map(witness_flow));
         flows.extend(compiled.webhooks.iter().map(webhook_flow));
         flows.extend(machine_flow(compiled));
         flows.extend(compiled.store.iter().map(store_flow));
@@ -359,6 +363,10 @@ fn collector_flow(otlp: &OtlpConfig) -> Flow {
 
 fn webhook_flow(webhook: &WebhookConfig) -> Flow {
     own_flow((Purpose::Webhook, &webhook.name), (&webhook.host, webhook.port), &webhook.reach, webhook.scheme)
+}
+
+fn witness_flow(witness: &WitnessConfig) -> Flow {
+    own_flow((Purpose::Evidence, "witness"), (&witness.host, witness.port), &witness.reach, witness.scheme)
 }
 
 /// To a host of which there is one, without a proxy on the way.

@@ -100,6 +100,23 @@ impl ControlHost {
         self.ask(request, longest).await
     }
 
+    /// Puts `body` at `path` and reads at most `longest` bytes of the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; an answer with any status is an answer.
+    pub async fn put(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        longest: usize,
+    ) -> Result<Fetched, ControlError> {
+        let (path_and_query, body_len) = (path.to_owned(), body.len() as u64);
+        let request = UpstreamRequest { method: Method::PUT, path_and_query, headers, body: vec![body], body_len };
+        self.ask(request, longest).await
+    }
+
     async fn ask(&self, request: UpstreamRequest, longest: usize) -> Result<Fetched, ControlError> {
         let own = self.0.identified().await?;
         let reply = self.0.send_from_root(request, own).await?;

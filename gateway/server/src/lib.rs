@@ -25,4 +25,5 @@ pub mod outlook;
 pub mod pipeline;
 pub mod restrictions;
 pub mod run;
+mod second_place;
 pub mod snapshot;

@@ -29,6 +29,7 @@ use crate::export::Collector;
 use crate::gateway::PerSecond;
 use crate::issuers::KeySource;
 
+use crate::second_place::Server;
 mod administrators;
 mod budgets;
 mod books;
@@ -43,6 +44,7 @@ mod idle;
 mod proposed;
 mod renewal;
 mod steering;
+mod second_place;
 mod store;
 mod streams;
 mod upstream;
@@ -90,6 +92,8 @@ pub struct Snapshot {
     /// Who gets traces, figures and log lines.
     pub(crate) collector: Option<Collector>,
     /// Whether any endpoint is told which trace a request belongs to.
+    /// The server that checkpoints of the audit log are put at.
+    pub(crate) second_place: Option<Server>,
     pub(crate) tells_traces: bool,
     /// Keeps the keys of issuers that are fetched.
     pub(crate) key_sources: Vec<Arc<KeySource>>,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use telemetry::audit::read::{self, Question, Trust};
 use telemetry::audit::{
-    AttemptNote, AuditLog, CandidateNote, Durability, End, EstimateNote, Intent, Outcome, SeenNote, Settings,
-    SigningKey, UsageNote,
+    AttemptNote, AuditLog, CandidateNote, Durability, End, EstimateNote, Intent, Outcome, SecondPlace, SeenNote,
+    Settings, SigningKey, UsageNote,
 };
 
 const SPAN: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ fn open(state: &Path, durability: Durability) -> AuditLog {
         origin: "gw-1".to_owned(),
         durability,
         key: key(),
-        witness: Some(state.join("witness")),
+        witness: Some(SecondPlace::Folder(state.join("witness"))),
         reserve: state.join("audit-reserve"),
     };
     AuditLog::open(settings, SystemTime::now()).expect("a temporary folder can be written")

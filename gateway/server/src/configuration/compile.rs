@@ -11,6 +11,7 @@ use accounting::{Limits, Pricing};
 use policy::Facts;
 use routing::Class as Traffic;
 
+mod audit;
 mod azure;
 mod budgets;
 mod control;
@@ -36,7 +37,8 @@ use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
 pub use budgets::{BudgetConfig, WebhookConfig};
 pub use control::{AwsKeysConfig, ControlConfig, ControlCredentialConfig, EndpointControlConfig};
-pub use data::{ClaimConfig, DataConfig, SuppressionConfig};
+pub use data::{ClaimConfig, DataConfig, SuppressionConfig, CaptureConfig};
+pub use audit::{AuditConfig, WitnessConfig};
 pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,
@@ -236,25 +238,6 @@ pub struct ListenTlsConfig {
     pub client_ca: Option<PathBuf>,
     /// Revocation lists of those issuers.
     pub crl: Option<PathBuf>,
-}
-
-/// How the audit log is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditConfig {
-    /// Whether an intent must be on the disk before its request leaves.
-    pub on_disk: bool,
-    /// Absolute path of the second place for checkpoints.
-    pub witness: Option<PathBuf>,
-    /// How long records are kept; for as long as there is a hold where absent.
-    pub retention: Option<Duration>,
-    /// Name of this gateway's log; the machine's name where absent.
-    pub origin: Option<String>,
-    /// Names of all logs; empty where there is no fleet.
-    pub origins: Vec<String>,
-    /// Absolute path of the key that signs checkpoints; below the state folder where absent.
-    pub signing_key: Option<PathBuf>,
-    /// Absolute path of the key that makes pseudonyms of users, which has been read; users are not recorded where absent.
-    pub pseudonyms: Option<PathBuf>,
 }
 
 /// DNS servers with their zones.

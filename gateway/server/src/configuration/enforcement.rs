@@ -122,7 +122,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("audit.durability=os", Enforced),
     ("audit.durability=disk", Enforced),
     ("audit.witness.folder", Enforced),
-    ("audit.witness.url", Refused("checkpoints are copied to a folder only")),
+    ("audit.witness.http", Enforced),
     ("audit.origin", Enforced),
     ("audit.origins", Enforced),
     ("audit.signing_key", Enforced),
@@ -333,9 +333,9 @@ mod tests {
 
     #[test]
     fn a_part_that_exists_elsewhere_lifts_its_refusal() {
-        let known = Known { enforced: &["audit.witness.url"], ..Known::default() };
+        let known = Known { enforced: &["evidence"], ..Known::default() };
 
-        assert_eq!(standing("audit.witness.url", None, &known), Some(Enforced));
-        assert!(matches!(standing("evidence", None, &known), Some(Refused(_))));
+        assert_eq!(standing("evidence", None, &known), Some(Enforced));
+        assert!(matches!(standing("evidence", None, &Known::default()), Some(Refused(_))));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use telemetry::audit::{self, AuditError, Durability, KeyFileError, Settings};
+use telemetry::audit::{self, AuditError, Durability, KeyFileError, SecondPlace, Settings};
 
 use crate::configuration::Compiled;
 use crate::gateway::Gateway;
@@ -48,9 +48,14 @@ pub fn audit_settings(compiled: &Compiled) -> Result<Settings, KeyFileError> {
         origin,
         durability: if compiled.audit.on_disk { Durability::Disk } else { Durability::Os },
         key,
-        witness: compiled.audit.witness.clone(),
+        witness: second_place(compiled),
         reserve: compiled.state_folder.join("audit-reserve"),
     })
+}
+
+fn second_place(compiled: &Compiled) -> Option<SecondPlace> {
+    let elsewhere = compiled.audit.witness_http.is_some().then_some(SecondPlace::Elsewhere);
+    compiled.audit.witness.clone().map(SecondPlace::Folder).or(elsewhere)
 }
 
 /// A reload found another key at the same place, or a key at another place: from the next checkpoint on it signs as well.

@@ -26,6 +26,7 @@ use super::{Callers, Doors, InFlight, Lifecycle, Listener, Service, notify, upke
 use crate::admin;
 use crate::export;
 use crate::gateway::{Gateway, Phase};
+use crate::second_place;
 
 /// The production lifecycle.
 pub struct Pingora {
@@ -340,7 +341,10 @@ async fn leave(gateway: &Gateway) {
     gateway.ledger.leave();
     export::last(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
-        Ok(()) => exit(0),
+        Ok(()) => {
+            second_place::last(gateway).await;
+            exit(0)
+        }
         Err(error) => {
             tracing::error!(%error, "the audit log could not be sealed");
             exit(1);

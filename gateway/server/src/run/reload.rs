@@ -35,7 +35,7 @@ struct Begun {
     admin_has_tls: bool,
     health: Option<SocketAddr>,
     state_folder: PathBuf,
-    audit: AuditConfig,
+    audit: (AuditConfig, bool),
     store: Option<StoreConfig>,
 }
 
@@ -244,9 +244,18 @@ impl Reloader {
     }
 }
 
-/// What of the audit log cannot change while it is open: its key can.
-fn log_of(compiled: &Compiled) -> AuditConfig {
-    AuditConfig { signing_key: None, origins: Vec::new(), retention: None, pseudonyms: None, ..compiled.audit.clone() }
+/// What of the audit log cannot change while it is open: its key can, and how a server is reached that checkpoints go to, but
+/// not whether they go to one.
+fn log_of(compiled: &Compiled) -> (AuditConfig, bool) {
+    let fixed = AuditConfig {
+        signing_key: None,
+        origins: Vec::new(),
+        retention: None,
+        pseudonyms: None,
+        witness_http: None,
+        ..compiled.audit.clone()
+    };
+    (fixed, compiled.audit.witness_http.is_some())
 }
 
 /// What the counters of several gateways keep for as long as the process runs; how the store is reached is not in it.

@@ -13,6 +13,7 @@ use crate::export;
 use crate::gateway::Gateway;
 use crate::notices;
 use crate::restrictions::fleet;
+use crate::second_place;
 
 /// How long an outcome may wait for the audit log's next write.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
@@ -35,6 +36,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         // Boxed: what it holds while it delivers would be room in every future around it.
         Box::pin(export::run(gateway)),
         Box::pin(notices::run(gateway)),
+        Box::pin(second_place::run(gateway)),
     );
 }
 

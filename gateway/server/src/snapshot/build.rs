@@ -26,7 +26,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, collector, control, identity, store, upstream, users, webhooks, books,
+    administrators, callers, collector, control, identity, store, upstream, users, webhooks, books, second_place,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::control_planes;
@@ -73,6 +73,7 @@ impl Snapshot {
         hosts.extend(collector::spec(compiled)?);
         hosts.extend(control::specs(compiled)?);
         hosts.extend(webhooks::specs(compiled)?);
+        hosts.extend(second_place::spec(compiled)?);
         let fleet = fleet.with_control(hosts, known)?;
         let known = before.map_or(&[][..], |before| &before.key_sources);
         let Issuers { all: issuers, sources: key_sources } = issuers::build(compiled, &fleet, known)?;
@@ -110,6 +111,7 @@ impl Snapshot {
             admission,
             collector: collector::build(compiled, &fleet),
             webhooks: webhooks::build(compiled, &fleet),
+            second_place: second_place::build(compiled, &fleet),
             tells_traces: compiled.endpoints.iter().any(|endpoint| endpoint.trace_context),
             fleet,
             key_sources,
@@ -120,7 +122,7 @@ impl Snapshot {
             },
             body_timeout: compiled.listen.body_timeout,
             stream_comment: compiled.listen.stream_comment,
-            audit_retention: compiled.audit.retention,
+            audit_retention: compiled.audit.retention.clone(),
             pseudonyms,
             shown_users,
             notes: compiled.notes.iter().map(ToString::to_string).collect(),

@@ -13,7 +13,7 @@ use super::note::SigningKey;
 use super::pen::{BundleFiles, Pen, Sink};
 use super::reserve::Reserve;
 use super::shared::{MaybeThere, Shared};
-use super::witness::Witness;
+use super::witness::{Copy, Witness};
 use super::{
     AdminEvent, AuditError, AuditStatus, Durability, End, Intent, OpenRecord, Outcome, Refused, Settings, epoch, files,
     stamp,
@@ -38,7 +38,7 @@ impl AuditLog {
         let folder = |source| AuditError::Folder { path: opened.folder.clone(), source };
         let synced = settings.durability == Durability::Disk;
         files::make_folder(&settings.scratch).map_err(folder)?;
-        let witness = settings.witness.as_deref();
+        let witness = settings.witness.as_ref();
         let witness = witness.map(|second| Witness::start(second, &settings.origin, &opened.epoch));
         let place = Place {
             epoch: &opened.folder,
@@ -168,6 +168,27 @@ impl AuditLog {
     /// [`AuditError::Write`]; the log is then left unsealed, and a later call may try again. Sealing twice is fine.
     pub async fn seal(&self, reason: &str, now: SystemTime) -> Result<(), AuditError> {
         self.shared.seal(reason, now)
+    }
+
+    /// Waits for a checkpoint that is to be carried to a second place which is no folder. The same one comes again until
+    /// [`Self::copied`] was told that it is there, or a later one came.
+    pub async fn next_copy(&self) -> Copy {
+        match self.shared.keeper.as_ref().and_then(Keeper::witness) {
+            Some(witness) => witness.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The same without waiting, for the last one when the process leaves.
+    pub fn waiting_copy(&self) -> Option<Copy> {
+        self.shared.keeper.as_ref().and_then(Keeper::witness)?.waiting()
+    }
+
+    /// How it went to carry the checkpoint over `size` entries; what failed is said once, and shown by [`Self::status`].
+    pub fn copied(&self, size: u64, result: &Result<(), String>) {
+        if let Some(witness) = self.shared.keeper.as_ref().and_then(Keeper::witness) {
+            witness.told(size, result);
+        }
     }
 
     /// How the log stands now.

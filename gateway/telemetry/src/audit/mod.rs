@@ -24,6 +24,7 @@
 
 mod bundle;
 mod checkpoint;
+mod copies;
 mod entry;
 mod epoch;
 mod figures;
@@ -64,6 +65,8 @@ pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, 
 pub use path::{ConnectionPath, PathNote, TlsPath};
 pub use record::OpenRecord;
 pub use reserve::RESERVE_BYTES;
+pub use retire::Retention;
+pub use witness::{Copy, SecondPlace};
 
 /// Waiting entries are written at once when they pass this many bytes.
 pub const FLUSH_BYTES: usize = 64 * 1024;
@@ -105,7 +108,7 @@ pub struct Settings {
     /// Signs the checkpoints; its name is the origin.
     pub key: SigningKey,
     /// A second place for checkpoints, where the gateway's operator cannot change what stands there.
-    pub witness: Option<PathBuf>,
+    pub witness: Option<SecondPlace>,
     /// A file outside the log, on the same disk, that keeps [`RESERVE_BYTES`] back for an orderly end.
     pub reserve: PathBuf,
 }

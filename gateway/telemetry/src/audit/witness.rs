@@ -1,7 +1,8 @@
 //! Copies of the checkpoints in a second place, where the gateway's operator cannot write what stands there already.
 //!
-//! Each is appended to `<folder>/<origin>/<epoch>.checkpoints`, so that a place which takes appends only is enough. It
-//! happens on a thread of its own: a place that hangs holds up nothing but the copies.
+//! In a folder each is appended to `<folder>/<origin>/<epoch>.checkpoints`, so that a place which takes appends only is enough;
+//! that happens on a thread of its own. Elsewhere each is a thing of its own, and whoever holds the log carries it there
+//! ([`super::AuditLog::next_copy`]). Either way a place that hangs holds up nothing but the copies.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -11,16 +12,47 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use super::copies;
 
 /// After this time a copy that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Where checkpoints are copied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecondPlace {
+    /// A folder, best on another machine's disk.
+    Folder(PathBuf),
+    /// Wherever the holder of the log carries them.
+    Elsewhere,
+}
+
+/// A copy that is to be carried elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// The name that it has there; no other copy has it.
+    pub name: String,
+    /// Entries that it covers.
+    pub size: u64,
+    /// The signed note.
+    pub note: String,
+}
+
 /// The second place of an epoch's checkpoints.
 #[derive(Debug)]
 pub(super) struct Witness {
-    file: PathBuf,
+    way: Way,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// The file that copies are appended to.
+    Folder(PathBuf),
+    /// Origin and epoch, and what wakes whoever carries the copies.
+    Elsewhere { origin: String, epoch: String, news: Notify },
 }
 
 #[derive(Debug, Default)]
@@ -32,16 +64,18 @@ struct State {
     ended: bool,
 }
 
-/// The file that holds the copies of an epoch's checkpoints.
-pub(super) fn file(folder: &Path, origin: &str, epoch: &str) -> PathBuf {
-    folder.join(origin).join(format!("{epoch}.checkpoints"))
-}
-
 impl Witness {
-    /// Begins the thread that copies.
-    pub(super) fn start(folder: &Path, origin: &str, epoch: &str) -> io::Result<Arc<Self>> {
-        let file = file(folder, origin, epoch);
-        let witness = Arc::new(Self { file, state: Mutex::default(), changed: Condvar::new() });
+    /// Begins the thread that copies to a folder; elsewhere somebody comes for the copies.
+    pub(super) fn start(place: &SecondPlace, origin: &str, epoch: &str) -> io::Result<Arc<Self>> {
+        let folder = match place {
+            SecondPlace::Folder(folder) => folder,
+            SecondPlace::Elsewhere => {
+                let way = Way::Elsewhere { origin: origin.to_owned(), epoch: epoch.to_owned(), news: Notify::new() };
+                return Ok(Arc::new(Self { way, state: Mutex::default(), changed: Condvar::new() }));
+            }
+        };
+        let way = Way::Folder(copies::file(folder, origin, epoch));
+        let witness = Arc::new(Self { way, state: Mutex::default(), changed: Condvar::new() });
         let weak = Arc::downgrade(&witness);
         std::thread::Builder::new().name("audit-witness".to_owned()).spawn(move || run(&weak))?;
         Ok(witness)
@@ -51,10 +85,36 @@ impl Witness {
     pub(super) fn hand(&self, size: u64, note: &str) {
         self.state.lock().next = Some((size, note.to_owned()));
         self.changed.notify_all();
+        if let Way::Elsewhere { news, .. } = &self.way {
+            news.notify_one();
+        }
     }
 
-    /// Waits until what was handed over is copied, at most `patience`.
+    /// What is to be carried elsewhere, if something is.
+    pub(super) fn waiting(&self) -> Option<Copy> {
+        let Way::Elsewhere { origin, epoch, .. } = &self.way else { return None };
+        let (size, note) = self.state.lock().next.clone()?;
+        Some(Copy { name: copies::name(origin, epoch, size), size, note })
+    }
+
+    /// Waits for something to carry elsewhere; for ever where copies go to a folder.
+    pub(super) async fn next(&self) -> Copy {
+        let Way::Elsewhere { news, .. } = &self.way else { return std::future::pending().await };
+        loop {
+            let told = news.notified();
+            if let Some(copy) = self.waiting() {
+                return copy;
+            }
+            told.await;
+        }
+    }
+
+    /// Waits until what was handed over is copied to a folder, at most `patience`. Whoever carries it elsewhere may be waiting
+    /// for this very thread, so nothing is waited for there.
     pub(super) fn settle(&self, patience: Duration) {
+        if let Way::Elsewhere { .. } = &self.way {
+            return;
+        }
         let until = Instant::now() + patience;
         let mut state = self.state.lock();
         while state.next.is_some() && !self.changed.wait_until(&mut state, until).timed_out() {}
@@ -90,29 +150,35 @@ impl Witness {
             }
             state.next.clone()
         };
-        let Some((size, note)) = next else { return true };
+        let (Some((size, note)), Way::Folder(file)) = (next, &self.way) else { return true };
         // A try that failed may have left a piece, which ends at a line's end.
         let apart = if self.state.lock().error.is_some() { "\n" } else { "" };
-        let result = append(&self.file, &format!("{apart}{note}"));
+        let result = append(file, &format!("{apart}{note}"));
+        self.told(size, &result.map_err(|error| format!("{}: {error}", file.display())));
+        true
+    }
+
+    /// How the copy of `size` entries went.
+    pub(super) fn told(&self, size: u64, result: &Result<(), String>) {
         let mut state = self.state.lock();
         match result {
             Ok(()) => {
-                state.copied = size;
+                state.copied = state.copied.max(size);
                 if state.error.take().is_some() {
-                    tracing::warn!(file = %self.file.display(), "checkpoints are copied to the second place again");
+                    tracing::warn!("checkpoints are copied to the second place again");
                 }
                 if state.next.as_ref().is_some_and(|(next, _)| *next == size) {
                     state.next = None;
                 }
             }
             Err(error) => {
-                if state.error.replace(error.to_string()).is_none() {
-                    tracing::error!(file = %self.file.display(), %error, "a checkpoint could not be copied to the second place");
+                if state.error.replace(error.clone()).is_none() {
+                    tracing::error!(%error, "a checkpoint could not be copied to the second place");
                 }
             }
         }
+        drop(state);
         self.changed.notify_all();
-        true
     }
 }
 
@@ -133,58 +199,16 @@ fn append(file: &Path, note: &str) -> io::Result<()> {
     copies.sync_data()
 }
 
-/// The notes in a file of copies, and how many pieces in it are none: a copy that failed half-way leaves its piece.
-pub(super) fn notes(text: &str) -> (Vec<String>, usize) {
-    let mut notes = Vec::new();
-    let mut pieces = 0;
-    let mut rest = text;
-    while let Some((before, _)) = rest.split_once("\n— ") {
-        let signatures = rest.get(before.len() + 1..).unwrap_or_default();
-        let length: usize =
-            signatures.split_inclusive('\n').take_while(|line| line.starts_with("— ")).map(str::len).sum();
-        // A checkpoint has three lines; what stands before them is a piece.
-        let lines: Vec<&str> = before.split_inclusive('\n').collect();
-        let (piece, body) = lines.split_at(lines.len().saturating_sub(3));
-        pieces += usize::from(piece.iter().any(|line| *line != "\n"));
-        let signatures = signatures.get(..length).unwrap_or_default();
-        notes.push(format!("{}\n{signatures}", body.concat()));
-        rest = rest.get(before.len() + 1 + length..).unwrap_or_default();
-    }
-    (notes, pieces + usize::from(!rest.trim().is_empty()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::checkpoint::Checkpoint;
-    use super::super::note::SigningKey;
     use super::*;
-
-    #[test]
-    fn every_copy_is_found_again_also_behind_one_that_was_torn() {
-        let key = SigningKey::new("gw-1", &[1; 32]).unwrap();
-        let note = |size| Checkpoint { log: "gw-1/0000000001".to_owned(), size, root: [size as u8; 32] }.sign([&key]);
-        let (first, second, third) = (note(1), note(22), note(333));
-
-        for cut in 0..second.len() - 1 {
-            let torn = second.get(..second.floor_char_boundary(cut)).unwrap();
-            let text = format!("{first}{torn}\n{third}");
-            let (found, pieces) = notes(&text);
-
-            let keys = [key.public().clone()];
-            let sizes: Vec<u64> =
-                found.iter().filter_map(|note| Checkpoint::open(note, &keys).ok()).map(|read| read.size).collect();
-            assert_eq!(sizes, [1, 333], "cut at {cut}");
-            assert!(cut == 0 || pieces > 0 || found.len() > 2, "cut at {cut}");
-        }
-        assert_eq!(notes(&format!("{first}{second}")), (vec![first, second], 0));
-    }
 
     #[test]
     fn a_place_that_is_away_gets_the_latest_checkpoint_when_it_is_back() {
         let folder = tempfile::tempdir().unwrap();
         let away = folder.path().join("away");
         std::fs::write(&away, "a file where the folder should be").unwrap();
-        let witness = Witness::start(&away, "gw-1", "0000000001").unwrap();
+        let witness = Witness::start(&SecondPlace::Folder(away.clone()), "gw-1", "0000000001").unwrap();
 
         witness.hand(1, "first\n");
         while !witness.status().1 {
@@ -196,5 +220,25 @@ mod tests {
 
         assert_eq!(witness.status(), (2, false));
         assert_eq!(std::fs::read_to_string(away.join("gw-1/0000000001.checkpoints")).unwrap(), "\nsecond\n");
+    }
+
+    #[tokio::test]
+    async fn what_goes_elsewhere_waits_for_whoever_carries_it_and_only_the_latest_does() {
+        let witness = Witness::start(&SecondPlace::Elsewhere, "gw-1", "0000000001").unwrap();
+
+        witness.hand(1, "first\n");
+        witness.hand(22, "second\n");
+        let copy = witness.next().await;
+        witness.told(copy.size, &Err("away".to_owned()));
+        let failed = witness.status();
+        let again = witness.next().await;
+        witness.told(again.size, &Ok(()));
+
+        assert_eq!(copy.name, "gw-1.0000000001.00000000000000000022.checkpoint");
+        assert_eq!((copy.note.as_str(), failed, witness.status()), ("second\n", (0, true), (22, false)));
+        assert_eq!((&again, witness.waiting()), (&copy, None));
+        // Leaving is not held up by somebody who may be waiting for it.
+        witness.hand(333, "third\n");
+        witness.settle(Duration::from_secs(3_600));
     }
 }

@@ -12,6 +12,8 @@ use super::super::mistakes::MistakeKind;
 use super::super::report::quote;
 use super::super::tree::{Cursor, Mark};
 use super::Check;
+use super::resolvers::Zones;
+use super::service::Services;
 
 /// How long records are kept where nothing is said: six months, as Article 26(6) of the EU's AI Act asks of deployers.
 const DEFAULT_DAYS: u32 = 183;
@@ -19,15 +21,16 @@ const DEFAULT_DAYS: u32 = 183;
 const ORIGIN: &str = "it has 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and begins with a letter or a digit";
 
 impl Check<'_> {
-    pub(super) fn audit(&mut self, document: &Document) -> Option<AuditConfig> {
+    pub(super) fn audit(&mut self, document: &Document, network: (&Zones, &Services)) -> Option<AuditConfig> {
         let at = self.root.at("audit");
         let none = Audit::default();
         let audit = document.audit.as_ref().unwrap_or(&none);
-        let witness = match &audit.witness {
+        let (witness, witness_http) = match &audit.witness {
             Some(Witness::Folder(folder)) => {
-                self.folder(at.at("witness").at("folder"), "audit.witness.folder", folder).map(Some)
+                let folder = self.folder(at.at("witness").at("folder"), "audit.witness.folder", folder);
+                (folder.map(Some), Some(None))
             }
-            Some(Witness::Url(_)) => Some(None),
+            Some(Witness::Http(http)) => (Some(None), self.witness_http(http, network).map(Some)),
             None => {
                 self.warn_of_no_witness();
                 Some(None)
@@ -53,6 +56,7 @@ impl Check<'_> {
             pseudonyms: pseudonyms.flatten(),
         })
     }
+            witness_http: witness_http?,
 
     /// The key is read here, and no message holds anything of it.
     fn pseudonyms(&mut self, pseudonyms: &Pseudonyms) -> Option<PathBuf> {
@@ -81,7 +85,11 @@ impl Check<'_> {
         let Some(at) = at else { return };
         let message = "the audit log has no second place for its checkpoints: whoever operates the gateway could write it anew \
                        whole, and nothing would show it";
-        self.warn(at.key(), message, "name a folder that others keep in `[audit] witness = { folder = \"…\" }`");
+        self.warn(
+            at.key(),
+            message,
+            "name a folder or a server that others keep, in `[audit] witness = { folder = \"…\" }`",
+        );
     }
 
     /// How long records are kept; `None` while nothing may be removed.

@@ -34,6 +34,7 @@ mod telemetry;
 mod transport;
 mod via;
 
+mod witness;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -81,7 +82,7 @@ pub(super) fn check(
     let keys = check.keys(document);
     let budgets = check.budgets(document);
     let webhooks = check.webhooks(document, (&zones, &services));
-    let audit = check.audit(document);
+    let audit = check.audit(document, (&zones, &services));
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
     let certificates = check.certificate_names(document);
@@ -133,7 +134,8 @@ pub use rules::{PolicyConfig, due};
 /// Whose settings are looked at: an endpoint's, or those of an identity host, which is reached in the same ways.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
-    /// `endpoint`, `identity`, `control` or `webhook`; or `store` or `ledger`, of which there is one without a name.
+    /// `endpoint`, `identity`, `control` or `webhook`; or `store` or `ledger`, of which there is one without a name; or sections in
+    /// sections, with dots between.
     section: &'static str,
     name: &'a str,
 }
@@ -176,7 +178,7 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     /// The place of `[section.name]`.
     fn place(&self, section: &str, name: &str) -> Cursor<'a> {
-        self.root.at(section).at(name)
+        section.split('.').fold(self.root, |at, section| at.at(section)).at(name)
     }
 
     /// The place of the section of `owner`.

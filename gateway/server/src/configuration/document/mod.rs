@@ -9,6 +9,7 @@ mod applications;
 mod budgets;
 mod control;
 mod data;
+mod evidence;
 mod identity;
 mod ledger;
 mod network;
@@ -30,7 +31,8 @@ pub use applications::{
 };
 pub use budgets::{Budget, BudgetMode, BudgetPeriod, Webhook};
 pub use control::{AwsAuth, AzureControl, BedrockControl, Control, ControlAuth, EndpointControl};
-pub use data::{ClaimMeaning, Suppression, Users};
+pub use data::{ClaimMeaning, Suppression, Users, Capture, OnCaptureFailure};
+pub use evidence::{Witness, WitnessHttp};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use ledger::Ledger;
 pub use network::{
@@ -39,7 +41,7 @@ pub use network::{
     Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
 pub use security::{
-    Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention, Witness,
+    Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention,
 };
 pub use store::{Deny, LocalShare, OnLoss, Store};
 pub use telemetry::{Otlp, OtlpProtocol, OtlpSignal, Telemetry};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ClaimMeaning, Moment, Suppression, Users};
+use super::{Capture, ClaimMeaning, Moment, Suppression, Users, Witness};
 
 /// What the security team permits. Nothing beyond one's own sites is permitted by default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -180,16 +180,6 @@ pub enum Durability {
     Os,
     /// The loss of power.
     Disk,
-}
-
-/// A second place for checkpoints.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Witness {
-    /// Path of a folder on another machine's disk.
-    Folder(String),
-    /// URL that checkpoints are sent to.
-    Url(String),
 }
 
 /// How long records are kept.

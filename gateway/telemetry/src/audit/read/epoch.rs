@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::bundle::{CHECKPOINT, Entries, entries_path, partial, tile_path};
 use super::super::checkpoint::Checkpoint;
+use super::super::copies;
 use super::super::epoch::{FORMAT_VERSION, Predecessor, read_bundle};
 use super::super::note::{NoteError, VerifierKey};
 use super::super::tree::{Growth, Hash, TILE, Tile, hex, leaf, sha256};
-use super::super::witness;
 use super::line::{Line, NewKey, Opening, Retired, Seal};
 use super::{Finding, OpeningClaim, Report, files_below, finding};
 
@@ -24,8 +24,8 @@ pub(super) struct Task<'a> {
     pub(super) claim: Option<&'a Predecessor>,
     /// The epoch before, which the opening must name.
     pub(super) before: Option<&'a str>,
-    /// The file of copies in the second place.
-    pub(super) witness: Option<PathBuf>,
+    /// The files of copies in the second place.
+    pub(super) copies: &'a [PathBuf],
 }
 
 /// What an epoch says that matters for the others.
@@ -155,14 +155,17 @@ impl<'a> EpochCheck<'a> {
     }
 
     fn read_copies(&mut self, keys: &[VerifierKey]) {
-        let Some(file) = self.task.witness.clone() else { return };
-        let text = match std::fs::read(&file) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => return self.report.cannot_read(&file.display().to_string(), &error),
-        };
+        for file in self.task.copies {
+            match std::fs::read(file) {
+                Ok(bytes) => self.read_copies_of(file, &String::from_utf8_lossy(&bytes), keys),
+                Err(error) => self.report.cannot_read(&file.display().to_string(), &error),
+            }
+        }
+    }
+
+    fn read_copies_of(&mut self, file: &Path, text: &str, keys: &[VerifierKey]) {
         let place = file.display().to_string();
-        let (notes, pieces) = witness::notes(&text);
+        let (notes, pieces) = copies::notes(text);
         if pieces > 0 {
             self.report.notes.push(finding(&place, &format!("{pieces} copies are not whole")));
         }

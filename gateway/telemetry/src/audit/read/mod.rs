@@ -19,6 +19,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::copies::Copies;
 use super::epoch::{DIGITS, Predecessor, is_origin};
 use super::note::VerifierKey;
 use super::tree::TILE;
@@ -128,6 +129,12 @@ pub fn verify(folder: &Path, trust: &Trust<'_>) -> io::Result<Report> {
         }
     }
     found.sort();
+    let copies = trust.witness.map(Copies::below).transpose().unwrap_or_else(|error| {
+        let place = trust.witness.map(|folder| folder.display().to_string()).unwrap_or_default();
+        report.cannot_read(&place, &error);
+        None
+    });
+    let copies = copies.unwrap_or_default();
     for missing in trust.fleet.unwrap_or_default().iter().filter(|origin| !found.contains(origin)) {
         report.damage.push(finding(missing, "the log of this origin is missing"));
     }
@@ -138,20 +145,20 @@ pub fn verify(folder: &Path, trust: &Trust<'_>) -> io::Result<Report> {
         if trust.fleet.is_some_and(|fleet| !fleet.contains(&origin)) {
             report.damage.push(finding(&origin, "this origin is not one of the fleet"));
         }
-        verify_origin(&folder.join(&origin), &origin, trust, &mut report);
+        verify_origin((&folder.join(&origin), &origin), (trust, &copies), &mut report);
         report.origins += 1;
     }
     Ok(report)
 }
 
 /// One origin: its epochs in order, and what each says of the one before.
-fn verify_origin(home: &Path, origin: &str, trust: &Trust<'_>, report: &mut Report) {
+fn verify_origin((home, origin): (&Path, &str), (trust, copies): (&Trust<'_>, &Copies), report: &mut Report) {
     let epochs = match list_epochs(home, origin, report) {
         Ok(epochs) => epochs,
         Err(error) => return report.cannot_read(origin, &error),
     };
-    for gone in trust.witness.map(|folder| copied_epochs(folder, origin)).unwrap_or_default() {
-        if !epochs.contains(&gone) {
+    for gone in copies.epochs(origin) {
+        if !epochs.iter().any(|epoch| epoch == gone) {
             let what = "this epoch is missing, and the second place has copies of its checkpoints";
             report.damage.push(finding(&format!("{origin}/{gone}"), what));
         }
@@ -171,7 +178,7 @@ fn verify_origin(home: &Path, origin: &str, trust: &Trust<'_>, report: &mut Repo
             path: &path,
             claim: claim.as_ref().and_then(|claim| claim.as_ref()),
             before: at.checked_sub(1).and_then(|before| epochs.get(before)).map(String::as_str),
-            witness: trust.witness.map(|folder| super::witness::file(folder, origin, name)),
+            copies: copies.of(origin, name),
         };
         let checked = EpochCheck::new(task, report).run(&keys);
         keys.extend(checked.keys);
@@ -199,13 +206,6 @@ fn verify_origin(home: &Path, origin: &str, trust: &Trust<'_>, report: &mut Repo
         };
         report.unwitnessed.push(finding(origin, what));
     }
-}
-
-/// The epochs that the second place has copies of.
-fn copied_epochs(folder: &Path, origin: &str) -> Vec<String> {
-    let listing = std::fs::read_dir(folder.join(origin)).into_iter().flatten().flatten();
-    let names = listing.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter_map(|name| name.strip_suffix(".checkpoints").map(str::to_owned)).collect()
 }
 
 /// The epochs of an origin, oldest first; a gap in their numbers is damage.

@@ -12,7 +12,7 @@ use super::super::bundle::Entries;
 use super::super::checkpoint::Checkpoint;
 use super::super::tree::{Growth, leaf};
 use super::super::{
-    AuditLog, CandidateNote, Durability, EstimateNote, Intent, Outcome, Settings, SigningKey, VerifierKey,
+    AuditLog, CandidateNote, Durability, EstimateNote, Intent, Outcome, SecondPlace, Settings, SigningKey, VerifierKey,
 };
 use super::*;
 
@@ -39,7 +39,7 @@ fn settings(state: &Path) -> Settings {
         origin: "gw-1".to_owned(),
         durability: Durability::Os,
         key: key(1),
-        witness: Some(state.join("witness")),
+        witness: Some(SecondPlace::Folder(state.join("witness"))),
         reserve: state.join("reserve"),
     }
 }

@@ -1,0 +1,80 @@
+//! The server that checkpoints of the audit log are put at, in the words of `egress`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use egress::{EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec};
+use http::HeaderValue;
+
+use super::{SnapshotError, upstream};
+use crate::configuration::{Compiled, WitnessConfig};
+use crate::second_place::Server;
+
+/// Its name in reports.
+const NAME: &str = "audit.witness";
+
+/// The specification of the server, where there is one.
+pub(super) fn spec(compiled: &Compiled) -> Result<Option<EndpointSpec>, SnapshotError> {
+    compiled.audit.witness_http.as_ref().map(|config| host(config, compiled)).transpose()
+}
+
+fn host(config: &WitnessConfig, compiled: &Compiled) -> Result<EndpointSpec, SnapshotError> {
+    let blank = EndpointSpec {
+        via: None,
+        name: NAME.into(),
+        scheme: Scheme::Http,
+        host: Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        port: config.port,
+        authority: String::new(),
+        base_path: String::new(),
+        reach: Reach::Public,
+        tls: TlsSpec::default(),
+        credential: None,
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(10),
+            idle: Duration::from_secs(5),
+            total: Duration::from_secs(10),
+        },
+        in_flight: None,
+        pool: PoolSpec { max_connections: 2, max_idle: 1, ..PoolSpec::default() },
+        http2: Http2::Auto,
+        page: None,
+        probe: None,
+        transport: upstream::transport(&config.transport),
+        canary: None,
+    };
+    Ok(EndpointSpec {
+        scheme: upstream::scheme(config.scheme),
+        host: upstream::host(&config.host),
+        authority: upstream::authority(config.scheme, &config.host, config.port),
+        reach: upstream::reach(&config.reach, &compiled.resolvers),
+        tls: upstream::tls(config.tls.as_ref())?,
+        ..blank
+    })
+}
+
+/// The server that checkpoints are put at.
+pub(super) fn build(compiled: &Compiled, fleet: &Fleet) -> Option<Server> {
+    let config = compiled.audit.witness_http.as_ref()?;
+    Some(Server {
+        host: fleet.control(NAME)?.clone(),
+        base_path: config.base_path.clone(),
+        authorization: authorization(config),
+        read_back: config.read_back,
+    })
+}
+
+/// HTTP Basic (RFC 7617) where a user is named, else a bearer token (RFC 6750).
+fn authorization(config: &WitnessConfig) -> Option<HeaderValue> {
+    let secret = config.secret.as_ref()?.expose();
+    let text = match &config.user {
+        Some(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{secret}"))),
+        None => format!("Bearer {secret}"),
+    };
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
