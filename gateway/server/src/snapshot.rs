@@ -18,6 +18,7 @@ use ingress::limits::{Admission, LimitIndex};
 use parking_lot::Mutex;
 use policy::{Candidate, Class, Facts, Judge, TargetId, WorldError};
 use routing::{Class as Traffic, Expected, Standing, TargetHealth};
+use telemetry::audit::Retention;
 use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
@@ -104,7 +105,7 @@ pub struct Snapshot {
     /// How long a request's body may take in all.
     pub(crate) body_timeout: Duration,
     /// How long audit records are kept; none while nothing may be removed.
-    pub(crate) audit_retention: Option<Duration>,
+    pub(crate) audit_retention: Option<Retention>,
     /// Makes pseudonyms of users for the audit log; none where users are not recorded.
     pub(crate) pseudonyms: Option<Arc<PseudonymKey>>,
     /// Makes the pseudonyms of users that endpoints beyond one's own sites are shown.

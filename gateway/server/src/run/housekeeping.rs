@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use telemetry::audit::AuditLog;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::endings::{Announced, Ending, Nearness};
@@ -121,10 +120,11 @@ async fn retire(gateway: &Gateway) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let Some(kept) = gateway.snapshot().audit_retention else { continue };
+        let Some(kept) = gateway.snapshot().audit_retention.clone() else { continue };
+        retire_captures(gateway).await;
         let audit = gateway.audit.clone();
         // A panic is a fault of ours and is told like any other failure; the next try comes in an hour.
-        match tokio::task::spawn_blocking(move || retire_once(&audit, kept, SystemTime::now())).await {
+        match tokio::task::spawn_blocking(move || audit.retire(&kept, SystemTime::now())).await {
             Ok(Ok(0)) => {}
             Ok(Ok(entries)) => {
                 tracing::info!(entries, "audit entries whose time is over were removed; their hashes are kept");
@@ -135,10 +135,20 @@ async fn retire(gateway: &Gateway) {
     }
 }
 
-fn retire_once(audit: &AuditLog, kept: Duration, now: SystemTime) -> Result<u64, telemetry::audit::AuditError> {
-    match now.checked_sub(kept) {
-        Some(before) => audit.retire(before, now),
-        None => Ok(0),
+/// Whole days of what was kept of prompts and answers. While nothing may be removed of the audit log, nothing of this is.
+async fn retire_captures(gateway: &Gateway) {
+    let (snapshot, captures) = (gateway.snapshot(), gateway.captures.clone());
+    let retired = tokio::task::spawn_blocking(move || {
+        captures.retire(SystemTime::now(), |app| {
+            let app = snapshot.apps().find(|known| &*known.name == app)?;
+            Some(app.data.capture.as_ref()?.rules.days)
+        })
+    });
+    match retired.await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(files)) => tracing::info!(files, "captures whose time is over were removed"),
+        Ok(Err(error)) => tracing::error!(%error, "captures whose time is over could not be removed"),
+        Err(error) => tracing::error!(%error, "captures whose time is over could not be removed"),
     }
 }
 

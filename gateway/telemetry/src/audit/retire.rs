@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -41,18 +41,54 @@ struct Statement {
     newest: String,
 }
 
+/// How long entries are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// All of them.
+    pub all: Duration,
+    /// Those of requests whose data is of these classes, where that is longer.
+    ///
+    /// A log goes from its oldest end only, so that whatever came after an entry that is kept is there to be read with it, the
+    /// outcome of a request above all. So such an entry also keeps what came after it in its epoch.
+    pub classes: Vec<(String, Duration)>,
+}
+
+/// The times before which entries are over.
+struct Limits {
+    all: String,
+    classes: Vec<(String, String)>,
+}
+
+impl Limits {
+    fn of(retention: &Retention, now: SystemTime) -> Self {
+        // Before everything there is, nothing is over.
+        let before = |kept: Duration| {
+            let before = now.checked_sub(kept);
+            before.map_or_else(String::new, |before| String::from_utf8_lossy(&stamp::digits(before)).into_owned())
+        };
+        let class = |(class, kept): &(String, Duration)| (class.clone(), before(retention.all.max(*kept)));
+        Self { all: before(retention.all), classes: retention.classes.iter().map(class).collect() }
+    }
+
+    fn is_over(&self, line: &Line<'_>) -> bool {
+        let of_class = line.class().and_then(|class| self.classes.iter().find(|(known, _)| known == class));
+        let before = of_class.map_or(&self.all, |(_, before)| before);
+        line.time().is_none_or(|time| time < before.as_str())
+    }
+}
+
 impl AuditLog {
-    /// Removes the entries of this origin that are older than `before`, whole bundles only; returns how many went.
+    /// Removes the entries of this origin that are kept long enough, whole bundles only; returns how many went.
     ///
     /// It reads and removes files: call it where that holds nobody up.
     ///
     /// # Errors
     /// [`AuditError`]; what had gone by then is stated.
-    pub fn retire(&self, before: SystemTime, now: SystemTime) -> Result<u64, AuditError> {
+    pub fn retire(&self, retention: &Retention, now: SystemTime) -> Result<u64, AuditError> {
         let folder = |source| AuditError::Folder { path: self.folder().to_owned(), source };
-        let before = String::from_utf8_lossy(&stamp::digits(before)).into_owned();
+        let limits = Limits::of(retention, now);
         let mut gone = 0;
-        for going in self.shared.find_going(&before, now).map_err(folder)? {
+        for going in self.shared.find_going(&limits, now).map_err(folder)? {
             self.shared.append_here("retired", &Seldom(&going.statement))?;
             self.checkpoint()?;
             going.bundles.iter().try_for_each(|bundle| remove(&going.path, bundle)).map_err(folder)?;
@@ -63,7 +99,7 @@ impl AuditLog {
 }
 
 impl Shared {
-    fn find_going(&self, before: &str, now: SystemTime) -> io::Result<Vec<Going>> {
+    fn find_going(&self, limits: &Limits, now: SystemTime) -> io::Result<Vec<Going>> {
         let home = self.folder.parent().unwrap_or(&self.folder);
         let mut found = Vec::new();
         for entry in fs::read_dir(home)? {
@@ -74,7 +110,7 @@ impl Shared {
                 } else {
                     u64::MAX
                 };
-                found.extend(self.going_of(&home.join(&name), (&name, most), (before, now))?);
+                found.extend(self.going_of(&home.join(&name), (&name, most), (limits, now))?);
             }
         }
         found.sort_by(|a: &Going, b| a.path.cmp(&b.path));
@@ -86,7 +122,7 @@ impl Shared {
         &self,
         path: &Path,
         (epoch, most): (&str, u64),
-        (before, now): (&str, SystemTime),
+        (limits, now): (&Limits, SystemTime),
     ) -> io::Result<Option<Going>> {
         let Some(last) = read::last_bundle(path)? else { return Ok(None) };
         let mut bundles = Vec::new();
@@ -97,8 +133,9 @@ impl Shared {
             let Some((file, bytes)) = find(path, number)? else { continue };
             let entries: Vec<&[u8]> = Entries::new(&bytes).map_while(Result::ok).collect();
             let count = entries.len() as u64;
-            let newest = entries.iter().filter_map(|entry| Line::parse(entry)?.time().map(str::to_owned)).max();
-            let over = newest.as_ref().is_some_and(|newest| newest.as_str() < before);
+            let lines: Vec<Line<'_>> = entries.iter().filter_map(|entry| Line::parse(entry)).collect();
+            let newest = lines.iter().filter_map(|line| line.time().map(str::to_owned)).max();
+            let over = newest.is_some() && lines.iter().all(|line| limits.is_over(line));
             // Bytes that are no entry are evidence of a crash and have no hash; they stay.
             let whole = entries.iter().map(|entry| entry.len() + 2).sum::<usize>() == bytes.len();
             // The bundle that this process writes is open, and what goes on in it would go with it.
@@ -169,8 +206,6 @@ fn remove(epoch: &Path, file: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::read::{Trust, Verdict, verify};
     use super::super::tests::{intent, now, outcome, settings};
     use super::*;
@@ -190,6 +225,10 @@ mod tests {
         log
     }
 
+    fn days(days: u32) -> Retention {
+        Retention { all: days * DAY, classes: Vec::new() }
+    }
+
     fn judge(state: &Path) -> read::Report {
         let keys = [super::super::SigningKey::new("gw-1", &[1; 32]).unwrap().public().clone()];
         verify(&state.join("audit"), &Trust { keys: &keys, witness: None, fleet: None }).unwrap()
@@ -203,7 +242,7 @@ mod tests {
         let later = now() + 200 * DAY;
         let log = log_at(state.path(), later, 10);
 
-        let gone = log.retire(later - 183 * DAY, later).unwrap();
+        let gone = log.retire(&days(183), later).unwrap();
         log.flush().unwrap();
         log.checkpoint().unwrap();
 
@@ -211,7 +250,7 @@ mod tests {
         let report = judge(state.path());
         assert_eq!(report.verdict(), Verdict::Unwitnessed, "{report:?}");
         assert_eq!((report.retired, report.entries), (601, 22));
-        assert_eq!(log.retire(later - 183 * DAY, later).unwrap(), 0, "nothing goes twice");
+        assert_eq!(log.retire(&days(183), later).unwrap(), 0, "nothing goes twice");
         assert!(!state.path().join("audit/gw-1/0000000001/tile/entries").exists());
     }
 
@@ -220,8 +259,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let log = log_at(state.path(), now(), 300);
 
-        assert_eq!(log.retire(now(), now()).unwrap(), 0);
-        let gone = log.retire(now() + DAY, now() + 2 * DAY).unwrap();
+        assert_eq!(log.retire(&days(0), now()).unwrap(), 0);
+        let gone = log.retire(&days(1), now() + 2 * DAY).unwrap();
         log.checkpoint().unwrap();
 
         assert_eq!(gone, 512);
@@ -231,6 +270,51 @@ mod tests {
         assert_eq!(report.verdict(), Verdict::Unwitnessed, "{report:?}");
         assert_eq!((report.retired, report.entries), (512, 90 + 3));
         drop(next);
+    }
+
+    #[test]
+    fn a_class_that_is_kept_longer_keeps_its_bundle_and_what_came_after_and_no_other_epoch() {
+        let state = tempfile::tempdir().unwrap();
+        let labels: [std::sync::Arc<str>; 0] = [];
+        let data = |class| super::super::DataNote {
+            labels: &labels,
+            from: &[],
+            class,
+            class_from: None,
+            purpose: None,
+            purpose_from: None,
+        };
+        drop(log_at(state.path(), now(), 300));
+        let log = AuditLog::open(settings(state.path(), "gw-1"), now()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for number in 0..600 {
+            let decision = format!("d-{number}");
+            let class = if number == 200 { "secret" } else { "internal" };
+            let intent = super::super::Intent { at: now(), data: Some(data(class)), ..intent(&decision) };
+            runtime.block_on(log.intent(&intent)).unwrap().close(super::super::Outcome { at: now(), ..outcome() });
+        }
+        log.flush().unwrap();
+        drop(log);
+        let later = now() + 200 * DAY;
+        let log = log_at(state.path(), later, 1);
+
+        let kept = Retention { all: 183 * DAY, classes: vec![("secret".to_owned(), 365 * DAY)] };
+        let first = log.retire(&kept, later).unwrap();
+        log.checkpoint().unwrap();
+        let report = judge(state.path());
+        let year = later + 200 * DAY;
+        let rest = log.retire(&kept, year).unwrap();
+
+        // The first epoch whole; of the second its first bundle, before the secret one.
+        assert_eq!(
+            (first, report.retired, report.verdict()),
+            (601 + 256, 601 + 256, Verdict::Unwitnessed),
+            "{report:?}"
+        );
+        assert_eq!(rest, 1 + 1_200 - 256);
+        // A class that is said to be kept for less is kept as all are.
+        let shorter = Retention { all: 400 * DAY, classes: vec![("internal".to_owned(), DAY)] };
+        assert_eq!(log.retire(&shorter, year).unwrap(), 0);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use telemetry::audit::is_origin;
+use telemetry::audit::{Retention, is_origin};
 use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 
 use super::super::compile::{AuditConfig, Secrets};
 use super::super::document::{Audit, Document, Durability, Pseudonyms, Witness};
-use super::super::mistakes::MistakeKind;
+use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::tree::{Cursor, Mark};
 use super::Check;
@@ -17,6 +17,13 @@ use super::service::Services;
 
 /// How long records are kept where nothing is said: six months, as Article 26(6) of the EU's AI Act asks of deployers.
 const DEFAULT_DAYS: u32 = 183;
+
+/// The classes by their names in the document and in records.
+const CLASSES: [&str; 4] = ["public", "internal", "confidential", "secret"];
+
+fn of_days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 24 * 3600)
+}
 
 const ORIGIN: &str = "it has 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and begins with a letter or a digit";
 
@@ -33,7 +40,7 @@ impl Check<'_> {
             Some(Witness::Http(http)) => (Some(None), self.witness_http(http, network).map(Some)),
             None => {
                 self.warn_of_no_witness();
-                Some(None)
+                (Some(None), Some(None))
             }
         };
         let signing_key = match &audit.signing_key {
@@ -49,6 +56,7 @@ impl Check<'_> {
         Some(AuditConfig {
             on_disk: audit.durability == Some(Durability::Disk),
             witness: witness?,
+            witness_http: witness_http?,
             retention,
             origin: audit.origin.clone(),
             origins: audit.origins.clone().unwrap_or_default(),
@@ -56,7 +64,6 @@ impl Check<'_> {
             pseudonyms: pseudonyms.flatten(),
         })
     }
-            witness_http: witness_http?,
 
     /// The key is read here, and no message holds anything of it.
     fn pseudonyms(&mut self, pseudonyms: &Pseudonyms) -> Option<PathBuf> {
@@ -93,16 +100,30 @@ impl Check<'_> {
     }
 
     /// How long records are kept; `None` while nothing may be removed.
-    fn retention(&mut self, audit: &Audit) -> Option<Duration> {
+    fn retention(&mut self, audit: &Audit) -> Option<Retention> {
         let days = audit.retention.as_ref().map_or(DEFAULT_DAYS, |retention| retention.days);
+        let at = self.root.at("audit").at("retention");
         if days < DEFAULT_DAYS {
-            let mark = self.root.at("audit").at("retention").at("days").mark();
             let message =
                 format!("`audit.retention.days` is {days}; the EU's AI Act asks some deployers for six months");
-            self.warn(mark, message, format!("write at least {DEFAULT_DAYS}, unless none of the apps is meant by it"));
+            let remedy = format!("write at least {DEFAULT_DAYS}, unless none of the apps is meant by it");
+            self.warn(at.at("days").mark(), message, remedy);
+        }
+        let written = audit.retention.as_ref().and_then(|retention| retention.classes.as_ref());
+        let mut classes = Vec::new();
+        for (class, longer) in written.into_iter().flatten() {
+            let (at, setting) = (at.at("classes").at(class), format!("audit.retention.classes.{class}"));
+            if !CLASSES.contains(&class.as_str()) {
+                let remedy = remedy_for(class, CLASSES, format!("the classes are `{}`", CLASSES.join("`, `")));
+                self.report.mend(MistakeKind::Reference, at.key(), format!("{} is no class", quote(class)), remedy);
+            } else if *longer < days {
+                let message = format!("`{setting}` is {longer}, and all are kept for {days} days");
+                self.wrong(at.mark(), message, "a class can be kept longer than all, and not shorter");
+            }
+            classes.push((class.clone(), of_days(*longer)));
         }
         let held = audit.retention.as_ref().is_some_and(|retention| retention.hold == Some(true));
-        (!held).then_some(Duration::from_secs(u64::from(days) * 24 * 3600))
+        (!held).then_some(Retention { all: of_days(days), classes })
     }
 
     fn folder(&mut self, at: Cursor<'_>, setting: &str, text: &str) -> Option<PathBuf> {

@@ -192,6 +192,9 @@ pub struct Retention {
     /// Whether nothing is removed for now, whatever its age, because somebody has asked for it; default false.
     pub hold: Option<bool>,
 }
+    /// Days for requests whose data is of a class, such as `{ secret = 1825 }`; default none. At least `days`. What came after
+    /// such a request in the same process's log is kept with it.
+    pub classes: Option<BTreeMap<String, u32>>,
 
 /// Where evidence may be kept.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -19,6 +19,15 @@ pub struct Line<'a> {
     at: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     outcome: Option<Ended<'a>>,
+    #[serde(borrow, default)]
+    data: Option<Classed<'a>>,
+}
+
+/// How confidential the data of a request is.
+#[derive(Clone, Debug, Deserialize)]
+struct Classed<'a> {
+    #[serde(borrow, default)]
+    class: Option<Cow<'a, str>>,
 }
 
 /// The time of an outcome stands inside it.
@@ -38,6 +47,11 @@ impl<'a> Line<'a> {
     pub fn time(&self) -> Option<&str> {
         let ended = self.outcome.as_ref().and_then(|outcome| outcome.at.as_deref());
         self.at.as_deref().or(ended)
+    }
+
+    /// The class of the request's data, where the entry names it.
+    pub fn class(&self) -> Option<&str> {
+        self.data.as_ref()?.class.as_deref()
     }
 }
 
