@@ -22,10 +22,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use ingress::listen::{Handler, Incoming};
 use serde_json::json;
+use telemetry::metrics::CONTENT_TYPE;
 
 use crate::gateway::{Gateway, Phase};
 use crate::run::Reloader;
@@ -47,14 +48,15 @@ impl Admin {
     }
 
     /// Reads; nothing here changes anything.
-    fn read(&self, route: Route) -> Option<Response<Full<Bytes>>> {
+    fn read(&self, route: Route, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
         Some(match route {
             Route::Livez | Route::Readyz => probe(&self.gateway, route),
             Route::Index => plain(StatusCode::OK, routes::index()),
             Route::Metrics => {
                 gauge(&self.gateway);
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                answer(StatusCode::OK, kind, self.gateway.metrics.render())
+                let metrics = &self.gateway.metrics;
+                let page = if asks_for_exemplars(headers) { metrics.render_with_exemplars() } else { metrics.render() };
+                answer(StatusCode::OK, CONTENT_TYPE, page)
             }
             Route::Status => {
                 let status = status::report(&self.gateway, self.reloader.as_deref());
@@ -110,11 +112,17 @@ impl Admin {
         head: &http::request::Parts,
         body: hyper::body::Incoming,
     ) -> Response<Full<Bytes>> {
-        match self.read(authorized.route()) {
+        match self.read(authorized.route(), &head.headers) {
             Some(response) => response,
             None => actions::carry_out((&self.gateway, self.reloader.as_ref()), authorized, head, body).await,
         }
     }
+}
+
+/// Whoever names the format reads exemplars; others may take them for a mistake.
+fn asks_for_exemplars(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("application/openmetrics-text"))
 }
 
 /// The probes alone, for load balancers.

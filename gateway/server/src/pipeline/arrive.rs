@@ -172,7 +172,7 @@ impl Exchange {
         let Some(caller) = &self.caller else { return };
         caller.app.metrics.request(self.api.map_or("other", Api::config_name), code);
         if let Some(model) = self.model_index {
-            self.snapshot.model(model).metrics.total(total);
+            self.snapshot.model(model).metrics.total(total, trace);
         }
     }
 }
@@ -185,6 +185,7 @@ pub(super) struct Arrived {
 
 impl Arrived {
     pub(super) fn exchange(&self) -> &Exchange {
+        let trace = self.spans.trace_id();
         &self.exchange
     }
 }

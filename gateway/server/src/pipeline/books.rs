@@ -313,7 +313,7 @@ impl Books {
             let elapsed = self.exchange().started.elapsed();
             self.first_byte = Some(elapsed);
             if let Some(model) = self.exchange().model_index {
-                self.snapshot().model(model).metrics.first_token(elapsed);
+                self.snapshot().model(model).metrics.first_token(elapsed, self.exchange().spans.trace_id());
             }
             self.first_token(elapsed);
         }

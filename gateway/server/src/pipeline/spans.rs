@@ -119,6 +119,13 @@ impl Spans {
         exchange.gateway.export.spans().put(spans);
     }
 
+    /// The id of the trace, where the request is traced and has not ended.
+    pub(super) fn trace_id(&self) -> Option<[u8; 16]> {
+        let open = self.0.as_ref()?.lock();
+        let trace = open.trace.as_ref().filter(|trace| trace.is_sampled())?;
+        Some(trace.at_span(open.attempt).trace)
+    }
+
     fn with(&self, act: impl FnOnce(&mut Open)) {
         if let Some(open) = &self.0 {
             act(&mut open.lock());

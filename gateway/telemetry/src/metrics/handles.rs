@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::names::{APIS, CODES, OUTCOMES, place};
-use super::{Counters, Families, Gauges, add};
+use super::{Counters, Families, Gauges, Labels, add};
 
 /// A thing that runs: the gauge falls again when this is dropped.
 #[derive(Debug)]
@@ -96,8 +97,8 @@ pub enum Direction {
 #[derive(Debug)]
 pub struct ModelMetrics {
     tokens: [Counter; 4],
-    first_token: Histogram,
-    total: Histogram,
+    first_token: TracedHistogram,
+    total: TracedHistogram,
     burst_open: Gauge,
     pressure: Gauge<f64, AtomicU64>,
     waiting: Gauge,
@@ -162,15 +163,22 @@ impl ModelMetrics {
         &self.waiting
     }
 
-    /// Notes the time to the first byte of the reply's body.
-    pub fn first_token(&self, after: Duration) {
-        self.first_token.observe(after.as_secs_f64());
+    /// Notes the time to the first byte of the reply's body, and the trace that shows such a request, where it is traced.
+    pub fn first_token(&self, after: Duration, trace: Option<[u8; 16]>) {
+        self.first_token.observe(after.as_secs_f64(), trace.map(exemplar), None);
     }
 
-    /// Notes how long a request took.
-    pub fn total(&self, took: Duration) {
-        self.total.observe(took.as_secs_f64());
+    /// Notes how long a request took, and the trace that shows such a request, where it is traced.
+    pub fn total(&self, took: Duration, trace: Option<[u8; 16]>) {
+        self.total.observe(took.as_secs_f64(), trace.map(exemplar), None);
     }
+}
+
+/// A histogram that keeps for each of its buckets the trace of the latest request in it.
+pub(super) type TracedHistogram = HistogramWithExemplars<Labels<1>>;
+
+fn exemplar(trace: [u8; 16]) -> Labels<1> {
+    [("trace_id", trace.iter().map(|byte| format!("{byte:02x}")).collect())]
 }
 
 /// The figures of one endpoint.

@@ -29,6 +29,7 @@ use prometheus_client::registry::Registry;
 pub use budgets::{BudgetFigures, Delivery};
 pub use control::IssuerKeys;
 pub use handles::{AppMetrics, Direction, EndpointMetrics, InFlight, ModelMetrics, ProcessMetrics};
+use handles::TracedHistogram;
 pub use names::{APIS, CODES, MAX_NAMES, OTHER, OUTCOMES};
 
 use crate::audit::AuditStatus;
@@ -50,6 +51,7 @@ type RealGauges<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
 /// All figures of this process. Cloning is cheap and gives the same figures.
+type TracedHistograms = Family<Labels<1>, TracedHistogram, fn() -> TracedHistogram>;
 #[derive(Clone)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -74,8 +76,8 @@ struct Families {
     requests: Counters<3>,
     app_in_flight: Gauges<1>,
     tokens: Counters<2>,
-    first_token: Histograms,
-    total: Histograms,
+    first_token: TracedHistograms,
+    total: TracedHistograms,
     attempts: Counters<2>,
     path_refusals: Counters<2>,
     verdicts: Gauges<2>,
@@ -255,7 +257,7 @@ impl Metrics {
         audit.witness_failing.set(i64::from(status.witness_failing));
     }
 
-    /// All figures as text; the content type is [`CONTENT_TYPE`].
+    /// All figures as text, without exemplars.
     pub fn render(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.inner.registry).expect("a String takes every byte, and the labels are plain strings");
@@ -264,6 +266,13 @@ impl Metrics {
 }
 
 impl Default for Metrics {
+        let text = self.render_with_exemplars();
+        text.lines().flat_map(|line| [without_exemplar(line), "\n"]).collect()
+    }
+
+    /// All figures as text, and behind the buckets of what callers wait for the trace of the latest request in each; the content
+    /// type is [`CONTENT_TYPE`].
+    pub fn render_with_exemplars(&self) -> String {
     fn default() -> Self {
         Self::new()
     }
@@ -292,6 +301,15 @@ where
 {
     registry.register(name, help, metric.clone());
     metric
+fn traced_latency() -> TracedHistogram {
+    TracedHistogram::new(LATENCY_SECONDS.into_iter())
+}
+
+/// A line without its exemplar, which stands behind a ` # `. Only a bucket has one, and no label of a bucket holds that.
+fn without_exemplar(line: &str) -> &str {
+    if line.starts_with('#') { line } else { line.split_once(" # {").map_or(line, |(sample, _)| sample) }
+}
+
 }
 
 impl Families {
@@ -304,13 +322,13 @@ impl Families {
                 to,
                 "first_token_seconds",
                 "Time from the request's arrival to the first byte of the reply's body, by model",
-                Family::new_with_constructor(latency as fn() -> Histogram),
+                Family::new_with_constructor(traced_latency as fn() -> TracedHistogram),
             ),
             total: add(
                 to,
                 "request_seconds",
                 "Time from the request's arrival to its end, by model",
-                Family::new_with_constructor(latency as fn() -> Histogram),
+                Family::new_with_constructor(traced_latency as fn() -> TracedHistogram),
             ),
             attempts: add(to, "attempts", "Attempts at an endpoint, by what happened", Family::default()),
             path_refusals: add(

@@ -129,8 +129,8 @@ fn tokens_and_times_are_kept_by_model() {
 
     model.tokens(Direction::Input, 100);
     model.tokens(Direction::Reasoning, 7);
-    model.first_token(Duration::from_millis(30));
-    model.total(Duration::from_secs(3));
+    model.first_token(Duration::from_millis(30), None);
+    model.total(Duration::from_secs(3), None);
 
     let text = metrics.render();
     let tokens = |direction: &str| {
@@ -142,6 +142,29 @@ fn tokens_and_times_are_kept_by_model() {
     let bucket = r#"causeway_first_token_seconds_bucket{le="0.05",model="chat-large"}"#;
     assert_eq!(value(&text, bucket).as_deref(), Some("1"), "{text}");
     assert!(text.contains(r#"causeway_request_seconds_count{model="chat-large"} 1"#), "{text}");
+}
+
+#[test]
+fn a_bucket_names_the_latest_trace_in_it_and_only_where_exemplars_are_asked_for() {
+    let metrics = Metrics::new();
+    let model = metrics.model("chat-large");
+
+    for trace in [[1; 16], [0xab; 16]] {
+        model.total(Duration::from_secs(3), Some(trace));
+    }
+    model.total(Duration::from_secs(3), None);
+    model.total(Duration::from_millis(3), None);
+
+    let named = metrics.render_with_exemplars();
+    let bucket = format!(
+        r#"causeway_request_seconds_bucket{{le="5.0",model="chat-large"}} 4 # {{trace_id="{}"}} 3.0"#,
+        "ab".repeat(16)
+    );
+    assert!(named.contains(&bucket), "{named}");
+    assert_eq!(named.matches("trace_id").count(), 1, "{named}");
+    let plain = metrics.render();
+    assert!(!plain.contains("trace_id") && plain.ends_with("# EOF\n"), "{plain}");
+    assert_eq!(plain.lines().count(), named.lines().count());
 }
 
 #[test]

@@ -168,8 +168,8 @@ mod tests {
         metrics.app("a \"quoted\", app").request("chat", "ok");
         let model = metrics.model("m");
         model.tokens(Direction::Input, 17);
-        model.total(Duration::from_millis(7));
-        model.total(Duration::from_secs(400));
+        model.total(Duration::from_millis(7), None);
+        model.total(Duration::from_secs(400), None);
 
         let read = read(&metrics.render(), (1, 2));
 
