@@ -47,7 +47,8 @@ pub(super) struct Arguments {
     /// How the log is written.
     #[arg(long, value_enum, default_value = "line")]
     log: LogFormat,
-    /// Which events are logged: `error`, `warn`, `info`, `debug`, or `target=level,…`.
+    /// Which events are logged: `error`, `warn`, `info`, `debug`, or `target=level,…`. With `access=debug` among them each
+    /// request of a known caller leaves a line.
     #[arg(long, value_name = "FILTER", default_value = "info,pingora_core=warn")]
     log_filter: String,
 }

@@ -6,6 +6,7 @@
 #[path = "../testkit/mod.rs"]
 mod testkit;
 
+mod access_log;
 mod administration;
 mod admission;
 mod anthropic;

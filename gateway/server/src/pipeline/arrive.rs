@@ -166,10 +166,29 @@ impl Exchange {
         }
     }
 
+    /// The line of the access log, where the filter lets it through: names of the configuration, numbers, and where the caller is.
+    fn log_access(&self, caller: &Caller, code: &str, total: Duration) {
+        tracing::debug!(
+            target: "access",
+            decision = %self.decision,
+            app = &*caller.app.name,
+            key = &*caller.key.name,
+            model = self.model_index.map(|model| &*self.snapshot.model(model).name),
+            api = self.api.map(Api::config_name),
+            stream = self.stream,
+            peer = %self.peer.address.ip(),
+            code,
+            ms = u64::try_from(total.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+
     /// Counts the request under its code, and ends its trace.
     pub(super) fn count(&self, code: &str, total: Duration) {
+        let trace = self.spans.trace_id();
         self.spans.end(self, code);
         let Some(caller) = &self.caller else { return };
+        self.log_access(caller, code, total);
         caller.app.metrics.request(self.api.map_or("other", Api::config_name), code);
         if let Some(model) = self.model_index {
             self.snapshot.model(model).metrics.total(total, trace);
@@ -185,7 +204,6 @@ pub(super) struct Arrived {
 
 impl Arrived {
     pub(super) fn exchange(&self) -> &Exchange {
-        let trace = self.spans.trace_id();
         &self.exchange
     }
 }
