@@ -95,6 +95,7 @@ pub(super) async fn build(compiled: &Compiled, action: &str, since: SystemTime) 
     let gateway = Gateway::new(snapshot, audit, ledger, metrics)?;
     gateway.restrictions.open(&compiled.state_folder)?;
     gateway.break_glass.open(&compiled.state_folder)?;
+    gateway.captures.open(compiled.state_folder.join("captures"));
     let snapshot = gateway.snapshot();
     let event = AdminEvent {
         at: SystemTime::now(),

@@ -9,6 +9,7 @@ use ingress::body::BodyBudget;
 use ledger::{Ledger, LedgerError, Spent, Whose};
 use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
+use telemetry::capture::Vault;
 use telemetry::metrics::Metrics;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// What waits for the collector.
     pub export: Export,
+    /// Where prompts and answers are kept of apps that have that; nowhere until it is opened.
+    pub captures: Vault,
     /// The bytes that all request bodies together may hold.
     pub body_budget: BodyBudget,
     /// The part of them that may wait for a place.
@@ -106,6 +109,7 @@ impl Gateway {
             ledger,
             metrics,
             export: Export::default(),
+            captures: Vault::default(),
             body_budget,
             waiting_budget,
             admin_budget: BodyBudget::new(ADMIN_BYTES),

@@ -8,7 +8,8 @@
 //!   must refuse the request.
 //! - Every intent gets an outcome: on success, on error, and when the record is dropped half-way.
 //! - Every buffer and every set of metric labels has a bound, and the bound is tested at its edge.
-//! - No type of this crate has a field for a prompt, a reply, a key or a token.
+//! - No type of this crate has a field for a prompt, a reply, a key or a token, but for [`capture`], which seals what two
+//!   people asked it to keep before it lets go of it.
 //! - A change to the audit log is found up to the last checkpoint that was copied where the gateway's operator cannot
 //!   write ([`audit::read`]).
 //!
@@ -17,6 +18,7 @@
 //! **Not here.** No decision is made here and nothing is sent anywhere: no socket, no database.
 
 pub mod audit;
+pub mod capture;
 pub mod log;
 pub mod metrics;
 pub mod otlp;

@@ -75,6 +75,7 @@ async fn request(log: &AuditLog, decision: &str) {
         data: None,
         findings: &[],
         break_glass: None,
+        capture: None,
     };
     let mut record = log.intent(&intent).await.expect("the disk takes it");
     let usage = Some(UsageNote { input: 250, output: 80, ..UsageNote::default() });

@@ -94,6 +94,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("app.*.models", Enforced),
     ("app.*.traffic", Enforced),
     ("app.*.explain", Enforced),
+    ("app.*.capture", Enforced),
     ("app.*.limits.requests_per_minute", Enforced),
     ("app.*.limits.requests_per_second", Enforced),
     ("app.*.limits.in_flight", Enforced),

@@ -164,7 +164,11 @@ fn decide(
     exchange.proposed = proposed;
     match answer {
         Ok(permit) => Ok((exchange, permit)),
-        Err(denial) => Err(exchange.deny(refusal_of(&denial), &denial, (call, findings))),
+        Err(denial) => {
+            let policies = denial.verdicts().iter().filter_map(|verdict| verdict.ruling.policies());
+            exchange.gateway.metrics.denied_by(policies.flat_map(policy::PolicyIds::iter));
+            Err(exchange.deny(refusal_of(&denial), &denial, (call, findings)))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use telemetry::metrics::{Direction, InFlight};
 use wire::{Code, Outcome, TimeoutKind, Usage};
 
 use super::arrive::{DecisionId, Exchange};
+use super::capture;
 use super::fallback::StandIn;
 use super::plan::Turn;
 use super::refusal::{Refusal, Refused};
@@ -94,6 +95,7 @@ pub(super) struct Books {
     attempt: Option<Attempt>,
     status: Option<StatusCode>,
     first_byte: Option<Duration>,
+    answer: capture::Answer,
 }
 
 /// The attempt that is running.
@@ -123,6 +125,7 @@ impl Books {
         carried: Carried,
     ) -> Self {
         charge.may_be_sent();
+        let answer = capture::Answer::of(&exchange);
         let in_flight = exchange.caller.as_ref().map(|caller| caller.app.metrics.enter());
         Self {
             exchange: Some(exchange),
@@ -141,7 +144,13 @@ impl Books {
             attempt: None,
             status: None,
             first_byte: None,
+            answer,
         }
+    }
+
+    /// Bytes go down, or are about to: they belong to what is kept of the answer.
+    pub(super) fn going_down(&mut self, bytes: &[u8]) {
+        self.answer.push(bytes);
     }
 
     pub(super) fn exchange(&self) -> &Exchange {
@@ -372,7 +381,12 @@ impl Books {
             let status = self.status.map(|status| status.as_u16());
             self.note(&attempt, &Met { name, status, may_have_executed: true, usage });
         }
-        if let Some(record) = self.record.take() {
+        if let Some(mut record) = self.record.take() {
+            if let Some(exchange) = self.exchange.as_deref()
+                && let Some(kept) = self.answer.keep(exchange)
+            {
+                record.captured(kept);
+            }
             self.finish(record, how, &settlement, usage);
         }
     }

@@ -65,6 +65,7 @@ async fn record(exchange: &Exchange, caller: &Caller) -> Result<(), AuditError> 
         data: None,
         findings: &[],
         break_glass: None,
+        capture: None,
     };
     let open = exchange.gateway.audit.intent(&intent).await?;
     open.close(Outcome {

@@ -18,6 +18,7 @@ mod attempt;
 mod authorize;
 mod books;
 mod budgets;
+mod capture;
 mod clear;
 mod data;
 mod decode;

@@ -12,6 +12,7 @@ use wire::Call;
 use super::arrive::Caller;
 use super::authorize::{FindingCount, finding_counts, kind_of};
 use super::books::{Books, Carried};
+use super::capture;
 use super::data::DataFacts;
 use super::fallback::StandIn;
 use super::plan::Planned;
@@ -31,6 +32,10 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
     let Reserved { planned, charge } = reserved;
     let Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn } =
         planned;
+    let Some(kept) = capture::request(&exchange, &caller, &call).await else {
+        charge.not_sent();
+        return Err(exchange.refuse(Refusal::AuditUnavailable));
+    };
     let written = {
         let whys = Whys::planned(permit.verdicts(), &exchange.proposed, &plan);
         let behind = whys_of_stand_ins(&stand_ins, &plan);
@@ -70,6 +75,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &counted(&findings),
             break_glass: verdicts.find_map(opened_grant),
+            capture: kept.note(),
         };
         exchange.gateway.audit.intent(&intent).await
     };

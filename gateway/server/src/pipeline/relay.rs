@@ -121,6 +121,7 @@ impl Relay {
             };
             match self.relayed(frame) {
                 Relayed::Forward(bytes) => {
+                    self.books.going_down(&bytes);
                     if self.relay.saw_terminal() {
                         self.state = State::Trailing;
                         self.keep_alive.as_mut().reset(Instant::now() + TRAIL);
@@ -130,6 +131,7 @@ impl Relay {
                 Relayed::Drop => {}
                 Relayed::Error(error) => {
                     // The upstream's own error event is passed on, and is the last thing that is.
+                    self.books.going_down(&error.raw);
                     self.end(End::UpstreamError);
                     return Some(error.raw);
                 }
@@ -187,6 +189,7 @@ impl Relay {
                 Relayed::Error(error) => last.extend_from_slice(&error.raw),
                 Relayed::Drop => {}
             }
+            self.books.going_down(&last);
         }
         if let Err(error) = end {
             tracing::warn!(decision = %self.books.decision(), %error, "the stream broke off");
@@ -212,6 +215,9 @@ impl Relay {
             None => (!waiting.is_empty()).then(|| waiting.into()),
         };
         let end = if self.relay.saw_terminal() { End::Complete } else { failed };
+        if let Some(last) = &last {
+            self.books.going_down(last);
+        }
         self.end(end);
         last
     }

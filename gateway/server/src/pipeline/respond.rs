@@ -110,6 +110,7 @@ pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
     *response.headers_mut() = upstream;
     match reply {
         Reply::Whole { body, usage, failed, share } => {
+            books.going_down(&body);
             let (exchange, held) = books.close_whole(status, usage.as_ref(), failed);
             headers::name_decision(response.headers_mut(), &exchange, Some(&endpoint));
             *response.body_mut() = ReplyBody::whole(kept(body, (held, share)));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use inspection::{FindingKind, Findings, TextKind};
 use policy::Class;
 
-use crate::configuration::DataConfig;
+use crate::configuration::{CaptureConfig, DataConfig};
 use crate::outlook;
 
 /// What is known of an app's data beyond its labels.
@@ -18,6 +18,8 @@ pub(crate) struct DataRules {
     pub(crate) users_as_sent: bool,
     /// Kinds of finding that policies do not see until then.
     suppressed: Box<[(TextKind, SystemTime)]>,
+    /// How prompts and answers are kept, where they are.
+    pub(crate) capture: Option<CaptureConfig>,
 }
 
 /// What one value of a claim says.
@@ -39,6 +41,7 @@ impl DataRules {
             claims: claims.collect(),
             users_as_sent: config.users_as_sent,
             suppressed: config.suppressed.iter().map(|one| (one.kind, one.until)).collect(),
+            capture: config.capture.clone(),
         }
     }
 

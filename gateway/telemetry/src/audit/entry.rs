@@ -60,6 +60,17 @@ pub struct Intent<'a> {
     pub findings: &'a [FindingNote<'a>],
     /// The grant that two people opened and by which a target is permitted that policies do not permit.
     pub break_glass: Option<&'a str>,
+    /// What was kept of the request, where its app's are.
+    pub capture: Option<CaptureNote<'a>>,
+}
+
+/// What became of a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureNote<'a> {
+    /// It is kept; the SHA-256 of its file, in hex.
+    Kept(&'a str),
+    /// It is not; the reason in one word.
+    Failed(&'a str),
 }
 
 /// What the data of a request is: names that the configuration defines, never a value.
@@ -355,7 +366,17 @@ impl Entry for Intent<'_> {
         write_data(line, self.data);
         write_findings(line, self.findings);
         json::named_if(line, ",\"break_glass\":", self.break_glass);
+        write_capture(line, self.capture);
     }
+}
+
+fn write_capture(line: &mut Vec<u8>, capture: Option<CaptureNote<'_>>) {
+    match capture {
+        None => return,
+        Some(CaptureNote::Kept(digest)) => json::named(line, ",\"capture\":{\"sha256\":", digest),
+        Some(CaptureNote::Failed(why)) => json::named(line, ",\"capture\":{\"failed\":", why),
+    }
+    line.push(b'}');
 }
 
 impl Entry for Refused<'_> {
@@ -389,6 +410,7 @@ pub(super) struct OutcomeLine<'a> {
     pub(super) decision: &'a str,
     pub(super) attempts: &'a [AttemptNote],
     pub(super) outcome: Outcome<'a>,
+    pub(super) capture: Option<CaptureNote<'a>>,
 }
 
 impl Entry for OutcomeLine<'_> {
@@ -419,6 +441,7 @@ impl Entry for OutcomeLine<'_> {
         json::named(line, ",\"end\":", outcome.end.name());
         line.extend_from_slice(b"},\"attempts\":");
         json::list(line, self.attempts, write_attempt);
+        write_capture(line, self.capture);
     }
 }
 

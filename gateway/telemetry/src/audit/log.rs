@@ -244,7 +244,7 @@ fn not_sent<'a>(intent: &Intent<'a>, code: Option<&'static str>) -> OutcomeLine<
         total: Duration::ZERO,
         end: if code.is_some() { End::Error } else { End::Disconnected },
     };
-    OutcomeLine { decision: intent.decision, attempts: &[], outcome }
+    OutcomeLine { decision: intent.decision, attempts: &[], outcome, capture: None }
 }
 
 /// A key that signs as well from now on.

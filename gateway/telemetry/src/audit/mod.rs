@@ -54,8 +54,8 @@ use std::time::Duration;
 
 pub use bundle::MAX_ENTRY;
 pub use entry::{
-    AdminEvent, AttemptNote, CandidateNote, DataNote, End, EstimateNote, FeatureNote, FindingNote, Intent, Outcome,
-    Refused, SeenNote, UsageNote,
+    AdminEvent, AttemptNote, CandidateNote, CaptureNote, DataNote, End, EstimateNote, FeatureNote, FindingNote, Intent,
+    Outcome, Refused, SeenNote, UsageNote,
 };
 pub use epoch::{FORMAT_VERSION, is_origin};
 pub use keeper::CHECKPOINT_EVERY;

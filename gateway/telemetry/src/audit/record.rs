@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::entry::OutcomeLine;
 use super::shared::Shared;
-use super::{AttemptNote, End, Intent, Outcome};
+use super::{AttemptNote, CaptureNote, End, Intent, Outcome};
 
 /// The open half of a record. Whatever happens to it, an outcome is written: by [`Self::close`], or on drop, at what the
 /// request held.
@@ -18,6 +18,7 @@ pub struct OpenRecord {
     /// What the intent said is reserved, in billionths of a dollar.
     held: u64,
     attempts: Vec<AttemptNote>,
+    capture: Option<Result<String, &'static str>>,
     closed: bool,
 }
 
@@ -29,6 +30,7 @@ impl OpenRecord {
             started: intent.at,
             held: intent.money,
             attempts: Vec::new(),
+            capture: None,
             closed: false,
         }
     }
@@ -41,6 +43,11 @@ impl OpenRecord {
     /// Notes an attempt; it is written with the outcome, also when the record is dropped.
     pub fn attempt(&mut self, note: AttemptNote) {
         self.attempts.push(note);
+    }
+
+    /// Notes what became of keeping the answer: the digest of its file, or why there is none.
+    pub fn captured(&mut self, capture: Result<String, &'static str>) {
+        self.capture = Some(capture);
     }
 
     /// The attempts so far.
@@ -58,7 +65,11 @@ impl OpenRecord {
 
     fn finish(&mut self, outcome: Outcome<'_>) {
         self.closed = true;
-        let line = OutcomeLine { decision: &self.decision, attempts: &self.attempts, outcome };
+        let capture = self.capture.as_ref().map(|capture| match capture {
+            Ok(digest) => CaptureNote::Kept(digest),
+            Err(why) => CaptureNote::Failed(why),
+        });
+        let line = OutcomeLine { decision: &self.decision, attempts: &self.attempts, outcome, capture };
 
         if !self.shared.append_outcome(&line) {
             tracing::error!(

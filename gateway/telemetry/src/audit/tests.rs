@@ -199,6 +199,7 @@ pub(super) fn intent(decision: &str) -> Intent<'_> {
         data: None,
         findings: &[],
         break_glass: None,
+        capture: None,
     }
 }
 

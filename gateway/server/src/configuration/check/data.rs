@@ -31,6 +31,7 @@ impl Check<'_> {
             claims: self.claims(name, data, document),
             users_as_sent: data.users == Some(Users::AsSent),
             suppressed: self.suppressed(name, data),
+            capture: self.capture(name, document),
         }
     }
 

@@ -10,6 +10,7 @@ mod break_glass;
 pub(crate) mod budgets;
 mod canary;
 mod control;
+mod capture;
 mod credentials;
 mod data;
 mod endpoints;
@@ -33,8 +34,8 @@ mod store;
 mod telemetry;
 mod transport;
 mod via;
-
 mod witness;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

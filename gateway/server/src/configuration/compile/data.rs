@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use inspection::TextKind;
+use telemetry::capture::Rules;
 
 use super::super::document::Class;
 
@@ -15,6 +16,17 @@ pub struct DataConfig {
     pub users_as_sent: bool,
     /// Kinds of finding that policies do not see for a while, at most 32.
     pub suppressed: Vec<SuppressionConfig>,
+    /// How its prompts and answers are kept; they are not where absent.
+    pub capture: Option<CaptureConfig>,
+}
+
+/// How prompts and answers are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// For whom, how long and how much.
+    pub rules: Rules,
+    /// Whether a request that cannot be kept is refused.
+    pub refuses: bool,
 }
 
 /// What one value of a claim says of the data.

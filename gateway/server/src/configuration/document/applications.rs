@@ -120,6 +120,9 @@ pub struct App {
     /// Whether an answer says in `x-causeway-why` and `x-causeway-plan` why it came from where it did, when the request
     /// has `x-causeway-explain: 1`; default false.
     pub explain: Option<bool>,
+    /// Whether the app's owner agrees that its prompts and answers are kept, sealed, as `[data.NAME] capture` says; default
+    /// false. Nothing is kept unless both say so.
+    pub capture: Option<bool>,
 }
 
 /// Tokens that an app may show.

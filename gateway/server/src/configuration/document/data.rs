@@ -40,3 +40,31 @@ pub struct Suppression {
     /// Why it is false, in at least ten characters. Required.
     pub because: String,
 }
+
+/// Prompts and answers that are kept for whoever holds a private key.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// Public keys of `age`, each `"age1…"`; whoever has the private half of one of them can read what is kept. Required, at
+    /// most 8. `age-keygen` makes a pair.
+    pub to: Vec<String>,
+    /// Days for which it is kept; whole days are removed then. Required.
+    #[schemars(range(min = 1, max = 3_650))]
+    pub days: u32,
+    /// What becomes of a request that cannot be kept; default `"refuse"`.
+    pub on_failure: Option<OnCaptureFailure>,
+    /// Most that is kept of one day, in MiB; default 1024. What would pass it cannot be kept.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub mib_per_day: Option<u32>,
+}
+
+/// What becomes of a request that cannot be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCaptureFailure {
+    /// It is refused with 503 `audit_unavailable`, before anything of it is sent. An answer that cannot be kept is flagged.
+    #[default]
+    Refuse,
+    /// It is answered, and its record says that it was not kept and why.
+    Flag,
+}

@@ -121,6 +121,9 @@ pub struct Data {
     /// `suppress = { iban = { until = 2027-01-31, owner = "claims team", because = "policy numbers look like it" } }`; default
     /// none. They are recorded all the same, and act again from their end on. At most 32.
     pub suppress: Option<BTreeMap<String, Suppression>>,
+    /// Prompts and answers of the app are kept in `state.folder`, sealed so that the gateway cannot read them again. Absent:
+    /// nothing is kept. Needs `capture = true` of the app.
+    pub capture: Option<Capture>,
 }
 
 /// How confidential data is.
@@ -189,12 +192,12 @@ pub struct Retention {
     /// Days. Required.
     #[schemars(range(min = 1))]
     pub days: u32,
-    /// Whether nothing is removed for now, whatever its age, because somebody has asked for it; default false.
-    pub hold: Option<bool>,
-}
     /// Days for requests whose data is of a class, such as `{ secret = 1825 }`; default none. At least `days`. What came after
     /// such a request in the same process's log is kept with it.
     pub classes: Option<BTreeMap<String, u32>>,
+    /// Whether nothing is removed for now, whatever its age, because somebody has asked for it; default false.
+    pub hold: Option<bool>,
+}
 
 /// Where evidence may be kept.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

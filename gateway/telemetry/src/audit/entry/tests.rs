@@ -163,12 +163,14 @@ proptest! {
             data: Some(data),
             findings: &findings,
             break_glass: keyed.then_some(key),
+            capture: keyed.then_some(if stream { CaptureNote::Kept(key) } else { CaptureNote::Failed(app) }),
         };
 
         let expected = json!({
             "decision": decision, "at": time(at(micros)), "app": app, "team": team,
             "waited_ms": keyed.then(|| ms(Duration::from_micros(micros))),
             "key": keyed.then_some(key), "user": keyed.then_some(key), "break_glass": keyed.then_some(key),
+            "capture": keyed.then(|| if stream { json!({ "sha256": key }) } else { json!({ "failed": app }) }),
             "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
@@ -251,7 +253,7 @@ proptest! {
             },
             "attempts": attempts.iter().map(attempt_value).collect::<Vec<_>>(),
         });
-        let line = OutcomeLine { decision: &decision, attempts: &attempts, outcome };
+        let line = OutcomeLine { decision: &decision, attempts: &attempts, outcome, capture: None };
         prop_assert_eq!(read(&line), without_nulls(expected));
     }
 }

@@ -71,6 +71,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             data: None,
             findings: &[],
             break_glass: None,
+            capture: None,
         };
         runtime.block_on(log.intent(&intent)).unwrap().close(Outcome {
             at: now(),

@@ -1,0 +1,470 @@
+//! Captures: prompts and answers of an app that two people asked for, kept so that only whoever holds a private key reads them.
+//!
+//! **For.** [`Vault::request`] seals what a caller sent before anything of it leaves, [`Vault::answer`] what the caller got.
+//! Each is a file of its own, `<folder>/<app>/<date>.<days>d/<decision>.request.age` or `.answer.age`, in the format of `age`.
+//!
+//! **Promises.** No plaintext reaches a disk: what is written was sealed in memory. The gateway holds no key that opens it. What
+//! waits for the disk is bounded by [`MOST_WAITING`], what an app keeps a day by its rules, an answer by [`MOST_ANSWER`].
+//! Retention deletes whole files, by day, also those of apps that are gone.
+//!
+//! **Does not do.** A file is not waited for until the medium has it. An answer is handed over when the audit record is closed:
+//! a digest there without a file says that the disk failed between the two.
+
+mod age;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use parking_lot::Mutex;
+use time::{Date, Month, OffsetDateTime};
+use tokio::sync::oneshot;
+
+pub use age::{NoRecipient, Recipient};
+
+/// Most bytes of an answer that are kept; of a longer one the beginning.
+pub const MOST_ANSWER: usize = 4 << 20;
+
+/// Most sealed bytes that wait for the disk.
+pub const MOST_WAITING: usize = 64 << 20;
+
+/// Most files that wait for the disk.
+const MOST_FILES: usize = 4_096;
+
+/// How long a request waits for its file.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is kept of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Who can read it.
+    pub recipients: Vec<Recipient>,
+    /// Days for which it is kept.
+    pub days: u32,
+    /// Most sealed bytes of one day.
+    pub bytes_a_day: u64,
+}
+
+/// What a capture is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The app that asked: a plain name, which becomes a folder's.
+    pub app: &'a str,
+    /// The decision's id.
+    pub decision: &'a str,
+    /// When the request arrived.
+    pub at: SystemTime,
+}
+
+/// Why something is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// It could not be sealed.
+    #[error("it could not be sealed")]
+    Seal,
+    /// Too much waits for the disk.
+    #[error("too much waits for the disk")]
+    Waiting,
+    /// The app has kept as much today as it may.
+    #[error("the app has kept {0} bytes today, and may keep no more")]
+    DayIsFull(u64),
+    /// The disk does not take it.
+    #[error("the disk does not take it: {0}")]
+    Disk(String),
+    /// The disk takes too long.
+    #[error("the disk did not take it within {} s", PATIENCE.as_secs())]
+    Slow,
+}
+
+impl CaptureError {
+    /// The reason in one word, for records.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Waiting => "waiting",
+            Self::DayIsFull(_) => "day_is_full",
+            Self::Disk(_) => "disk",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+/// How captures stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureStatus {
+    /// Files written since the start.
+    pub kept: u64,
+    /// What could not be kept since the start.
+    pub failed: u64,
+    /// Sealed bytes that wait for the disk.
+    pub waiting_bytes: usize,
+    /// Whether the latest file could not be written.
+    pub failing: bool,
+}
+
+/// Where captures are kept; nowhere until it is opened. Cloning is cheap and gives the same place.
+#[derive(Clone, Debug, Default)]
+pub struct Vault(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    folder: OnceLock<PathBuf>,
+    /// The writer's end; none before the first capture, so that a gateway without any has no thread for them.
+    writer: Mutex<Option<SyncSender<Job>>>,
+    /// By app: the day, and the bytes of it that are kept or wait.
+    today: Mutex<BTreeMap<String, (Date, u64)>>,
+    figures: Arc<Figures>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    kept: AtomicU64,
+    failed: AtomicU64,
+    waiting: AtomicUsize,
+    failing: AtomicBool,
+}
+
+/// A file that is to be written.
+struct Job {
+    path: PathBuf,
+    sealed: Vec<u8>,
+    told: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+impl Vault {
+    /// Keeps captures below `folder` from now on, which is made with the first of them. Of two folders the first stays.
+    pub fn open(&self, folder: PathBuf) {
+        let _ = self.0.folder.set(folder);
+    }
+
+    /// Keeps what a caller sent; gives the SHA-256 of the file, in hex. It is in the system's hands when this returns.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: nothing is kept, or it may be and nobody knows.
+    pub async fn request(&self, subject: Subject<'_>, rules: &Rules, text: &[u8]) -> Result<String, CaptureError> {
+        let (tell, told) = oneshot::channel();
+        let handed = self.hand((subject, "request"), rules, text, Some(tell));
+        let kept = match handed {
+            Err(error) => Err(error),
+            Ok(digest) => match tokio::time::timeout(PATIENCE, told).await {
+                Ok(Ok(Ok(()))) => Ok(digest),
+                Ok(Ok(Err(error))) => Err(CaptureError::Disk(error)),
+                Ok(Err(_)) => Err(CaptureError::Disk("its writer is gone".to_owned())),
+                Err(_) => Err(CaptureError::Slow),
+            },
+        };
+        self.count(&kept);
+        kept
+    }
+
+    /// Keeps what a caller got, at most [`MOST_ANSWER`] bytes of it; gives the SHA-256 of the file, in hex. The file is handed
+    /// to the writer and not waited for.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: nothing is kept.
+    pub fn answer(&self, subject: Subject<'_>, rules: &Rules, text: &[u8]) -> Result<String, CaptureError> {
+        let handed = self.hand((subject, "answer"), rules, text.get(..MOST_ANSWER).unwrap_or(text), None);
+        self.count(&handed);
+        handed
+    }
+
+    /// How captures stand.
+    #[must_use]
+    pub fn status(&self) -> CaptureStatus {
+        let figures = &self.0.figures;
+        CaptureStatus {
+            kept: figures.kept.load(Ordering::Relaxed),
+            failed: figures.failed.load(Ordering::Relaxed),
+            waiting_bytes: figures.waiting.load(Ordering::Relaxed),
+            failing: figures.failing.load(Ordering::Relaxed),
+        }
+    }
+
+    fn count(&self, kept: &Result<String, CaptureError>) {
+        if kept.is_err() {
+            self.0.figures.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn hand(
+        &self,
+        (subject, what): (Subject<'_>, &str),
+        rules: &Rules,
+        text: &[u8],
+        told: Option<oneshot::Sender<Result<(), String>>>,
+    ) -> Result<String, CaptureError> {
+        let sealed = age::seal(text, &rules.recipients).map_err(|_| CaptureError::Seal)?;
+        let day = OffsetDateTime::from(subject.at).date();
+        let folder = self.0.folder.get().ok_or_else(|| CaptureError::Disk("no folder is opened".to_owned()))?;
+        let folder = folder.join(subject.app).join(day_name(day, rules.days));
+        self.0.take_of_today(subject.app, (day, &folder), (sealed.len() as u64, rules.bytes_a_day))?;
+        let hash = digest(&SHA256, &sealed).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = folder.join(format!("{}.{what}.age", subject.decision));
+        self.0.send(Job { path, sealed, told })?;
+        Ok(hash)
+    }
+
+    /// Removes what is older than its days, by whole days: those that it was kept under, or those of `days_now` for its app
+    /// where they are fewer. Gives the number of files.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed or removed.
+    pub fn retire(&self, now: SystemTime, days_now: impl Fn(&str) -> Option<u32>) -> io::Result<u64> {
+        let today = OffsetDateTime::from(now).date();
+        let mut removed = 0;
+        let Some(folder) = self.0.folder.get() else { return Ok(0) };
+        for app in listed(folder)? {
+            let named = app.file_name().to_string_lossy().into_owned();
+            for day in listed(&app.path())? {
+                let name = day.file_name().to_string_lossy().into_owned();
+                let Some((date, days)) = day_of(&name) else { continue };
+                let days = days_now(&named).map_or(days, |now| now.min(days));
+                // The day itself, then so many whole ones.
+                if (today - date).whole_days() > i64::from(days) {
+                    removed += listed(&day.path())?.len() as u64;
+                    fs::remove_dir_all(day.path())?;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl Shared {
+    fn take_of_today(
+        &self,
+        app: &str,
+        (day, folder): (Date, &Path),
+        (bytes, most): (u64, u64),
+    ) -> Result<(), CaptureError> {
+        let mut today = self.today.lock();
+        let held = match today.get(app) {
+            Some((known, held)) if *known == day => *held,
+            // Once a day and app: a process before this one may have kept some.
+            _ => size_of(folder),
+        };
+        if held + bytes > most {
+            today.insert(app.to_owned(), (day, held));
+            return Err(CaptureError::DayIsFull(held));
+        }
+        today.insert(app.to_owned(), (day, held + bytes));
+        Ok(())
+    }
+
+    fn send(&self, job: Job) -> Result<(), CaptureError> {
+        let bytes = job.sealed.len();
+        let waiting = self.figures.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let sent = if waiting <= MOST_WAITING {
+            self.writer().and_then(|writer| writer.try_send(job).map_err(|_| CaptureError::Waiting))
+        } else {
+            Err(CaptureError::Waiting)
+        };
+        if sent.is_err() {
+            self.figures.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// The writer's end; the thread begins with the first capture.
+    fn writer(&self) -> Result<SyncSender<Job>, CaptureError> {
+        let mut writer = self.writer.lock();
+        if let Some(writer) = &*writer {
+            return Ok(writer.clone());
+        }
+        let (sender, jobs) = sync_channel(MOST_FILES);
+        let figures = Arc::clone(&self.figures);
+        let thread = std::thread::Builder::new().name("captures".to_owned());
+        thread.spawn(move || write_all(&jobs, &figures)).map_err(|error| CaptureError::Disk(error.to_string()))?;
+        *writer = Some(sender.clone());
+        Ok(sender)
+    }
+}
+
+fn write_all(jobs: &Receiver<Job>, figures: &Figures) {
+    while let Ok(Job { path, sealed, told }) = jobs.recv() {
+        let written = write(&path, &sealed).map_err(|error| format!("{}: {error}", path.display()));
+        figures.waiting.fetch_sub(sealed.len(), Ordering::Relaxed);
+        match &written {
+            Ok(()) => {
+                figures.kept.fetch_add(1, Ordering::Relaxed);
+                if figures.failing.swap(false, Ordering::Relaxed) {
+                    tracing::warn!("captures are written again");
+                }
+            }
+            Err(error) => {
+                // One that somebody waits for is counted by whoever waits.
+                if told.is_none() {
+                    figures.failed.fetch_add(1, Ordering::Relaxed);
+                }
+                if !figures.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "ALARM capture: what is to be kept of prompts and answers cannot be written");
+                }
+            }
+        }
+        if let Some(told) = told {
+            let _ = told.send(written);
+        }
+    }
+}
+
+/// Whole or not at all: under its name a file is complete.
+fn write(path: &Path, sealed: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let part = path.with_extension("part");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    file.write_all(sealed)?;
+    fs::rename(&part, path)
+}
+
+/// The folder of a day, with the days for which it is kept.
+fn day_name(day: Date, days: u32) -> String {
+    format!("{:04}-{:02}-{:02}.{days}d", day.year(), u8::from(day.month()), day.day())
+}
+
+fn day_of(name: &str) -> Option<(Date, u32)> {
+    let (date, days) = name.strip_suffix('d')?.split_once('.')?;
+    let mut parts = date.splitn(3, '-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let month = Month::try_from(month.parse::<u8>().ok()?).ok()?;
+    Some((Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?).ok()?, days.parse().ok()?))
+}
+
+fn size_of(folder: &Path) -> u64 {
+    let files = listed(folder).unwrap_or_default();
+    files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+fn listed(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+    fn rules() -> Rules {
+        Rules { recipients: vec![Recipient::parse(KEY).unwrap()], days: 30, bytes_a_day: 10_000 }
+    }
+
+    fn at(day: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs((20_000 + day) * 86_400 + 3_600)
+    }
+
+    fn subject(decision: &str, day: u64) -> Subject<'_> {
+        Subject { app: "claims", decision, at: at(day) }
+    }
+
+    fn opened(folder: &Path) -> Vault {
+        let vault = Vault::default();
+        vault.open(folder.join("captures"));
+        vault
+    }
+
+    #[tokio::test]
+    async fn a_request_is_in_its_file_when_its_digest_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path());
+
+        let hash = vault.request(subject("d-1", 0), &rules(), b"a prompt").await.unwrap();
+
+        let file = folder.path().join("captures/claims/2024-10-04.30d/d-1.request.age");
+        let bytes = fs::read(&file).unwrap();
+        let digest: String = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, digest);
+        assert!(!bytes.windows(8).any(|window| window == b"a prompt"));
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(vault.status(), CaptureStatus { kept: 1, ..CaptureStatus::default() });
+    }
+
+    #[tokio::test]
+    async fn an_app_keeps_no_more_a_day_than_it_may_also_over_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path());
+        vault.request(subject("d-1", 0), &rules(), &[b'x'; 6_000]).await.unwrap();
+
+        let again = opened(folder.path());
+        let beyond = again.request(subject("d-2", 0), &rules(), &[b'x'; 6_000]).await;
+        let answer = again.answer(subject("d-2", 0), &rules(), &[b'x'; 6_000]);
+        let next_day = again.request(subject("d-3", 1), &rules(), &[b'x'; 6_000]).await;
+
+        assert!(matches!(beyond, Err(CaptureError::DayIsFull(held)) if held > 6_000), "{beyond:?}");
+        assert!(matches!(answer, Err(CaptureError::DayIsFull(_))), "{answer:?}");
+        assert!(next_day.is_ok(), "{next_day:?}");
+        assert_eq!(again.status().failed, 2);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_fails_the_request_and_is_shown_until_it_takes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("captures"), "a file where the folder should be").unwrap();
+        let vault = opened(folder.path());
+
+        let refused = vault.request(subject("d-1", 0), &rules(), b"a prompt").await;
+        let failing = vault.status();
+        fs::remove_file(folder.path().join("captures")).unwrap();
+        let taken = vault.request(subject("d-2", 0), &rules(), b"a prompt").await;
+
+        assert!(matches!(refused, Err(CaptureError::Disk(_))), "{refused:?}");
+        assert_eq!((failing.failed, failing.failing, failing.waiting_bytes), (1, true, 0));
+        assert!(taken.is_ok() && !vault.status().failing);
+    }
+
+    #[tokio::test]
+    async fn what_would_wait_beyond_the_bound_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path());
+        vault.0.figures.waiting.store(MOST_WAITING - 100, Ordering::Relaxed);
+
+        let beyond = vault.answer(subject("d-1", 0), &rules(), b"an answer");
+        let closed = Vault::default().answer(subject("d-1", 0), &rules(), b"an answer");
+
+        assert!(matches!(beyond, Err(CaptureError::Waiting)), "{beyond:?}");
+        assert!(matches!(closed, Err(CaptureError::Disk(_))), "{closed:?}");
+        assert_eq!(vault.status().waiting_bytes, MOST_WAITING - 100);
+    }
+
+    #[tokio::test]
+    async fn whole_days_go_when_their_time_is_over_or_when_fewer_are_kept_by_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path());
+        for day in [0, 10, 29] {
+            vault.request(subject("d-1", day), &rules(), b"a prompt").await.unwrap();
+        }
+        let left = || listed(&folder.path().join("captures/claims")).unwrap().len();
+
+        let none = vault.retire(at(30), |_| None).unwrap();
+        let first = vault.retire(at(31), |_| None).unwrap();
+        let after_first = left();
+        let second = vault.retire(at(31), |app| (app == "claims").then_some(20)).unwrap();
+
+        assert_eq!((none, first, after_first, second, left()), (0, 1, 2, 1, 1));
+        assert_eq!(vault.retire(at(4_000), |_| Some(9_999)).unwrap(), 1);
+    }
+
+    #[test]
+    fn the_name_of_a_day_is_read_back_and_no_other_name_is_one() {
+        let day = Date::from_calendar_date(2026, Month::November, 6).unwrap();
+
+        assert_eq!(day_name(day, 183), "2026-11-06.183d");
+        assert_eq!(day_of("2026-11-06.183d"), Some((day, 183)));
+        for other in ["", "2026-11-06", "2026-11-06.d", "2026-13-06.1d", "2026-11-06.1", "notes.1d"] {
+            assert_eq!(day_of(other), None, "{other}");
+        }
+    }
+}

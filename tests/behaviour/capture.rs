@@ -1,0 +1,167 @@
+//! Prompts and answers that two people want kept: sealed for whoever has the private key, and for nobody else. They are opened
+//! with `age` itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::testkit::{
+    Answer, Config, Gateway, Request, Upstream, chat, chat_stream, digest_of, not_tested, run, until,
+};
+
+const KEY: &str = "cw_key_of_the_app_that_is_kept";
+
+/// What stands in the prompts, and, as the name of the upstream, in the answers.
+const PROMPT: &str = "planted-in-the-prompt-4711";
+const ANSWER: &str = "planted-in-the-answer-0815";
+
+/// A pair of keys: the file of the private one, which lies outside of everything of the gateway, and the public one.
+struct Keys {
+    _folder: tempfile::TempDir,
+    private: PathBuf,
+    public: String,
+}
+
+impl Keys {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let private = folder.path().join("key.txt");
+        let Ok(made) = Command::new("age-keygen").arg("-o").arg(&private).output() else {
+            not_tested("prompts and answers that are kept: there is no age (Debian: age)");
+            return None;
+        };
+        let said = String::from_utf8_lossy(&made.stderr).into_owned();
+        let public = said.trim().strip_prefix("Public key: ").expect("age-keygen says the public key").to_owned();
+        Some(Self { _folder: folder, private, public })
+    }
+
+    fn open(&self, sealed: &Path) -> Vec<u8> {
+        let opened = Command::new("age").arg("--decrypt").arg("--identity").arg(&self.private).arg(sealed).output();
+        let opened = opened.expect("it was there a moment ago");
+        assert!(opened.status.success(), "{}: {}", sealed.display(), String::from_utf8_lossy(&opened.stderr));
+        opened.stdout
+    }
+}
+
+fn keeping(upstream: &Upstream, keys: &[&Keys], lines: &str) -> Config {
+    let to: Vec<&str> = keys.iter().map(|keys| keys.public.as_str()).collect();
+    Config::serving(upstream).section(&format!(
+        "[app.kept]\nteam = \"testers\"\nkeys = [\"{}\"]\nmodels = [\"assistant\"]\ncapture = true\n\n\
+         [data.kept]\nlabels = []\ncapture = {{ to = {to:?}, days = 30{lines} }}\n",
+        digest_of(KEY)
+    ))
+}
+
+async fn ask(gateway: &Gateway, mut body: serde_json::Value) -> Answer {
+    body["messages"][0]["content"] = PROMPT.into();
+    gateway.send(Request::post("/v1/chat/completions", &body).key(KEY)).await
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path()] })
+        .collect()
+}
+
+/// The file of a capture, once it is there.
+async fn kept(gateway: &Gateway, decision: &str, what: &str) -> PathBuf {
+    until("a capture to be written", async || {
+        let named = format!("{decision}.{what}.age");
+        files_below(&gateway.state().join("captures")).into_iter().find(|file| file.ends_with(&named))
+    })
+    .await
+}
+
+fn sha256(file: &Path) -> String {
+    let bytes = std::fs::read(file).expect("a file can be read");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn what_is_kept_is_opened_with_each_key_and_no_byte_of_it_is_on_the_disk_in_plain() {
+    let (Some(keys), Some(others)) = (Keys::new(), Keys::new()) else { return };
+    let upstream = Upstream::start(ANSWER).await;
+    let mut gateway = Gateway::start(&keeping(&upstream, &[&keys, &others], "")).await;
+
+    for body in [chat("assistant"), chat_stream("assistant")] {
+        let answer = ask(&gateway, body).await;
+        let (status, decision) = (answer.status, answer.decision());
+        let got = answer.bytes().await;
+        assert_eq!(status, 200);
+        let record = gateway.audit().record(&decision).await;
+        let (request, reply) = (kept(&gateway, &decision, "request").await, kept(&gateway, &decision, "answer").await);
+        assert_eq!(record.intent["capture"]["sha256"], sha256(&request));
+        assert_eq!(record.outcome["capture"]["sha256"], sha256(&reply));
+        let sent: serde_json::Value = serde_json::from_slice(&keys.open(&request)).expect("the request is JSON");
+        assert_eq!(sent["messages"][0]["content"], PROMPT);
+        assert_eq!(keys.open(&reply), got, "what the caller got, byte by byte");
+        assert_eq!(others.open(&reply), got);
+        assert!(String::from_utf8_lossy(&got).contains(ANSWER));
+    }
+    // An app beside it, of which nothing is kept.
+    gateway.chat(&chat("assistant")).await;
+    gateway.signal("TERM");
+    gateway.left().await;
+
+    assert_eq!(files_below(&gateway.state().join("captures")).len(), 4);
+    for file in files_below(gateway.folder()) {
+        let bytes = std::fs::read(&file).expect("a file can be read");
+        for planted in [PROMPT, ANSWER] {
+            let found = bytes.windows(planted.len()).any(|window| window == planted.as_bytes());
+            assert!(!found, "`{planted}` stands in {}", file.display());
+        }
+    }
+    let (code, said) = {
+        let arguments = ["audit", "verify", "--config", "causeway.toml"];
+        let output = run(&arguments, gateway.folder()).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(code, Some(3), "captures are no part of the log: {said}");
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_kept_is_refused_before_anything_of_it_is_sent() {
+    let Some(keys) = Keys::new() else { return };
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&keeping(&upstream, &[&keys], "")).await;
+    std::fs::write(gateway.state().join("captures"), "a file where the folder should be").expect("room");
+
+    let answer = ask(&gateway, chat("assistant")).await;
+    let (status, code) = (answer.status, answer.code().await);
+    let metrics = gateway.operator("/metrics").await.text().await;
+    let beside = gateway.chat(&chat("assistant")).await.status;
+
+    assert_eq!((status, code.as_str()), (503, "audit_unavailable"));
+    assert_eq!(beside, 200, "who keeps nothing is not held up");
+    assert_eq!(upstream.requests().len(), 1);
+    assert!(metrics.contains("causeway_capture_failing 1"), "{metrics}");
+    assert!(gateway.log().contains("ALARM capture"), "{}", gateway.log());
+}
+
+#[tokio::test]
+async fn where_it_is_only_flagged_the_request_is_answered_and_its_record_says_that_nothing_is_kept() {
+    let Some(keys) = Keys::new() else { return };
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&keeping(&upstream, &[&keys], ", on_failure = \"flag\"")).await;
+    std::fs::write(gateway.state().join("captures"), "a file where the folder should be").expect("room");
+
+    let answer = ask(&gateway, chat("assistant")).await;
+
+    assert_eq!(answer.status, 200);
+    let record = gateway.audit().record(&answer.decision()).await;
+    assert_eq!(record.intent["capture"]["failed"], "disk");
+}
+
+#[tokio::test]
+async fn an_app_that_has_kept_as_much_of_a_day_as_it_may_is_refused() {
+    let Some(keys) = Keys::new() else { return };
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&keeping(&upstream, &[&keys], ", mib_per_day = 1")).await;
+    let mut large = chat("assistant");
+    large["metadata"] = serde_json::json!({ "padding": "x".repeat(700_000) });
+
+    let (first, second) = (ask(&gateway, large.clone()).await.status, ask(&gateway, large).await.status);
+
+    assert_eq!((first, second), (200, 503));
+}
