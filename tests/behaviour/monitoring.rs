@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::testkit::{Config, Gateway, Upstream, chat, until};
+use crate::testkit::{Client, Config, Gateway, Refusing, Request, Upstream, chat, not_tested, until};
 
 /// Labels that Prometheus adds.
 const OF_PROMETHEUS: &[&str] = &["instance", "job", "le"];
@@ -120,6 +120,117 @@ fn every_alert_names_figures_and_codes_that_exist_and_a_runbook_that_can_be_read
 }
 
 #[test]
+fn the_page_of_figures_lists_the_alerts_as_they_are() {
+    let rules = read("deploy/prometheus/alerts.yaml");
+    let mut shipped = BTreeSet::new();
+    for rule in rules.split("- alert: ").skip(1) {
+        let severity = rule.split("severity: ").nth(1).and_then(|rest| rest.split([' ', '}']).next());
+        shipped.insert((rule.lines().next().unwrap_or_default().to_owned(), severity.unwrap_or_default().to_owned()));
+    }
+
+    let page = read("docs/src/reference/metrics.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `Causeway"));
+    let listed: BTreeSet<(String, String)> = rows
+        .filter_map(|row| {
+            let (name, rest) = row.split_once("` | ")?;
+            Some((format!("Causeway{name}"), rest.split(' ').next()?.to_owned()))
+        })
+        .collect();
+
+    assert_eq!(listed, shipped);
+}
+
+/// What the gateway registers, read from its source: a series that no request has made yet is on no page that it shows.
+fn registered() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/telemetry/src/metrics");
+    let files = std::fs::read_dir(&folder).expect("the crate is there").flatten();
+    let mut names = BTreeSet::new();
+    for file in files.filter(|file| file.file_name() != "tests.rs") {
+        let text = std::fs::read_to_string(file.path()).expect("a source file is text");
+        for call in text.split("add(").skip(1) {
+            let mut arguments = call.split('"');
+            let to = arguments.next().unwrap_or_default().trim().trim_end_matches(',').trim_end();
+            if let (true, Some(name)) = (matches!(to, "to" | "registry"), arguments.next()) {
+                names.insert(format!("causeway_{name}"));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn the_page_of_figures_lists_every_figure_and_no_other() {
+    let registered = registered();
+    assert!(registered.len() > 50, "{registered:?}");
+
+    // A counter is registered without the end that every counter has.
+    let listed: BTreeSet<String> = documented()
+        .into_iter()
+        .map(|(name, (kind, _))| match kind.as_str() {
+            "counter" => name.strip_suffix("_total").expect("a counter ends so").to_owned(),
+            _ => name,
+        })
+        .collect();
+
+    assert_eq!(listed, registered);
+}
+
+/// Expressions of the dashboard as Prometheus would get them from Grafana.
+fn expressions_of(board: &Value) -> Vec<String> {
+    let panels = board["panels"].as_array().expect("it has panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array()).flatten();
+    let annotations = board["annotations"]["list"].as_array().expect("it has annotations").iter();
+    let written = targets.chain(annotations).map(|target| target["expr"].as_str().expect("an expression"));
+    written
+        .map(|written| written.replace("$__rate_interval", "5m").replace("$model", ".*").replace("$endpoint", ".*"))
+        .collect()
+}
+
+#[test]
+fn the_dashboard_is_whole_and_prometheus_can_read_each_of_its_expressions() {
+    let board: Value = serde_json::from_str(&read("deploy/grafana/causeway.json")).expect("JSON");
+    for (field, value) in [("title", "Causeway"), ("uid", "causeway")] {
+        assert_eq!(board[field], value);
+    }
+    assert!(board["schemaVersion"].as_u64() >= Some(36), "panels name their source by type and uid since 36");
+    let mut ids = BTreeSet::new();
+    for panel in board["panels"].as_array().expect("it has panels") {
+        assert!(ids.insert(panel["id"].as_u64()), "{panel}");
+        let place = &panel["gridPos"];
+        let fits = place["x"].as_u64().zip(place["w"].as_u64()).is_some_and(|(x, w)| w > 0 && x + w <= 24);
+        assert!(fits && place["h"].as_u64() >= Some(1) && place["y"].is_u64(), "{panel}");
+        assert!(panel["title"].as_str().is_some_and(|title| !title.is_empty()), "{panel}");
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert_eq!(panel["datasource"], json!({ "type": "prometheus", "uid": "${source}" }), "{panel}");
+        let targets = panel["targets"].as_array().expect("it shows something");
+        let names: BTreeSet<_> = targets.iter().map(|target| target["refId"].as_str().expect("a name")).collect();
+        assert!(!targets.is_empty() && names.len() == targets.len(), "{panel}");
+    }
+    let expressions = expressions_of(&board);
+    assert!(expressions.iter().all(|expression| !expression.contains('$')), "{expressions:#?}");
+
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let rules = folder.path().join("rules.json");
+    let rules_of = |expressions: &[String]| {
+        let record = |(at, expr): (usize, &String)| json!({ "record": format!("panel:{at}"), "expr": expr });
+        let records: Vec<Value> = expressions.iter().enumerate().map(record).collect();
+        // JSON is YAML.
+        std::fs::write(&rules, json!({ "groups": [{ "name": "board", "rules": records }] }).to_string()).expect("room");
+        std::process::Command::new("promtool").args(["check", "rules"]).arg(&rules).output()
+    };
+    let Ok(checked) = rules_of(&expressions) else {
+        not_tested("whether Prometheus reads the dashboard's expressions: there is no promtool (Debian: prometheus)");
+        return;
+    };
+    let broken = rules_of(&["sum by (code (causeway_in_flight)".to_owned()]).expect("it was there a moment ago");
+
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(!broken.status.success(), "{broken:?}");
+}
+
+#[test]
 fn every_panel_of_the_dashboard_names_figures_that_exist() {
     let all = documented();
     let board: Value = serde_json::from_str(&read("deploy/grafana/causeway.json")).unwrap();
@@ -134,6 +245,37 @@ fn every_panel_of_the_dashboard_names_figures_that_exist() {
     }
 
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn a_scrape_that_asks_for_it_is_told_the_trace_of_a_request_in_a_bucket_and_no_other_is() {
+    let (upstream, nobody) = (Upstream::start("only").await, Refusing::new());
+    let config = Config::serving(&upstream).section(&format!(
+        "[telemetry.otlp]\nurl = \"http://{}\"\nreach = {{ local = {{ within = [\"127.0.0.0/8\"] }} }}\n",
+        nobody.address
+    ));
+    let gateway = Gateway::start(&config).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let asked = Request::post("/v1/chat/completions", &chat("assistant"));
+    let traced = asked.header("traceparent", &format!("00-{trace}-b7ad6b7169203331-01"));
+    assert_eq!(gateway.send(traced).await.status, 200);
+
+    let admin = Client::plain(gateway.admin());
+    let page = async |accept: &str| admin.send(Request::get("/metrics").header("accept", accept)).await.text().await;
+    let exemplars = until("the request to be counted", async || {
+        // What Prometheus sends.
+        let page =
+            page("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.1").await;
+        page.contains("causeway_request_seconds_bucket").then_some(page)
+    })
+    .await;
+    let plain = page("text/plain").await;
+
+    let named: Vec<&str> = exemplars.lines().filter(|line| line.contains(trace)).collect();
+    assert_eq!(named.len(), 1, "{exemplars}");
+    assert!(named[0].starts_with("causeway_request_seconds_bucket{le="), "{named:?}");
+    assert!(named[0].contains(&format!(" # {{trace_id=\"{trace}\"}} ")), "{named:?}");
+    assert!(!plain.contains("trace_id"), "{plain}");
 }
 
 #[test]

@@ -13,7 +13,14 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(&str, &str)> {
         .iter()
         .filter(|flow| {
             let speaks = match flow.purpose {
-                Purpose::Endpoint | Purpose::Identity | Purpose::Control | Purpose::Store | Purpose::Ledger | Purpose::Telemetry | Purpose::Webhook | Purpose::Evidence => true,
+                Purpose::Endpoint
+                | Purpose::Identity
+                | Purpose::Control
+                | Purpose::Store
+                | Purpose::Ledger
+                | Purpose::Telemetry
+                | Purpose::Webhook
+                | Purpose::Evidence => true,
                 Purpose::Resolver | Purpose::Canary | Purpose::Time => false,
             };
             speaks && flow.is_tls && !flow.stays_here()

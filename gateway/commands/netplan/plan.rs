@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use server::configuration::{
-    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig, IdentityHostConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers, ResolverTransport, Scheme, StoreConfig, ViaConfig, WebhookConfig, LedgerConfig, WitnessConfig,
+    Compiled, ControlConfig, ControlCredentialConfig, CredentialConfig, EndpointConfig, Host, IdentityConfig,
+    IdentityHostConfig, LedgerConfig, Network, OtlpConfig, ReachConfig, ResolverConfig, ResolverServers,
+    ResolverTransport, Scheme, StoreConfig, ViaConfig, WebhookConfig, WitnessConfig,
 };
 
 /// What the configuration cannot know, from the command line.

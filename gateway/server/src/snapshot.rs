@@ -29,11 +29,11 @@ use crate::endings::Ending;
 use crate::export::Collector;
 use crate::gateway::PerSecond;
 use crate::issuers::KeySource;
-
 use crate::second_place::Server;
+
 mod administrators;
-mod budgets;
 mod books;
+mod budgets;
 mod build;
 mod callers;
 mod collector;
@@ -44,8 +44,8 @@ mod identity;
 mod idle;
 mod proposed;
 mod renewal;
-mod steering;
 mod second_place;
+mod steering;
 mod store;
 mod streams;
 mod upstream;
@@ -54,11 +54,11 @@ mod webhooks;
 mod what_if;
 
 pub use administrators::{Administrator, Administrators};
+pub use books::home;
 pub use budgets::{BudgetSpendings, MOST_USERS};
 pub(crate) use budgets::{Budgets, Payer, Rule};
 pub(crate) use control::name as control_name;
 pub use control::specs as control_specs;
-pub use books::home;
 pub(crate) use data::{ClaimRule, DataRules};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
@@ -92,9 +92,9 @@ pub struct Snapshot {
     pub fleet: Fleet,
     /// Who gets traces, figures and log lines.
     pub(crate) collector: Option<Collector>,
-    /// Whether any endpoint is told which trace a request belongs to.
     /// The server that checkpoints of the audit log are put at.
     pub(crate) second_place: Option<Server>,
+    /// Whether any endpoint is told which trace a request belongs to.
     pub(crate) tells_traces: bool,
     /// Keeps the keys of issuers that are fetched.
     pub(crate) key_sources: Vec<Arc<KeySource>>,

@@ -12,6 +12,7 @@ use routing::Standing;
 use super::{budgets, issuers};
 use crate::export;
 use crate::gateway::Gateway;
+use crate::pipeline::month_of;
 use crate::run::Reloader;
 use crate::snapshot::{Model, ModelSteering, Snapshot};
 
@@ -27,6 +28,8 @@ pub(crate) fn gauge(gateway: &Gateway) {
     issuers::gauge(gateway, &snapshot);
     budgets::gauge(gateway, &snapshot, crate::pipeline::month_of(SystemTime::now()));
     export::gauge(gateway);
+    gateway.metrics.set_captures(&gateway.captures.status());
+    gauge_spending(gateway, &snapshot);
     let now = Instant::now();
     let mut ejected = std::collections::BTreeMap::<&str, i64>::new();
     for target in snapshot.targets() {
@@ -80,6 +83,17 @@ pub(crate) fn gauge(gateway: &Gateway) {
     }
 }
 
+/// Dollars are for people and pictures here; the ledger counts in whole billionths.
+fn gauge_spending(gateway: &Gateway, snapshot: &Snapshot) {
+    let month = month_of(SystemTime::now());
+    let dollars = |nano: u64| nano as f64 / 1e9;
+    gateway.metrics.set_spending(snapshot.apps().map(|app| {
+        let budget = app.book.budget(month);
+        let used = budget.spent.0.saturating_add(budget.held.0);
+        (&*app.name, dollars(used), budget.limit.map(|limit| dollars(limit.0)))
+    }));
+}
+
 pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
     let snapshot = gateway.snapshot();
     let audit = gateway.audit.status();
@@ -87,7 +101,7 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
     let last = reloader.map(Reloader::last);
     let now = SystemTime::now();
     let now_instant = Instant::now();
-    let month = crate::pipeline::month_of(now);
+    let month = month_of(now);
     let targets: Vec<Value> = snapshot
         .targets()
         .map(|target| {

@@ -35,10 +35,10 @@ use super::sources::Sources;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
+pub use audit::{AuditConfig, WitnessConfig};
 pub use budgets::{BudgetConfig, WebhookConfig};
 pub use control::{AwsKeysConfig, ControlConfig, ControlCredentialConfig, EndpointControlConfig};
-pub use data::{ClaimConfig, DataConfig, SuppressionConfig, CaptureConfig};
-pub use audit::{AuditConfig, WitnessConfig};
+pub use data::{CaptureConfig, ClaimConfig, DataConfig, SuppressionConfig};
 pub use identity::{
     ApplicationConfig, CredentialConfig, FetchedKeysConfig, GrantConfig, IdentityConfig, IdentityHostConfig,
     IssuerKeysConfig, KeysPathConfig, TokenAuthConfig,

@@ -26,7 +26,7 @@ use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
     App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, callers, collector, control, identity, store, upstream, users, webhooks, books, second_place,
+    administrators, books, callers, collector, control, identity, second_place, store, upstream, users, webhooks,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::control_planes;

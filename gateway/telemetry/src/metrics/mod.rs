@@ -8,6 +8,7 @@
 //! give handles. On the path of a request a handle adds to an atomic: no label is hashed and nothing is allocated,
 //! except the first time that a combination is seen. A reload gets the same series for the same name.
 
+mod answering;
 mod budgets;
 mod control;
 mod handles;
@@ -28,11 +29,12 @@ use prometheus_client::registry::Registry;
 
 pub use budgets::{BudgetFigures, Delivery};
 pub use control::IssuerKeys;
-pub use handles::{AppMetrics, Direction, EndpointMetrics, InFlight, ModelMetrics, ProcessMetrics};
 use handles::TracedHistogram;
+pub use handles::{AppMetrics, Direction, EndpointMetrics, InFlight, ModelMetrics, ProcessMetrics};
 pub use names::{APIS, CODES, MAX_NAMES, OTHER, OUTCOMES};
 
 use crate::audit::AuditStatus;
+use answering::Answering;
 use budgets::Budgets;
 use control::Control;
 use names::Names;
@@ -49,9 +51,9 @@ type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 type RealGauges<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
+type TracedHistograms = Family<Labels<1>, TracedHistogram, fn() -> TracedHistogram>;
 
 /// All figures of this process. Cloning is cheap and gives the same figures.
-type TracedHistograms = Family<Labels<1>, TracedHistogram, fn() -> TracedHistogram>;
 #[derive(Clone)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -63,12 +65,14 @@ struct Inner {
     models: Names,
     endpoints: Names,
     issuers: Names,
+    policies: Names,
     families: Families,
     process: ProcessMetrics,
     configuration: Configuration,
     audit: Audit,
     control: Control,
     budgets: Budgets,
+    answering: Answering,
 }
 
 /// The families whose series the handles are cut from.
@@ -131,6 +135,7 @@ impl Metrics {
         let audit = Audit::register(&mut registry);
         let control = Control::register(&mut registry);
         let budgets = Budgets::register(&mut registry);
+        let answering = Answering::register(&mut registry);
 
         Self {
             inner: Arc::new(Inner {
@@ -139,12 +144,14 @@ impl Metrics {
                 models: Names::default(),
                 endpoints: Names::default(),
                 issuers: Names::default(),
+                policies: Names::default(),
                 families,
                 process,
                 configuration,
                 audit,
                 control,
                 budgets,
+                answering,
             }),
         }
     }
@@ -259,13 +266,6 @@ impl Metrics {
 
     /// All figures as text, without exemplars.
     pub fn render(&self) -> String {
-        let mut text = String::with_capacity(16 * 1024);
-        encode(&mut text, &self.inner.registry).expect("a String takes every byte, and the labels are plain strings");
-        text
-    }
-}
-
-impl Default for Metrics {
         let text = self.render_with_exemplars();
         text.lines().flat_map(|line| [without_exemplar(line), "\n"]).collect()
     }
@@ -273,6 +273,13 @@ impl Default for Metrics {
     /// All figures as text, and behind the buckets of what callers wait for the trace of the latest request in each; the content
     /// type is [`CONTENT_TYPE`].
     pub fn render_with_exemplars(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        encode(&mut text, &self.inner.registry).expect("a String takes every byte, and the labels are plain strings");
+        text
+    }
+}
+
+impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
@@ -294,13 +301,6 @@ fn latency() -> Histogram {
     Histogram::new(LATENCY_SECONDS)
 }
 
-/// Registers a metric and gives it back.
-fn add<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
-where
-    M: prometheus_client::registry::Metric + Clone,
-{
-    registry.register(name, help, metric.clone());
-    metric
 fn traced_latency() -> TracedHistogram {
     TracedHistogram::new(LATENCY_SECONDS.into_iter())
 }
@@ -310,6 +310,13 @@ fn without_exemplar(line: &str) -> &str {
     if line.starts_with('#') { line } else { line.split_once(" # {").map_or(line, |(sample, _)| sample) }
 }
 
+/// Registers a metric and gives it back.
+fn add<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Families {

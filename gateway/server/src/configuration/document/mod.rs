@@ -31,7 +31,7 @@ pub use applications::{
 };
 pub use budgets::{Budget, BudgetMode, BudgetPeriod, Webhook};
 pub use control::{AwsAuth, AzureControl, BedrockControl, Control, ControlAuth, EndpointControl};
-pub use data::{ClaimMeaning, Suppression, Users, Capture, OnCaptureFailure};
+pub use data::{Capture, ClaimMeaning, OnCaptureFailure, Suppression, Users};
 pub use evidence::{Witness, WitnessHttp};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use ledger::Ledger;
