@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use egress::{EndpointSpec, Fleet, Host, Http2, PoolSpec, Reach, Scheme, Timeouts, TlsSpec};
-use http::HeaderValue;
+use egress::{
+    Credential, EndpointSpec, Fleet, Host, Http2, Own, PoolSpec, Reach, Scheme, Secret, Timeouts, TlsSpec,
+};
+use http::header::AUTHORIZATION;
 
 use super::{SnapshotError, upstream};
 use crate::configuration::{Compiled, WitnessConfig};
@@ -31,7 +33,7 @@ fn host(config: &WitnessConfig, compiled: &Compiled) -> Result<EndpointSpec, Sna
         base_path: String::new(),
         reach: Reach::Public,
         tls: TlsSpec::default(),
-        credential: None,
+        credential: credential(config),
         timeouts: Timeouts {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(10),
@@ -62,19 +64,16 @@ pub(super) fn build(compiled: &Compiled, fleet: &Fleet) -> Option<Server> {
     Some(Server {
         host: fleet.control(NAME)?.clone(),
         base_path: config.base_path.clone(),
-        authorization: authorization(config),
         read_back: config.read_back,
     })
 }
 
 /// HTTP Basic (RFC 7617) where a user is named, else a bearer token (RFC 6750).
-fn authorization(config: &WitnessConfig) -> Option<HeaderValue> {
+fn credential(config: &WitnessConfig) -> Option<Own> {
     let secret = config.secret.as_ref()?.expose();
-    let text = match &config.user {
-        Some(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{secret}"))),
-        None => format!("Bearer {secret}"),
+    let (prefix, secret) = match &config.user {
+        Some(user) => ("Basic ", STANDARD.encode(format!("{user}:{secret}"))),
+        None => ("Bearer ", secret.to_owned()),
     };
-    let mut value = HeaderValue::from_str(&text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    Some(Own::Secret(Credential { header: AUTHORIZATION, prefix, secret: Secret::new(secret) }))
 }
