@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use egress::{
-    Credential, EndpointSpec, Fleet, Host, Http2, Own, PoolSpec, Reach, Scheme, Secret, Timeouts, TlsSpec,
-};
+use egress::{Credential, EndpointSpec, Fleet, Host, Http2, Own, PoolSpec, Reach, Scheme, Secret, Timeouts, TlsSpec};
 use http::header::AUTHORIZATION;
 
 use super::{SnapshotError, upstream};
