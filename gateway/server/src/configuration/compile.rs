@@ -46,7 +46,7 @@ pub use identity::{
 pub use ledger::LedgerConfig;
 pub use store::{StoreConfig, StoreLoss};
 pub use telemetry::OtlpConfig;
-pub use way::{CanaryConfig, PoolConfig, ProbeConfig, TransportConfig, ViaConfig};
+pub use way::{CanaryConfig, PoolConfig, ProbeConfig, TransportConfig, ViaConfig, ClientCertificate, EndpointTlsConfig};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -384,30 +384,6 @@ pub enum ReachConfig {
     },
     /// Over the internet.
     Public,
-}
-
-/// How an endpoint's certificate is checked; paths are absolute and the files have been read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointTlsConfig {
-    /// Issuers; the system's trust roots where absent.
-    pub ca: Option<PathBuf>,
-    /// SHA-256 of the public key that its certificate must carry.
-    pub pin: Option<[u8; 32]>,
-    /// Names that its issuer may have; any where empty.
-    pub issuers: Vec<String>,
-    /// The certificate that it is shown.
-    pub client: Option<ClientCertificate>,
-    /// Whether the post-quantum key exchange is offered.
-    pub post_quantum: bool,
-}
-
-/// The certificate that an endpoint is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// Certificate chain.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
 }
 
 /// Time limits of calls to an endpoint; none is longer than `total`.

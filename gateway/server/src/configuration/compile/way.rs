@@ -1,4 +1,4 @@
-//! The way to an endpoint: how connections are made, a proxy before it, and the other front of its name.
+//! The way to an endpoint: how connections are made and certificates checked, a proxy before it, and the other front of its name.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -79,4 +79,28 @@ pub struct ProbeConfig {
     pub path: String,
     /// Time between probes.
     pub interval: Duration,
+}
+
+/// How an endpoint's certificate is checked; paths are absolute and the files have been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointTlsConfig {
+    /// Issuers; the system's trust roots where absent.
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of the public key that its certificate must carry.
+    pub pin: Option<[u8; 32]>,
+    /// Names that its issuer may have; any where empty.
+    pub issuers: Vec<String>,
+    /// The certificate that it is shown.
+    pub client: Option<ClientCertificate>,
+    /// Whether the post-quantum key exchange is offered.
+    pub post_quantum: bool,
+}
+
+/// The certificate that an endpoint is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
