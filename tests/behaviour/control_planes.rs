@@ -315,3 +315,26 @@ async fn the_network_plan_lets_the_gateway_reach_its_control_planes() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.lines().any(|line| line.contains("control") && line.contains("bedrock")), "{text}");
 }
+
+#[tokio::test]
+async fn a_control_plane_that_is_throttled_is_not_asked_for_every_target() {
+    let authority = Authority::new();
+    let cloud = Cloud::azure(&authority).await;
+    let (upstream, own) = (Upstream::start("cloud").await, Upstream::start("own").await);
+    cloud.refuse(429, &[("retry-after", "3600")], json!({"error": {"code": "TooManyRequests"}}));
+    let config =
+        on_azure(&authority, &cloud, (&upstream, &own)).model("other", &["cloud/gpt-4o-mini", "cloud/gpt-4.1"]);
+    let asked = || cloud.seen().iter().filter(|(path, _)| path.starts_with(ACCOUNT)).count();
+
+    let gateway = Gateway::start(&config).await;
+    // A round for each configuration.
+    for round in 1..=3 {
+        until("the first question of a round", async || (asked() >= round).then_some(())).await;
+        gateway.signal("HUP");
+        let reloads = || gateway.log().matches("configuration reloaded").count();
+        until("the reload", async || (reloads() >= round).then_some(())).await;
+    }
+    until("the last round", async || (asked() >= 4).then_some(())).await;
+
+    assert_eq!(asked(), 4, "{:?}", cloud.seen());
+}

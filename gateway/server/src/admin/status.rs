@@ -252,7 +252,7 @@ fn endpoint(status: &EndpointStatus) -> Value {
     })
 }
 
-/// The hosts that give tokens, and those that have the keys of issuers.
+/// The hosts that give tokens, and those that have keys of issuers, take telemetry, or are control planes.
 fn identities(snapshot: &Snapshot) -> Vec<Value> {
     let of_tokens = snapshot.fleet.identities();
     let of_tokens = of_tokens.iter().map(|host| host.status());

@@ -75,6 +75,21 @@ pub enum AskError {
     Unusable(&'static str),
 }
 
+impl AskError {
+    /// Whether the next question would meet the same: it is not about what was asked.
+    pub(super) fn is_of_the_host(&self) -> bool {
+        match self {
+            Self::Unreached(_) => true,
+            Self::Refused { status, .. } => {
+                let of_host =
+                    [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+                of_host.contains(status)
+            }
+            Self::Unusable(_) => false,
+        }
+    }
+}
+
 impl Question {
     /// What is asked about the target with this index, and the index of the control plane; none where nobody is asked.
     #[must_use]

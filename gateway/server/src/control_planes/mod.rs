@@ -2,7 +2,8 @@
 //!
 //! **Promises.** Each is asked at the start, after a reload and then in its own interval, one question after the other. A
 //! contradiction of what is declared holds the endpoint back as one in an answer does. A control plane that cannot be asked, or
-//! says what cannot be used, contradicts nothing: it is said in the log and counted, and asked again, later each time.
+//! says what cannot be used, contradicts nothing: it is said in the log and counted, and asked again, later each time. One that is
+//! throttled or gone is not asked for every target: the first such answer ends the round.
 //!
 //! **Does not do.** It only reads. It makes no place good: it can show that one is wrong.
 
@@ -98,6 +99,9 @@ impl Plane {
                     };
                     wait = wait.max(Some(after.unwrap_or_default()));
                     self.failed(target, &error);
+                    if error.is_of_the_host() {
+                        return wait;
+                    }
                 }
             }
         }
