@@ -42,7 +42,7 @@ struct State {
     /// What lies at which path, without its query.
     documents: Vec<(String, Value)>,
     /// What everything is answered with instead.
-    refusal: Option<(u16, Vec<(&'static str, String)>, Value)>,
+    refusal: Option<Answer>,
     /// Path and status of each request.
     seen: Vec<(String, u16)>,
     token: u32,
@@ -238,7 +238,8 @@ fn signature(asked: &Asked) -> Result<(), &'static str> {
     if header("x-amz-security-token") != Some(AWS_TOKEN) {
         return Err("UnrecognizedClientException");
     }
-    let scope = format!("{}/{AWS_REGION}/bedrock/aws4_request", &time[..8]);
+    let day = time.get(..8).ok_or("IncompleteSignatureException")?;
+    let scope = format!("{day}/{AWS_REGION}/bedrock/aws4_request");
     let names = "host;x-amz-date;x-amz-security-token";
     // Each segment is encoded once more than it was sent.
     let path: Vec<String> = asked.path.split('/').map(|segment| segment.replace('%', "%25")).collect();

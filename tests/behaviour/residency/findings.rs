@@ -29,8 +29,8 @@ fn to(model: &str, more: &Value) -> Value {
 /// The same finding, in each of the ways in which a request can hold it.
 fn ways() -> Vec<(&'static str, Value)> {
     let message = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
-    let spread: Vec<Value> =
-        [&IBAN[..10], &IBAN[10..]].iter().map(|part| json!({"type": "text", "text": part})).collect();
+    let (begin, end) = IBAN.split_at(10);
+    let spread = [begin, end].map(|part| json!({"type": "text", "text": part}));
     vec![
         ("in the text", message(json!(format!("please pay to {IBAN} today")))),
         ("split across parts", message(json!(spread))),
