@@ -56,7 +56,7 @@ fn faults(value: &Value, schema: &Value, root: &Value, at: &str) -> Vec<String> 
             other => panic!("{at}: the test does not know `{other}`"),
         }
     }
-    if !words.contains_key("properties") && (words.contains_key("additionalProperties")) {
+    if !words.contains_key("properties") && words.contains_key("additionalProperties") {
         all.extend(members(value, words, root, at));
     }
     all
@@ -66,10 +66,9 @@ fn members(value: &Value, words: &Map<String, Value>, root: &Value, at: &str) ->
     let others = words.get("additionalProperties").unwrap_or(&Value::Bool(true));
     let known = |name: &str| {
         let by_name = words.get("properties").and_then(|known| known.get(name));
-        let by_form = words.get("patternProperties").and_then(Value::as_object).into_iter().flatten();
-        by_name.or_else(|| {
-            by_form.filter(|(form, _)| matches(&name.into(), &form.as_str().into())).map(|(_, one)| one).next()
-        })
+        let mut by_form = words.get("patternProperties").and_then(Value::as_object).into_iter().flatten();
+        let fits = |form: &String| matches(&name.into(), &form.as_str().into());
+        by_name.or_else(|| by_form.find(|(form, _)| fits(form)).map(|(_, one)| one))
     };
     let all = value.as_object().into_iter().flatten();
     all.flat_map(|(name, one)| faults(one, known(name).unwrap_or(others), root, &format!("{at}.{name}"))).collect()
