@@ -69,6 +69,12 @@ impl Writer {
     }
 
     /// As if so many bytes stood in the file.
+    /// Bytes that wait in memory.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn pretend(&mut self, length: u64) {
         self.length = length;

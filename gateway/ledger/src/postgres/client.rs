@@ -168,8 +168,12 @@ impl Client {
         let gateway = self.gateway();
         self.ask(async |connected| {
             let question = "SELECT EXISTS (SELECT FROM told WHERE gateway = $1 AND id = $2)";
-            let asked = connected.client.query_one(question, &[&gateway, &id]);
-            in_time(async { asked.await.map_err(failed)?.try_get(0).map_err(failed) }).await
+            let client = &connected.client;
+            in_time(async {
+                let told = client.query_one(question, &[&gateway, &id]).await.map_err(failed)?;
+                told.try_get(0).map_err(failed)
+            })
+            .await
         })
     }
 
@@ -181,8 +185,11 @@ impl Client {
             let noted = "WITH forgotten AS (DELETE FROM told WHERE gateway = $1 AND until < $2 AND id <> $3) \
                          INSERT INTO told (gateway, id, until) VALUES ($1, $3, $4) \
                          ON CONFLICT (gateway, id) DO UPDATE SET until = excluded.until";
-            let told = connected.client.execute(noted, &[&gateway, &now, &id, &until]);
-            in_time(async { told.await.map(drop).map_err(failed) }).await
+            let client = &connected.client;
+            in_time(async {
+                client.execute(noted, &[&gateway, &now, &id, &until]).await.map(drop).map_err(failed)
+            })
+            .await
         })
     }
 

@@ -46,7 +46,9 @@ pub use identity::{
 pub use ledger::LedgerConfig;
 pub use store::{StoreConfig, StoreLoss};
 pub use telemetry::OtlpConfig;
-pub use way::{CanaryConfig, PoolConfig, ProbeConfig, TransportConfig, ViaConfig, ClientCertificate, EndpointTlsConfig};
+pub use way::{
+    CanaryConfig, ClientCertificate, EndpointTlsConfig, PoolConfig, ProbeConfig, TransportConfig, ViaConfig,
+};
 
 /// What the caller knows and a document may name.
 #[derive(Clone, Copy, Debug, Default)]
