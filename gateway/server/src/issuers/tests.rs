@@ -32,7 +32,7 @@ place = {{ site = "here" }}
 targets = ["gpu/m"]
 [app.a]
 team = "t"
-jwt = {{ issuer = "house", audience = "gateway", claims = {{ sub = "a" }} }}
+jwt = {{ issuer = "http://127.0.0.1:9", audience = "gateway", claims = {{ sub = "a" }} }}
 models = ["m"]
 [data.a]
 labels = []
