@@ -16,7 +16,7 @@ fn world(upstream: &Upstream, sections: &str) -> Config {
         .endpoint("only", Endpoint::of(upstream))
         .model("assistant", &["only/served-model"])
         .model("other", &["only/other-model"])
-        .app("several", FIRST, &["assistant", "other"], "limits = { requests_per_minute = 100 }")
+        .app("several", FIRST, &["assistant", "other"], "limits = { requests_per_minute = 100_000 }")
         .section(sections)
 }
 
@@ -55,7 +55,7 @@ async fn a_key_s_own_rates_lie_within_its_app_s_and_the_headers_tell_the_tighter
     let of_the_key = gateway.send(Request::post(PATH, &chat("assistant")).key(SECOND)).await;
     let statuses = [ask(&gateway, SECOND, "assistant").await, ask(&gateway, SECOND, "assistant").await];
 
-    assert_eq!(of_the_app.header("x-ratelimit-limit-requests"), Some("100"));
+    assert_eq!(of_the_app.header("x-ratelimit-limit-requests"), Some("100000"));
     assert_eq!(of_the_key.header("x-ratelimit-limit-requests"), Some("2"));
     assert_eq!(of_the_key.header("x-ratelimit-remaining-requests"), Some("1"));
     assert!(of_the_key.header("x-ratelimit-reset-requests").is_some_and(|reset| reset.ends_with('s')));
