@@ -289,7 +289,7 @@ async fn a_row_of_somebody_else_stops_the_posting_loses_nothing_and_is_named() {
                    tier, paid, avoidable, recovered";
     let row = |request: &str, money: i64, tier: &str| {
         format!(
-            "INSERT INTO causeway.entry (request, {columns}) VALUES ('{request}', 'x', extract(epoch FROM now())::bigint * 1000, \
+            "INSERT INTO causeway.entry (request, {columns}) VALUES ('{request}', 'x', floor(extract(epoch FROM now()))::bigint * 1000, \
              1, 'limited', 't', 'k', 'm', 1, 1, 1, 'reported', 1, 0, 0, 1, {money}, true, 0, 0, 0, '{tier}', 'sunk', false, false)"
         )
     };
@@ -478,4 +478,39 @@ async fn replicas_without_a_shared_ledger_are_warned_of_and_with_one_they_are_no
     assert!(!with.contains("without `[ledger]`"), "{with}");
     assert!(wrong.contains("?sslmode=prefer"), "{wrong}");
     assert!(credential.contains("`ledger.url` holds a credential") && !credential.contains("hush"), "{credential}");
+}
+
+#[tokio::test]
+async fn budgets_of_a_team_and_of_each_user_are_known_again_from_the_database_after_a_restart() {
+    let Some(world) = World::of("budgets in a ledger that gateways share").await else { return };
+    let budgets = "[budget.team]\nteam = \"testers\"\nusd = 0.075\nperiod = \"month\"\n\
+                   [budget.users]\nteam = \"testers\"\neach_user = true\nusd = 0.04\nperiod = \"month\"\n";
+    let config = world.config("usd_per_month = 100").section(budgets);
+    let ask_as = async |gateway: &Gateway, user: &str| {
+        let mut body = asking_for(20);
+        body["user"] = user.into();
+        let answer = gateway.send(Request::post(PATH, &body).key(KEY)).await;
+        let status = answer.status;
+        (status, answer.text().await)
+    };
+    let mut gateway = Gateway::start(&config).await;
+    let first = [ask_as(&gateway, "erika").await.0, ask_as(&gateway, "max").await.0];
+    world.has(2).await;
+    let kept =
+        world.database.tell("SELECT count(DISTINCT payer), bool_and(payer LIKE 'p1:%') FROM causeway.spent_slot").await;
+    assert_eq!(kept, ["2|t"], "by pseudonyms");
+    assert_eq!(world.database.number("SELECT sum(nano_usd)::bigint FROM causeway.spent_slot").await, 2 * CHARGED);
+    gateway.signal("KILL");
+    gateway.left().await;
+
+    let mut next = gateway.again("next.log", &[]);
+    assert!(next.is_ready().await, "{}", next.log());
+    let again = ask_as(&next, "erika").await;
+    let third = ask_as(&next, "third").await;
+    let fourth = ask_as(&next, "fourth").await;
+
+    assert_eq!(first, [200, 200]);
+    assert!(again.0 == 429 && again.1.contains("`users`"), "{again:?}");
+    assert_eq!(third.0, 200, "{}", third.1);
+    assert!(fourth.0 == 429 && fourth.1.contains("`team`"), "{fourth:?}");
 }

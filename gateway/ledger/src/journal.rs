@@ -68,13 +68,13 @@ impl Writer {
         self.length
     }
 
-    /// As if so many bytes stood in the file.
     /// Bytes that wait in memory.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
+    /// As if so many bytes stood in the file.
     #[cfg(test)]
     pub(crate) fn pretend(&mut self, length: u64) {
         self.length = length;

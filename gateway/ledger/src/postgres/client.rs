@@ -186,10 +186,8 @@ impl Client {
                          INSERT INTO told (gateway, id, until) VALUES ($1, $3, $4) \
                          ON CONFLICT (gateway, id) DO UPDATE SET until = excluded.until";
             let client = &connected.client;
-            in_time(async {
-                client.execute(noted, &[&gateway, &now, &id, &until]).await.map(drop).map_err(failed)
-            })
-            .await
+            in_time(async { client.execute(noted, &[&gateway, &now, &id, &until]).await.map(drop).map_err(failed) })
+                .await
         })
     }
 
@@ -239,6 +237,7 @@ fn silent() -> DatabaseError {
 }
 
 /// What the server says, with its code, or what became of the connection. The server's details are left out: they quote rows.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
 pub(super) fn failed(error: tokio_postgres::Error) -> DatabaseError {
     use std::error::Error as _;
     let said = match error.as_db_error() {

@@ -58,7 +58,7 @@ pub(super) async fn prepare(client: &mut Client, schema: &str, intent: &Intent) 
     }
     let name = quoted(schema);
     client.batch_execute(&format!("SET search_path TO {name}")).await.map_err(failed)?;
-    match (version(client).await?, intent) {
+    match (version(client, schema).await?, intent) {
         (Some(found), _) => judge(found),
         (None, Intent::Read) => Err(DatabaseError::Postgres(format!(
             "there is no ledger in its schema `{schema}`: no gateway has begun one"
@@ -71,7 +71,7 @@ async fn make(client: &mut Client, schema: &str, name: &str) -> Result<(), Datab
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(LOCK).await.map_err(failed)?;
     // Another gateway may have been first.
-    if let Some(found) = version(transaction.client()).await? {
+    if let Some(found) = version(transaction.client(), schema).await? {
         return judge(found);
     }
     // A role that may make tables in a schema need not be one that may make schemas.
@@ -89,13 +89,18 @@ async fn make(client: &mut Client, schema: &str, name: &str) -> Result<(), Datab
 }
 
 /// The format of what is there; `None` where nothing is. Of several the newest counts.
-async fn version(client: &Client) -> Result<Option<i64>, DatabaseError> {
-    let known = "SELECT pg_catalog.to_regclass('format') IS NOT NULL";
-    let is_there: bool = client.query_one(known, &[]).await.map_err(failed)?.get(0);
+///
+/// The catalogue is asked as every statement sees it, and not by the name of the table: what a session remembers of names may
+/// be older than what another gateway has just made.
+async fn version(client: &Client, schema: &str) -> Result<Option<i64>, DatabaseError> {
+    let known = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace space ON space.oid = relnamespace \
+                 WHERE space.nspname = $1 AND relname = 'format')";
+    let is_there: bool = client.query_one(known, &[&schema]).await.map_err(failed)?.get(0);
     if !is_there {
         return Ok(None);
     }
-    let found = client.query_one("SELECT max(version) FROM format", &[]).await.map_err(failed)?;
+    let newest = format!("SELECT max(version) FROM {}.format", quoted(schema));
+    let found = client.query_one(&newest, &[]).await.map_err(failed)?;
     found.try_get(0).map_err(failed)
 }
 

@@ -77,7 +77,7 @@ fn processes_of_one_folder_have_one_family_and_only_the_first_is_alone() {
     assert_eq!(family(&first), family(&second));
     assert_ne!(first.inner.owner, second.inner.owner);
     assert_eq!((first.is_alone(), second.is_alone()), (true, false));
-    drop(first);
+    drop((first, second));
     assert!(open().is_alone());
 }
 

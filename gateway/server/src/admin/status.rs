@@ -26,7 +26,7 @@ pub(crate) fn gauge(gateway: &Gateway) {
     process.open_grants().set(gateway.break_glass.open_count(SystemTime::now()));
     process.buffered_bytes().set(i64::try_from(gateway.body_budget.held()).unwrap_or(i64::MAX));
     issuers::gauge(gateway, &snapshot);
-    budgets::gauge(gateway, &snapshot, crate::pipeline::month_of(SystemTime::now()));
+    budgets::gauge(gateway, &snapshot, month_of(SystemTime::now()));
     export::gauge(gateway);
     gateway.metrics.set_captures(&gateway.captures.status());
     gauge_spending(gateway, &snapshot);

@@ -53,10 +53,16 @@ pub(super) fn dial(host: Arc<StreamHost>) -> Dial {
     Arc::new(move || {
         let host = Arc::clone(&host);
         Box::pin(async move {
-            let stream = host.dial().await.map_err(|error| error.to_string())?;
+            let stream = host.dial().await.map_err(|error| said(&error))?;
             Ok(Box::new(stream) as Box<dyn Wire>)
         })
     })
+}
+
+/// What went wrong, and what caused it.
+fn said(error: &egress::SendError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 impl Snapshot {

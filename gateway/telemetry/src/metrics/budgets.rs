@@ -63,23 +63,28 @@ impl Delivery {
 
 impl Budgets {
     pub(super) fn register(to: &mut Registry) -> Self {
-        let mut real = |name: &str, help: &str| -> RealGauges<1> { add(to, name, help, Family::default()) };
-        let limit =
-            real("budget_limit_usd", "Dollars that a budget has in its stretch; for each user where it counts users");
-        let spent = real("budget_spent_usd", "Dollars of a budget that are spent in its stretch");
-        let held = real("budget_held_usd", "Dollars of a budget that running requests hold");
-        let most_spent = real(
-            "budget_spent_ratio",
-            "Share of a budget that is spent; of the user who has spent most where it counts users",
-        );
-        let app_spent = real("app_budget_spent_ratio", "Share of an app's usd_per_month that is spent");
         Self {
-            limit,
-            spent,
-            held,
-            most_spent,
+            limit: add(
+                to,
+                "budget_limit_usd",
+                "Dollars that a budget has in its stretch; for each user where it counts users",
+                Family::default(),
+            ),
+            spent: add(to, "budget_spent_usd", "Dollars of a budget that are spent in its stretch", Family::default()),
+            held: add(to, "budget_held_usd", "Dollars of a budget that running requests hold", Family::default()),
+            most_spent: add(
+                to,
+                "budget_spent_ratio",
+                "Share of a budget that is spent; of the user who has spent most where it counts users",
+                Family::default(),
+            ),
             amounts: add(to, "budget_users", "Users that a budget counts apart in its stretch", Family::default()),
-            app_spent,
+            app_spent: add(
+                to,
+                "app_budget_spent_ratio",
+                "Share of an app's usd_per_month that is spent",
+                Family::default(),
+            ),
             thresholds: add(
                 to,
                 "budget_thresholds",
