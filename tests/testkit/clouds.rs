@@ -114,11 +114,10 @@ struct Asked {
 
 type Answer = (u16, Vec<(&'static str, String)>, Value);
 
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    (state, answer): (Arc<Mutex<State>>, fn(&mut State, &Asked) -> Answer),
-) {
+/// What answers a request.
+type Answers = fn(&mut State, &Asked) -> Answer;
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, (state, answer): (Arc<Mutex<State>>, Answers)) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));

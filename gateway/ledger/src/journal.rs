@@ -171,7 +171,7 @@ fn create(folder: &Path, process: &str, number: u64) -> std::io::Result<(PathBuf
 }
 
 /// Most bytes that are carried over in one go.
-const MOST_READ: u64 = 4 << 20;
+pub(crate) const MOST_READ: u64 = 4 << 20;
 
 /// Reads whole lines as they come, and keeps what is open.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::entry::{Closing, Entry, Opening};
 use crate::home::{Books, DatabaseError, Home, Spent, SpentBy, Whose};
-use crate::journal::{Left, Old, ROTATED_AT, Reader, Writer};
+use crate::journal::{Left, MOST_READ, Old, ROTATED_AT, Reader, Writer};
 use crate::postgres::Postgres;
 
 /// Most bytes of journal that are kept while the database takes nothing: about half a million requests.
@@ -320,40 +320,33 @@ impl Keeper {
     /// Does what was asked, or a round where nothing was; true when it was the last thing to do.
     fn serve(&mut self, shared: &Shared, asked: Option<Ask>) -> bool {
         match asked {
-            Some(Ask::Spent { days, whose, answer }) => {
-                let _ = answer.send(self.books.spent(days, whose));
-                false
-            }
-            Some(Ask::SpentBy { seconds, whose, answer }) => {
-                let _ = answer.send(self.books.spent_by(seconds, whose));
-                false
-            }
-            Some(Ask::WasTold { id, answer }) => {
-                let _ = answer.send(self.books.was_told(&id));
-                false
-            }
-            Some(Ask::Tell { id, times, answer }) => {
-                let _ = answer.send(self.books.tell(&id, times));
-                false
-            }
-            Some(Ask::ReachBy(postgres)) => {
-                self.books.reach_by(postgres);
-                false
-            }
             Some(Ask::Settle(done)) => {
                 let _ = done.send(self.round(shared, true));
-                false
+                return false;
             }
             Some(Ask::Leave) => {
                 // A database that is away now is not waited for: the next process reads the journal.
                 self.round(shared, self.pause.is_none());
                 self.clear_away(shared);
-                true
+                return true;
             }
-            None => {
-                self.round(shared, false);
-                false
-            }
+            Some(asked) => self.answer(asked),
+            None => {}
+        }
+        // Also after a question, however many come one behind the other.
+        self.round(shared, false);
+        false
+    }
+
+    /// Asks the database for somebody, or learns how it is reached.
+    fn answer(&mut self, asked: Ask) {
+        match asked {
+            Ask::Spent { days, whose, answer } => drop(answer.send(self.books.spent(days, whose))),
+            Ask::SpentBy { seconds, whose, answer } => drop(answer.send(self.books.spent_by(seconds, whose))),
+            Ask::WasTold { id, answer } => drop(answer.send(self.books.was_told(&id))),
+            Ask::Tell { id, times, answer } => drop(answer.send(self.books.tell(&id, times))),
+            Ask::ReachBy(postgres) => self.books.reach_by(postgres),
+            Ask::Settle(_) | Ask::Leave => {}
         }
     }
 
@@ -407,7 +400,9 @@ impl Keeper {
         };
         self.take(shared, &path, length)?;
         self.remove_old()?;
-        if length >= ROTATED_AT { self.rotate(shared) } else { Ok(()) }
+        // What has come meanwhile is read while requests wait, so it must be little.
+        let is_little = shared.writer.lock().length().saturating_sub(length) <= MOST_READ;
+        if length >= ROTATED_AT && is_little { self.rotate(shared) } else { Ok(()) }
     }
 
     /// Takes the journal up to `length`. What the database refuses is offered again, before anything else is read.

@@ -129,6 +129,12 @@ impl Desk {
         }
         for rule in snapshot.budgets.rules() {
             for (user, budget) in rule.all() {
+                let waiting =
+                    rule.webhook.as_ref().and_then(|hook| self.queues.get(hook)).map(|queue| queue.waiting.len());
+                if waiting.is_some_and(|waiting| waiting + rule.thresholds.len() > MOST_WAITING) {
+                    // The next look finds them, when there is room.
+                    continue;
+                }
                 for (percent, reached) in budget.crossed(&rule.thresholds) {
                     announce(gateway, rule, (percent, reached));
                     let Some(hook) = &rule.webhook else { continue };

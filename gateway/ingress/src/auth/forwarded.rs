@@ -28,7 +28,10 @@ pub(super) fn names(headers: &HeaderMap) -> Result<Vec<CertificateName>, AuthErr
     let mut names = Vec::new();
     for Pair { key, value, written } in pairs(text)? {
         let name = match key.to_ascii_lowercase().as_str() {
-            "uri" if !value.is_empty() => CertificateName::parse(&value),
+            // A certificate may bear any URI, also one that looks like a name of another kind.
+            "uri" if !value.is_empty() => {
+                CertificateName::parse(&value).filter(|name| matches!(name, CertificateName::Uri(_)))
+            }
             "dns" => CertificateName::parse(&format!("dns:{value}")),
             "subject" => CertificateName::parse(&format!("subject:{written}")),
             _ => None,

@@ -98,8 +98,9 @@ impl Client {
         Ok(Self { postgres: postgres.clone(), intent, runtime: Some(runtime), connected: None })
     }
 
-    /// The next connection is made so.
+    /// The next question has a connection that is made so: what was connected may be a server that was left.
     pub(crate) fn reach_by(&mut self, postgres: Postgres) {
+        self.connected = None;
         self.postgres = postgres;
     }
 
@@ -182,12 +183,17 @@ impl Client {
         let gateway = self.gateway();
         let (now, until) = (day(now), day(until));
         self.ask(async |connected| {
-            let noted = "WITH forgotten AS (DELETE FROM told WHERE gateway = $1 AND until < $2 AND id <> $3) \
-                         INSERT INTO told (gateway, id, until) VALUES ($1, $3, $4) \
+            let noted = "INSERT INTO told (gateway, id, until) VALUES ($1, $2, $3) \
                          ON CONFLICT (gateway, id) DO UPDATE SET until = excluded.until";
             let client = &connected.client;
-            in_time(async { client.execute(noted, &[&gateway, &now, &id, &until]).await.map(drop).map_err(failed) })
-                .await
+            in_time(async {
+                client.execute(noted, &[&gateway, &id, &until]).await.map_err(failed)?;
+                // A role that may delete nothing keeps what is old.
+                let forget = "DELETE FROM told WHERE gateway = $1 AND until < $2";
+                let _ = client.execute(forget, &[&gateway, &now]).await;
+                Ok(())
+            })
+            .await
         })
     }
 

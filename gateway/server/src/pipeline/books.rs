@@ -294,7 +294,8 @@ impl Books {
         let may_have_executed =
             cost_something(outcome) || (outcome.may_have_executed() && usage.is_some_and(has_worked));
         if may_have_executed && let Some(charge) = &mut self.charge {
-            charge.failed_attempt(&attempt.target, usage);
+            // Zero is what is written where nothing is known: nobody works for nothing.
+            charge.failed_attempt(&attempt.target, usage.filter(|usage| has_worked(usage)));
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
         let usage = usage.map(note_of);
@@ -353,6 +354,7 @@ impl Books {
             End::Disconnected => Close::Answered(audit::End::Disconnected),
             End::Fault => Close::Fault,
         };
+        let usage = usage.filter(|usage| end == End::Complete || has_worked(usage));
         self.close(how, end.met(), usage);
     }
 

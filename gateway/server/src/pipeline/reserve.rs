@@ -54,7 +54,7 @@ pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> 
     let user = user(&planned);
     // A body may take long to come, and a request may wait for a place or for the store: what counts is when it is let in.
     // Budgets first: what they hold is given back where the books have no room.
-    let take = || -> Result<Reservation, NoRoom> {
+    let take = || -> Result<(Reservation, SystemTime), NoRoom> {
         let calendar = SystemTime::now();
         let now = moment(Instant::now(), calendar);
         let held = budgets::of(&planned, user.as_deref(), (now, calendar)).hold(ask.money)?;
@@ -62,14 +62,14 @@ pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> 
             Some(key) => key.reserve(Some(app), ask, now),
             None => app.reserve(None, ask, now),
         };
-        Ok(reserved.map_err(NoRoom::Book)?.paying(held))
+        Ok((reserved.map_err(NoRoom::Book)?.paying(held), calendar))
     };
     let taken = sharing::ask(planned.exchange.snapshot.sharing.as_ref(), take).await;
-    let reservation = match taken {
-        Ok(reservation) => reservation,
+    let (reservation, at) = match taken {
+        Ok(taken) => taken,
         Err(no_room) => return Err(planned.exchange.refuse(no_room.refusal())),
     };
-    let opening = opening(&planned, &reservation, user);
+    let opening = opening(&planned, (&reservation, at), user);
     let ledger = planned.exchange.gateway.ledger.clone();
     if let Err(error) = ledger.begin(&opening) {
         // Nothing was sent, so nothing is owed.
@@ -85,12 +85,12 @@ pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> 
     Ok(Reserved { planned, charge })
 }
 
-fn opening(planned: &Planned, reservation: &Reservation, user: Option<Arc<str>>) -> Opening {
+fn opening(planned: &Planned, (reservation, at): (&Reservation, SystemTime), user: Option<Arc<str>>) -> Opening {
     let (exchange, caller) = (&planned.exchange, &planned.caller);
     Opening {
         request: exchange.decision.as_str().into(),
-        // The month that it counts in must be the one in which its budget was asked.
-        at_ms: milliseconds(SystemTime::now()),
+        // The stretch that it counts in must be the one in which its budget was asked.
+        at_ms: milliseconds(at),
         app: Arc::clone(&caller.app.name),
         team: Arc::clone(&caller.app.team),
         key: Arc::clone(&caller.key.name),

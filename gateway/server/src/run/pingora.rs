@@ -337,18 +337,30 @@ impl BackgroundService for Upkeep {
 
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
-    // Within a second or two, and nothing is served any more.
-    gateway.ledger.leave();
     export::last(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => {
             second_place::last(gateway).await;
+            leave_the_ledger(gateway).await;
             exit(0)
         }
         Err(error) => {
             tracing::error!(%error, "the audit log could not be sealed");
+            leave_the_ledger(gateway).await;
             exit(1);
         }
+    }
+}
+
+/// The longest that leaving waits for the ledger's database. The evidence is sealed before; what the database does not take in
+/// that time is in the journal, which the next process reads.
+const LEDGER_LEAVES_IN: Duration = Duration::from_secs(5);
+
+async fn leave_the_ledger(gateway: &Gateway) {
+    let ledger = gateway.ledger.clone();
+    let left = tokio::task::spawn_blocking(move || ledger.leave());
+    if tokio::time::timeout(LEDGER_LEAVES_IN, left).await.is_err() {
+        tracing::warn!("the ledger's database is slow; the next process brings it the rest of the journal");
     }
 }
 

@@ -165,7 +165,7 @@ mod tests {
             text[at] = if text[at] == b'q' { b'p' } else { b'q' };
             assert_eq!(Recipient::parse(&String::from_utf8(text).unwrap()), Err(NoRecipient), "at {at}");
         }
-        let cut = &EXAMPLE[..EXAMPLE.len() - 1];
+        let cut = EXAMPLE.get(..EXAMPLE.len() - 1).expect("it is ASCII");
         let secret = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
         for wrong in ["", "age1", cut, &EXAMPLE.to_uppercase(), secret] {
             assert_eq!(Recipient::parse(wrong), Err(NoRecipient), "{wrong}");

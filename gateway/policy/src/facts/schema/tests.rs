@@ -51,7 +51,7 @@ fn faults(value: &Value, schema: &Value, root: &Value, at: &str) -> Vec<String> 
                 all.extend(twice.map(|(_, item)| format!("{at}: {item} stands twice")));
             }
             "pattern" => {
-                all.extend((!matches(value, says)).then(|| format!("{at}: {value} is not of the form {says}")))
+                all.extend((!matches(value, says)).then(|| format!("{at}: {value} is not of the form {says}")));
             }
             other => panic!("{at}: the test does not know `{other}`"),
         }

@@ -9,6 +9,9 @@ use super::super::report::quote;
 use super::Check;
 use super::models::class_of;
 
+/// Most bytes of a team's name, which is a part of keys in the ledger's database.
+const LONGEST_TEAM: usize = 128;
+
 impl Check<'_> {
     pub(super) fn apps(&mut self, document: &Document) -> Vec<AppConfig> {
         if document.app.is_empty() && self.walked.all_whole("app") {
@@ -41,6 +44,10 @@ impl Check<'_> {
         let at = self.place("app", name);
         if app.team.trim().is_empty() {
             self.wrong(at.at("team").mark(), format!("`app.{name}.team` is blank"), "name the team that owns the app");
+        }
+        if app.team.len() > LONGEST_TEAM || app.team.chars().any(char::is_control) {
+            let message = format!("`app.{name}.team` is longer than {LONGEST_TEAM} bytes, or has a control character");
+            self.wrong(at.at("team").mark(), message, "write a short name: it stands in every entry of the ledger");
         }
         if !self.is_defined("data", name) && self.walked.is_whole("data", "") {
             let remedy = "the security team says there what data the app handles";
