@@ -5,12 +5,14 @@
 //!
 //! **Promises.** No plaintext reaches a disk: what is written was sealed in memory. The gateway holds no key that opens it. What
 //! waits for the disk is bounded by [`MOST_WAITING`], what an app keeps a day by its rules, an answer by [`MOST_ANSWER`].
-//! Retention deletes whole files, by day, also those of apps that are gone.
+//! What waits counts towards the day. Retention deletes whole files, by day, also those of apps that are gone.
 //!
 //! **Does not do.** A file is not waited for until the medium has it. An answer is handed over when the audit record is closed:
-//! a digest there without a file says that the disk failed between the two.
+//! a digest there without a file says that the disk failed between the two, or that the writer found the day full by what an
+//! earlier process kept.
 
 mod age;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +30,7 @@ use time::{Date, Month, OffsetDateTime};
 use tokio::sync::oneshot;
 
 pub use age::{NoRecipient, Recipient};
+use tally::{Days, Tally};
 
 /// Most bytes of an answer that are kept; of a longer one the beginning.
 pub const MOST_ANSWER: usize = 4 << 20;
@@ -119,8 +122,8 @@ struct Shared {
     folder: OnceLock<PathBuf>,
     /// The writer's end; none before the first capture, so that a gateway without any has no thread for them.
     writer: Mutex<Option<SyncSender<Job>>>,
-    /// By app: the day, and the bytes of it that are kept or wait.
-    today: Mutex<BTreeMap<String, (Date, u64)>>,
+    /// By app: what is kept and waits of its days. It is held for no longer than it takes to find a tally.
+    tallies: Mutex<BTreeMap<String, Days>>,
     figures: Arc<Figures>,
 }
 
@@ -136,7 +139,10 @@ struct Figures {
 struct Job {
     path: PathBuf,
     sealed: Vec<u8>,
-    told: Option<oneshot::Sender<Result<(), String>>>,
+    /// The day to which it counts, and the most sealed bytes of it.
+    tally: Arc<Tally>,
+    most: u64,
+    told: Option<oneshot::Sender<Result<(), CaptureError>>>,
 }
 
 impl Vault {
@@ -156,7 +162,7 @@ impl Vault {
             Err(error) => Err(error),
             Ok(digest) => match tokio::time::timeout(PATIENCE, told).await {
                 Ok(Ok(Ok(()))) => Ok(digest),
-                Ok(Ok(Err(error))) => Err(CaptureError::Disk(error)),
+                Ok(Ok(Err(error))) => Err(error),
                 Ok(Err(_)) => Err(CaptureError::Disk("its writer is gone".to_owned())),
                 Err(_) => Err(CaptureError::Slow),
             },
@@ -199,64 +205,57 @@ impl Vault {
         (subject, what): (Subject<'_>, &str),
         rules: &Rules,
         text: &[u8],
-        told: Option<oneshot::Sender<Result<(), String>>>,
+        told: Option<oneshot::Sender<Result<(), CaptureError>>>,
     ) -> Result<String, CaptureError> {
         let sealed = age::seal(text, &rules.recipients).map_err(|_| CaptureError::Seal)?;
         let day = OffsetDateTime::from(subject.at).date();
         let folder = self.0.folder.get().ok_or_else(|| CaptureError::Disk("no folder is opened".to_owned()))?;
         let folder = folder.join(subject.app).join(day_name(day, rules.days));
-        self.0.take_of_today(subject.app, (day, &folder), (sealed.len() as u64, rules.bytes_a_day))?;
+        let (bytes, most) = (sealed.len() as u64, rules.bytes_a_day);
+        let tally = self.0.tally(subject.app, day);
+        tally.take(bytes, most)?;
         let hash = digest(&SHA256, &sealed).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let path = folder.join(format!("{}.{what}.age", subject.decision));
-        self.0.send(Job { path, sealed, told })?;
-        Ok(hash)
+        let sent = self.0.send(Job { path, sealed, tally: Arc::clone(&tally), most, told });
+        if sent.is_err() {
+            tally.give_back(bytes);
+        }
+        sent.map(|()| hash)
     }
 
     /// Removes what is older than its days, by whole days: those that it was kept under, or those of `days_now` for its app
     /// where they are fewer. Gives the number of files.
     ///
+    /// What cannot be listed or removed holds up nothing else.
+    ///
     /// # Errors
-    /// When a folder cannot be listed or removed.
+    /// The first that could not be listed or removed, once everything else has been looked at.
     pub fn retire(&self, now: SystemTime, days_now: impl Fn(&str) -> Option<u32>) -> io::Result<u64> {
         let today = OffsetDateTime::from(now).date();
-        let mut removed = 0;
+        self.0.tallies.lock().retain(|_, days| days.are_of_use(today));
         let Some(folder) = self.0.folder.get() else { return Ok(0) };
-        for app in listed(folder)? {
-            let named = app.file_name().to_string_lossy().into_owned();
-            for day in listed(&app.path())? {
-                let name = day.file_name().to_string_lossy().into_owned();
-                let Some((date, days)) = day_of(&name) else { continue };
-                let days = days_now(&named).map_or(days, |now| now.min(days));
+        let (mut removed, mut failed) = (0, None);
+        for app in folders_in(folder, &mut failed) {
+            let days_now = days_now(&app.file_name().to_string_lossy());
+            for day in folders_in(&app.path(), &mut failed) {
+                let Some((date, days)) = day_of(&day.file_name().to_string_lossy()) else { continue };
+                let days = days_now.map_or(days, |now| now.min(days));
                 // The day itself, then so many whole ones.
                 if (today - date).whole_days() > i64::from(days) {
-                    removed += listed(&day.path())?.len() as u64;
-                    fs::remove_dir_all(day.path())?;
+                    match remove(&day.path()) {
+                        Ok(files) => removed += files,
+                        Err(error) => note(&mut failed, &day.path(), &error),
+                    }
                 }
             }
         }
-        Ok(removed)
+        failed.map_or(Ok(removed), Err)
     }
 }
 
 impl Shared {
-    fn take_of_today(
-        &self,
-        app: &str,
-        (day, folder): (Date, &Path),
-        (bytes, most): (u64, u64),
-    ) -> Result<(), CaptureError> {
-        let mut today = self.today.lock();
-        let held = match today.get(app) {
-            Some((known, held)) if *known == day => *held,
-            // Once a day and app: a process before this one may have kept some.
-            _ => size_of(folder),
-        };
-        if held + bytes > most {
-            today.insert(app.to_owned(), (day, held));
-            return Err(CaptureError::DayIsFull(held));
-        }
-        today.insert(app.to_owned(), (day, held + bytes));
-        Ok(())
+    fn tally(&self, app: &str, day: Date) -> Arc<Tally> {
+        self.tallies.lock().entry(app.to_owned()).or_default().tally(day)
     }
 
     fn send(&self, job: Job) -> Result<(), CaptureError> {
@@ -289,9 +288,17 @@ impl Shared {
 }
 
 fn write_all(jobs: &Receiver<Job>, figures: &Figures) {
-    while let Ok(Job { path, sealed, told }) = jobs.recv() {
-        let written = write(&path, &sealed).map_err(|error| format!("{}: {error}", path.display()));
+    while let Ok(job) = jobs.recv() {
+        let written = keep(&job);
+        let Job { path, sealed, tally, told, .. } = job;
         figures.waiting.fetch_sub(sealed.len(), Ordering::Relaxed);
+        if written.is_err() {
+            tally.give_back(sealed.len() as u64);
+            // One that somebody waits for is counted by whoever waits.
+            if told.is_none() {
+                figures.failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         match &written {
             Ok(()) => {
                 figures.kept.fetch_add(1, Ordering::Relaxed);
@@ -299,20 +306,33 @@ fn write_all(jobs: &Receiver<Job>, figures: &Figures) {
                     tracing::warn!("captures are written again");
                 }
             }
-            Err(error) => {
-                // One that somebody waits for is counted by whoever waits.
-                if told.is_none() {
-                    figures.failed.fetch_add(1, Ordering::Relaxed);
-                }
+            Err(CaptureError::Disk(error)) => {
                 if !figures.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(%error, "ALARM capture: what is to be kept of prompts and answers cannot be written");
                 }
             }
+            Err(error) if told.is_none() => {
+                tracing::warn!(file = %path.display(), %error, "an answer that its record says is kept is not kept");
+            }
+            Err(_) => {}
         }
         if let Some(told) = told {
             let _ = told.send(written);
         }
     }
+}
+
+/// Writes a file, unless its day turns out to be full now that what an earlier process kept is known.
+fn keep(job: &Job) -> Result<(), CaptureError> {
+    let disk = |error: io::Error| CaptureError::Disk(format!("{}: {error}", job.path.display()));
+    let bytes = job.sealed.len() as u64;
+    let kept = job.tally.kept(job.path.parent().unwrap_or(&job.path)).map_err(disk)?;
+    if kept.saturating_add(bytes) > job.most {
+        return Err(CaptureError::DayIsFull(kept));
+    }
+    write(&job.path, &job.sealed).map_err(disk)?;
+    job.tally.wrote(bytes);
+    Ok(())
 }
 
 /// Whole or not at all: under its name a file is complete.
@@ -339,9 +359,37 @@ fn day_of(name: &str) -> Option<(Date, u32)> {
     Some((Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?).ok()?, days.parse().ok()?))
 }
 
-fn size_of(folder: &Path) -> u64 {
-    let files = listed(folder).unwrap_or_default();
-    files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+/// The folders in `folder`; what else lies there is none of ours. The first error is left in `failed`.
+fn folders_in(folder: &Path, failed: &mut Option<io::Error>) -> Vec<fs::DirEntry> {
+    let mut entries = match listed(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            note(failed, folder, &error);
+            return Vec::new();
+        }
+    };
+    entries.retain(|entry| match fs::metadata(entry.path()) {
+        Ok(found) => found.is_dir(),
+        // It went meanwhile, or is a link to nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            note(failed, &entry.path(), &error);
+            false
+        }
+    });
+    entries
+}
+
+/// Removes the folder of a day; gives the number of its files.
+fn remove(day: &Path) -> io::Result<u64> {
+    let files = listed(day)?.len() as u64;
+    fs::remove_dir_all(day)?;
+    Ok(files)
+}
+
+/// Remembers what failed first.
+fn note(failed: &mut Option<io::Error>, place: &Path, error: &io::Error) {
+    failed.get_or_insert_with(|| io::Error::new(error.kind(), format!("{}: {error}", place.display())));
 }
 
 fn listed(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
@@ -410,6 +458,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_the_writer_finds_to_be_beyond_its_day_is_not_kept_and_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        opened(folder.path()).request(subject("d-1", 0), &rules(), &[b'x'; 6_000]).await.unwrap();
+
+        let again = opened(folder.path());
+        let answer = again.answer(subject("d-2", 0), &rules(), &[b'x'; 6_000]);
+        // The writer takes one after the other: when this one is written, the answer is done with.
+        let after = again.request(subject("d-3", 1), &rules(), b"a prompt").await;
+
+        assert!(answer.is_ok() && after.is_ok(), "{answer:?} {after:?}");
+        assert_eq!(again.status(), CaptureStatus { kept: 1, failed: 1, ..CaptureStatus::default() });
+        assert!(!folder.path().join("captures/claims/2024-10-04.30d/d-2.answer.age").exists());
+    }
+
+    #[tokio::test]
+    async fn yesterdays_answers_count_towards_yesterday_and_leave_today_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path());
+        for day in [0, 1] {
+            vault.request(subject("d-1", day), &rules(), &[b'x'; 6_000]).await.unwrap();
+        }
+
+        let answers = [0, 1].map(|day| vault.answer(subject("d-1", day), &rules(), &[b'x'; 2_000]));
+        let beyond = [0, 1].map(|day| vault.answer(subject("d-2", day), &rules(), &[b'x'; 2_000]));
+
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert!(beyond.iter().all(|one| matches!(one, Err(CaptureError::DayIsFull(_)))), "{beyond:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_take_does_not_count_towards_the_day() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("captures"), "a file where the folder should be").unwrap();
+        let vault = opened(folder.path());
+
+        let refused = vault.request(subject("d-1", 0), &rules(), &[b'x'; 6_000]).await;
+        fs::remove_file(folder.path().join("captures")).unwrap();
+        let taken = vault.request(subject("d-2", 0), &rules(), &[b'x'; 6_000]).await;
+
+        assert!(matches!(refused, Err(CaptureError::Disk(_))), "{refused:?}");
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+
+    #[tokio::test]
     async fn a_disk_that_takes_nothing_fails_the_request_and_is_shown_until_it_takes_one() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("captures"), "a file where the folder should be").unwrap();
@@ -455,6 +547,31 @@ mod tests {
 
         assert_eq!((none, first, after_first, second, left()), (0, 1, 2, 1, 1));
         assert_eq!(vault.retire(at(4_000), |_| Some(9_999)).unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_listed_is_told_and_holds_up_no_other_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path());
+        for app in ["claims", "triage"] {
+            vault.request(Subject { app, ..subject("d-1", 0) }, &rules(), b"a prompt").await.unwrap();
+        }
+        let captures = folder.path().join("captures");
+        for stray in ["notes.txt", "claims/2024-10-04.1d", "triage/lost"] {
+            fs::write(captures.join(stray), "a stray file").unwrap();
+        }
+
+        let first = vault.retire(at(31), |app| (app == "claims").then_some(30)).unwrap();
+        vault.request(subject("d-2", 40), &rules(), b"a prompt").await.unwrap();
+        for looped in ["a-loop", "z-loop", "claims/a-loop", "claims/z-loop"] {
+            std::os::unix::fs::symlink(captures.join(looped), captures.join(looped)).unwrap();
+        }
+        let second = vault.retire(at(80), |_| None).unwrap_err();
+
+        assert_eq!(first, 2, "stray files are passed over");
+        assert!(second.to_string().contains("-loop: "), "{second}");
+        assert!(!captures.join("claims/2024-11-13.30d").exists(), "it went all the same");
+        assert!(captures.join("claims/2024-10-04.1d").exists());
     }
 
     #[test]

@@ -1,9 +1,17 @@
 //! `data.NAME.capture` and `app.NAME.capture`: what is kept of prompts and answers, which two people must want.
+//!
+//! In a folder no file may be listed for both `app` and `data`, so that nobody who writes one file wants it twice. One file
+//! has one author, so there a warning says that it takes one person.
+
+use std::collections::BTreeSet;
 
 use telemetry::capture::{NoRecipient, Recipient, Rules};
 
 use super::super::compile::CaptureConfig;
 use super::super::document::{Document, OnCaptureFailure};
+use super::super::report::quote;
+use super::super::sources::Source;
+use super::super::tree::Cursor;
 use super::Check;
 
 /// Most keys that can open one capture: each makes every file longer, and is one more to lose.
@@ -32,6 +40,9 @@ impl Check<'_> {
                 message,
                 format!("have the owner write `capture = true` in `[app.{name}]`, or leave it out"),
             );
+        }
+        if agreed {
+            self.two_authors(at, name, document);
         }
         let setting = format!("data.{name}.capture.to");
         self.is_empty_list(at.at("to"), &setting, capture.to.len(), "name the public key of whoever may read it");
@@ -62,5 +73,39 @@ impl Check<'_> {
         };
         let refuses = capture.on_failure.unwrap_or_default() == OnCaptureFailure::Refuse;
         agreed.then_some(CaptureConfig { rules, refuses })
+    }
+
+    /// Whether those who write `[app]` and those who write `[data]` are not the same.
+    fn two_authors(&mut self, at: Cursor<'_>, name: &str, document: &Document) {
+        let both = format!("both `app.{name}.capture` and `data.{name}.capture`");
+        if !self.sources.is_folder {
+            let message = format!("whoever writes this file can write {both}: one author can switch it on alone");
+            let remedy = "give `--config` a folder, and divide `app` and `data` in `[authors]`";
+            self.warn(at.mark(), message, remedy);
+            return;
+        }
+        if !self.walked.all_whole("authors") {
+            return;
+        }
+        let why = if self.root.at("authors").exists() {
+            let (apps, data) = (self.authors_of("app", document), self.authors_of("data", document));
+            let Some(shared) = apps.intersection(&data).next() else { return };
+            format!("{} may hold {both}", quote(shared))
+        } else {
+            format!("without `[authors]` any file may hold {both}")
+        };
+        let message = format!("{why}: one author could switch it on alone");
+        self.wrong(at.mark(), message, "divide `app` and `data` in `[authors]`");
+    }
+
+    /// The files that may hold `section`: those that `[authors]` lists it for, else the one that holds `[authors]`.
+    fn authors_of(&self, section: &str, document: &Document) -> BTreeSet<String> {
+        let lists = |listed: &[String]| listed.iter().any(|name| name == section);
+        let listed: BTreeSet<String> =
+            document.authors.iter().filter(|(_, listed)| lists(listed)).map(|(file, _)| file.clone()).collect();
+        if !listed.is_empty() {
+            return listed;
+        }
+        self.sources.files.get(self.root.at("authors").mark().file).map(Source::name).into_iter().collect()
     }
 }

@@ -99,6 +99,36 @@ fn a_section_in_the_wrong_file_is_a_mistake() {
 }
 
 #[test]
+fn prompts_are_kept_only_where_no_file_may_say_so_for_the_owner_and_for_the_security_team() {
+    let folder = folder();
+    let capture = "capture = { to = [\"age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj\"], days = 30 }";
+    write(folder.path(), "apps.toml", &format!("{APPS}capture = true\n"));
+    write(folder.path(), "security.toml", &format!("{SECURITY}{capture}\n"));
+    let with = |authors: &str| {
+        write(folder.path(), "00-authors.toml", authors);
+        said_of(folder.path())
+    };
+
+    let divided = with(AUTHORS);
+    let shared = with(&AUTHORS.replace("\"data\"", "\"data\", \"app\""));
+    let undivided = with("[state]\nfolder = \"state\"\n");
+
+    assert_eq!(divided, [""; 0]);
+    assert_eq!(
+        shared,
+        [
+            "security.toml:4:11: `security.toml` may hold both `app.claims.capture` and `data.claims.capture`: one author \
+             could switch it on alone; divide `app` and `data` in `[authors]`"
+        ]
+    );
+    assert_eq!(
+        undivided,
+        ["security.toml:4:11: without `[authors]` any file may hold both `app.claims.capture` and \
+          `data.claims.capture`: one author could switch it on alone; divide `app` and `data` in `[authors]`"]
+    );
+}
+
+#[test]
 fn nobody_makes_oneself_an_author() {
     let folder = folder();
     write(folder.path(), "apps.toml", &format!("{APPS}\n[authors]\n\"apps.toml\" = [\"policy\"]\n"));
