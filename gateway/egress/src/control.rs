@@ -95,9 +95,7 @@ impl ControlHost {
         body: Bytes,
         longest: usize,
     ) -> Result<Fetched, ControlError> {
-        let (path_and_query, body_len) = (path.to_owned(), body.len() as u64);
-        let request = UpstreamRequest { method: Method::POST, path_and_query, headers, body: vec![body], body_len };
-        self.ask(request, longest).await
+        self.ask(sending(Method::POST, path, headers, body), longest).await
     }
 
     /// Puts `body` at `path` and reads at most `longest` bytes of the answer.
@@ -112,9 +110,7 @@ impl ControlHost {
         body: Bytes,
         longest: usize,
     ) -> Result<Fetched, ControlError> {
-        let (path_and_query, body_len) = (path.to_owned(), body.len() as u64);
-        let request = UpstreamRequest { method: Method::PUT, path_and_query, headers, body: vec![body], body_len };
-        self.ask(request, longest).await
+        self.ask(sending(Method::PUT, path, headers, body), longest).await
     }
 
     async fn ask(&self, request: UpstreamRequest, longest: usize) -> Result<Fetched, ControlError> {
@@ -136,6 +132,11 @@ impl ControlHost {
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0
     }
+}
+
+fn sending(method: Method, path: &str, headers: HeaderMap, body: Bytes) -> UpstreamRequest {
+    let body_len = body.len() as u64;
+    UpstreamRequest { method, path_and_query: path.to_owned(), headers, body: vec![body], body_len }
 }
 
 async fn read(mut reply: Reply, longest: usize) -> Result<Fetched, ControlError> {

@@ -36,6 +36,14 @@ impl Sink for Hanging {
     }
 }
 
+/// A log over a disk that hangs, what says that a write has begun, and what lets all of them go on when it is dropped.
+fn over_a_hanging(disk: &Disk) -> (AuditLog, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (begun, has_begun) = mpsc::channel();
+    let (tell, go_on) = mpsc::channel();
+    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
+    (AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001")), has_begun, tell)
+}
+
 fn ask(log: &AuditLog, decision: &str) -> Result<OpenRecord, AuditError> {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(log.intent(&intent(decision)))
 }
@@ -43,10 +51,7 @@ fn ask(log: &AuditLog, decision: &str) -> Result<OpenRecord, AuditError> {
 #[test]
 fn a_disk_that_hangs_holds_up_one_thread_and_everybody_else_is_refused() {
     let disk = Disk::default();
-    let (begun, has_begun) = mpsc::channel();
-    let (tell, go_on) = mpsc::channel();
-    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
-    let log = AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001"));
+    let (log, has_begun, tell) = over_a_hanging(&disk);
 
     thread::scope(|scope| {
         let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
@@ -74,10 +79,7 @@ fn a_disk_that_hangs_holds_up_one_thread_and_everybody_else_is_refused() {
 #[test]
 fn a_disk_that_hesitates_delays_requests_and_no_other_work_of_their_thread() {
     let disk = Disk::default();
-    let (begun, has_begun) = mpsc::channel();
-    let (tell, go_on) = mpsc::channel();
-    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
-    let log = AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001"));
+    let (log, has_begun, tell) = over_a_hanging(&disk);
     log.shared.start_threads().unwrap();
 
     thread::scope(|scope| {
@@ -104,10 +106,7 @@ fn a_disk_that_hesitates_delays_requests_and_no_other_work_of_their_thread() {
 #[test]
 fn a_caller_that_leaves_while_a_disk_hesitates_has_its_record_closed() {
     let disk = Disk::default();
-    let (begun, has_begun) = mpsc::channel();
-    let (tell, go_on) = mpsc::channel();
-    let sink = Box::new(Hanging { disk: disk.clone(), begun, go_on });
-    let log = AuditLog::over(sink, Durability::Os, None, (Path::new("epoch"), "0000000001"));
+    let (log, has_begun, tell) = over_a_hanging(&disk);
 
     thread::scope(|scope| {
         let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
