@@ -106,7 +106,10 @@ impl Ruling {
 impl fmt::Display for Ruling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::In { by, obligations } if obligations.is_empty() => write!(f, "permitted by {by}"),
+            Self::In { by, obligations } if obligations.is_empty() => {
+                f.write_str("permitted by ")?;
+                by.fmt(f)
+            }
             Self::In { by, obligations } => write!(f, "permitted by {by} with {obligations}"),
             Self::Forbidden(by) => write!(f, "forbidden by {by}"),
             Self::NotApproved => f.write_str("the endpoint is not approved"),

@@ -36,10 +36,14 @@ pub fn session_of(parts: &[&[u8]]) -> u64 {
             0..=COUNTED => (*part, &part[part.len()..]),
             length => (&part[..COUNTED / 2], &part[length - COUNTED / 2..]),
         };
-        for word in head.chunks(8).chain(tail.chunks(8)) {
-            let mut bytes = [0; 8];
-            bytes[..word.len()].copy_from_slice(word);
-            hash = mix(hash, u64::from_le_bytes(bytes));
+        for piece in [head, tail] {
+            let (words, rest) = piece.as_chunks::<8>();
+            hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+            if !rest.is_empty() {
+                let mut word = [0; 8];
+                word[..rest.len()].copy_from_slice(rest);
+                hash = mix(hash, u64::from_le_bytes(word));
+            }
         }
     }
     hash ^ (hash >> 32)

@@ -406,7 +406,9 @@ pub(crate) struct Short(pub(crate) Duration);
 
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} s", self.0.as_secs_f64())
+        // In whole numbers: it is written for every target of every request, and a float takes several times as long.
+        let hundredths = (self.0.as_nanos() + 5_000_000) / 10_000_000;
+        write!(f, "{}.{:02} s", hundredths / 100, hundredths % 100)
     }
 }
 

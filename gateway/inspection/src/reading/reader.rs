@@ -56,7 +56,7 @@ const NO_TEXT: [&[u8]; 6] = [b"type", b"role", b"id", b"name", b"status", b"call
 pub(crate) fn read(body: &[u8], listener: &mut impl Listener) {
     let mut reader = Reader {
         body,
-        sheet: Sheet::default(),
+        sheet: Sheet::for_body(body.len()),
         effort: Effort::new(),
         message: 0,
         ends: Vec::new(),

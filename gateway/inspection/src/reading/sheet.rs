@@ -58,6 +58,12 @@ pub(crate) struct Cursor {
 }
 
 impl Sheet {
+    /// Room for the strings of a body of so many bytes, which does not grow then: text is seldom longer than it was written.
+    pub(crate) fn for_body(bytes: usize) -> Self {
+        let text = Vec::with_capacity(bytes.min(FULL + OVERLAP));
+        Self { text, pieces: Vec::with_capacity(bytes.div_ceil(64).min(256)), ..Self::default() }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.pieces.clear();

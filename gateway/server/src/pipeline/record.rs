@@ -126,6 +126,9 @@ fn pseudonym(snapshot: &Snapshot, caller: &Caller, call: &Call) -> Option<String
     Some(key.pseudonym(Realm::Audit, &caller.app.name, &call.user()?))
 }
 
+/// Room for a reason, in bytes: few need more, and a string that grows is moved several times.
+const USUAL_WHY: usize = 160;
+
 /// The reasons as text: the policies by which each candidate is in or out, and where the proposed ones would decide otherwise.
 pub(super) struct Whys(Vec<(String, Option<String>)>);
 
@@ -133,7 +136,10 @@ impl Whys {
     pub(super) fn of(verdicts: &[Verdict], proposed: &[Verdict]) -> Self {
         let why = |(index, verdict): (usize, &Verdict)| {
             let other = proposed.get(index).and_then(|proposed| otherwise(&verdict.ruling, &proposed.ruling));
-            (verdict.ruling.to_string(), other)
+            let mut why = String::with_capacity(USUAL_WHY);
+            // Writing to a string does not fail.
+            let _ = write!(why, "{}", verdict.ruling);
+            (why, other)
         };
         Self(verdicts.iter().enumerate().map(why).collect())
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use accounting::{Ask, Day, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
+use http::HeaderName;
 use ledger::{Closing, Ledger, Opening};
 use routing::Plan;
 use wire::{Api, Call, ServiceTier, Usage};
@@ -19,6 +20,14 @@ use super::plan::{self, Planned};
 use super::refusal::{Refusal, Refused};
 use super::sharing;
 use crate::snapshot::Target;
+
+// OpenAI's names; each is told for the limit that leaves least.
+const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
+const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const RESET_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
 /// What a request holds.
 #[must_use = "a charge that is dropped is settled at what it holds, once something may have been sent"]
@@ -249,10 +258,10 @@ impl Drop for Charge {
 /// upstream's own are about the account that all callers share, and are replaced.
 pub(super) fn rate_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
     if let Some(rate) = exchange.rate {
-        headers.insert("x-ratelimit-limit-requests", rate.limit.into());
-        headers.insert("x-ratelimit-remaining-requests", rate.remaining.into());
+        headers.insert(LIMIT_REQUESTS, rate.limit.into());
+        headers.insert(REMAINING_REQUESTS, rate.remaining.into());
         if let Ok(reset) = http::HeaderValue::from_str(&span(rate.full_in)) {
-            headers.insert("x-ratelimit-reset-requests", reset);
+            headers.insert(RESET_REQUESTS, reset);
         }
     }
     token_headers(headers, exchange);
@@ -266,10 +275,10 @@ fn token_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
     let books = [caller.key.book.as_ref(), Some(&caller.app.book)];
     let standings = books.into_iter().flatten().filter_map(|book| book.rate(now));
     let Some(tightest) = standings.min_by_key(|standing| standing.remaining) else { return };
-    headers.insert("x-ratelimit-limit-tokens", tightest.limit.into());
-    headers.insert("x-ratelimit-remaining-tokens", tightest.remaining.into());
+    headers.insert(LIMIT_TOKENS, tightest.limit.into());
+    headers.insert(REMAINING_TOKENS, tightest.remaining.into());
     if let Ok(reset) = http::HeaderValue::from_str(&span(tightest.full_in)) {
-        headers.insert("x-ratelimit-reset-tokens", reset);
+        headers.insert(RESET_TOKENS, reset);
     }
 }
 
