@@ -1,12 +1,15 @@
 //! The signature by which the gateway identifies itself to services of AWS: Signature Version 4, in the header `authorization`.
 //!
-//! **Promises.** The signature covers the method, the path, the query, the host, the time and the body. The secret key leaves
-//! the process nowhere: only what was made with it does.
+//! **Promises.** The signature covers the method, the path, the query, the host, the time, the body, and each header that says
+//! what is to be done: those of AWS's own, type, condition and range. The secret key leaves the process nowhere: only what was
+//! made with it does.
 //!
-//! **Does not do.** It signs no stream whose body is not at hand, and nothing for S3, which writes paths differently.
+//! **Does not do.** It signs no stream whose body is not at hand. Paths are signed as they are sent: whoever makes one for S3
+//! escapes it as S3 does.
 //!
-//! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>. The expected values of
-//! the tests are from AWS's own test suite and from botocore 1.44.8, AWS's client for Python.
+//! Sources: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html> and, for S3,
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>. The expected values of the tests are from
+//! AWS's own test suite, from the second page, and from botocore 1.44.8, AWS's client for Python.
 
 use std::time::SystemTime;
 
@@ -24,7 +27,8 @@ use crate::credentials::{InvalidCredential, Secret};
 pub struct AwsKeys {
     /// Region of the service, such as `eu-central-1`.
     pub region: String,
-    /// The service, as signatures name it: `bedrock`.
+    /// The service, as signatures name it: `bedrock`, or `s3`, which wants the digest of the body in a header of its own and
+    /// escapes no path twice.
     pub service: &'static str,
     /// Id of the access key. It is no secret, and stands in every request.
     pub access_key: Secret,
@@ -36,6 +40,12 @@ pub struct AwsKeys {
 
 static DATE: HeaderName = HeaderName::from_static("x-amz-date");
 static TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+static CONTENT: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+
+/// How S3 is named in signatures.
+const S3: &str = "s3";
+/// Headers beside `host` and AWS's own that are signed where they are there: without them it would be another request.
+const TELLING: [&str; 4] = ["content-type", "date", "if-none-match", "range"];
 
 /// What of a request is signed.
 pub(crate) struct Signed<'a> {
@@ -74,17 +84,17 @@ impl AwsKeys {
         headers: &mut HeaderMap,
     ) -> Result<(), InvalidCredential> {
         let (time, day) = instant(now);
-        let host = request.host.to_str().map_err(|_| InvalidCredential)?;
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let token = self.session_token.as_ref().map(Secret::expose);
-        let names = if token.is_some() { "host;x-amz-date;x-amz-security-token" } else { "host;x-amz-date" };
-        let token_line = token.map(|token| format!("x-amz-security-token:{token}\n")).unwrap_or_default();
+        let content = body_hash(request.body);
+        self.prepare((&time, &content), headers)?;
+        let (lines, names) = told(request.host, headers)?;
+        let path = request.uri.path();
         let canonical = Zeroizing::new(format!(
-            "{}\n{}\n{}\nhost:{host}\nx-amz-date:{time}\n{token_line}\n{names}\n{}",
+            "{}\n{}\n{}\n{}\n{names}\n{content}",
             request.method,
-            escaped_again(request.uri.path()),
+            if self.service == S3 { path.to_owned() } else { escaped_again(path) },
             request.uri.query().unwrap_or_default(),
-            body_hash(request.body),
+            lines.as_str(),
         ));
         let to_sign =
             format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(digest(&SHA256, canonical.as_bytes()).as_ref()));
@@ -96,12 +106,22 @@ impl AwsKeys {
         let mut shown = HeaderValue::from_str(&shown).map_err(|_| InvalidCredential)?;
         shown.set_sensitive(true);
         headers.insert(AUTHORIZATION, shown);
-        headers.insert(DATE.clone(), HeaderValue::from_str(&time).map_err(|_| InvalidCredential)?);
+        Ok(())
+    }
+
+    /// Puts in the headers that every signature rests on; what had their names is gone.
+    fn prepare(&self, (time, content): (&str, &str), headers: &mut HeaderMap) -> Result<(), InvalidCredential> {
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| InvalidCredential);
+        headers.insert(DATE.clone(), value(time)?);
         headers.remove(&TOKEN);
-        if let Some(token) = token {
-            let mut token = HeaderValue::from_str(token).map_err(|_| InvalidCredential)?;
+        if let Some(token) = &self.session_token {
+            let mut token = value(token.expose())?;
             token.set_sensitive(true);
             headers.insert(TOKEN.clone(), token);
+        }
+        headers.remove(&CONTENT);
+        if self.service == S3 {
+            headers.insert(CONTENT.clone(), value(content)?);
         }
         Ok(())
     }
@@ -115,6 +135,28 @@ impl AwsKeys {
         }
         key
     }
+}
+
+/// The signed headers, each on a line, and their names.
+fn told(host: &HeaderValue, headers: &HeaderMap) -> Result<(Zeroizing<String>, String), InvalidCredential> {
+    let mut signed: Vec<(&str, &HeaderValue)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .filter(|(name, _)| name.starts_with("x-amz-") || TELLING.contains(name))
+        .collect();
+    signed.push(("host", host));
+    signed.sort_by_key(|(name, _)| *name);
+    let (mut lines, mut names) = (Zeroizing::new(String::new()), Vec::new());
+    for (name, value) in signed {
+        // Two of a name would have to be joined, and none of ours come twice.
+        if names.contains(&name) {
+            return Err(InvalidCredential);
+        }
+        let value = value.to_str().map_err(|_| InvalidCredential)?;
+        lines.extend([name, ":", value.trim(), "\n"]);
+        names.push(name);
+    }
+    Ok((lines, names.join(";")))
 }
 
 /// `20261126T080000Z` and `20261126`.
@@ -206,6 +248,85 @@ mod tests {
 
             assert_eq!(signature(&headers), expected, "{profile} {token:?}");
             assert_eq!(headers.get("x-amz-security-token").map(HeaderValue::as_bytes), token.map(str::as_bytes));
+        }
+    }
+
+    /// AWS's examples for S3: its key, and 2013-05-24T00:00:00Z.
+    fn example_of_s3(method: Method, url: &str, mut headers: HeaderMap, body: &'static [u8]) -> HeaderMap {
+        let keys = AwsKeys {
+            access_key: Secret::new("AKIAIOSFODNN7EXAMPLE".to_owned()),
+            secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
+            ..keys("us-east-1", "s3", None)
+        };
+        let (uri, body): (Uri, _) = (url.parse().unwrap(), [Bytes::from_static(body)]);
+        let host = HeaderValue::from_static("examplebucket.s3.amazonaws.com");
+        let request = Signed { method: &method, uri: &uri, host: &host, body: &body };
+        keys.sign(&request, SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600), &mut headers).unwrap();
+        headers
+    }
+
+    #[test]
+    fn it_signs_for_s3_as_the_examples_of_aws_say() {
+        let mut ranged = HeaderMap::new();
+        ranged.insert("range", HeaderValue::from_static("bytes=0-9"));
+        let mut put = HeaderMap::new();
+        put.insert("date", HeaderValue::from_static("Fri, 24 May 2013 00:00:00 GMT"));
+        put.insert("x-amz-storage-class", HeaderValue::from_static("REDUCED_REDUNDANCY"));
+
+        for (method, path, headers, body, expected) in [
+            (Method::GET, "/test.txt", ranged, "", "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
+            (
+                Method::PUT,
+                "/test%24file.text",
+                put,
+                "Welcome to Amazon S3.",
+                "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+            ),
+            (
+                Method::GET,
+                "/?lifecycle=",
+                HeaderMap::new(),
+                "",
+                "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+            ),
+            (
+                Method::GET,
+                "/?max-keys=2&prefix=J",
+                HeaderMap::new(),
+                "",
+                "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+            ),
+        ] {
+            let signed = example_of_s3(method, path, headers, body.as_bytes());
+            assert_eq!(signature(&signed), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_only_where_nothing_is_is_signed_with_its_condition_as_the_client_of_aws_does() {
+        let body = [Bytes::from_static(b"gw-1/0000000001\n22\nroot\n")];
+        let path = "/causeway/gw-1.0000000001.00000000000000000022.checkpoint";
+        let (uri, host): (Uri, _) = (path.parse().unwrap(), "auditors.s3.eu-central-1.amazonaws.com");
+        let host = HeaderValue::from_static(host);
+        for (token, expected) in [
+            (None, "534b420d3d10de851be7e7b7202c18c5e7e42a93b7063c7b9dc8f8b1a9199b9c"),
+            (Some("SESSION/TOKEN+x="), "25e7d73b1be35808e515dfc1d03b9144584b4a4ceba89dd82a88dc3593c2d909"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
+            headers.insert("if-none-match", HeaderValue::from_static("*"));
+            let checksum = HeaderValue::from_static("pRf6JAYb0yPyUn0xIXHp0DLV/7UygmHXbh1X9OQhVl4=");
+            headers.insert("x-amz-checksum-sha256", checksum);
+            headers.insert("x-amz-sdk-checksum-algorithm", HeaderValue::from_static("SHA256"));
+            let request = Signed { method: &Method::PUT, uri: &uri, host: &host, body: &body };
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(TIMES.1);
+            keys("eu-central-1", "s3", token).sign(&request, at, &mut headers).unwrap();
+
+            assert_eq!(signature(&headers), expected, "{token:?}");
+            assert_eq!(
+                headers["x-amz-content-sha256"],
+                "a517fa24061bd323f2527d312171e9d032d5ffb5328261d76e1d57f4e421565e"
+            );
         }
     }
 
