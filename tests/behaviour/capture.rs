@@ -44,11 +44,13 @@ impl Keys {
 
 fn keeping(upstream: &Upstream, keys: &[&Keys], lines: &str) -> Config {
     let to: Vec<&str> = keys.iter().map(|keys| keys.public.as_str()).collect();
-    Config::serving(upstream).section(&format!(
-        "[app.kept]\nteam = \"testers\"\nkeys = [\"{}\"]\nmodels = [\"assistant\"]\ncapture = true\n\n\
+    Config::serving(upstream)
+        .section(&format!(
+            "[app.kept]\nteam = \"testers\"\nkeys = [\"{}\"]\nmodels = [\"assistant\"]\ncapture = true\n\n\
          [data.kept]\nlabels = []\ncapture = {{ to = {to:?}, days = 30{lines} }}\n",
-        digest_of(KEY)
-    ))
+            digest_of(KEY)
+        ))
+        .divided()
 }
 
 async fn ask(gateway: &Gateway, mut body: serde_json::Value) -> Answer {
@@ -82,7 +84,7 @@ fn sha256(file: &Path) -> String {
 async fn what_is_kept_is_opened_with_each_key_and_no_byte_of_it_is_on_the_disk_in_plain() {
     let (Some(keys), Some(others)) = (Keys::new(), Keys::new()) else { return };
     let upstream = Upstream::start(ANSWER).await;
-    let mut gateway = Gateway::start(&keeping(&upstream, &[&keys, &others], "")).await;
+    let mut gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys, &others], "")).await;
 
     for body in [chat("assistant"), chat_stream("assistant")] {
         let answer = ask(&gateway, body).await;
@@ -113,7 +115,7 @@ async fn what_is_kept_is_opened_with_each_key_and_no_byte_of_it_is_on_the_disk_i
         }
     }
     let (code, said) = {
-        let arguments = ["audit", "verify", "--config", "causeway.toml"];
+        let arguments = ["audit", "verify", "--config", "causeway.d"];
         let output = run(&arguments, gateway.folder()).await;
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
@@ -124,7 +126,7 @@ async fn what_is_kept_is_opened_with_each_key_and_no_byte_of_it_is_on_the_disk_i
 async fn a_request_that_cannot_be_kept_is_refused_before_anything_of_it_is_sent() {
     let Some(keys) = Keys::new() else { return };
     let upstream = Upstream::start("only").await;
-    let gateway = Gateway::start(&keeping(&upstream, &[&keys], "")).await;
+    let gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys], "")).await;
     std::fs::write(gateway.state().join("captures"), "a file where the folder should be").expect("room");
 
     let answer = ask(&gateway, chat("assistant")).await;
@@ -143,7 +145,7 @@ async fn a_request_that_cannot_be_kept_is_refused_before_anything_of_it_is_sent(
 async fn where_it_is_only_flagged_the_request_is_answered_and_its_record_says_that_nothing_is_kept() {
     let Some(keys) = Keys::new() else { return };
     let upstream = Upstream::start("only").await;
-    let gateway = Gateway::start(&keeping(&upstream, &[&keys], ", on_failure = \"flag\"")).await;
+    let gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys], ", on_failure = \"flag\"")).await;
     std::fs::write(gateway.state().join("captures"), "a file where the folder should be").expect("room");
 
     let answer = ask(&gateway, chat("assistant")).await;
@@ -157,7 +159,7 @@ async fn where_it_is_only_flagged_the_request_is_answered_and_its_record_says_th
 async fn an_app_that_has_kept_as_much_of_a_day_as_it_may_is_refused() {
     let Some(keys) = Keys::new() else { return };
     let upstream = Upstream::start("only").await;
-    let gateway = Gateway::start(&keeping(&upstream, &[&keys], ", mib_per_day = 1")).await;
+    let gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys], ", mib_per_day = 1")).await;
     let mut large = chat("assistant");
     large["metadata"] = serde_json::json!({ "padding": "x".repeat(700_000) });
 

@@ -17,6 +17,7 @@ pub(crate) struct Config {
     apps: String,
     pub(crate) files: Vec<(String, String)>,
     endpoints: u32,
+    is_divided: bool,
 }
 
 /// An `[endpoint.NAME]`.
@@ -211,16 +212,41 @@ impl Config {
         self
     }
 
+    /// Puts every `[data]` into a file of its own, of another author, for a gateway that starts from a folder. It comes last.
+    pub(crate) fn divided(mut self) -> Self {
+        let (_, data) = apart(&self.text([0; 3]));
+        self.is_divided = true;
+        self.file("security.toml", &data)
+    }
+
     /// The document, for these ports of data, admin and health.
     pub(crate) fn text(&self, [data, admin, health]: [u16; 3]) -> String {
         let Self { top, listen, admin: of_admin, sections, models, apps, .. } = self;
         let tests = app("tests", KEY, &format!("{models:?}"), "");
-        format!(
+        let text = format!(
             "{top}[listen]\naddress = \"127.0.0.1:{data}\"\n{listen}\n\
              [admin]\naddress = \"127.0.0.1:{admin}\"\n{of_admin}\n[health]\naddress = \"127.0.0.1:{health}\"\n\n\
              [state]\nfolder = \"state\"\n\n[site.lab]\ncountry = \"DE\"\noperator = \"DE\"\n\n{sections}\n{tests}\n{apps}"
-        )
+        );
+        if self.is_divided {
+            return format!("{}\n[authors]\n\"security.toml\" = [\"data\"]\n", apart(&text).0);
+        }
+        text
     }
+}
+
+/// A document without its `[data]`, and these.
+fn apart(text: &str) -> (String, String) {
+    let (mut rest, mut data, mut is_data) = (String::new(), String::new(), false);
+    for line in text.lines() {
+        if line.starts_with('[') {
+            is_data = line.starts_with("[data.");
+        }
+        let to = if is_data { &mut data } else { &mut rest };
+        to.push_str(line);
+        to.push('\n');
+    }
+    (rest, data)
 }
 
 fn app(name: &str, key: &str, models: &str, lines: &str) -> String {

@@ -1,7 +1,7 @@
 //! `data.NAME.capture` and `app.NAME.capture`: what is kept of prompts and answers, which two people must want.
 //!
-//! In a folder no file may be listed for both `app` and `data`, so that nobody who writes one file wants it twice. One file
-//! has one author, so there a warning says that it takes one person.
+//! No file may hold both `app` and `data`, so that nobody who writes one file wants it twice. A configuration that is one file has
+//! one author, so there nothing is kept.
 
 use std::collections::BTreeSet;
 
@@ -79,9 +79,9 @@ impl Check<'_> {
     fn two_authors(&mut self, at: Cursor<'_>, name: &str, document: &Document) {
         let both = format!("both `app.{name}.capture` and `data.{name}.capture`");
         if !self.sources.is_folder {
-            let message = format!("whoever writes this file can write {both}: one author can switch it on alone");
-            let remedy = "give `--config` a folder, and divide `app` and `data` in `[authors]`";
-            self.warn(at.mark(), message, remedy);
+            let message = format!("whoever writes this file can write {both}: one author could switch it on alone");
+            let remedy = "give `--config` a folder with a file for `app` and another for `data`, and divide the two in `[authors]`";
+            self.wrong(at.mark(), message, remedy);
             return;
         }
         if !self.walked.all_whole("authors") {

@@ -122,7 +122,8 @@ pub struct Data {
     /// none. They are recorded all the same, and act again from their end on. At most 32.
     pub suppress: Option<BTreeMap<String, Suppression>>,
     /// Prompts and answers of the app are kept in `state.folder`, sealed so that the gateway cannot read them again. Absent:
-    /// nothing is kept. Needs `capture = true` of the app.
+    /// nothing is kept. Needs `capture = true` of the app, and a folder of documents in which no file may hold both `app` and
+    /// `data`.
     pub capture: Option<Capture>,
 }
 

@@ -380,23 +380,6 @@ fn a_target_that_an_apps_labels_always_keep_out_is_a_warning() {
 }
 
 #[test]
-fn one_file_that_has_prompts_kept_is_told_that_one_author_is_enough() {
-    let capture = "capture = { to = [\"age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj\"], days = 30 }";
-    let text = changed("labels = []", &format!("labels = []\n{capture}"));
-    let text = text.replace("models = [\"chat\"]", "models = [\"chat\"]\ncapture = true");
-
-    let notes = noted_of(&text);
-
-    assert_eq!(
-        notes,
-        [
-            "gateway.toml:39:11: whoever writes this file can write both `app.claims.capture` and `data.claims.capture`: one \
-             author can switch it on alone; give `--config` a folder, and divide `app` and `data` in `[authors]`"
-        ]
-    );
-}
-
-#[test]
 fn what_runs_out_is_announced() {
     let text = GOOD.replace(
         "reach = { local",
