@@ -43,6 +43,7 @@ mod ledger_postgres;
 mod listeners;
 mod models;
 mod monitoring;
+mod object_stores;
 mod output_bounds;
 mod passthrough;
 mod policy_proofs;

@@ -265,7 +265,7 @@ fn signature(asked: &Asked) -> Result<(), &'static str> {
 }
 
 /// `20261126T080000Z`.
-fn stamp(since: Duration) -> String {
+pub(super) fn stamp(since: Duration) -> String {
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     // Howard Hinnant's `civil_from_days`, for days after 1970.
     let z = days + 719_468;
@@ -279,7 +279,7 @@ fn stamp(since: Duration) -> String {
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bodies;
+mod bucket;
 mod certificates;
 mod client;
 mod clouds;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub(crate) use audit::{Audit, Record};
 pub(crate) use bodies::*;
+pub(crate) use bucket::{Bucket, BucketKind, SHARED, bucket_sections};
 pub(crate) use certificates::{Authority, Issued, client_trusting, make_example_certificates};
 pub(crate) use client::{Answer, Client, Request};
 pub(crate) use clouds::{

@@ -396,7 +396,9 @@ fn machine_flow(compiled: &Compiled) -> Option<Flow> {
         Some(ControlCredentialConfig::Aws(_)) | None => None,
     });
     let address = IpAddr::from([169, 254, 169, 254]);
-    let asked = of_endpoints.chain(of_controls).any(|token| token.host == IdentityHostConfig::Machine);
+    let of_witness = compiled.audit.witness_http.iter().filter_map(WitnessConfig::token);
+    let asked =
+        of_endpoints.chain(of_controls).chain(of_witness).any(|token| token.host == IdentityHostConfig::Machine);
     asked.then(|| Flow {
         purpose: Purpose::Identity,
         name: "managed-identity".to_owned(),

@@ -124,6 +124,8 @@ const TABLE: &[(&str, Standing)] = &[
     ("audit.durability=disk", Enforced),
     ("audit.witness.folder", Enforced),
     ("audit.witness.http", Enforced),
+    ("audit.witness.s3", Enforced),
+    ("audit.witness.azure-blob", Enforced),
     ("audit.origin", Enforced),
     ("audit.origins", Enforced),
     ("audit.signing_key", Enforced),

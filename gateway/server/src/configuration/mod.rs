@@ -45,15 +45,15 @@ pub use administration::{AdministrationConfig, AdministratorConfig};
 pub(crate) use check::budgets::signing_key;
 pub use check::{PolicyConfig, due, pack};
 pub use compile::{
-    AppConfig, ApplicationConfig, AuditConfig, AwsKeysConfig, BudgetConfig, CanaryConfig, CaptureConfig,
-    CertificateConfig, ClaimConfig, ClientCertificate, Compiled, ControlConfig, ControlCredentialConfig, CostConfig,
-    CredentialConfig, DataConfig, EndpointConfig, EndpointControlConfig, EndpointTlsConfig, FetchedKeysConfig,
-    GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig, KeyConfig,
-    KeysPathConfig, Known, LedgerConfig, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig, OtlpConfig,
-    PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig, ResolverServers,
-    ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, StoreConfig, StoreLoss, SuppressionConfig,
-    TargetConfig, TimeoutsConfig, TokenAuthConfig, TokenConfig, TransportConfig, ViaConfig, WebhookConfig,
-    WitnessConfig, load_sources,
+    AppConfig, ApplicationConfig, AuditConfig, AwsKeysConfig, BlobCredentialConfig, BudgetConfig, CanaryConfig,
+    CaptureConfig, CertificateConfig, ClaimConfig, ClientCertificate, Compiled, ControlConfig, ControlCredentialConfig,
+    CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointControlConfig, EndpointTlsConfig,
+    FetchedKeysConfig, GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig,
+    KeyConfig, KeysPathConfig, Known, LedgerConfig, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig,
+    OtlpConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig,
+    ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, StoreConfig, StoreLoss,
+    SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig, TokenConfig, TransportConfig, ViaConfig,
+    WebhookConfig, WitnessConfig, WitnessKindConfig, load_sources,
 };
 pub use document::{Api, Class, Decimal, Document, Http2, OtlpProtocol, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};

@@ -40,18 +40,19 @@ fn spec(control: &ControlConfig, compiled: &Compiled) -> Result<EndpointSpec, Sn
         via: control.via.as_ref().map(upstream::via).transpose()?,
         credential: match &control.credential {
             Some(ControlCredentialConfig::Token(token)) => Some(Own::Token(identity::token(token, compiled)?)),
-            Some(ControlCredentialConfig::Aws(keys)) => Some(Own::Signature(keys_of(keys))),
+            Some(ControlCredentialConfig::Aws(keys)) => Some(Own::Signature(keys_of(keys, BEDROCK))),
             None => None,
         },
         ..identity::blank()
     })
 }
 
-fn keys_of(keys: &AwsKeysConfig) -> AwsKeys {
+/// Keys for a service, as signatures name it.
+pub(super) fn keys_of(keys: &AwsKeysConfig, service: &'static str) -> AwsKeys {
     let secret = |read: &Read| Secret::new(read.expose().to_owned());
     AwsKeys {
         region: keys.region.clone(),
-        service: BEDROCK,
+        service,
         access_key: secret(&keys.access_key),
         secret_key: secret(&keys.secret_key),
         session_token: keys.session_token.as_ref().map(secret),

@@ -8,9 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use egress::{Credential, EndpointSpec, Fleet, Host, Http2, Own, PoolSpec, Reach, Scheme, Secret, Timeouts, TlsSpec};
 use http::header::AUTHORIZATION;
 
-use super::{SnapshotError, upstream};
-use crate::configuration::{Compiled, WitnessConfig};
-use crate::second_place::Server;
+use super::{SnapshotError, control, identity, upstream};
+use crate::configuration::{BlobCredentialConfig, Compiled, Secret as Read, WitnessConfig, WitnessKindConfig};
+use crate::second_place::{Kind, Server};
+
+/// The service, as signatures name it.
+const S3: &str = "s3";
 
 /// Its name in reports.
 const NAME: &str = "audit.witness";
@@ -31,7 +34,7 @@ fn host(config: &WitnessConfig, compiled: &Compiled) -> Result<EndpointSpec, Sna
         base_path: String::new(),
         reach: Reach::Public,
         tls: TlsSpec::default(),
-        credential: credential(config),
+        credential: credential(config, compiled)?,
         timeouts: Timeouts {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(10),
@@ -62,16 +65,38 @@ pub(super) fn build(compiled: &Compiled, fleet: &Fleet) -> Option<Server> {
     Some(Server {
         host: fleet.control(NAME)?.clone(),
         base_path: config.base_path.clone(),
+        kind: match &config.kind {
+            WitnessKindConfig::Plain { .. } => Kind::Plain,
+            WitnessKindConfig::S3(_) => Kind::S3,
+            WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Sas(shared))) => {
+                Kind::AzureBlob(Some(shared.clone()))
+            }
+            WitnessKindConfig::AzureBlob(_) => Kind::AzureBlob(None),
+        },
         read_back: config.read_back,
     })
 }
 
+/// What it is shown by `egress`; a shared access signature stands in its URLs.
+fn credential(config: &WitnessConfig, compiled: &Compiled) -> Result<Option<Own>, SnapshotError> {
+    Ok(match &config.kind {
+        WitnessKindConfig::Plain { user, secret } => {
+            secret.as_ref().map(|secret| Own::Secret(plain(user.as_deref(), secret)))
+        }
+        WitnessKindConfig::S3(keys) => keys.as_ref().map(|keys| Own::Signature(control::keys_of(keys, S3))),
+        WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Token(token))) => {
+            Some(Own::Token(identity::token(token, compiled)?))
+        }
+        WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Sas(_)) | None) => None,
+    })
+}
+
 /// HTTP Basic (RFC 7617) where a user is named, else a bearer token (RFC 6750).
-fn credential(config: &WitnessConfig) -> Option<Own> {
-    let secret = config.secret.as_ref()?.expose();
-    let (prefix, secret) = match &config.user {
+fn plain(user: Option<&str>, secret: &Read) -> Credential {
+    let secret = secret.expose();
+    let (prefix, secret) = match user {
         Some(user) => ("Basic ", STANDARD.encode(format!("{user}:{secret}"))),
         None => ("Bearer ", secret.to_owned()),
     };
-    Some(Own::Secret(Credential { header: AUTHORIZATION, prefix, secret: Secret::new(secret) }))
+    Credential { header: AUTHORIZATION, prefix, secret: Secret::new(secret) }
 }

@@ -38,6 +38,8 @@ impl Check<'_> {
                 (folder.map(Some), Some(None))
             }
             Some(Witness::Http(http)) => (Some(None), self.witness_http(http, network).map(Some)),
+            Some(Witness::S3(bucket)) => (Some(None), self.witness_s3(bucket, network).map(Some)),
+            Some(Witness::AzureBlob(container)) => (Some(None), self.witness_blob(container, network).map(Some)),
             None => {
                 self.warn_of_no_witness();
                 (Some(None), Some(None))
@@ -95,7 +97,7 @@ impl Check<'_> {
         self.warn(
             at.key(),
             message,
-            "name a folder or a server that others keep, in `[audit] witness = { folder = \"…\" }`",
+            "name a folder, a server or a bucket that others keep, in `[audit] witness = { folder = \"…\" }`",
         );
     }
 

@@ -87,7 +87,8 @@ impl Check<'_> {
         self.token_credential(owner, usual, &auth).map(ControlCredentialConfig::Token)
     }
 
-    fn aws_keys(&mut self, owner: Owner<'_>, keys: &AwsAuth) -> Option<AwsKeysConfig> {
+    /// The keys in `auth.aws`, by which requests are signed.
+    pub(super) fn aws_keys(&mut self, owner: Owner<'_>, keys: &AwsAuth) -> Option<AwsKeysConfig> {
         let at = self.of(owner).at("auth").at("aws");
         let setting = |key: &str| owner.setting(&format!("auth.aws.{key}"));
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use telemetry::audit::Retention;
 
-use super::{EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TransportConfig};
+use super::{AwsKeysConfig, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TokenAuthConfig, TransportConfig};
 
 /// How the audit log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +44,45 @@ pub struct WitnessConfig {
     pub tls: Option<EndpointTlsConfig>,
     /// How its connections are made.
     pub transport: TransportConfig,
-    /// The name to log in with; `secret` is a bearer token where absent.
-    pub user: Option<String>,
-    /// The password or the token.
-    pub secret: Option<Secret>,
+    /// What the server is, and what it is shown.
+    pub kind: WitnessKindConfig,
     /// Whether each file is fetched again and compared.
     pub read_back: bool,
+}
+
+/// What the server is that checkpoints are put at. What it is shown is absent where it is a secret with
+/// [`Secrets::Skip`](super::Secrets::Skip).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WitnessKindConfig {
+    /// One that takes files by HTTP.
+    Plain {
+        /// The name to log in with; `secret` is a bearer token where absent.
+        user: Option<String>,
+        /// The password or the token; none is shown where the document names none.
+        secret: Option<Secret>,
+    },
+    /// A bucket of S3.
+    S3(Option<AwsKeysConfig>),
+    /// A container of Azure.
+    AzureBlob(Option<BlobCredentialConfig>),
+}
+
+/// What a container is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobCredentialConfig {
+    /// A token of Entra ID.
+    Token(TokenAuthConfig),
+    /// A shared access signature, without a `?`.
+    Sas(Secret),
+}
+
+impl WitnessConfig {
+    /// The token that it is shown, where it is shown one.
+    #[must_use]
+    pub fn token(&self) -> Option<&TokenAuthConfig> {
+        match &self.kind {
+            WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Token(token))) => Some(token),
+            WitnessKindConfig::AzureBlob(_) | WitnessKindConfig::S3(_) | WitnessKindConfig::Plain { .. } => None,
+        }
+    }
 }

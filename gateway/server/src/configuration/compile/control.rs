@@ -41,7 +41,7 @@ pub enum ControlCredentialConfig {
 /// Keys of AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsKeysConfig {
-    /// Region of the control plane.
+    /// Region of what is asked.
     pub region: String,
     /// Id of the access key.
     pub access_key: Secret,

@@ -51,7 +51,7 @@ pub enum ControlAuth {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwsAuth {
-    /// Region of the control plane, such as `"eu-central-1"`. Required.
+    /// Region of what is asked, such as `"eu-central-1"`. Required.
     pub region: String,
     /// Where the id of the access key is read from. Required.
     pub access_key: KeySource,
