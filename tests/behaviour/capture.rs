@@ -4,8 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::testkit::{
-    Answer, Config, Gateway, Request, Upstream, chat, chat_stream, digest_of, not_tested, run, until,
+    Act, Answer, Client, Config, Gate, Gateway, Request, Step, Upstream, chat, chat_stream, chunk, digest_of, finish,
+    not_tested, run, until,
 };
 
 const KEY: &str = "cw_key_of_the_app_that_is_kept";
@@ -161,9 +164,78 @@ async fn an_app_that_has_kept_as_much_of_a_day_as_it_may_is_refused() {
     let upstream = Upstream::start("only").await;
     let gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys], ", mib_per_day = 1")).await;
     let mut large = chat("assistant");
-    large["metadata"] = serde_json::json!({ "padding": "x".repeat(700_000) });
+    large["metadata"] = json!({ "padding": "x".repeat(700_000) });
 
     let (first, second) = (ask(&gateway, large.clone()).await.status, ask(&gateway, large).await.status);
 
     assert_eq!((first, second), (200, 503));
+}
+
+#[tokio::test]
+async fn of_an_answer_that_is_too_long_the_beginning_is_kept_the_record_says_so_and_the_caller_gets_all_of_it() {
+    let Some(keys) = Keys::new() else { return };
+    let upstream = Upstream::start(&"x".repeat(5 << 20)).await;
+    let gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys], "")).await;
+
+    let answer = ask(&gateway, chat("assistant")).await;
+    let (status, decision) = (answer.status, answer.decision());
+    let got = answer.bytes().await;
+    let record = gateway.audit().record(&decision).await;
+    let reply = kept(&gateway, &decision, "answer").await;
+
+    assert_eq!(status, 200);
+    assert!(got.len() > 5 << 20, "{}", got.len());
+    assert_eq!(record.outcome["capture"], json!({ "sha256": sha256(&reply), "cut": "long" }));
+    assert!(keys.open(&reply) == got[..4 << 20], "the first 4 MiB");
+    let metrics = gateway.operator("/metrics").await.text().await;
+    assert!(metrics.contains("causeway_captures_cut_total 1"), "{metrics}");
+    assert!(metrics.contains("causeway_capture_held_bytes 0"), "{metrics}");
+}
+
+/// Sixty-four answers of more than 4 MiB each, which all run until the gate is opened: together they hold all that there is.
+fn long_streams(gate: &Gate) -> impl Iterator<Item = Act> {
+    let piece = chunk(&"x".repeat(900_000));
+    (0..64).map(move |_| {
+        let pieces = std::iter::repeat_n(Step::Send(piece.clone().into()), 5);
+        Act::steps(pieces.chain([Step::Wait(gate.clone()), Step::Send(finish().into())]))
+    })
+}
+
+#[tokio::test]
+async fn answers_that_run_hold_no_more_together_than_is_stated_and_what_finds_no_room_is_answered_and_flagged() {
+    let Some(keys) = Keys::new() else { return };
+    let (upstream, gate) = (Upstream::start("only").await, Gate::closed());
+    let gateway = Gateway::start_from_folder(&keeping(&upstream, &[&keys], "")).await;
+    upstream.script(long_streams(&gate));
+
+    let data = gateway.data();
+    let running: Vec<_> = (0..64)
+        .map(|_| {
+            let request = Request::post("/v1/chat/completions", &chat_stream("assistant")).key(KEY);
+            tokio::spawn(async move { Client::plain(data).send(request).await.bytes().await.len() })
+        })
+        .collect();
+    let metrics = async || gateway.operator("/metrics").await.text().await;
+    until("all that there is to be held", async || {
+        metrics().await.contains("causeway_capture_held_bytes 268435456\n").then_some(())
+    })
+    .await;
+    let answer = ask(&gateway, chat("assistant")).await;
+    let (status, decision) = (answer.status, answer.decision());
+    let got = answer.text().await;
+    let record = gateway.audit().record(&decision).await;
+    gate.open();
+
+    assert_eq!(status, 200);
+    assert!(got.contains("only"), "{got}");
+    assert_eq!(record.outcome["capture"], json!({ "failed": "memory" }));
+    for answer in running {
+        assert!(answer.await.expect("no task panics") > 4_500_000, "a caller gets all of it");
+    }
+    until("all of it to be given back", async || {
+        let metrics = metrics().await;
+        let all = metrics.contains("causeway_captures_cut_total 65\n");
+        (all && metrics.contains("causeway_capture_held_bytes 0\n")).then_some(())
+    })
+    .await;
 }

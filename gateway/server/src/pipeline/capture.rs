@@ -1,7 +1,7 @@
 //! What is kept of a request and its answer, where its app's owner and the security team both want it.
 
-use telemetry::audit::CaptureNote;
-use telemetry::capture::{MOST_ANSWER, Subject};
+use telemetry::audit::{CaptureNote, Captured};
+use telemetry::capture::{Cut, Held, Subject};
 use wire::Call;
 
 use super::arrive::{Caller, Exchange};
@@ -39,32 +39,34 @@ fn subject<'a>(exchange: &'a Exchange, caller: &'a Caller) -> Subject<'a> {
     Subject { app: &caller.app.name, decision: exchange.decision.as_str(), at: exchange.at }
 }
 
-/// What a caller got so far, up to the bound; nothing where it is not kept.
+/// What a caller got so far, as far as there is room for it; nothing where it is not kept.
 #[derive(Default)]
-pub(super) struct Answer(Option<Vec<u8>>);
+pub(super) struct Answer(Option<Held>);
 
 impl Answer {
     pub(super) fn of(exchange: &Exchange) -> Self {
         let is_kept = exchange.caller.as_ref().is_some_and(|caller| caller.app.data.capture.is_some());
-        Self(is_kept.then(Vec::new))
+        Self(is_kept.then(|| exchange.gateway.captures.hold()))
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if let Some(answer) = &mut self.0 {
-            let room = MOST_ANSWER - answer.len();
-            answer.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        if let Some(held) = &mut self.0 {
+            held.push(bytes);
         }
     }
 
-    /// Hands it to be written; gives the digest of its file, or why there is none. Nothing where nothing was answered.
-    pub(super) fn keep(&mut self, exchange: &Exchange) -> Option<Result<String, &'static str>> {
-        let answer = self.0.take().filter(|answer| !answer.is_empty())?;
+    /// Hands it to be written; says what became of it. Nothing where nothing was answered.
+    pub(super) fn keep(&mut self, exchange: &Exchange) -> Option<Captured> {
+        let held = self.0.take().filter(|held| !held.is_empty())?;
         let caller = exchange.caller.as_ref()?;
         let rules = &caller.app.data.capture.as_ref()?.rules;
-        let kept = exchange.gateway.captures.answer(subject(exchange, caller), rules, &answer);
-        Some(kept.map_err(|error| {
-            tracing::warn!(decision = %exchange.decision, %error, "the answer is not kept; its record says so");
-            error.word()
-        }))
+        let kept = exchange.gateway.captures.answer(subject(exchange, caller), rules, &held);
+        Some(match kept {
+            Ok(sha256) => Captured::Kept { sha256, cut: held.cut().map(Cut::word) },
+            Err(error) => {
+                tracing::warn!(decision = %exchange.decision, %error, "the answer is not kept; its record says so");
+                Captured::Failed(error.word())
+            }
+        })
     }
 }

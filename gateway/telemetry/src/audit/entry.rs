@@ -69,6 +69,8 @@ pub struct Intent<'a> {
 pub enum CaptureNote<'a> {
     /// It is kept; the SHA-256 of its file, in hex.
     Kept(&'a str),
+    /// Only its beginning is; the SHA-256 of its file, and the reason in one word.
+    Cut(&'a str, &'static str),
     /// It is not; the reason in one word.
     Failed(&'a str),
 }
@@ -374,6 +376,10 @@ fn write_capture(line: &mut Vec<u8>, capture: Option<CaptureNote<'_>>) {
     match capture {
         None => return,
         Some(CaptureNote::Kept(digest)) => json::named(line, ",\"capture\":{\"sha256\":", digest),
+        Some(CaptureNote::Cut(digest, why)) => {
+            json::named(line, ",\"capture\":{\"sha256\":", digest);
+            json::named(line, ",\"cut\":", why);
+        }
         Some(CaptureNote::Failed(why)) => json::named(line, ",\"capture\":{\"failed\":", why),
     }
     line.push(b'}');

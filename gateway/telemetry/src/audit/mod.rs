@@ -63,7 +63,7 @@ pub use keys::{KeyFileError, load_or_make, make_private};
 pub use log::AuditLog;
 pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, sign as sign_note};
 pub use path::{ConnectionPath, PathNote, TlsPath};
-pub use record::OpenRecord;
+pub use record::{Captured, OpenRecord};
 pub use reserve::RESERVE_BYTES;
 pub use retire::Retention;
 pub use witness::{Copy, SecondPlace};

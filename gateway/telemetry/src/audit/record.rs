@@ -18,8 +18,22 @@ pub struct OpenRecord {
     /// What the intent said is reserved, in billionths of a dollar.
     held: u64,
     attempts: Vec<AttemptNote>,
-    capture: Option<Result<String, &'static str>>,
+    capture: Option<Captured>,
     closed: bool,
+}
+
+/// What became of keeping an answer. Reasons are one word each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Captured {
+    /// It is kept, or its beginning.
+    Kept {
+        /// The SHA-256 of its file, in hex.
+        sha256: String,
+        /// Why it is only the beginning, where it is.
+        cut: Option<&'static str>,
+    },
+    /// It is not, and why.
+    Failed(&'static str),
 }
 
 impl OpenRecord {
@@ -45,8 +59,8 @@ impl OpenRecord {
         self.attempts.push(note);
     }
 
-    /// Notes what became of keeping the answer: the digest of its file, or why there is none.
-    pub fn captured(&mut self, capture: Result<String, &'static str>) {
+    /// Notes what became of keeping the answer.
+    pub fn captured(&mut self, capture: Captured) {
         self.capture = Some(capture);
     }
 
@@ -66,8 +80,9 @@ impl OpenRecord {
     fn finish(&mut self, outcome: Outcome<'_>) {
         self.closed = true;
         let capture = self.capture.as_ref().map(|capture| match capture {
-            Ok(digest) => CaptureNote::Kept(digest),
-            Err(why) => CaptureNote::Failed(why),
+            Captured::Kept { sha256, cut: None } => CaptureNote::Kept(sha256),
+            Captured::Kept { sha256, cut: Some(why) } => CaptureNote::Cut(sha256, why),
+            Captured::Failed(why) => CaptureNote::Failed(why),
         });
         let line = OutcomeLine { decision: &self.decision, attempts: &self.attempts, outcome, capture };
 

@@ -17,7 +17,9 @@ pub(super) struct Answering {
     denials: Counters<1>,
     captures: Counter,
     capture_failures: Counter,
+    captures_cut: Counter,
     capture_failing: Gauge,
+    capture_held: Gauge,
     capture_waiting: Gauge,
 }
 
@@ -33,6 +35,18 @@ impl Answering {
                 "capture_failures",
                 "Requests and answers that were to be kept and were not",
                 Counter::default(),
+            ),
+            captures_cut: add(
+                to,
+                "captures_cut",
+                "Answers of which only the beginning was held to be kept",
+                Counter::default(),
+            ),
+            capture_held: add(
+                to,
+                "capture_held_bytes",
+                "Bytes that are held of running answers that are to be kept",
+                Gauge::default(),
             ),
             capture_failing: add(to, "capture_failing", "1 while captures cannot be written", Gauge::default()),
             capture_waiting: add(
@@ -82,6 +96,8 @@ impl Metrics {
         let answering = &self.inner.answering;
         raise(&answering.captures, status.kept);
         raise(&answering.capture_failures, status.failed);
+        raise(&answering.captures_cut, status.cut);
+        answering.capture_held.set(i64::try_from(status.held_bytes).unwrap_or(i64::MAX));
         answering.capture_failing.set(i64::from(status.failing));
         answering.capture_waiting.set(i64::try_from(status.waiting_bytes).unwrap_or(i64::MAX));
     }

@@ -163,14 +163,22 @@ proptest! {
             data: Some(data),
             findings: &findings,
             break_glass: keyed.then_some(key),
-            capture: keyed.then_some(if stream { CaptureNote::Kept(key) } else { CaptureNote::Failed(app) }),
+            capture: keyed.then_some(match (stream, peer) {
+                (true, None) => CaptureNote::Kept(key),
+                (true, Some(_)) => CaptureNote::Cut(key, "memory"),
+                (false, _) => CaptureNote::Failed(app),
+            }),
         };
 
         let expected = json!({
             "decision": decision, "at": time(at(micros)), "app": app, "team": team,
             "waited_ms": keyed.then(|| ms(Duration::from_micros(micros))),
             "key": keyed.then_some(key), "user": keyed.then_some(key), "break_glass": keyed.then_some(key),
-            "capture": keyed.then(|| if stream { json!({ "sha256": key }) } else { json!({ "failed": app }) }),
+            "capture": keyed.then(|| match (stream, peer) {
+                (true, None) => json!({ "sha256": key }),
+                (true, Some(_)) => json!({ "sha256": key, "cut": "memory" }),
+                (false, _) => json!({ "failed": app }),
+            }),
             "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
