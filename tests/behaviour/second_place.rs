@@ -35,6 +35,7 @@ async fn checkpoints_are_put_at_a_server_and_what_is_downloaded_there_is_a_witne
     let receiver = Shelf::start(&authority, BASIC).await;
     let mut gateway = Gateway::start(&copying(&upstream, &authority, &receiver, "user = \"gw\"")).await;
     gateway.chat(&chat("assistant")).await;
+    until("the first checkpoint to be there", async || (!receiver.names().is_empty()).then_some(())).await;
     gateway.signal("TERM");
     gateway.left().await;
 
