@@ -100,7 +100,9 @@ impl Pack {
         Some(self.facts(&place, model, adjustments).unwrap_or_else(|_| Facts::unknown()))
     }
 
-    fn country_of(&self, cloud: &str, region: &str) -> Option<Country> {
+    /// The country of a region of `azure`, `aws` or `gcp`, where the pack knows it.
+    #[must_use]
+    pub fn country_of(&self, cloud: &str, region: &str) -> Option<Country> {
         self.regions.get(&(cloud.to_owned(), region.to_owned()))?.country.parse().ok()
     }
 }

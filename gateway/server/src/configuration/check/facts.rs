@@ -85,7 +85,13 @@ impl Check<'_> {
         }
     }
 
-    fn countries(&mut self, (at, named): (Cursor<'_>, &str), key: &str, names: Option<&[String]>) -> Option<Countries> {
+    /// Countries and groups of them, each of which must be one.
+    pub(super) fn countries(
+        &mut self,
+        (at, named): (Cursor<'_>, &str),
+        key: &str,
+        names: Option<&[String]>,
+    ) -> Option<Countries> {
         let names = names?;
         let list = at.at(key);
         let setting = format!("{named}.{key}");

@@ -14,6 +14,7 @@ mod control;
 mod credentials;
 mod data;
 mod endpoints;
+mod evidence;
 mod facts;
 mod hosts;
 mod identity;
@@ -84,6 +85,7 @@ pub(super) fn check(
     let budgets = check.budgets(document);
     let webhooks = check.webhooks(document, (&zones, &services));
     let audit = check.audit(document, (&zones, &services));
+    check.evidence(document);
     let issuers = check.issuers(document);
     let tokens = check.tokens(document);
     let certificates = check.certificate_names(document);

@@ -200,10 +200,14 @@ pub struct Retention {
     pub hold: Option<bool>,
 }
 
-/// Where evidence may be kept.
+/// Where evidence may be kept: what the gateway writes about requests is personal data as well.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// Countries or groups of countries in which every sink of evidence must lie. Required, not empty.
     pub within: Vec<String>,
+    /// The `[site.NAME]` at which each sink lies, such as `{ state = "frankfurt", witness = "berlin" }`. Required for every one that
+    /// there is: `state` (the state folder, with audit log, captures and ledger), `witness` (the second place), `ledger`, `store`,
+    /// `otlp`, and `"webhook.NAME"` for each webhook.
+    pub sites: BTreeMap<String, String>,
 }

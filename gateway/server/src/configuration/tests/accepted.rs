@@ -183,14 +183,17 @@ fn a_key_from_a_file_loses_its_line_end_and_nothing_else() {
 }
 
 #[test]
-fn a_part_that_can_keep_a_promise_lifts_its_refusal() {
-    let text = format!("{GOOD}\n[evidence]\nwithin = [\"DE\"]\n");
-    let mut with_evidence = options();
-    with_evidence.known.enforced = &["evidence"];
+fn evidence_that_lies_where_it_may_is_accepted() {
+    let text = changed("witness = { folder = \"/mnt/auditors\" }", BUCKET_IN_GERMANY);
+    let sites = "\n[site.aws-frankfurt]\ncountry = \"DE\"\noperator = \"US\"\n\n[evidence]\nwithin = [\"EEA\"]\n\
+                 sites = { state = \"aws-frankfurt\", witness = \"aws-frankfurt\" }\n";
 
-    assert_eq!(said_of(&text).len(), 1);
-    assert!(load_text([(PathBuf::from("gateway.toml"), text)], &with_evidence).is_ok());
+    assert_eq!(said_of(&format!("{text}{sites}")), [""; 0]);
 }
+
+const BUCKET_IN_GERMANY: &str = "witness = { s3 = { url = \"https://auditors.s3.eu-central-1.amazonaws.com/causeway\", \
+    reach = { public = {} }, auth = { aws = { region = \"eu-central-1\", access_key = { env = \"CLOUD_KEY\" }, \
+    secret_key = { env = \"CLOUD_KEY\" } } } } }";
 
 #[test]
 fn the_store_of_replicas_becomes_plain_values() {
