@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::testkit::{
-    Authority, Client, Config, Gateway, Issued, Request, TokenSigner, Upstream, chat, client_trusting,
+    Authority, Client, Config, DnType, Gateway, Issued, Request, TokenSigner, Upstream, chat, client_trusting,
     make_example_certificates, until,
 };
 
@@ -195,6 +195,101 @@ async fn a_listed_proxy_says_whose_certificate_it_saw_and_nobody_else_does() {
             assert_eq!(gateway.audit().record(&forwarded.decision()).await.intent["app"], "search");
         }
     }
+    for request in upstream.requests() {
+        assert!(request.header(named).is_none(), "the header goes to nobody");
+    }
+}
+
+/// Two apps that are known by the subjects of their certificates, behind TLS that asks for one.
+async fn known_by_subject(upstream: &Upstream, lines: &str) -> (Authority, Authority, Gateway) {
+    let (authority, callers) = (Authority::new(), Authority::new());
+    let subject = |name: &str| format!("certificate = \"subject:CN={name},OU=Apps,O=Corp\"");
+    let mut config = Config::serving(upstream)
+        .tls_asking(&authority.issue(), &callers.pem(), None)
+        .app("claims", "cw_of_claims", &["assistant"], &subject("claims"))
+        .app("search", "cw_of_search", &["assistant"], &subject("search"));
+    if !lines.is_empty() {
+        config = config.listen(lines);
+    }
+    let gateway = Gateway::start(&config).await;
+    (authority, callers, gateway)
+}
+
+#[tokio::test]
+async fn a_caller_is_the_app_that_has_the_whole_subject_of_its_certificate_and_nobody_by_any_other() {
+    let upstream = Upstream::start("only").await;
+    let (authority, callers, gateway) = known_by_subject(&upstream, "").await;
+    let [o, ou, cn] = [DnType::OrganizationName, DnType::OrganizationalUnitName, DnType::CommonName];
+    let ask = Request::post(PATH, &chat("assistant")).anonymous();
+    let showing = |of: &Authority, subject: &[(DnType, &str)]| {
+        let tls = authority.client_showing(&of.issue_caller_with(subject));
+        Client { tls: Some(tls), ..gateway.client() }
+    };
+
+    for name in ["claims", "search"] {
+        let subject = [(o.clone(), "Corp"), (ou.clone(), "Apps"), (cn.clone(), name)];
+        let answer = showing(&callers, &subject).send(ask.clone()).await;
+        assert_eq!(answer.status, 200, "{name}");
+        assert_eq!(gateway.audit().record(&answer.decision()).await.intent["app"], name);
+        // The certificate of one app with the key of another is nobody's.
+        let other = if name == "claims" { "cw_of_search" } else { "cw_of_claims" };
+        assert_eq!(showing(&callers, &subject).send(ask.clone().key(other)).await.status, 401, "{name} and {other}");
+    }
+    let sent = upstream.requests().len();
+    for subject in [
+        vec![(o.clone(), "Corp"), (ou.clone(), "Apps"), (cn.clone(), "nobody")],
+        vec![(o.clone(), "Corp"), (ou.clone(), "Apps"), (cn.clone(), "Claims")],
+        vec![(o.clone(), "Corp"), (cn.clone(), "claims")],
+        vec![(cn.clone(), "claims")],
+        vec![(cn.clone(), "claims"), (ou.clone(), "Apps"), (o.clone(), "Corp")],
+        vec![(o.clone(), "Corp"), (ou.clone(), "Apps"), (cn.clone(), "claims"), (DnType::CountryName, "DE")],
+        vec![(o.clone(), "Corp"), (cn.clone(), "claims,OU=Apps")],
+        vec![(cn.clone(), "subject:CN=claims,OU=Apps,O=Corp")],
+    ] {
+        let answer = showing(&callers, &subject).send(ask.clone()).await;
+        assert_eq!(answer.status, 401, "{subject:?}");
+    }
+    let of_a_stranger = [(o, "Corp"), (ou, "Apps"), (cn, "claims")];
+    let stranger = showing(&Authority::new(), &of_a_stranger).try_send(ask).await;
+
+    assert!(stranger.is_err(), "an authority that is not asked for issues nobody");
+    assert_eq!(upstream.requests().len(), sent, "nothing of a caller that is nobody is sent");
+}
+
+#[tokio::test]
+async fn a_forwarded_subject_counts_from_a_listed_proxy_alone_and_no_forwarded_uri_makes_one() {
+    let upstream = Upstream::start("only").await;
+    let named = "x-forwarded-client-cert";
+    let subject = "Hash=468ed33b;Subject=\"CN=search,OU=Apps,O=Corp\"";
+    let uri = "Hash=468ed33b;URI=\"subject:CN=search,OU=Apps,O=Corp\"";
+    let ask = Request::post(PATH, &chat("assistant")).anonymous();
+    let [o, ou, cn] = [DnType::OrganizationName, DnType::OrganizationalUnitName, DnType::CommonName];
+    let proxy = [(o.clone(), "Corp"), (cn.clone(), "proxy")];
+    let caller = [(o, "Corp"), (ou, "Apps"), (cn, "claims")];
+    let listed = "forwarded_client_cert_from = [\"subject:CN=proxy,O=Corp\"]";
+
+    for is_listed in [true, false] {
+        let (authority, callers, gateway) = known_by_subject(&upstream, if is_listed { listed } else { "" }).await;
+        let showing = |subject: &[(DnType, &str)]| {
+            let tls = authority.client_showing(&callers.issue_caller_with(subject));
+            Client { tls: Some(tls), ..gateway.client() }
+        };
+        let (by_proxy, by_caller) = (showing(&proxy), showing(&caller));
+
+        let forwarded = by_proxy.send(ask.clone().header(named, subject)).await;
+        let of_uri = by_proxy.send(ask.clone().header(named, uri)).await;
+        let nothing = by_proxy.send(ask.clone()).await;
+        // An app that is not listed stays itself, whatever it says that it saw.
+        let own = by_caller.send(ask.clone().header(named, subject)).await;
+
+        assert_eq!(forwarded.status, if is_listed { 200 } else { 401 }, "listed: {is_listed}");
+        assert_eq!([of_uri.status, nothing.status, own.status], [401, 401, 200], "listed: {is_listed}");
+        assert_eq!(gateway.audit().record(&own.decision()).await.intent["app"], "claims");
+        if is_listed {
+            assert_eq!(gateway.audit().record(&forwarded.decision()).await.intent["app"], "search");
+        }
+    }
+    assert_eq!(upstream.requests().len(), 3);
     for request in upstream.requests() {
         assert!(request.header(named).is_none(), "the header goes to nobody");
     }

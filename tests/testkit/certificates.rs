@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use rcgen::DnType;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -67,6 +69,19 @@ impl Authority {
     /// A certificate for a caller.
     pub(crate) fn issue_caller(&self) -> Issued {
         let mut params = CertificateParams::new(["app.test".to_owned()]).expect("one name is fine");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// A certificate for a caller with this subject, the widest attribute first as a certificate has it, and with no other name.
+    pub(crate) fn issue_caller_with(&self, subject: &[(DnType, &str)]) -> Issued {
+        let mut params = CertificateParams::new([]).expect("no names are fine");
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in subject {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");

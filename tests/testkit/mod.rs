@@ -29,7 +29,7 @@ use std::time::Duration;
 pub(crate) use audit::{Audit, Record};
 pub(crate) use bodies::*;
 pub(crate) use bucket::{Bucket, BucketKind, SHARED, bucket_sections};
-pub(crate) use certificates::{Authority, Issued, client_trusting, make_example_certificates};
+pub(crate) use certificates::{Authority, DnType, Issued, client_trusting, make_example_certificates};
 pub(crate) use client::{Answer, Client, Request};
 pub(crate) use clouds::{
     ACCOUNT, AWS_ID, AWS_SECRET, AWS_TOKEN, CLOUD_SECRET, Cloud, azure_sections, bedrock_sections,

@@ -142,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn a_uri_is_a_uri_and_never_a_subject_or_a_host_name() {
+        for uri in ["subject:CN=claims,O=Corp", "dns:claims.corp.example"] {
+            assert!(CertificateName::parse(uri).is_some(), "an app can have the name {uri}");
+            assert_eq!(of(&[&format!("Hash=ab;URI=\"{uri}\"")]), Ok(vec![]), "{uri}");
+        }
+        assert_eq!(of(&["URI=\"subject:CN=claims,O=Corp\";DNS=b.corp.example"]), Ok(vec![name("dns:b.corp.example")]));
+    }
+
+    #[test]
     fn two_certificates_are_nobody_and_so_is_what_is_none() {
         for two in ["URI=spiffe://a/b,URI=spiffe://c/d", "Hash=a;URI=spiffe://a/b,By=x"] {
             assert_eq!(of(&[two]), Err(AuthError::Conflicting), "{two}");
