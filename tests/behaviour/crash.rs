@@ -50,20 +50,20 @@ pub(super) async fn keep_asking(client: Client, numbers: Arc<AtomicU64>, ask: fn
 
 /// What the books say of one request.
 pub(super) struct Line {
-    held: u64,
+    pub(super) held: u64,
     pub(super) charged: u64,
-    settled_by: &'static str,
+    pub(super) settled_by: String,
     pub(super) recovered: bool,
-    flagged: bool,
+    pub(super) flagged: bool,
 }
 
-pub(super) fn books(ledger: &Path) -> HashMap<String, Line> {
+fn books(ledger: &Path) -> HashMap<String, Line> {
     let mut lines = HashMap::new();
     ::ledger::read_in(ledger, &::ledger::Home::Folder, (0, i64::MAX as u64), |entry| {
         let line = Line {
             held: entry.opening.money.0,
             charged: entry.charged().0,
-            settled_by: entry.closing.settlement.by.name(),
+            settled_by: entry.closing.settlement.by.name().to_owned(),
             recovered: entry.recovered,
             flagged: entry.flagged(),
         };

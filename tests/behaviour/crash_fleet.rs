@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicU64;
 use serde_json::Value;
 
 use super::crash::{
-    Chance, Line, adds_up, agrees_with_the_audit_log, agrees_with_the_upstream, books, keep_asking, pays_what_it_held,
+    Chance, Line, adds_up, agrees_with_the_audit_log, agrees_with_the_upstream, keep_asking, pays_what_it_held,
 };
 use super::replicas::{KEY, ask_all, asking_for, fleet, three};
-use crate::testkit::{Config, Gateway, Request, Store, Upstream, full, until};
+use crate::testkit::{Config, Gateway, Request, Shared, Upstream, full, until};
 
 /// Callers of each gateway that ask at the same time.
 const CALLERS: usize = 4;
@@ -27,23 +27,23 @@ fn ask(body: &Value) -> Request {
 
 #[tokio::test]
 async fn whenever_one_of_three_gateways_is_killed_the_books_of_all_agree_and_the_budget_holds() {
-    let Some(store) = Store::start("kills of one of three gateways that share a budget").await else { return };
+    let Some(shared) = Shared::start("kills of one of three gateways that share a budget").await else { return };
     let kills = if full() { 60 } else { 4 };
     let upstream = Upstream::reading("only", 1_000).await;
-    let mut gateways = three(&fleet(&upstream, &store, FAR, "")).await;
+    let mut gateways = three(&fleet(&upstream, &shared, FAR, "")).await;
 
     let recovered = kill_under_load(&mut gateways, &upstream, kills).await;
     leave(&mut gateways).await;
 
-    let (reached, all) = they_agree(&gateways, &upstream).await;
+    let (reached, all) = they_agree(&gateways, &upstream, &shared).await;
     assert_eq!(recovered, all.values().filter(|line| line.recovered).count() as u64, "each is recovered once");
     assert!(recovered > 0, "a kill under load leaves requests open");
     let spent: u64 = all.values().map(|line| line.charged).sum();
     let dollars = spent / NANO_PER_DOLLAR + 2;
-    again(&mut gateways, &fleet(&upstream, &store, &format!("usd_per_month = {dollars}"), "")).await;
+    again(&mut gateways, &fleet(&upstream, &shared, &format!("usd_per_month = {dollars}"), "")).await;
     use_up(&gateways).await;
     leave(&mut gateways).await;
-    let (_, all) = they_agree(&gateways, &upstream).await;
+    let (_, all) = they_agree(&gateways, &upstream, &shared).await;
     let charged: u64 = all.values().map(|line| line.charged).sum();
     assert!(charged <= dollars * NANO_PER_DOLLAR, "{charged} of {dollars} dollars");
     assert!(charged + NANO_PER_DOLLAR / 10 > dollars * NANO_PER_DOLLAR, "{charged} of {dollars} dollars");
@@ -109,18 +109,47 @@ async fn use_up(gateways: &[Gateway]) {
     .await;
 }
 
-/// What the upstream got, and the books of all three, in which no request stands twice.
-async fn they_agree(gateways: &[Gateway; 3], upstream: &Upstream) -> (usize, HashMap<String, Line>) {
+/// What the upstream got, and the one ledger of all three, in which no request stands twice.
+async fn they_agree(gateways: &[Gateway; 3], upstream: &Upstream, shared: &Shared) -> (usize, HashMap<String, Line>) {
     let (mut all, mut intents) = (HashMap::new(), Vec::new());
     for gateway in gateways {
-        let books = books(&gateway.state().join("ledger"));
+        let books = books_of(gateway, shared).await;
         agrees_with_the_audit_log(gateway, &books);
-        adds_up(gateway, &books).await;
         pays_what_it_held(&books);
         intents.extend(gateway.audit().of_kind("intent"));
         for (request, line) in books {
-            assert!(all.insert(request.clone(), line).is_none(), "{request} is in two books");
+            assert!(all.insert(request.clone(), line).is_none(), "{request} is in the ledger twice");
         }
     }
+    let rows = shared.database.number("SELECT count(*) FROM causeway.entry").await;
+    assert_eq!(rows, all.len() as u64, "every entry is of one of the three");
+    for gateway in gateways {
+        adds_up(gateway, &all).await;
+    }
     (agrees_with_the_upstream(&intents, upstream, &all), all)
+}
+
+/// What the ledger has of this gateway, whichever of its processes let it in.
+async fn books_of(gateway: &Gateway, shared: &Shared) -> HashMap<String, Line> {
+    let family =
+        std::fs::read_to_string(gateway.state().join("ledger/replica.id")).expect("it has a name in the ledger");
+    let question = format!(
+        "SELECT request, held_nano_usd, nano_usd + lost_nano_usd, settled_by, recovered, \
+         recovered OR settled_by = 'reservation' OR NOT priced OR lost_attempts > 0 \
+         FROM causeway.entry WHERE gateway = '{family}'"
+    );
+    let line = |row: String| {
+        let columns: Vec<&str> = row.split('|').collect();
+        let [request, held, charged, settled_by, recovered, flagged] = columns[..] else { unreachable!("{row}") };
+        let number = |text: &str| text.parse().unwrap_or_else(|_| unreachable!("{row}"));
+        let line = Line {
+            held: number(held),
+            charged: number(charged),
+            settled_by: settled_by.to_owned(),
+            recovered: recovered == "t",
+            flagged: flagged == "t",
+        };
+        (request.to_owned(), line)
+    };
+    shared.database.tell(&question).await.into_iter().map(line).collect()
 }

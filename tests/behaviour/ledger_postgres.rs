@@ -14,10 +14,10 @@ use crate::testkit::{
 };
 
 const PATH: &str = "/v1/chat/completions";
-const KEY: &str = "cw_test_limited";
+pub(super) const KEY: &str = "cw_test_limited";
 
 /// A thousand dollars per million tokens: the scripted answer's 18 tokens are 0.018 dollars.
-const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }";
+pub(super) const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }";
 
 /// What one answer charges, in billionths of a dollar.
 const CHARGED: u64 = 18_000_000;
@@ -28,27 +28,27 @@ const SUM: &str = "SELECT coalesce(sum(nano_usd + lost_nano_usd), 0) FROM causew
 /// What the sums by day say.
 const SUMMED: &str = "SELECT coalesce(sum(nano_usd), 0) FROM causeway.spent";
 
-const COUNT: &str = "SELECT count(*) FROM causeway.entry";
+pub(super) const COUNT: &str = "SELECT count(*) FROM causeway.entry";
 
 /// A database, the authority of its certificate, and an upstream.
-struct World {
-    database: Postgres,
-    authority: Authority,
-    upstream: Upstream,
+pub(super) struct World {
+    pub(super) database: Postgres,
+    pub(super) authority: Authority,
+    pub(super) upstream: Upstream,
 }
 
 impl World {
-    async fn of(what: &str) -> Option<Self> {
+    pub(super) async fn of(what: &str) -> Option<Self> {
         let authority = Authority::new();
         let database = Postgres::start(what, Some(&authority.issue())).await?;
         Some(Self { database, authority, upstream: Upstream::start("only").await })
     }
 
-    fn config(&self, limits: &str) -> Config {
+    pub(super) fn config(&self, limits: &str) -> Config {
         self.without_books(limits).keeping_books(&self.database, &self.authority)
     }
 
-    fn without_books(&self, limits: &str) -> Config {
+    pub(super) fn without_books(&self, limits: &str) -> Config {
         Config::new()
             .endpoint("only", Endpoint::of(&self.upstream).with(DEAR))
             .model("assistant", &["only/served-model"])
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Waits until the database has so many entries.
-    async fn has(&self, entries: u64) {
+    pub(super) async fn has(&self, entries: u64) {
         until("the database to have every entry", async || {
             let count = self.database.try_tell(COUNT).await.ok()?;
             (count == [entries.to_string()]).then_some(())
@@ -71,7 +71,7 @@ fn asking_for(tokens: u64) -> Value {
     body
 }
 
-async fn ask(gateway: &Gateway, times: usize) -> Vec<u16> {
+pub(super) async fn ask(gateway: &Gateway, times: usize) -> Vec<u16> {
     let mut statuses = Vec::new();
     for _ in 0..times {
         let answer = gateway.send(Request::post(PATH, &asking_for(20)).key(KEY)).await;
@@ -457,25 +457,31 @@ async fn whenever_a_gateway_or_its_database_is_killed_under_load_ledger_audit_lo
 }
 
 #[tokio::test]
-async fn replicas_without_a_shared_ledger_are_warned_of_and_with_one_they_are_not() {
+async fn replicas_without_a_shared_ledger_are_refused_by_check_and_at_the_start() {
     let text = |ledger: &str| {
         let store = "replicas = true\n\n[store]\nurl = \"redis://127.0.0.1:6379\"\nreach = { local = { within = [\"127.0.0.0/8\"] } }\n";
         format!("{store}\n{ledger}\n[listen]\naddress = \"127.0.0.1:8443\"\n\n[state]\nfolder = \"state\"\n")
     };
-    let said = async |ledger: &str| {
+    let says = async |verb: &str, ledger: &str| {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         std::fs::write(folder.path().join("causeway.toml"), text(ledger)).expect("the folder can be written");
-        let done = run(&["check", "--config", "causeway.toml"], folder.path()).await;
-        format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+        let done = run(&[verb, "--config", "causeway.toml"], folder.path()).await;
+        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        (done.status.success(), said)
     };
+    let said = async |ledger: &str| says("check", ledger).await.1;
     let named = "[ledger]\nurl = \"postgresql://127.0.0.1/causeway\"\nreach = { local = { within = [\"127.0.0.0/8\"] } }\nuser = \"causeway\"\n";
 
-    let (without, with) = (said("").await, said(named).await);
+    let (without, with, start) = (says("check", "").await, says("check", named).await, says("serve", "").await);
     let wrong = said(&named.replace("/causeway\"", "/causeway?sslmode=prefer\"")).await;
     let credential = said(&named.replace("127.0.0.1/c", "causeway:hush@127.0.0.1/c")).await;
 
-    assert!(without.contains("`replicas = true` without `[ledger]`"), "{without}");
-    assert!(!with.contains("without `[ledger]`"), "{with}");
+    let refused = "causeway.toml:1:12: `replicas = true` needs a `[ledger]`";
+    let remedy = "name a PostgreSQL that all of them reach";
+    for (passes, said) in [&without, &start] {
+        assert!(!passes && said.contains(refused) && said.contains(remedy), "{said}");
+    }
+    assert!(with.0 && !with.1.contains("needs a `[ledger]`"), "{}", with.1);
     assert!(wrong.contains("?sslmode=prefer"), "{wrong}");
     assert!(credential.contains("`ledger.url` holds a credential") && !credential.contains("hush"), "{credential}");
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::testkit::{
-    Act, Authority, Client, Config, Endpoint, Gate, Gateway, Request, Store, Upstream, chat, chat_stream, completion,
-    run, until, within,
+    Act, Authority, Client, Config, Endpoint, Gate, Gateway, Request, Shared, Store, Upstream, chat, chat_stream,
+    completion, run, until, within,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -20,12 +20,12 @@ const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_
 /// What one of them charges, in millionths of a dollar.
 const CHARGED: u64 = 18_000;
 
-pub(super) fn fleet(upstream: &Upstream, store: &Store, limits: &str, on_loss: &str) -> Config {
+pub(super) fn fleet(upstream: &Upstream, shared: &Shared, limits: &str, on_loss: &str) -> Config {
     Config::new()
         .endpoint("only", Endpoint::of(upstream).with(DEAR))
         .model("assistant", &["only/served-model"])
         .app("limited", KEY, &["assistant"], &format!("limits = {{ {limits} }}"))
-        .sharing(store, on_loss)
+        .acting_as_one(shared, on_loss)
 }
 
 pub(super) async fn three(config: &Config) -> [Gateway; 3] {
@@ -90,9 +90,9 @@ fn back(per_minute: u64, time: Duration) -> u64 {
 
 #[tokio::test]
 async fn three_gateways_at_ten_times_the_limit_let_in_the_limit_and_no_more() {
-    let Some(store) = Store::start("limits that gateways share").await else { return };
+    let Some(shared) = Shared::start("limits that gateways share").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "requests_per_minute = 320", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "requests_per_minute = 320", "")).await;
 
     let begun = Instant::now();
     let answered = ask_all(&gateways, (16, 1_072), &asking_for(10)).await;
@@ -112,9 +112,9 @@ async fn three_gateways_at_ten_times_the_limit_let_in_the_limit_and_no_more() {
 
 #[tokio::test]
 async fn tokens_are_reserved_and_settled_over_all_gateways() {
-    let Some(store) = Store::start("tokens that gateways share").await else { return };
+    let Some(shared) = Shared::start("tokens that gateways share").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "tokens_per_minute = 3200", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "tokens_per_minute = 3200", "")).await;
 
     let begun = Instant::now();
     // Each holds more than the 18 that it uses, and gives the rest back.
@@ -129,9 +129,9 @@ async fn tokens_are_reserved_and_settled_over_all_gateways() {
 
 #[tokio::test]
 async fn a_user_has_one_rate_whichever_gateway_it_comes_to() {
-    let Some(store) = Store::start("users that gateways share").await else { return };
+    let Some(shared) = Shared::start("users that gateways share").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "user_requests_per_minute = 6", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "user_requests_per_minute = 6", "")).await;
     let of = |user: &str| {
         let mut body = asking_for(10);
         body["user"] = user.into();
@@ -149,9 +149,9 @@ async fn a_user_has_one_rate_whichever_gateway_it_comes_to() {
 
 #[tokio::test]
 async fn requests_in_flight_are_counted_over_all_gateways_and_come_back_when_one_is_killed() {
-    let Some(store) = Store::start("requests in flight that gateways share").await else { return };
+    let Some(shared) = Shared::start("requests in flight that gateways share").await else { return };
     let upstream = Upstream::start("only").await;
-    let mut gateways = three(&fleet(&upstream, &store, "in_flight = 6", "")).await;
+    let mut gateways = three(&fleet(&upstream, &shared, "in_flight = 6", "")).await;
     let gate = Gate::closed();
     upstream.script((0..40).map(|_| Act::reply(200, &completion("late")).after(&gate)));
 
@@ -192,9 +192,9 @@ async fn requests_in_flight_are_counted_over_all_gateways_and_come_back_when_one
 
 #[tokio::test]
 async fn a_budget_of_one_dollar_stops_at_one_dollar_for_three_gateways_streams_and_callers_that_leave() {
-    let Some(store) = Store::start("budgets that gateways share").await else { return };
+    let Some(shared) = Shared::start("budgets that gateways share").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "usd_per_month = 1", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "usd_per_month = 1", "")).await;
     let mut stream = chat_stream("assistant");
     stream["max_tokens"] = json!(20);
 
@@ -250,9 +250,9 @@ async fn spent(gateways: &[Gateway]) -> u64 {
 
 #[tokio::test]
 async fn a_gateway_that_was_killed_tells_what_it_spent_when_it_is_back_and_the_dollar_holds() {
-    let Some(store) = Store::start("budgets over a killed gateway").await else { return };
+    let Some(shared) = Shared::start("budgets over a killed gateway").await else { return };
     let upstream = Upstream::start("only").await;
-    let mut gateways = three(&fleet(&upstream, &store, "usd_per_month = 1", "")).await;
+    let mut gateways = three(&fleet(&upstream, &shared, "usd_per_month = 1", "")).await;
     let before = ask_all(&gateways[..1], (1, 10), &asking_for(20)).await;
     let gate = Gate::closed();
     upstream.script((0..4).map(|_| Act::reply(200, &completion("never")).after(&gate)));
@@ -294,13 +294,13 @@ async fn ten_and_four(gateway: &Gateway) -> u64 {
 
 #[tokio::test]
 async fn a_store_that_dies_is_told_again_and_the_sum_of_all_stays_within_the_limit() {
-    let Some(mut store) = Store::start("the loss of the shared store").await else { return };
+    let Some(mut shared) = Shared::start("the loss of the shared store").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "requests_per_minute = 320, usd_per_month = 4", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "requests_per_minute = 320, usd_per_month = 4", "")).await;
     let begun = Instant::now();
     let first = ask_all(&gateways, (4, 40), &asking_for(20)).await;
 
-    store.kill().await;
+    shared.store.kill().await;
     until("every gateway to notice", async || {
         for gateway in &gateways {
             let status: Value = gateway.operator("/api/status").await.json().await;
@@ -313,7 +313,7 @@ async fn a_store_that_dies_is_told_again_and_the_sum_of_all_stays_within_the_lim
     let metrics = gateways[0].operator("/metrics").await.text().await;
     let refused = gateways[0].client().send(Request::post(PATH, &asking_for(20)).key(KEY)).await;
     let (status, code) = (refused.status, refused.code().await);
-    store.come_back().await;
+    shared.store.come_back().await;
     until("every gateway to find it", async || {
         for gateway in &gateways {
             let status: Value = gateway.operator("/api/status").await.json().await;
@@ -343,14 +343,14 @@ async fn a_store_that_dies_is_told_again_and_the_sum_of_all_stays_within_the_lim
 
 #[tokio::test]
 async fn a_store_that_is_emptied_while_it_is_connected_is_told_again_and_the_dollar_holds() {
-    let Some(store) = Store::start("a shared store that is emptied while it runs").await else { return };
+    let Some(shared) = Shared::start("a shared store that is emptied while it runs").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "usd_per_month = 1", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "usd_per_month = 1", "")).await;
     // One gateway spends most of it, and is asked nothing while the others find the store empty.
     let first = ask_all(&gateways[..1], (1, 40), &asking_for(20)).await;
     spent(&gateways[..1]).await;
 
-    store.forget().await;
+    shared.store.forget().await;
     let others = ask_all(&gateways[1..], (2, 100), &asking_for(20)).await;
     let rest = use_up(&gateways).await;
     let charged = spent(&gateways).await;
@@ -365,17 +365,17 @@ async fn a_store_that_is_emptied_while_it_is_connected_is_told_again_and_the_dol
 
 #[tokio::test]
 async fn a_store_that_hangs_holds_nobody_up_and_goes_on_where_it_was() {
-    let Some(store) = Store::start("a shared store that hangs").await else { return };
+    let Some(shared) = Shared::start("a shared store that hangs").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &store, "requests_per_minute = 320", "")).await;
+    let gateways = three(&fleet(&upstream, &shared, "requests_per_minute = 320", "")).await;
     let begun = Instant::now();
     let first = ask_all(&gateways, (4, 40), &asking_for(10)).await;
 
-    store.signal("STOP");
+    shared.store.signal("STOP");
     let hanging = Instant::now();
     let without = ask_all(&gateways, (2, 40), &asking_for(10)).await;
     let took = hanging.elapsed();
-    store.signal("CONT");
+    shared.store.signal("CONT");
     until("every gateway to find it", async || {
         for gateway in &gateways {
             let status: Value = gateway.operator("/api/status").await.json().await;
@@ -395,12 +395,12 @@ async fn a_store_that_hangs_holds_nobody_up_and_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn without_the_store_each_gateway_goes_on_with_its_share_where_that_was_chosen() {
-    let Some(mut store) = Store::start("the share of one gateway").await else { return };
+    let Some(mut shared) = Shared::start("the share of one gateway").await else { return };
     let upstream = Upstream::start("only").await;
     let shares = "on_loss = { local-share = { of = 3 } }";
-    let gateways = three(&fleet(&upstream, &store, "requests_per_minute = 320", shares)).await;
+    let gateways = three(&fleet(&upstream, &shared, "requests_per_minute = 320", shares)).await;
     let begun = Instant::now();
-    store.kill().await;
+    shared.store.kill().await;
 
     let answered = ask_all(&gateways, (4, 400), &asking_for(10)).await;
 
@@ -414,10 +414,11 @@ async fn without_the_store_each_gateway_goes_on_with_its_share_where_that_was_ch
 async fn a_store_is_spoken_to_over_tls_with_a_password_and_to_no_other_certificate() {
     let authority = Authority::new();
     let Some(store) = Store::secure("a store behind TLS and a password", &authority, "hush-hush").await else { return };
+    let Some(shared) = Shared::with(store, "a store behind TLS and a password").await else { return };
     let upstream = Upstream::start("only").await;
     let lines = "tls = { ca = \"ca.pem\" }\npassword = { file = \"store.key\" }";
     let config = |ca: &Authority, password: &str| {
-        let fleet = fleet(&upstream, &store, "requests_per_minute = 600", lines);
+        let fleet = fleet(&upstream, &shared, "requests_per_minute = 600", lines);
         fleet.file("ca.pem", &ca.pem()).file("store.key", password)
     };
     let good = Gateway::start(&config(&authority, "hush-hush")).await;
@@ -434,9 +435,10 @@ async fn a_store_is_spoken_to_over_tls_with_a_password_and_to_no_other_certifica
 async fn what_is_said_of_a_lost_store_holds_no_password() {
     let authority = Authority::new();
     let Some(store) = Store::secure("the words for a lost store", &authority, "hush-hush").await else { return };
+    let Some(shared) = Shared::with(store, "the words for a lost store").await else { return };
     let upstream = Upstream::start("only").await;
     let lines = "tls = { ca = \"ca.pem\" }\nuser = \"nobody\"\npassword = { file = \"store.key\" }";
-    let config = fleet(&upstream, &store, "requests_per_minute = 600", lines);
+    let config = fleet(&upstream, &shared, "requests_per_minute = 600", lines);
     let gateway = Gateway::start(&config.file("ca.pem", &authority.pem()).file("store.key", "guessed-4711")).await;
 
     let why = until("the store to be lost", async || {
@@ -468,9 +470,9 @@ async fn is_revoked(gateway: &Gateway) -> bool {
 
 #[tokio::test]
 async fn what_is_revoked_at_one_gateway_is_revoked_at_all_within_ten_seconds_and_over_a_restart() {
-    let Some(mut store) = Store::start("what a fleet holds back").await else { return };
+    let Some(mut shared) = Shared::start("what a fleet holds back").await else { return };
     let upstream = Upstream::start("only").await;
-    let mut gateways = three(&with_security(fleet(&upstream, &store, "requests_per_minute = 6000", ""))).await;
+    let mut gateways = three(&with_security(fleet(&upstream, &shared, "requests_per_minute = 6000", ""))).await;
 
     let begun = Instant::now();
     assert_eq!(act(&gateways[0], "/api/revoke", "host taken over").await, 200);
@@ -480,9 +482,9 @@ async fn what_is_revoked_at_one_gateway_is_revoked_at_all_within_ten_seconds_and
     }
     let took = begun.elapsed();
     // The store forgets everything, and one gateway is started anew: neither lets anything go.
-    store.kill().await;
+    shared.store.kill().await;
     gateways[1].kill().await;
-    store.come_back().await;
+    shared.store.come_back().await;
     let mut again = gateways[1].again("again.log", &[]);
     assert!(again.is_ready().await);
     gateways[1] = again;
@@ -508,11 +510,11 @@ async fn what_is_revoked_at_one_gateway_is_revoked_at_all_within_ten_seconds_and
 
 #[tokio::test]
 async fn nothing_is_let_go_while_the_others_cannot_be_told() {
-    let Some(mut store) = Store::start("letting go in a fleet").await else { return };
+    let Some(mut shared) = Shared::start("letting go in a fleet").await else { return };
     let upstream = Upstream::start("only").await;
-    let gateway = Gateway::start(&with_security(fleet(&upstream, &store, "requests_per_minute = 6000", ""))).await;
+    let gateway = Gateway::start(&with_security(fleet(&upstream, &shared, "requests_per_minute = 6000", ""))).await;
     assert_eq!(act(&gateway, "/api/revoke", "host taken over").await, 200);
-    store.kill().await;
+    shared.store.kill().await;
 
     let status = act(&gateway, "/api/reinstate", "the host is new").await;
 

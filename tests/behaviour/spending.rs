@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::testkit::{Answer, Client, Config, Endpoint, Gateway, Request, Store, Upstream, chat, until};
+use crate::testkit::{Answer, Client, Config, Endpoint, Gateway, Request, Shared, Upstream, chat, until};
 
 const PATH: &str = "/v1/chat/completions";
 const FIRST: &str = "cw_key_of_the_first_app";
@@ -260,14 +260,15 @@ async fn a_new_binary_that_takes_over_knows_what_the_one_before_it_has_spent() {
 
 #[tokio::test]
 async fn three_gateways_share_budgets_of_a_team_and_of_a_user() {
-    let Some(store) = Store::start("budgets that gateways share").await else { return };
+    let Some(shared) = Shared::start("budgets that gateways share").await else { return };
     for (budget, more) in [
         ("[budget.team]\nteam = \"testers\"\nusd = 1\n", json!({})),
         ("[budget.user]\nteam = \"testers\"\neach_user = true\nusd = 1\n", json!({"user": "erika"})),
     ] {
         let upstream = Upstream::start("only").await;
         let secret = "[audit]\npseudonyms = { key = \"pseudonyms.key\", held_by = \"data protection office\" }\n";
-        let config = world(&upstream, budget).section(secret).file("pseudonyms.key", PSEUDONYMS).sharing(&store, "");
+        let config =
+            world(&upstream, budget).section(secret).file("pseudonyms.key", PSEUDONYMS).acting_as_one(&shared, "");
         let (one, two, three) = tokio::join!(Gateway::start(&config), Gateway::start(&config), Gateway::start(&config));
 
         let bodies = vec![(FIRST, asking("assistant", 20, &more))];

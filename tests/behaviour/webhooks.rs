@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::testkit::{
-    Authority, Config, Endpoint, Gateway, Mood, Receiver, Request, Store, Upstream, WEBHOOK_SECRET, chat, run, until,
+    Authority, Config, Endpoint, Gateway, Mood, Receiver, Request, Shared, Upstream, WEBHOOK_SECRET, chat, run, until,
     webhook_at,
 };
 
@@ -150,9 +150,9 @@ async fn a_user_who_has_spent_much_is_told_of_by_a_pseudonym() {
 
 #[tokio::test]
 async fn three_gateways_tell_a_threshold_once() {
-    let Some(store) = Store::start("thresholds that gateways tell").await else { return };
+    let Some(shared) = Shared::start("thresholds that gateways tell").await else { return };
     let (upstream, receiver) = (Upstream::start("only").await, Receiver::start().await);
-    let config = world(&upstream, &format!("{BUDGET}{}", receiver.section("finance", ""))).sharing(&store, "");
+    let config = world(&upstream, &format!("{BUDGET}{}", receiver.section("finance", ""))).acting_as_one(&shared, "");
     let (one, two, three) = tokio::join!(Gateway::start(&config), Gateway::start(&config), Gateway::start(&config));
 
     // Each spends, and asks until the month's money is spent and not only held: by then it knows what the others have spent.

@@ -145,13 +145,18 @@ impl Config {
         self
     }
 
-    /// Shares the limits with every gateway that has this store.
+    /// Shares the limits with every gateway that has this store; it needs [`Config::keeping_books`] as well.
     pub(crate) fn sharing(mut self, store: &super::Store, lines: &str) -> Self {
         self.top.push_str("replicas = true\n\n");
         let (scheme, address) = (store.scheme(), store.address());
         self.section(&format!(
             "[store]\nurl = \"{scheme}://{address}\"\nreach = {{ local = {{ within = [\"{LOOPBACK}\"] }} }}\n{lines}\n"
         ))
+    }
+
+    /// Acts as one with every gateway that has this store and this ledger.
+    pub(crate) fn acting_as_one(self, shared: &super::Shared, lines: &str) -> Self {
+        self.sharing(&shared.store, lines).keeping_books(&shared.database, &shared.authority)
     }
 
     /// Keeps what is spent in this PostgreSQL, over TLS with a certificate of this authority.

@@ -2,6 +2,7 @@
 
 use super::super::compile::{LedgerConfig, Secrets};
 use super::super::document::{Document, Ledger};
+use super::super::mistakes::MistakeKind;
 use super::super::report::quote;
 use super::super::url::Url;
 use super::resolvers::Zones;
@@ -26,9 +27,10 @@ impl Check<'_> {
     pub(super) fn ledger(&mut self, document: &Document, network: (&Zones, &Services)) -> Option<LedgerConfig> {
         let Some(ledger) = &document.ledger else {
             if document.replicas == Some(true) && self.walked.is_whole("ledger", "") {
-                let message = "`replicas = true` without `[ledger]`: each gateway keeps what it spent in SQLite in its own \
-                               `state.folder`, so no `causeway cost report` shows the sum";
-                self.warn(self.root.at("replicas").mark(), message, "name a PostgreSQL that all of them reach");
+                let message = "`replicas = true` needs a `[ledger]`: without one each gateway would keep what it spent to itself, and \
+                               what is lost with one is lost to all";
+                let remedy = "name a PostgreSQL that all of them reach";
+                self.report.mend(MistakeKind::Form, self.root.at("replicas").mark(), message, remedy);
             }
             return None;
         };

@@ -65,11 +65,12 @@ pub struct Document {
     pub health: Option<Health>,
     /// Where the gateway keeps what must outlive it. Required, once in the whole document.
     pub state: Option<State>,
-    /// Whether several gateways act as one and share counters; default false. Needs `[store]`.
+    /// Whether several gateways act as one and share counters; default false.
+    /// Needs `[store]` and `[ledger]`: without them the start is refused.
     pub replicas: Option<bool>,
     /// Where gateways that act as one share their counters. Required with `replicas = true`.
     pub store: Option<Store>,
-    /// Where what was spent is kept. Absent: in SQLite in `state.folder`, for this gateway alone.
+    /// Where what was spent is kept. Required with `replicas = true`. Absent: in SQLite in `state.folder`, for this gateway alone.
     pub ledger: Option<Ledger>,
     /// DNS servers and the zones they are asked for.
     #[serde(default)]

@@ -199,7 +199,9 @@ const BUCKET_IN_GERMANY: &str = "witness = { s3 = { url = \"https://auditors.s3.
 fn the_store_of_replicas_becomes_plain_values() {
     let store = "[store]\nurl = \"valkeys://counters.corp.example\"\nreach = { local = { within = [\"10.0.0.0/8\"] } }\n\
                  user = \"causeway\"\npassword = { env = \"CLOUD_KEY\" }\non_loss = { local-share = { of = 3 } }\n";
-    let text = changed("[listen]", &format!("replicas = true\n\n{store}\n[listen]"));
+    let ledger = "[ledger]\nurl = \"postgresql://ledger.corp.example/books\"\nreach = { local = { within = [\"10.0.0.0/8\"] } }\n\
+                  user = \"causeway\"\n";
+    let text = changed("[listen]", &format!("replicas = true\n\n{store}\n{ledger}\n[listen]"));
 
     let compiled = load_text([(PathBuf::from("gateway.toml"), text)], &options()).unwrap();
 
