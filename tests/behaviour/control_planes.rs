@@ -16,7 +16,7 @@ fn deployment_path() -> String {
     format!("{ACCOUNT}/deployments/gpt-4o")
 }
 
-fn tell_of_azure(cloud: &Cloud, sku: &str, location: &str) {
+pub(super) fn tell_of_azure(cloud: &Cloud, sku: &str, location: &str) {
     let id = deployment_path();
     let kind = "Microsoft.CognitiveServices/accounts/deployments";
     cloud.put(
@@ -27,7 +27,7 @@ fn tell_of_azure(cloud: &Cloud, sku: &str, location: &str) {
     cloud.put(ACCOUNT, json!({"id": ACCOUNT, "name": "contoso", "location": location, "kind": "OpenAI"}));
 }
 
-fn tell_of_bedrock(cloud: &Cloud, regions: &[&str]) {
+pub(super) fn tell_of_bedrock(cloud: &Cloud, regions: &[&str]) {
     let models: Vec<Value> = regions
         .iter()
         .map(|region| json!({"modelArn": format!("arn:aws:bedrock:{region}::foundation-model/anthropic.claude-sonnet-4-20250514-v1:0")}))
@@ -51,7 +51,7 @@ fn config(authority: &Authority) -> Config {
 }
 
 /// An account in Sweden whose deployment is declared to be of the type `Standard`, and an own site behind it.
-fn on_azure(authority: &Authority, cloud: &Cloud, upstreams: (&Upstream, &Upstream)) -> Config {
+pub(super) fn on_azure(authority: &Authority, cloud: &Cloud, upstreams: (&Upstream, &Upstream)) -> Config {
     let place = "{ azure = { region = \"swedencentral\", sku = \"Standard\" } }";
     let control = format!("control = {{ azure = {{ host = \"azure\", account = \"{ACCOUNT}\" }} }}");
     config(authority)
@@ -61,7 +61,7 @@ fn on_azure(authority: &Authority, cloud: &Cloud, upstreams: (&Upstream, &Upstre
         .model("assistant", &["cloud/gpt-4o", "own/m"])
 }
 
-fn on_bedrock(authority: &Authority, cloud: &Cloud, upstreams: (&Upstream, &Upstream)) -> Config {
+pub(super) fn on_bedrock(authority: &Authority, cloud: &Cloud, upstreams: (&Upstream, &Upstream)) -> Config {
     let place = "{ bedrock = { region = \"eu-central-1\", profile = \"eu\" } }";
     let control = "control = { bedrock = { host = \"bedrock\" } }";
     config(authority)

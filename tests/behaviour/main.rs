@@ -23,6 +23,7 @@ mod costs;
 mod crash;
 mod crash_fleet;
 mod deadlines;
+mod doctor;
 mod drift;
 mod endings;
 mod error_table;

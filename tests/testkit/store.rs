@@ -74,6 +74,16 @@ impl Store {
         self.tell(b"FLUSHALL\r\n", b"+OK\r\n").await.expect("a store that runs can be emptied");
     }
 
+    /// Whether nobody has written anything into it.
+    pub(crate) async fn is_empty(&self) -> bool {
+        self.tell(b"DBSIZE\r\n", b":0\r\n").await.is_ok()
+    }
+
+    /// Has it do something that is answered with `OK`.
+    pub(crate) async fn does(&self, command: &str) {
+        self.tell(format!("{command}\r\n").as_bytes(), b"+OK\r\n").await.expect("it does what it is told");
+    }
+
     /// Stops it where it is, or lets it go on, by the signal of this name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().expect("the process has not been waited for");

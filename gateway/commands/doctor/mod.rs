@@ -1,4 +1,5 @@
-//! `causeway doctor`: looks at endpoints from their name to their answer, says what is wrong, and who mends it.
+//! `causeway doctor`: looks at endpoints from their name to their answer, and at what the gateway itself needs; says what is
+//! wrong, and who mends it.
 //!
 //! It walks the way of a request with the gateway's own code: the same look-ups, the same judgement, the same words. It
 //! needs no running gateway, changes nothing, and sends no content. What a failure leaves open it tries out: a smaller
@@ -10,6 +11,8 @@ pub(super) mod examine;
 mod idle;
 mod report;
 mod servers;
+mod service_codes;
+mod services;
 mod siblings;
 
 use std::process::ExitCode;
@@ -17,9 +20,10 @@ use std::time::{Duration, SystemTime};
 
 use server::configuration::{self, Compiled, Secrets};
 use server::load;
-use server::snapshot::{self, Specs};
+use server::snapshot::{self, Services, Specs};
 
 use self::examine::{Examination, Manner, examine};
+use self::services::Visit;
 use super::{ConfigPath, NO, UNKNOWN};
 
 /// Wrong usage.
@@ -34,8 +38,8 @@ const STEP: Duration = Duration::from_secs(5);
 pub(super) struct Arguments {
     #[command(flatten)]
     at: ConfigPath,
-    /// The endpoint; all of them without it.
-    endpoint: Option<String>,
+    /// An endpoint, `store`, `ledger` or `control.NAME`; all of them without it.
+    name: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -43,7 +47,8 @@ pub(super) struct Arguments {
     /// minutes.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1800")]
     wait: Option<u64>,
-    /// Send the endpoint's key along with the one request, to see whether it is accepted.
+    /// Send the endpoint's key along with the one request, to see whether it is accepted; log in at the store and the ledger, and
+    /// ask control planes what the gateway asks them.
     #[arg(long)]
     with_key: bool,
     /// Show where packets for the endpoint's address pass. Needs no more rights than a connection.
@@ -66,9 +71,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(UNKNOWN);
         }
     };
-    match chosen(&compiled, arguments.endpoint.as_deref()) {
-        Ok(specs) => look(&specs, arguments),
-        Err(Unready::Endpoint(message)) => {
+    match chosen(&compiled, arguments.name.as_deref()) {
+        Ok(chosen) => look(&chosen, arguments),
+        Err(Unready::Name(message)) => {
             eprintln!("causeway doctor: {message}");
             ExitCode::from(USAGE)
         }
@@ -81,26 +86,73 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Why nothing can be looked at.
 enum Unready {
-    /// There is no such endpoint.
-    Endpoint(String),
+    /// There is nothing of that name.
+    Name(String),
     /// A file that the configuration names cannot be used.
     Material(String),
 }
 
-fn chosen(compiled: &Compiled, endpoint: Option<&str>) -> Result<Specs, Unready> {
-    let mut specs = snapshot::specs(compiled).map_err(|error| Unready::Material(error.to_string()))?;
-    if let Some(name) = endpoint {
-        let names: Vec<String> = specs.endpoints.iter().map(|spec| format!("`{}`", spec.name)).collect();
-        specs.endpoints.retain(|spec| &*spec.name == name);
-        if specs.endpoints.is_empty() {
-            let message = format!("there is no endpoint `{name}`; the configuration has {}", names.join(", "));
-            return Err(Unready::Endpoint(message));
-        }
-    }
-    Ok(specs)
+/// What is looked at.
+struct Chosen {
+    endpoints: Specs,
+    services: Services,
+    /// The one service; all of them without it, or none where one endpoint was chosen.
+    service: Wanted,
 }
 
-fn look(specs: &Specs, arguments: &Arguments) -> ExitCode {
+enum Wanted {
+    All,
+    One(String),
+    None,
+}
+
+impl Chosen {
+    fn wants(&self, service: &str) -> bool {
+        match &self.service {
+            Wanted::All => true,
+            Wanted::One(name) => name == service,
+            Wanted::None => false,
+        }
+    }
+}
+
+fn chosen(compiled: &Compiled, name: Option<&str>) -> Result<Chosen, Unready> {
+    let unready = |error: snapshot::SnapshotError| Unready::Material(error.to_string());
+    let mut endpoints = snapshot::specs(compiled).map_err(unready)?;
+    let services = snapshot::services(compiled).map_err(unready)?;
+    let Some(name) = name else { return Ok(Chosen { endpoints, services, service: Wanted::All }) };
+    let known: Vec<String> = endpoints.endpoints.iter().map(|spec| format!("`{}`", spec.name)).collect();
+    endpoints.endpoints.retain(|spec| &*spec.name == name);
+    if !endpoints.endpoints.is_empty() {
+        return Ok(Chosen { endpoints, services, service: Wanted::None });
+    }
+    let of_services = services::names(&services);
+    if of_services.contains(&name) {
+        return Ok(Chosen { endpoints, services, service: Wanted::One(name.to_owned()) });
+    }
+    let known: Vec<String> = known.into_iter().chain(of_services.iter().map(|name| format!("`{name}`"))).collect();
+    Err(Unready::Name(format!("there is no endpoint `{name}`; the configuration has {}", known.join(", "))))
+}
+
+/// What was found.
+struct Found {
+    endpoints: Vec<Examination>,
+    services: Vec<Visit>,
+}
+
+impl Found {
+    fn is_well(&self) -> bool {
+        self.ill().is_empty()
+    }
+
+    fn ill(&self) -> Vec<&str> {
+        let endpoints = self.endpoints.iter().filter(|one| !one.is_well()).map(|one| one.name.as_str());
+        let services = self.services.iter().filter(|one| !one.is_well()).map(|one| one.name.as_str());
+        endpoints.chain(services).collect()
+    }
+}
+
+fn look(chosen: &Chosen, arguments: &Arguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
         eprintln!("causeway doctor: the system gives no event loop");
@@ -108,7 +160,7 @@ fn look(specs: &Specs, arguments: &Arguments) -> ExitCode {
     };
     let idle = arguments.idle.map(Duration::from_secs);
     let manner = Manner { with_key: arguments.with_key, trace: arguments.trace, idle, step: STEP };
-    let found = runtime.block_on(looked(specs, manner, arguments.wait.map(Duration::from_secs), arguments.json));
+    let found = runtime.block_on(looked(chosen, manner, arguments.wait.map(Duration::from_secs), arguments.json));
     match found {
         Err(problem) => {
             eprintln!("causeway doctor: {problem}");
@@ -116,31 +168,25 @@ fn look(specs: &Specs, arguments: &Arguments) -> ExitCode {
         }
         Ok(found) => {
             print!("{}", if arguments.json { report::json(&found) } else { report::text(&found) });
-            if found.iter().all(Examination::is_well) { ExitCode::SUCCESS } else { ExitCode::from(NO) }
+            if found.is_well() { ExitCode::SUCCESS } else { ExitCode::from(NO) }
         }
     }
 }
 
 /// Looks once, or until everything is well or the time is over.
 async fn looked(
-    specs: &Specs,
+    chosen: &Chosen,
     manner: Manner,
     wait: Option<Duration>,
     quiet: bool,
-) -> Result<Vec<Examination>, egress::BuildError> {
+) -> Result<Found, egress::BuildError> {
     let until = wait.map(|wait| tokio::time::Instant::now() + wait);
     loop {
-        let mut found = Vec::with_capacity(specs.endpoints.len());
-        let mut looks = Vec::with_capacity(specs.endpoints.len());
-        for spec in &specs.endpoints {
-            // Side by side: one endpoint that does not answer must not hold the others up.
-            let (spec, resolvers) = (spec.clone(), specs.resolvers.clone());
-            looks.push(tokio::spawn(async move { examine(&spec, &resolvers, manner).await }));
-        }
-        for look in looks {
-            found.push(look.await.expect("a look does not panic, and nobody aborts it")?);
-        }
-        let ill: Vec<&str> = found.iter().filter(|one| !one.is_well()).map(|one| one.name.as_str()).collect();
+        let wanted = |name: &str| chosen.wants(name);
+        let (endpoints, services) =
+            tokio::join!(endpoints(&chosen.endpoints, manner), services::visit(&chosen.services, manner, &wanted));
+        let found = Found { endpoints: endpoints?, services };
+        let ill = found.ill();
         if ill.is_empty() || until.is_none_or(|until| tokio::time::Instant::now() >= until) {
             return Ok(found);
         }
@@ -149,4 +195,18 @@ async fn looked(
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// Side by side: one endpoint that does not answer must not hold the others up.
+async fn endpoints(specs: &Specs, manner: Manner) -> Result<Vec<Examination>, egress::BuildError> {
+    let mut looks = Vec::with_capacity(specs.endpoints.len());
+    for spec in &specs.endpoints {
+        let (spec, resolvers) = (spec.clone(), specs.resolvers.clone());
+        looks.push(tokio::spawn(async move { examine(&spec, &resolvers, manner).await }));
+    }
+    let mut found = Vec::with_capacity(looks.len());
+    for look in looks {
+        found.push(look.await.expect("a look does not panic, and nobody aborts it")?);
+    }
+    Ok(found)
 }

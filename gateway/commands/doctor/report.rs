@@ -5,24 +5,58 @@ use std::fmt::Write as _;
 use egress::{Code, Step};
 use serde_json::{Value, json};
 
+use super::Found;
 use super::examine::{Examination, Finding};
+use super::services::{Visit, Wrong};
 
 const INTO_STRING: &str = "writing into a String cannot fail";
 
 /// For a person.
-pub(super) fn text(found: &[Examination]) -> String {
+pub(super) fn text(found: &Found) -> String {
     let mut text = String::new();
-    for one in found {
+    for one in &found.endpoints {
         endpoint(&mut text, one).expect(INTO_STRING);
     }
-    let ill = found.iter().filter(|one| !one.is_well()).count();
-    let all = found.len();
-    match ill {
-        0 => writeln!(text, "fine: {all} of {all} endpoints can be used"),
-        ill => writeln!(text, "wrong: {ill} of {all} endpoints cannot be used"),
+    for one in &found.services {
+        service(&mut text, one).expect(INTO_STRING);
     }
-    .expect(INTO_STRING);
+    if !found.endpoints.is_empty() || found.services.is_empty() {
+        let ill = found.endpoints.iter().filter(|one| !one.is_well()).count();
+        sum(&mut text, (ill, found.endpoints.len()), "endpoints").expect(INTO_STRING);
+    }
+    if !found.services.is_empty() {
+        let ill = found.services.iter().filter(|one| !one.is_well()).count();
+        sum(&mut text, (ill, found.services.len()), "services").expect(INTO_STRING);
+    }
     text
+}
+
+fn sum(text: &mut String, (ill, all): (usize, usize), what: &str) -> std::fmt::Result {
+    match ill {
+        0 => writeln!(text, "fine: {all} of {all} {what} can be used"),
+        ill => writeln!(text, "wrong: {ill} of {all} {what} cannot be used"),
+    }
+}
+
+fn service(text: &mut String, one: &Visit) -> std::fmt::Result {
+    let Visit { name, url, reach, .. } = one;
+    writeln!(text, "service {name}  {url}  {reach}")?;
+    for step in &one.steps {
+        let mark = if step.code.is_some() { "WRONG" } else { "ok" };
+        writeln!(text, "  {mark:<6}{:<9}{:>6} ms  {}", step.what, step.took.as_millis(), step.seen)?;
+    }
+    match &one.verdict {
+        Some(Wrong::Way(finding)) => told(text, finding)?,
+        Some(Wrong::Service { code, seen }) => {
+            let entry = code.entry();
+            writeln!(text, "  {}  {}", entry.code, entry.title)?;
+            writeln!(text, "    seen   {seen}")?;
+            writeln!(text, "    means  {}", entry.means)?;
+            writeln!(text, "    mend   {}: {}", entry.who, entry.mend)?;
+        }
+        None => {}
+    }
+    writeln!(text)
 }
 
 fn endpoint(text: &mut String, one: &Examination) -> std::fmt::Result {
@@ -74,10 +108,29 @@ fn told(text: &mut String, Finding { code, seen }: &Finding) -> std::fmt::Result
 }
 
 /// For a program.
-pub(super) fn json(found: &[Examination]) -> String {
-    let all: Vec<Value> = found.iter().map(endpoint_json).collect();
-    let well = found.iter().all(Examination::is_well);
-    format!("{:#}\n", json!({ "format": 1, "ok": well, "endpoints": all }))
+pub(super) fn json(found: &Found) -> String {
+    let endpoints: Vec<Value> = found.endpoints.iter().map(endpoint_json).collect();
+    let services: Vec<Value> = found.services.iter().map(service_json).collect();
+    let all = json!({ "format": 1, "ok": found.is_well(), "endpoints": endpoints, "services": services });
+    format!("{all:#}\n")
+}
+
+fn service_json(one: &Visit) -> Value {
+    let step = |step: &super::services::Step| json!({ "step": step.what, "ms": milliseconds(step.took), "seen": step.seen, "code": step.code });
+    let verdict = one.verdict.as_ref().map(|wrong| match wrong {
+        Wrong::Way(finding) => finding_json(finding),
+        Wrong::Service { code, seen } => {
+            let entry = code.entry();
+            json!({
+                "code": entry.code, "title": entry.title, "seen": seen, "means": entry.means, "who": entry.who,
+                "mend": entry.mend,
+            })
+        }
+    });
+    json!({
+        "name": one.name, "url": one.url, "reach": one.reach, "ok": one.is_well(), "verdict": verdict,
+        "steps": one.steps.iter().map(step).collect::<Vec<_>>(),
+    })
 }
 
 fn endpoint_json(one: &Examination) -> Value {
@@ -116,9 +169,12 @@ fn connection_json(one: &Examination) -> Value {
     json!({ "peer": proof.peer, "source": proof.source, "evidence": proof.level.as_str(), "via": proof.via, "tls": tls })
 }
 
+fn milliseconds(took: std::time::Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn step_json(step: &Step) -> Value {
-    let took = u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX);
-    json!({ "step": step.kind.as_str(), "ms": took, "seen": step.seen, "code": step.code.map(Code::as_str) })
+    json!({ "step": step.kind.as_str(), "ms": milliseconds(step.took), "seen": step.seen, "code": step.code.map(Code::as_str) })
 }
 
 fn finding_json(Finding { code, seen }: &Finding) -> Value {

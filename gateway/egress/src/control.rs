@@ -11,6 +11,7 @@ use http_body::Body as _;
 
 use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
 use crate::error::{BodyError, SendError};
+use crate::inspect::{Inspect, Inspection};
 use crate::spec::EndpointSpec;
 use crate::status::EndpointStatus;
 use crate::upkeep;
@@ -64,6 +65,11 @@ impl ControlHost {
     #[must_use]
     pub fn spec(&self) -> &EndpointSpec {
         self.0.spec()
+    }
+
+    /// Looks at it step by step, over a connection that is not kept and without a kept answer.
+    pub async fn inspect(&self, inspect: &Inspect) -> Inspection {
+        self.0.inspect(inspect).await
     }
 
     /// What it looks like now.

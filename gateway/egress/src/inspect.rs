@@ -22,6 +22,7 @@ use crate::error::{Listed, SendError};
 use crate::fault::{Code, Verdict};
 use crate::front::{FRONT_BYTES, front_of};
 use crate::resolve::Resolution;
+use crate::stream_host::Agreement;
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
@@ -140,6 +141,31 @@ impl Look<'_> {
 impl Endpoint {
     /// Looks at the endpoint from its name to its answer, without a connection that is kept and without a kept answer.
     pub async fn inspect(self: &Arc<Self>, inspect: &Inspect) -> Inspection {
+        let (look, stream, proof) = match self.inspect_up_to_tls(inspect.limit, Agreement::Needless).await {
+            Ok(spoken) => spoken,
+            Err(inspection) => return *inspection,
+        };
+        let Some(path) = &inspect.path else { return look.inspection };
+        match self.ask(stream, proof, (path, inspect.with_credential), Instant::now() + inspect.limit).await {
+            Ok(answer) => look.answered(answer),
+            Err(error) => look.failed(StepKind::Http, &error),
+        }
+    }
+
+    /// The same for a host whose protocol is not HTTP: up to TLS.
+    pub(crate) async fn inspect_stream(self: &Arc<Self>, limit: Duration, begins: Agreement) -> Inspection {
+        match self.inspect_up_to_tls(limit, begins).await {
+            Ok((look, ..)) => look.inspection,
+            Err(inspection) => *inspection,
+        }
+    }
+
+    /// Looks as far as the stream that a protocol begins on, or gives what was seen until the step that failed.
+    async fn inspect_up_to_tls(
+        self: &Arc<Self>,
+        limit: Duration,
+        begins: Agreement,
+    ) -> Result<(Look<'_>, Stream, ConnectionProof), Box<Inspection>> {
         let inspection = Inspection {
             endpoint: Arc::clone(self.name()),
             steps: Vec::new(),
@@ -149,14 +175,14 @@ impl Endpoint {
             answer: None,
         };
         let mut look = Look { endpoint: self, inspection, began: Instant::now() };
-        let deadline = || Instant::now() + inspect.limit;
+        let deadline = || Instant::now() + limit;
         let vouched = match look.vouch(deadline()).await {
             Ok(vouched) => vouched,
-            Err(error) => return look.failed(StepKind::Judge, &error),
+            Err(error) => return Err(Box::new(look.failed(StepKind::Judge, &error))),
         };
-        let (tcp, proof) = match self.connector().connect_tcp(&vouched, deadline()).await {
+        let (mut tcp, proof) = match self.connector().connect_tcp(&vouched, deadline()).await {
             Ok(connected) => connected,
-            Err(error) => return look.failed(StepKind::Connect, &error),
+            Err(error) => return Err(Box::new(look.failed(StepKind::Connect, &error))),
         };
         let seen = match proof.via {
             None => format!("{} answered, met from {}", proof.peer, proof.source.ip()),
@@ -164,20 +190,22 @@ impl Endpoint {
         };
         look.inspection.connection = Some(proof.clone());
         look.step(StepKind::Connect, seen, None);
-        let (stream, proof) = match self.connector().handshake(tcp, proof, deadline()).await {
+        let deadline = deadline();
+        let begun = begins.agree(self.connector(), (&mut tcp, proof.address), deadline).await;
+        let spoken = match begun {
+            Ok(()) => self.connector().handshake(tcp, proof, deadline).await,
+            Err(error) => Err(error),
+        };
+        let (stream, proof) = match spoken {
             Ok(spoken) => spoken,
-            Err(error) => return look.failed(StepKind::Tls, &error),
+            Err(error) => return Err(Box::new(look.failed(StepKind::Tls, &error))),
         };
         look.inspection.connection = Some(proof.clone());
         if let Some(tls) = &proof.tls {
             let group = tls.group.as_deref().unwrap_or("a resumed key");
             look.step(StepKind::Tls, format!("{}, {group}, issued by {}", tls.version, tls.issuer), None);
         }
-        let Some(path) = &inspect.path else { return look.inspection };
-        match self.ask(stream, proof, (path, inspect.with_credential), deadline()).await {
-            Ok(answer) => look.answered(answer),
-            Err(error) => look.failed(StepKind::Http, &error),
-        }
+        Ok((look, stream, proof))
     }
 
     /// How many servers its resolver has; 0 where nobody is asked.

@@ -2,18 +2,22 @@
 //! like an endpoint: by the declared resolver, inside the declared ranges, over the declared route, with the declared issuers.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
+use crate::connect::Connector;
 use crate::dns::Freshness;
 use crate::endpoint::Endpoint;
 use crate::error::{BuildError, BuildProblem, Phase, SendError, TlsFault};
 use crate::fleet::Fleet;
+use crate::inspect::Inspection;
 use crate::spec::{EndpointSpec, Http2, Reach, Scheme};
 use crate::tls::SystemRoots;
+use crate::via::Carrier;
 
 /// How TLS begins, where it is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +33,37 @@ pub enum TlsBegins {
 /// (<https://www.postgresql.org/docs/15/protocol-message-formats.html>).
 const POSTGRES_ASKS_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
+/// What both sides have to agree on before TLS begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// Nothing: it begins with the first byte, or is not spoken.
+    Needless,
+    /// PostgreSQL's server has to say that it will.
+    OfPostgres,
+}
+
+impl Agreement {
+    /// Comes to it, where there is one.
+    pub(crate) async fn agree(
+        self,
+        connector: &Connector,
+        (carrier, address): (&mut Carrier, SocketAddr),
+        deadline: Instant,
+    ) -> Result<(), SendError> {
+        if self == Self::Needless {
+            return Ok(());
+        }
+        let asked = timeout_at(deadline, ask_for_tls(carrier)).await;
+        let asked = asked.map_err(|_| connector.too_slow(Phase::Tls, Some(address)))?;
+        asked.map_err(|source| connector.tls_failed(address, TlsFault::Protocol, source))
+    }
+}
+
 /// A host whose protocol is not HTTP.
 pub struct StreamHost {
     endpoint: Arc<Endpoint>,
     limit: Duration,
-    asks: bool,
+    begins: Agreement,
 }
 
 impl std::fmt::Debug for StreamHost {
@@ -53,12 +83,15 @@ impl Fleet {
         if spec.reach == Reach::Metadata {
             return Err(BuildError(vec![BuildProblem::Metadata { endpoint: Arc::clone(&spec.name) }]));
         }
-        let asks = spec.scheme == Scheme::Https && begins == TlsBegins::OnceAskedOfPostgres;
+        let begins = match (spec.scheme, begins) {
+            (Scheme::Https, TlsBegins::OnceAskedOfPostgres) => Agreement::OfPostgres,
+            (Scheme::Http, _) | (Scheme::Https, TlsBegins::AtOnce) => Agreement::Needless,
+        };
         let (limit, spec) = (spec.timeouts.connect, EndpointSpec { http2: Http2::NoHttp, ..spec });
         let roots = SystemRoots::default();
         let endpoint = Endpoint::build(spec, None, (self.resolvers(), &roots));
         let endpoint = endpoint.map_err(|problem| BuildError(vec![problem]))?;
-        Ok(StreamHost { endpoint: Arc::new(endpoint), limit, asks })
+        Ok(StreamHost { endpoint: Arc::new(endpoint), limit, begins })
     }
 }
 
@@ -73,15 +106,21 @@ impl StreamHost {
         let vouched = self.endpoint.vouch(deadline, Freshness::Kept).await?;
         let connector = self.endpoint.connector();
         let (mut carrier, proof) = connector.connect_tcp(&vouched, deadline).await?;
-        if self.asks {
-            let address = proof.address;
-            let asked = timeout_at(deadline, ask_for_tls(&mut carrier)).await;
-            let asked = asked.map_err(|_| connector.too_slow(Phase::Tls, Some(address)))?;
-            asked.map_err(|source| connector.tls_failed(address, TlsFault::Protocol, source))?;
-        }
+        self.begins.agree(connector, (&mut carrier, proof.address), deadline).await?;
         let (stream, proof) = connector.handshake(carrier, proof, deadline).await?;
         tracing::info!(host = %proof.endpoint, address = %proof.address, level = proof.level.as_str(), tls = proof.tls.is_some(), "connected to a host that the gateway itself needs");
         Ok(stream)
+    }
+
+    /// Looks at it step by step, up to TLS, over a connection that is not kept and without a kept answer.
+    pub async fn inspect(&self, limit: Duration) -> Inspection {
+        self.endpoint.inspect_stream(limit, self.begins).await
+    }
+
+    /// How it is reached, as reports have it.
+    #[must_use]
+    pub fn reach(&self) -> &'static str {
+        self.endpoint.spec().reach.as_str()
     }
 }
 

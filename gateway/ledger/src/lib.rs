@@ -21,6 +21,7 @@ mod home;
 mod journal;
 mod keeper;
 mod line;
+mod look;
 mod postgres;
 mod shared;
 
@@ -28,6 +29,7 @@ pub use database::DATABASE_VERSION;
 pub use entry::{Closing, Entry, Opening};
 pub use home::{DatabaseError, Home, Spent, SpentBy, Whose, is_there, read_in};
 pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL};
+pub use look::{LookFault, LookKind, LookStep};
 pub use postgres::{POSTGRES_VERSION, Postgres};
 pub use shared::{
     Board, Dial, Dialled, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Undertaken, Wire,

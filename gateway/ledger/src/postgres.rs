@@ -5,6 +5,7 @@
 //! that neither a request nor whoever asks waits for a server that does not answer.
 
 mod client;
+mod look;
 mod rows;
 mod schema;
 

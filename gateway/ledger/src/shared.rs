@@ -14,6 +14,7 @@
 
 mod board;
 mod keeper;
+mod look;
 mod resp;
 mod scripts;
 mod share;
@@ -38,6 +39,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 pub use board::{Board, Notice, Undertaken};
+use resp::Commands;
 pub use resp::Wire;
 use share::Share;
 
@@ -85,6 +87,17 @@ impl fmt::Debug for Settings {
             .field("password", &password)
             .field("on_loss", on_loss)
             .finish()
+    }
+}
+
+impl Settings {
+    /// What logs in; nothing where no password is shown.
+    fn login(&self) -> Option<Commands> {
+        let password = self.password.as_ref()?.as_bytes();
+        Some(match &self.user {
+            Some(user) => Commands::of(&[b"AUTH", user.as_bytes(), password]),
+            None => Commands::of(&[b"AUTH", password]),
+        })
     }
 }
 

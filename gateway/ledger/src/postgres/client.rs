@@ -57,8 +57,8 @@ pub(crate) struct Client {
 }
 
 /// A connection, and the task that moves its bytes.
-struct Connected {
-    client: tokio_postgres::Client,
+pub(super) struct Connected {
+    pub(super) client: tokio_postgres::Client,
     /// The statement that posts, as the server knows it: each posting is one question and one answer.
     posting: Option<Statement>,
     task: JoinHandle<()>,
@@ -245,19 +245,40 @@ fn silent() -> DatabaseError {
 /// What the server says, with its code, or what became of the connection. The server's details are left out: they quote rows.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
 pub(super) fn failed(error: tokio_postgres::Error) -> DatabaseError {
+    DatabaseError::Postgres(said(&error))
+}
+
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
-    let said = match error.as_db_error() {
+    match error.as_db_error() {
         Some(said) => format!("{} ({})", said.message(), said.code().code()),
         None => match error.source() {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
-    };
-    DatabaseError::Postgres(said)
+    }
 }
 
 async fn connect(postgres: &Postgres, intent: &Intent) -> Result<Connected, DatabaseError> {
-    let stream = (postgres.dial)().await.map_err(DatabaseError::Postgres)?;
+    let mut connected = log_in(postgres).await.map_err(|error| match error {
+        NotIn::Dial(said) => DatabaseError::Postgres(said),
+        NotIn::Postgres(error) => failed(error),
+    })?;
+    schema::prepare(&mut connected.client, &postgres.schema, intent).await?;
+    Ok(connected)
+}
+
+/// Why there is no connection.
+pub(super) enum NotIn {
+    /// The server was not reached.
+    Dial(String),
+    /// It was, and did not let us in.
+    Postgres(tokio_postgres::Error),
+}
+
+/// Dials, logs in and says how the connection is to be; nothing is asked of the tables.
+pub(super) async fn log_in(postgres: &Postgres) -> Result<Connected, NotIn> {
+    let stream = (postgres.dial)().await.map_err(NotIn::Dial)?;
     let mut config = Config::new();
     // The stream is in TLS already where TLS is spoken.
     config.ssl_mode(SslMode::Disable).application_name("causeway");
@@ -265,15 +286,14 @@ async fn connect(postgres: &Postgres, intent: &Intent) -> Result<Connected, Data
     if let Some(password) = &postgres.password {
         config.password(password);
     }
-    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
+    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(NotIn::Postgres)?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "the connection to the ledger's PostgreSQL is gone");
         }
     });
-    let mut connected = Connected { client, posting: None, task };
-    connected.client.batch_execute(SETTINGS).await.map_err(failed)?;
-    schema::prepare(&mut connected.client, &postgres.schema, intent).await?;
+    let connected = Connected { client, posting: None, task };
+    connected.client.batch_execute(SETTINGS).await.map_err(NotIn::Postgres)?;
     Ok(connected)
 }
 

@@ -50,12 +50,7 @@ CREATE TABLE format (version bigint NOT NULL);
 
 /// Makes the tables where there are none and the connection is for writing, and refuses those of a newer release.
 pub(super) async fn prepare(client: &mut Client, schema: &str, intent: &Intent) -> Result<(), DatabaseError> {
-    let encoding = client.query_one("SELECT current_setting('server_encoding')", &[]).await.map_err(failed)?;
-    let encoding: String = encoding.try_get(0).map_err(failed)?;
-    // A name that the database cannot hold would stop the posting for ever.
-    if !matches!(encoding.as_str(), "UTF8" | "SQL_ASCII") {
-        return Err(DatabaseError::Postgres(format!("its database is encoded in {encoding}, and names are in UTF8")));
-    }
+    is_encoded(client).await?;
     let name = quoted(schema);
     client.batch_execute(&format!("SET search_path TO {name}")).await.map_err(failed)?;
     match (version(client, schema).await?, intent) {
@@ -64,6 +59,17 @@ pub(super) async fn prepare(client: &mut Client, schema: &str, intent: &Intent) 
             "there is no ledger in its schema `{schema}`: no gateway has begun one"
         ))),
         (None, Intent::Write { .. }) => make(client, schema, &name).await,
+    }
+}
+
+/// Whether it can hold every name: one that it cannot would stop the posting for ever.
+pub(super) async fn is_encoded(client: &Client) -> Result<(), DatabaseError> {
+    let encoding = client.query_one("SELECT current_setting('server_encoding')", &[]).await.map_err(failed)?;
+    let encoding: String = encoding.try_get(0).map_err(failed)?;
+    if matches!(encoding.as_str(), "UTF8" | "SQL_ASCII") {
+        Ok(())
+    } else {
+        Err(DatabaseError::Postgres(format!("its database is encoded in {encoding}, and names are in UTF8")))
     }
 }
 
@@ -92,7 +98,7 @@ async fn make(client: &mut Client, schema: &str, name: &str) -> Result<(), Datab
 ///
 /// The catalogue is asked as every statement sees it, and not by the name of the table: what a session remembers of names may
 /// be older than what another gateway has just made.
-async fn version(client: &Client, schema: &str) -> Result<Option<i64>, DatabaseError> {
+pub(super) async fn version(client: &Client, schema: &str) -> Result<Option<i64>, DatabaseError> {
     let known = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace space ON space.oid = relnamespace \
                  WHERE space.nspname = $1 AND relname = 'format')";
     let is_there: bool = client.query_one(known, &[&schema]).await.map_err(failed)?.get(0);
@@ -104,7 +110,7 @@ async fn version(client: &Client, schema: &str) -> Result<Option<i64>, DatabaseE
     found.try_get(0).map_err(failed)
 }
 
-fn judge(found: i64) -> Result<(), DatabaseError> {
+pub(super) fn judge(found: i64) -> Result<(), DatabaseError> {
     if found > POSTGRES_VERSION {
         return Err(DatabaseError::TooNew { found, reads: POSTGRES_VERSION });
     }

@@ -276,12 +276,8 @@ pub(super) async fn connect(inner: Arc<Inner>, (memory, limit): (Option<Vec<u8>>
     let opened = async {
         let mut link = Link::new(dial().await?);
         let settings = &inner.settings;
-        if let Some(password) = &settings.password {
-            let commands = match &settings.user {
-                Some(user) => Commands::of(&[b"AUTH", user.as_bytes(), password.as_bytes()]),
-                None => Commands::of(&[b"AUTH", password.as_bytes()]),
-            };
-            let replies = link.ask(&commands).await.map_err(|error| error.to_string())?;
+        if let Some(login) = settings.login() {
+            let replies = link.ask(&login).await.map_err(|error| error.to_string())?;
             if !matches!(replies[..], [Reply::Simple(_)]) {
                 return Err(scripts::complaint(&replies));
             }

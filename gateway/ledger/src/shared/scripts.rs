@@ -10,7 +10,7 @@ use super::board::Notice;
 use super::resp::{Commands, Reply};
 
 /// The version of the scripts and of what they keep; it is part of every key, so two versions never read each other's.
-const VERSION: &str = "1";
+pub(super) const VERSION: &str = "1";
 
 /// One bucket: what is used of it runs out by itself.
 ///
@@ -203,8 +203,13 @@ impl Scripts {
     }
 }
 
-fn memory_of(prefix: &str) -> String {
+pub(super) fn memory_of(prefix: &str) -> String {
     format!("{prefix}:{VERSION}:memory")
+}
+
+/// A key that nobody has, for whoever tries out what may be done.
+pub(super) fn nobodys(prefix: &str) -> String {
+    format!("{prefix}:{VERSION}:nobody")
 }
 
 fn hush_of(prefix: &str) -> String {
@@ -256,11 +261,16 @@ pub(super) fn answer(question: &Question, reply: &Reply) -> Result<Answer, Strin
 
 /// What the store complains of, without what was sent to it.
 pub(super) fn complaint(replies: &[Reply]) -> String {
-    let error = replies.iter().find_map(|reply| if let Reply::Error(error) = reply { Some(error) } else { None });
-    match error.and_then(|error| error.split(' ').next()) {
+    match word_of(replies) {
         Some(word) => format!("the store answers {word}"),
         None => "the store's answer is none of ours".to_owned(),
     }
+}
+
+/// The word that the first complaint begins with.
+pub(super) fn word_of(replies: &[Reply]) -> Option<&str> {
+    let error = replies.iter().find_map(|reply| if let Reply::Error(error) = reply { Some(error) } else { None });
+    error.and_then(|error| error.split(' ').next())
 }
 
 #[cfg(test)]

@@ -36,16 +36,26 @@ pub fn home(compiled: &Compiled) -> Result<Home, SnapshotError> {
 }
 
 fn postgres(config: &LedgerConfig, compiled: &Compiled, fleet: &Fleet) -> Result<Postgres, SnapshotError> {
+    reached(config, compiled, fleet).map(|(_, postgres)| postgres)
+}
+
+/// How the database is reached, and what opens streams to it.
+pub(super) fn reached(
+    config: &LedgerConfig,
+    compiled: &Compiled,
+    fleet: &Fleet,
+) -> Result<(Arc<StreamHost>, Postgres), SnapshotError> {
     let LedgerConfig { scheme, host, port, reach, tls, transport, user, password, database, schema } = config;
     let to = StreamTo { name: "ledger", scheme: *scheme, host, port: *port, reach, tls: tls.as_ref(), transport };
     let host = Arc::new(fleet.stream_host(to.spec(compiled)?, TlsBegins::OnceAskedOfPostgres)?);
-    Ok(Postgres {
-        dial: dial(host),
+    let postgres = Postgres {
+        dial: dial(Arc::clone(&host)),
         user: user.clone(),
         password: password.as_ref().map(|password| password.expose().to_owned()),
         database: database.clone(),
         schema: schema.clone(),
-    })
+    };
+    Ok((host, postgres))
 }
 
 /// Opens streams to `host`.

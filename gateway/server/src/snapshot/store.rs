@@ -33,14 +33,19 @@ pub(super) fn build(
         (Some(config), Some(Some(sharing))) => (config, sharing.counters.clone()),
         (Some(_), Some(None)) | (None, Some(Some(_))) => return Err(SnapshotError::Replicas),
     };
-    let StoreConfig { scheme, host, port, reach, tls, transport, .. } = config;
-    let to = StreamTo { name: "store", scheme: *scheme, host, port: *port, reach, tls: tls.as_ref(), transport };
-    let host = fleet.stream_host(to.spec(compiled)?, TlsBegins::AtOnce)?;
-    Ok(Some(Sharing { counters, host: Arc::new(host) }))
+    Ok(Some(Sharing { counters, host: host(config, compiled, fleet)? }))
 }
 
-fn open(folder: &Path, config: &StoreConfig) -> Result<Shared, SnapshotError> {
-    let settings = SharedSettings {
+/// How the store is reached.
+pub(super) fn host(config: &StoreConfig, compiled: &Compiled, fleet: &Fleet) -> Result<Arc<StreamHost>, SnapshotError> {
+    let StoreConfig { scheme, host, port, reach, tls, transport, .. } = config;
+    let to = StreamTo { name: "store", scheme: *scheme, host, port: *port, reach, tls: tls.as_ref(), transport };
+    Ok(Arc::new(fleet.stream_host(to.spec(compiled)?, TlsBegins::AtOnce)?))
+}
+
+/// How the store is used.
+pub(super) fn settings(config: &StoreConfig) -> SharedSettings {
+    SharedSettings {
         prefix: config.prefix.clone(),
         user: config.user.clone(),
         password: config.password.as_ref().map(|password| password.expose().to_owned()),
@@ -48,9 +53,12 @@ fn open(folder: &Path, config: &StoreConfig) -> Result<Shared, SnapshotError> {
             StoreLoss::Deny => OnLoss::Deny,
             StoreLoss::LocalShare { of } => OnLoss::LocalShare { of },
         },
-    };
+    }
+}
+
+fn open(folder: &Path, config: &StoreConfig) -> Result<Shared, SnapshotError> {
     let folder = folder.join("replica");
-    Shared::open(&folder, settings).map_err(|source| SnapshotError::File { path: folder, source })
+    Shared::open(&folder, settings(config)).map_err(|source| SnapshotError::File { path: folder, source })
 }
 
 impl Sharing {
