@@ -247,6 +247,38 @@ async fn a_request_that_no_one_answered_is_settled_at_what_its_failure_stated() 
     assert_eq!(record.end("charged_nano_usd"), 5 * 2_000 + 3 * 10_000, "{:?}", record.outcome);
 }
 
+/// What an upstream writes that knows nothing, or would rather not say: nobody works for nothing.
+#[tokio::test]
+async fn a_failed_attempt_that_states_zero_is_charged_what_was_reserved() {
+    let usage = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
+    let failed = json!({"error": {"message": "lost its mind", "code": 500}, "usage": usage});
+    let held = after_a_first_answer(Act::error(500)).await.end("lost_tokens").clone();
+
+    let stated = after_a_first_answer(Act::reply(500, &failed)).await;
+    let upstream = Upstream::start("only").await;
+    let piece = json!({"choices": [{"index": 0, "delta": {"content": "much"}}], "usage": usage});
+    upstream.script([
+        Act::reply(500, &failed),
+        // One that breaks off after its words, with the count that some servers put on each of them.
+        Act::steps([Step::Send(format!("data: {piece}\n\n").into()), Step::Reset]),
+    ]);
+    let gateway = Gateway::start(&Config::serving(&upstream)).await;
+    let whole = gateway.chat(&chat("assistant")).await;
+    let alone = whole.decision();
+    assert_eq!(whole.status, 500);
+    let stream = gateway.chat(&chat_stream("assistant")).await;
+    let cut = stream.decision();
+    stream.text().await;
+
+    assert!(held.as_u64().is_some_and(|held| held > 0), "{held}");
+    assert_eq!(*stated.end("lost_tokens"), held, "{:?}", stated.outcome);
+    for decision in [alone, cut] {
+        let record = gateway.audit().record(&decision).await;
+        assert_eq!(record.end("settled_by"), "reservation", "{:?}", record.outcome);
+        assert!(record.end("charged_nano_usd").as_u64().is_some_and(|charged| charged > 0), "{:?}", record.outcome);
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_does_not_say_how_much_it_wrote_is_settled_at_the_reservation() {
     let upstream = Upstream::start("only").await;

@@ -41,6 +41,7 @@ mod labels_of_claims;
 mod leaving;
 mod ledger;
 mod ledger_postgres;
+mod ledger_reload;
 mod listeners;
 mod models;
 mod monitoring;

@@ -1,10 +1,12 @@
 //! Thresholds of budgets call a signed webhook, once each, and nobody's request waits for it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::testkit::{
     Authority, Config, Endpoint, Gateway, Mood, Receiver, Request, Shared, Upstream, WEBHOOK_SECRET, chat, run, until,
-    webhook_at,
+    until_after, webhook_at,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -146,6 +148,73 @@ async fn a_user_who_has_spent_much_is_told_of_by_a_pseudonym() {
     let taken = receiver.taken(1).await;
     let user = taken[0].body["data"]["user"].as_str().expect("a text");
     assert!(user.starts_with("p1:") && !taken[0].text.contains("erika"), "{}", taken[0].text);
+}
+
+/// The number of a line of the metrics; zero where there is none.
+async fn number(gateway: &Gateway, line: &str) -> u64 {
+    let metrics = gateway.operator("/metrics").await.text().await;
+    let found = metrics.lines().find_map(|known| known.strip_prefix(line)?.trim().parse().ok());
+    found.unwrap_or_default()
+}
+
+/// Each of these users spends ten percent with one request, which is eight thresholds.
+const USERS: u64 = 530;
+const THRESHOLDS: u64 = 8;
+
+/// Most notices that wait for a receiver.
+const MOST_WAITING: u64 = 4_096;
+
+#[tokio::test]
+async fn more_notices_than_may_wait_are_found_again_when_there_is_room_and_none_is_dropped() {
+    const { assert!(USERS * THRESHOLDS > MOST_WAITING + THRESHOLDS, "it is no test below the bound") }
+    let upstream = Upstream::start("only").await;
+    let gone = Receiver::start().await;
+    let address = gone.address;
+    drop(gone);
+    let budget =
+        "[budget.each]\neach_user = true\nusd = 0.18\nthresholds = [1, 2, 3, 4, 5, 6, 7, 8]\nwebhook = \"finance\"\n";
+    let hook = webhook_at("finance", &format!("http://{address}/hooks/causeway"), "");
+    let gateway = Gateway::start(&world(&upstream, &format!("{budget}{hook}"))).await;
+    let waiting = "causeway_webhook_waiting{webhook=\"finance\"}";
+    let delivered = "causeway_webhook_deliveries_total{webhook=\"finance\",outcome=\"delivered\"}";
+    let dropped = "causeway_webhook_deliveries_total{webhook=\"finance\",outcome=\"dropped\"}";
+
+    let mut lanes = tokio::task::JoinSet::new();
+    for lane in 0..8 {
+        let client = gateway.client();
+        lanes.spawn(async move {
+            for user in (lane..USERS).step_by(8) {
+                let mut body = body();
+                body["user"] = format!("user-{user}").into();
+                let answer = client.send(Request::post(PATH, &body)).await;
+                assert_eq!(answer.status, 200, "user {user}");
+                answer.text().await;
+            }
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane.expect("no panic");
+    }
+    let full = until("the queue to be full", async || {
+        let waiting = number(&gateway, waiting).await;
+        (waiting > MOST_WAITING - THRESHOLDS).then_some(waiting)
+    })
+    .await;
+    let lost = number(&gateway, dropped).await;
+    let receiver = Receiver::at(address, None).await;
+    // The wait after the latest failure is known only to be a minute at most by now.
+    until_after(Duration::from_secs(64), "every notice to be delivered or to wait", async || {
+        let (told, waiting) = (number(&gateway, delivered).await, number(&gateway, waiting).await);
+        (told + waiting >= USERS * THRESHOLDS).then_some(())
+    })
+    .await;
+
+    // One may be on its way.
+    assert!(full <= MOST_WAITING + 1, "{full}");
+    assert_eq!((lost, number(&gateway, dropped).await), (0, 0));
+    let taken = receiver.taken(usize::try_from(USERS * THRESHOLDS - MOST_WAITING).expect("it is small")).await;
+    let ids: std::collections::BTreeSet<_> = taken.iter().map(|one| &one.id).collect();
+    assert_eq!(ids.len(), taken.len(), "each is told once");
 }
 
 #[tokio::test]
