@@ -100,6 +100,7 @@ async fn of_schema(client: &Client, schema: &str) -> Result<Option<String>, Look
     Ok((!may).then(|| format!("the role may not make schema `{schema}`, or tables in it")))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
 fn known(error: DatabaseError) -> LookFault {
     let kind = match &error {
         DatabaseError::TooNew { .. } => LookKind::Format,
