@@ -12,16 +12,21 @@ MIB = 2**20
 KIB = 2**10
 
 
+# What is to be held of each ratio with everything on, which is what is measured and decides; and beside it what was to be
+# held before there were policies and inspection, of which Causeway cannot be had without.
+HOLD = {"1k": (1.3, 1.2), "64k": (1.8, 1.2), "1m": (1.8, 1.6), "chunk": (1.15, 1.1)}
+
+
 def rows(results):
     """One row per figure: its name, nginx's value, Causeway's value, the figure, what to hold, and whether it holds."""
     made = []
-    for body, prompt, hold in (("1k", "1 KB prompt", 1.2), ("64k", "64 KB prompt", 1.2), ("1m", "1 MB image", 1.6)):
-        made.append(ratio(f"CPU per request, {prompt}", results["unary"][body], "cpu_us", hold))
-    made.append(ratio("CPU per streamed chunk", results["chunks"], "cpu_us_per_event", 1.1))
+    for body, prompt in (("1k", "1 KB prompt"), ("64k", "64 KB prompt"), ("1m", "1 MB image")):
+        made.append(ratio(f"CPU per request, {prompt}", results["unary"][body], "cpu_us", HOLD[body]))
+    made.append(ratio("CPU per streamed chunk", results["chunks"], "cpu_us_per_event", HOLD["chunk"]))
     if "encrypted" in results:
-        of = "TLS 1.3 on both sides"
-        made.append(ratio(f"CPU per request, 1 KB prompt, {of}", results["encrypted"]["1k"], "cpu_us", 1.2))
-        made.append(ratio(f"CPU per streamed chunk, {of}", results["encrypted"]["chunks"], "cpu_us_per_event", 1.1))
+        encrypted, of = results["encrypted"], "TLS 1.3 on both sides"
+        made.append(ratio(f"CPU per request, 1 KB prompt, {of}", encrypted["1k"], "cpu_us", HOLD["1k"]))
+        made.append(ratio(f"CPU per streamed chunk, {of}", encrypted["chunks"], "cpu_us_per_event", HOLD["chunk"]))
     made.append(first_token(results["first_token"]))
     made += memory(results["memory"])
     made.append(start(results["ready"]))
@@ -30,14 +35,16 @@ def rows(results):
 
 def ratio(what, seen, field, hold):
     nginx = median(seen["nginx"], field)
-    row = {"figure": what, "nginx": f"{nginx:.1f} us", "causeway": "-", "result": "-", "hold": f"at most {hold}x"}
+    most, without = hold
+    row = {"figure": what, "nginx": f"{nginx:.1f} us", "causeway": "-", "result": "-"}
+    row |= {"hold": f"at most {most}x", "without": f"{without}x"}
     if "causeway" in seen:
         ours = median(seen["causeway"], field)
         # The ratio within a round, whose windows stood side by side: what the machine did meanwhile is in both.
         ratios = [a[field] / b[field] for a, b in zip(seen["causeway"], seen["nginx"]) if b[field]]
         value = statistics.median(ratios)
         spread = f" ({min(ratios):.2f}-{max(ratios):.2f})"
-        row |= {"causeway": f"{ours:.1f} us", "result": f"{value:.2f}x{spread}", "value": value, "held": value <= hold}
+        row |= {"causeway": f"{ours:.1f} us", "result": f"{value:.2f}x{spread}", "value": value, "held": value <= most}
     return row
 
 
@@ -89,11 +96,12 @@ def verdict(row):
 
 def table(made, markdown):
     """The rows as text, or as a table of Markdown."""
-    titles = ["figure", "nginx", "Causeway", "result", "hold", ""]
-    lines = [[row["figure"], row["nginx"], row["causeway"], row["result"], row["hold"], verdict(row)] for row in made]
+    titles = ["figure", "nginx", "Causeway", "result", "hold", "without policies and inspection", ""]
+    fields = ["figure", "nginx", "causeway", "result", "hold"]
+    lines = [[*[row[field] for field in fields], row.get("without", "-"), verdict(row)] for row in made]
     if markdown:
         titles[-1] = "verdict"
-        head = ["| " + " | ".join(titles) + " |", "|---|--:|--:|--:|--:|---|"]
+        head = ["| " + " | ".join(titles) + " |", "|---|--:|--:|--:|--:|--:|---|"]
         return "\n".join(head + ["| " + " | ".join(line) + " |" for line in lines])
     widths = [max(len(line[column]) for line in [titles, *lines]) for column in range(len(titles))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in [titles, *lines])
