@@ -1,7 +1,7 @@
 //! The book of one app, and the reservations that are open in it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::budget::Held;
@@ -9,7 +9,7 @@ use crate::limits::{Denied, Limits, Moment, RateStanding, Taken, TokenRate};
 use crate::money::Money;
 use crate::price::Used;
 use crate::purse::{BudgetStanding, Era, Purse};
-use crate::shared::{Answer, Bell, Counter, Flow, Question, Short};
+use crate::shared::{Flow, Short};
 use crate::tokens::{Estimate, Tokens};
 
 /// In which the tokens of a limit come back.
@@ -24,8 +24,7 @@ pub struct Book {
     rate: TokenRate,
     /// In place of `rate` where several gateways share the limits.
     flow: Option<Arc<Flow>>,
-    bell: OnceLock<Bell>,
-    purse: Purse,
+    purse: Arc<Purse>,
     requests: AtomicU64,
     open: AtomicU64,
     reserved: AtomicU64,
@@ -48,8 +47,7 @@ impl Book {
         Self {
             rate: TokenRate::new(origin),
             flow: None,
-            bell: OnceLock::new(),
-            purse: Purse::default(),
+            purse: Arc::default(),
             requests: zero(),
             open: zero(),
             reserved: zero(),
@@ -65,13 +63,19 @@ impl Book {
         }
     }
 
-    /// The same, of whose limits only what is leased from a shared store is used. It is a [`Counter`] of money; its tokens are
-    /// another, [`Book::flow`].
+    /// The same, of whose limits only what is leased from a shared store is used: two counters, its [`Book::purse`] and its
+    /// [`Book::flow`].
     #[must_use]
     pub fn shared(origin: Instant) -> Self {
         let book = Self { flow: Some(Arc::default()), ..Self::new(origin) };
         book.purse.share();
         book
+    }
+
+    /// The money of the month, shared or not.
+    #[must_use]
+    pub fn purse(&self) -> &Arc<Purse> {
+        &self.purse
     }
 
     /// The tokens of a minute, where several gateways share them.
@@ -148,8 +152,6 @@ impl Book {
         taken.inspect_err(|denied| {
             if *denied != Denied::Unleased {
                 self.denied.fetch_add(1, Ordering::Relaxed);
-            } else if let Some(bell) = self.bell.get() {
-                bell();
             }
         })
     }
@@ -228,29 +230,6 @@ impl Book {
 impl std::fmt::Debug for Book {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Book").field("purse", &self.purse).field("totals", &self.totals()).finish_non_exhaustive()
-    }
-}
-
-/// The money of the month.
-impl Counter for Book {
-    fn ring_by(&self, bell: Bell) {
-        let _ = self.bell.set(bell);
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        self.purse.questions()
-    }
-
-    fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
-        self.purse.learn(question, answer, sent_at);
-    }
-
-    fn tell_again(&self) {
-        self.purse.tell_again();
-    }
-
-    fn is_busy(&self) -> bool {
-        self.purse.is_busy()
     }
 }
 

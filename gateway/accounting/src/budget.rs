@@ -1,8 +1,8 @@
 //! Budgets beside the books of apps and keys: money in the stretches of a calendar, for whatever requests somebody counts in it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,7 +11,6 @@ use crate::calendar::{Calendar, Stretch};
 use crate::limits::{Denied, Moment};
 use crate::money::Money;
 use crate::purse::{BudgetStanding, Era, Purse};
-use crate::shared::{Answer, Bell, Counter, Question};
 
 /// What becomes of a request that does not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,8 +38,7 @@ pub const MOST_THRESHOLDS: usize = 8;
 pub struct Budget {
     name: Arc<str>,
     calendar: Calendar,
-    purse: Purse,
-    bell: OnceLock<Bell>,
+    purse: Arc<Purse>,
     /// The stretch that was counted in last.
     latest: Mutex<Stretch>,
     /// The stretches of which something was announced last, and the highest threshold of each.
@@ -70,8 +68,7 @@ impl Budget {
         let budget = Self {
             name,
             calendar,
-            purse: Purse::default(),
-            bell: OnceLock::new(),
+            purse: Arc::default(),
             latest: Mutex::default(),
             announced: Mutex::default(),
             refused: AtomicU32::new(0),
@@ -93,6 +90,12 @@ impl Budget {
     #[must_use]
     pub fn calendar(&self) -> &Calendar {
         &self.calendar
+    }
+
+    /// The money of its stretches. Where several gateways share it, this is what their store is asked for.
+    #[must_use]
+    pub fn purse(&self) -> &Arc<Purse> {
+        &self.purse
     }
 
     /// Other terms from now on; what is spent and held stays.
@@ -173,12 +176,7 @@ impl Budget {
                 }
                 OverBudget::Spent { budget: Arc::clone(&self.name), retry_after }
             }
-            Denied::Unleased | Denied::Tokens { .. } => {
-                if let Some(bell) = self.bell.get() {
-                    bell();
-                }
-                OverBudget::Unleased
-            }
+            Denied::Unleased | Denied::Tokens { .. } => OverBudget::Unleased,
         })
     }
 }
@@ -191,28 +189,6 @@ impl fmt::Debug for Budget {
             .field("calendar", calendar)
             .field("purse", purse)
             .finish_non_exhaustive()
-    }
-}
-
-impl Counter for Budget {
-    fn ring_by(&self, bell: Bell) {
-        let _ = self.bell.set(bell);
-    }
-
-    fn questions(&self) -> Vec<Question> {
-        self.purse.questions()
-    }
-
-    fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
-        self.purse.learn(question, answer, sent_at);
-    }
-
-    fn tell_again(&self) {
-        self.purse.tell_again();
-    }
-
-    fn is_busy(&self) -> bool {
-        self.purse.is_busy()
     }
 }
 
@@ -279,6 +255,7 @@ mod tests {
     use crate::book::{Ask, Book};
     use crate::calendar::Period;
     use crate::price::Used;
+    use crate::shared::{Answer, Counter as _, Question};
 
     /// 2026-11-26T10:00:00Z.
     const MORNING: u64 = 1_795_687_200;
@@ -414,13 +391,13 @@ mod tests {
         let now = (Instant::now(), MORNING);
 
         assert_eq!(spend(&[Arc::clone(&hard)], 100_000, now), Err(OverBudget::Unleased));
-        let question = hard.questions().pop().expect("it asks for what was wanted");
-        hard.learn(&question, Some(Answer::Level { ceiling: 100, others: 600, spent: 600 }), now.0);
+        let question = hard.purse().questions().pop().expect("it asks for what was wanted");
+        hard.purse().learn(&question, Some(Answer::Level { ceiling: 100, others: 600, spent: 600 }), now.0);
         assert_eq!(spend(&[Arc::clone(&hard)], 100_000, now), Ok(()));
         assert_eq!(hard.reached()[0].map(|reached| reached.percent), Some(70), "what others spent counts");
 
         spend(&[Arc::clone(&warning)], 2_000_000, now).expect("it only counts");
-        let question = warning.questions().pop().expect("it tells what is spent");
+        let question = warning.purse().questions().pop().expect("it tells what is spent");
         assert!(matches!(question, Question::Level { spent: 2_000, need: 2_000, .. }), "{question:?}");
     }
 }

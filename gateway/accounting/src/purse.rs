@@ -3,17 +3,28 @@
 //! What is called a month here is any stretch of a calendar whose numbers grow: the purse of a [`crate::Budget`] counts in hours,
 //! days or weeks in the same way.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::limits::{Denied, Moment, WHEN_HELD};
 use crate::money::Money;
-use crate::shared::{Answer, Lease, Question, Short};
+use crate::shared::{Answer, Bell, Counter, Lease, Question, Short};
 
-/// Money by the calendar month.
-#[derive(Debug, Default)]
-pub(crate) struct Purse(Mutex<Months>);
+/// Money by the calendar month. Where several gateways share it, it is the [`Counter`] that their store is asked for.
+#[derive(Default)]
+pub struct Purse {
+    months: Mutex<Months>,
+    bell: OnceLock<Bell>,
+}
+
+impl fmt::Debug for Purse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Purse").field(&self.months).finish()
+    }
+}
 
 /// A stretch in which the calendar said the same month, by its number; it grows with each turn of the month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,22 +121,50 @@ impl Months {
         let months = [Some(&mut self.now), self.before.as_mut()];
         months.into_iter().flatten().find(|month| month.pays_for(era))
     }
+
+    fn hold(&mut self, amount: Money, now: Moment) -> Result<Era, Denied> {
+        self.turn(now.month, now.at);
+        let Self { limit, only_counts, lease, now: month, .. } = self;
+        let limit = limit.filter(|_| !*only_counts);
+        if *only_counts {
+            lease.iter_mut().for_each(|leased| leased.count(month));
+        }
+        if let (Some(limit), Some(leased)) = (limit, lease)
+            && amount > Money::ZERO
+        {
+            leased.hold(limit, month, (amount, now))?;
+        } else if let Some(limit) = limit
+            && amount > Money::ZERO
+            && month.spent + month.held + amount > limit
+        {
+            let is_spent = month.spent + amount > limit;
+            return Err(Denied::Budget {
+                limit,
+                spent: month.spent,
+                held: month.held,
+                asked: amount,
+                retry_after: if is_spent { now.month_left } else { WHEN_HELD },
+            });
+        }
+        month.held = month.held + amount;
+        Ok(month.last)
+    }
 }
 
 impl Purse {
     pub(crate) fn set(&self, limit: Option<Money>) {
-        self.0.lock().limit = limit;
+        self.months.lock().limit = limit;
     }
 
     /// The same; where `only_counts`, the limit stops nobody.
     pub(crate) fn set_budget(&self, limit: Money, only_counts: bool) {
-        let mut months = self.0.lock();
+        let mut months = self.months.lock();
         (months.limit, months.only_counts) = (Some(limit), only_counts);
     }
 
     /// What the books say was spent in `month` before this process began.
     pub(crate) fn restore(&self, month: u32, spent: Money) {
-        let mut months = self.0.lock();
+        let mut months = self.months.lock();
         let now = &mut months.now;
         if month > now.number {
             (now.number, now.spent) = (month, Money::ZERO);
@@ -139,19 +178,79 @@ impl Purse {
 
     /// From now on only what is leased is held.
     pub(crate) fn share(&self) {
-        self.0.lock().lease.get_or_insert_default();
+        self.months.lock().lease.get_or_insert_default();
+    }
+
+    /// Holds `amount` until it is settled. Nothing is always held: it costs nothing.
+    ///
+    /// What holds it is given, for [`Purse::settle`].
+    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<Era, Denied> {
+        let held = self.months.lock().hold(amount, now);
+        if let (Err(Denied::Unleased), Some(bell)) = (&held, self.bell.get()) {
+            bell();
+        }
+        held
+    }
+
+    /// What was held since `era` is spent, or given back, in the month that it belongs to.
+    pub(crate) fn settle(&self, era: Era, held: Money, spent: Money) {
+        let mut months = self.months.lock();
+        let Some(month) = months.paying(era) else { return };
+        month.held = month.held.less(held);
+        month.spent = month.spent + spent;
+        let number = month.number;
+        if let Some(leased) = &mut months.lease {
+            if leased.month == number { leased.changed = true } else { leased.changed_before = true }
+        }
+    }
+
+    /// How it stands in `month`, as far as the requests so far tell: a month that none has come in has spent nothing.
+    pub(crate) fn standing(&self, month: u32) -> BudgetStanding {
+        let months = self.months.lock();
+        let counts = if month > months.now.number { Month::default() } else { months.now };
+        let lease = months.lease.filter(|leased| leased.month == month).map(|leased| leased.lease).unwrap_or_default();
+        let others = money(lease.spent_by_others);
+        let held = money(lease.others().saturating_sub(lease.spent_by_others));
+        BudgetStanding { limit: months.limit, spent: counts.spent + others, held: counts.held + held }
+    }
+}
+
+impl Purse {
+    /// The months that it remembers, the latest first: the number of each, and what all gateways together have spent in it, as far
+    /// as it is known here.
+    pub(crate) fn spent(&self) -> [(u32, Money); 2] {
+        let months = self.months.lock();
+        let of = |month: Month| {
+            let lease = months.lease.filter(|leased| leased.month == month.number).map(|leased| leased.lease);
+            (month.number, month.spent + money(lease.unwrap_or_default().spent_by_others))
+        };
+        [of(months.now), of(months.before.unwrap_or_default())]
+    }
+
+    /// Whether nothing is held, nothing is to be told, and nothing was spent in `month` or later.
+    pub(crate) fn is_idle(&self, month: u32) -> bool {
+        let months = self.months.lock();
+        let is_told = months.lease.is_none_or(|leased| !leased.changed && !leased.changed_before);
+        let holds = months.now.held + months.before.unwrap_or_default().held > Money::ZERO;
+        is_told && !holds && (months.now.number < month || months.now.spent == Money::ZERO)
+    }
+}
+
+impl Counter for Purse {
+    fn ring_by(&self, bell: Bell) {
+        let _ = self.bell.set(bell);
     }
 
     /// The store is to be told of both months.
-    pub(crate) fn tell_again(&self) {
-        if let Some(leased) = &mut self.0.lock().lease {
+    fn tell_again(&self) {
+        if let Some(leased) = &mut self.months.lock().lease {
             (leased.changed, leased.changed_before) = (true, true);
         }
     }
 
     /// What the store is to be asked of this month, and told of the one before.
-    pub(crate) fn questions(&self) -> Vec<Question> {
-        let mut months = self.0.lock();
+    fn questions(&self) -> Vec<Question> {
+        let mut months = self.months.lock();
         let Months { limit: Some(limit), lease: Some(leased), now, before, .. } = &mut *months else {
             return Vec::new();
         };
@@ -185,9 +284,9 @@ impl Purse {
     }
 
     /// What came of a question.
-    pub(crate) fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
+    fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
         let Question::Level { month: Some(month), used, need, .. } = *question else { return };
-        let mut months = self.0.lock();
+        let mut months = self.months.lock();
         let Some(leased) = &mut months.lease else { return };
         if leased.month == month {
             leased.lease.learn((used, need), answer, sent_at);
@@ -198,8 +297,8 @@ impl Purse {
     }
 
     /// Whether a part is held, or something is to be told.
-    pub(crate) fn is_busy(&self) -> bool {
-        let months = self.0.lock();
+    fn is_busy(&self) -> bool {
+        let months = self.months.lock();
         let Some(leased) = &months.lease else { return false };
         let used = shared(months.now.spent + months.now.held);
         months.limit.is_some()
@@ -207,81 +306,6 @@ impl Purse {
                 || leased.changed_before
                 || months.now.held > Money::ZERO
                 || leased.lease.is_ahead_of(used))
-    }
-
-    /// Holds `amount` until it is settled. Nothing is always held: it costs nothing.
-    ///
-    /// What holds it is given, for [`Purse::settle`].
-    pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<Era, Denied> {
-        let mut months = self.0.lock();
-        months.turn(now.month, now.at);
-        let Months { limit, only_counts, lease, now: month, .. } = &mut *months;
-        let limit = limit.filter(|_| !*only_counts);
-        if *only_counts {
-            lease.iter_mut().for_each(|leased| leased.count(month));
-        }
-        if let (Some(limit), Some(leased)) = (limit, lease)
-            && amount > Money::ZERO
-        {
-            leased.hold(limit, month, (amount, now))?;
-        } else if let Some(limit) = limit
-            && amount > Money::ZERO
-            && month.spent + month.held + amount > limit
-        {
-            let is_spent = month.spent + amount > limit;
-            return Err(Denied::Budget {
-                limit,
-                spent: month.spent,
-                held: month.held,
-                asked: amount,
-                retry_after: if is_spent { now.month_left } else { WHEN_HELD },
-            });
-        }
-        month.held = month.held + amount;
-        Ok(month.last)
-    }
-
-    /// What was held since `era` is spent, or given back, in the month that it belongs to.
-    pub(crate) fn settle(&self, era: Era, held: Money, spent: Money) {
-        let mut months = self.0.lock();
-        let Some(month) = months.paying(era) else { return };
-        month.held = month.held.less(held);
-        month.spent = month.spent + spent;
-        let number = month.number;
-        if let Some(leased) = &mut months.lease {
-            if leased.month == number { leased.changed = true } else { leased.changed_before = true }
-        }
-    }
-
-    /// How it stands in `month`, as far as the requests so far tell: a month that none has come in has spent nothing.
-    pub(crate) fn standing(&self, month: u32) -> BudgetStanding {
-        let months = self.0.lock();
-        let counts = if month > months.now.number { Month::default() } else { months.now };
-        let lease = months.lease.filter(|leased| leased.month == month).map(|leased| leased.lease).unwrap_or_default();
-        let others = money(lease.spent_by_others);
-        let held = money(lease.others().saturating_sub(lease.spent_by_others));
-        BudgetStanding { limit: months.limit, spent: counts.spent + others, held: counts.held + held }
-    }
-}
-
-impl Purse {
-    /// The months that it remembers, the latest first: the number of each, and what all gateways together have spent in it, as far
-    /// as it is known here.
-    pub(crate) fn spent(&self) -> [(u32, Money); 2] {
-        let months = self.0.lock();
-        let of = |month: Month| {
-            let lease = months.lease.filter(|leased| leased.month == month.number).map(|leased| leased.lease);
-            (month.number, month.spent + money(lease.unwrap_or_default().spent_by_others))
-        };
-        [of(months.now), of(months.before.unwrap_or_default())]
-    }
-
-    /// Whether nothing is held, nothing is to be told, and nothing was spent in `month` or later.
-    pub(crate) fn is_idle(&self, month: u32) -> bool {
-        let months = self.0.lock();
-        let is_told = months.lease.is_none_or(|leased| !leased.changed && !leased.changed_before);
-        let holds = months.now.held + months.before.unwrap_or_default().held > Money::ZERO;
-        is_told && !holds && (months.now.number < month || months.now.spent == Money::ZERO)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! There are two kinds. A *flow* is a rate: what is taken comes back by itself with time, so the store keeps one bucket and
 //! hands out units of it ([`Flow`]). A *level* is something that is held and given back, requests in flight, or used up
-//! within a month, money: the store keeps what each gateway may go up to, and until when ([`Seats`], and the purse of a
-//! [`crate::Book`]).
+//! within a month, money: the store keeps what each gateway may go up to, and until when ([`Seats`], and [`crate::Purse`], of
+//! every book and budget).
 //!
 //! **Promises.** What is let in here was taken out of the store before. A part is good for a bounded time, counted from
 //! before it was asked for, so that it ends here before it ends in the store. At most [`part_of`] a limit lies here unused;

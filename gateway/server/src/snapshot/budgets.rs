@@ -94,7 +94,7 @@ impl Budgets {
         for rule in &self.rules {
             rule.spent.set(rule.terms);
             if let (Spent::Together(budget), Some(sharing)) = (&*rule.spent, sharing) {
-                sharing.counters.enrol(&rule.key, budget);
+                sharing.counters.enrol(&rule.key, budget.purse());
             }
         }
     }
@@ -246,7 +246,7 @@ impl Make {
     fn enrolled(&self, terms: Terms, whose: &str) -> Arc<Budget> {
         let budget = self.budget(terms);
         if let Some(sharing) = &self.sharing {
-            sharing.enrol(&format!("{} {whose}", self.key), &budget);
+            sharing.enrol(&format!("{} {whose}", self.key), budget.purse());
         }
         budget
     }

@@ -76,7 +76,7 @@ impl Sharing {
     }
 
     fn enrol(&self, name: &str, book: &Arc<Book>) {
-        self.counters.enrol(&format!("money {name}"), book);
+        self.counters.enrol(&format!("money {name}"), book.purse());
         if let Some(flow) = book.flow() {
             self.counters.enrol(&format!("tokens {name}"), flow);
         }
