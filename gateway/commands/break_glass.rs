@@ -10,7 +10,7 @@ use serde_json::json;
 use server::configuration::Grant;
 use telemetry::audit::{SigningKey, load_or_make, sign_note};
 
-use super::operator::Operator;
+use super::operator::Change;
 use super::{NO, UNKNOWN};
 
 /// What to do with grants.
@@ -46,14 +46,8 @@ pub(super) enum Command {
 pub(super) struct Asked {
     /// The grant's name.
     name: String,
-    /// Why, in a few words; it stands in the audit log. No names of people, no data.
-    #[arg(long, value_name = "TEXT")]
-    because: String,
     #[command(flatten)]
-    at: Operator,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
+    change: Change,
 }
 
 pub(super) fn run(command: &Command) -> ExitCode {
@@ -110,9 +104,8 @@ fn sign(key: &Path, grant: &Path) -> ExitCode {
 }
 
 fn ask(asked: &Asked, path: &str) -> ExitCode {
-    let body = json!({ "grant": asked.name, "because": asked.because });
-    asked.at.order(path, &body, asked.json, |body| {
-        if asked.json {
+    asked.change.order(path, json!({ "grant": asked.name }), |body| {
+        if asked.change.json {
             println!("{body}");
         } else {
             let state = body["state"].as_str().unwrap_or_default();

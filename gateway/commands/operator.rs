@@ -52,6 +52,46 @@ pub(super) struct Operator {
     key_file: Option<PathBuf>,
 }
 
+/// What a command takes that changes something at a running gateway.
+#[derive(clap::Args)]
+pub(super) struct Change {
+    /// Why, in a few words; it stands in the audit log. No names of people, no data.
+    #[arg(long, value_name = "TEXT")]
+    because: String,
+    #[command(flatten)]
+    at: Operator,
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Change {
+    /// Posts an order and its reason, and says why where it was not done; `told` says what was done, and whether that is all of it.
+    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
+    pub(super) fn order(&self, path: &str, mut body: Value, told: impl FnOnce(&Value) -> ExitCode) -> ExitCode {
+        body["because"] = self.because.as_str().into();
+        match self.at.post(path, &body) {
+            Ok(answered) if answered.status.is_success() => told(&answered.body),
+            Ok(answered) => {
+                if self.json {
+                    println!("{}", answered.body);
+                } else {
+                    let message = answered.body["error"]["message"].as_str();
+                    eprintln!("not done: {}", message.unwrap_or(&answered.body.to_string()));
+                }
+                ExitCode::from(NO)
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                match error {
+                    OperatorError::NoKey | OperatorError::Key | OperatorError::NoListener => ExitCode::from(2),
+                    _ => ExitCode::from(UNKNOWN),
+                }
+            }
+        }
+    }
+}
+
 /// Why the gateway could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OperatorError {
@@ -99,36 +139,6 @@ impl Operator {
     /// Posts a JSON body to `path` and gives the answer.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answered, OperatorError> {
         self.send(path, Some(body), self.credential()?)
-    }
-
-    /// Posts an order, and says why where it was not done; `told` says what was done, and whether that is all of it.
-    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
-    pub(super) fn order(
-        &self,
-        path: &str,
-        body: &Value,
-        is_json: bool,
-        told: impl FnOnce(&Value) -> ExitCode,
-    ) -> ExitCode {
-        match self.post(path, body) {
-            Ok(answered) if answered.status.is_success() => told(&answered.body),
-            Ok(answered) => {
-                if is_json {
-                    println!("{}", answered.body);
-                } else {
-                    let message = answered.body["error"]["message"].as_str();
-                    eprintln!("not done: {}", message.unwrap_or(&answered.body.to_string()));
-                }
-                ExitCode::from(NO)
-            }
-            Err(error) => {
-                eprintln!("{error}");
-                match error {
-                    OperatorError::NoKey | OperatorError::Key | OperatorError::NoListener => ExitCode::from(2),
-                    _ => ExitCode::from(UNKNOWN),
-                }
-            }
-        }
     }
 
     /// Fetches `path`; where you have no key it is tried without.

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::NO;
-use super::operator::Operator;
+use super::operator::Change;
 
 /// Whose credentials are refused.
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub(super) struct Revoke {
     #[arg(long)]
     lift: bool,
     #[command(flatten)]
-    common: Common,
+    change: Change,
 }
 
 /// What is sent nothing.
@@ -37,7 +37,7 @@ pub(super) struct Quarantine {
     #[arg(long)]
     lift: bool,
     #[command(flatten)]
-    common: Common,
+    change: Change,
 }
 
 /// Whether only own sites are used.
@@ -47,20 +47,7 @@ pub(super) struct LocalOnly {
     #[arg(value_enum)]
     to: Switch,
     #[command(flatten)]
-    common: Common,
-}
-
-/// What all of them take.
-#[derive(Args)]
-struct Common {
-    /// Why, in a few words; it stands in the audit log. No names of people, no data.
-    #[arg(long, value_name = "TEXT")]
-    because: String,
-    #[command(flatten)]
-    at: Operator,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
+    change: Change,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -87,7 +74,7 @@ pub(super) fn revoke(arguments: &Revoke) -> ExitCode {
         Credential::App => "app",
     };
     let path = if arguments.lift { "/api/reinstate" } else { "/api/revoke" };
-    arguments.common.ask(path, Some((kind, &arguments.name)))
+    ask(&arguments.change, path, json!({ kind: arguments.name }))
 }
 
 pub(super) fn quarantine(arguments: &Quarantine) -> ExitCode {
@@ -96,41 +83,35 @@ pub(super) fn quarantine(arguments: &Quarantine) -> ExitCode {
         Place::Model => "model",
     };
     let path = if arguments.lift { "/api/release" } else { "/api/quarantine" };
-    arguments.common.ask(path, Some((kind, &arguments.name)))
+    ask(&arguments.change, path, json!({ kind: arguments.name }))
 }
 
 pub(super) fn local_only(arguments: &LocalOnly) -> ExitCode {
     let path = if arguments.to == Switch::On { "/api/local-only/on" } else { "/api/local-only/off" };
-    arguments.common.ask(path, None)
+    ask(&arguments.change, path, json!({}))
 }
 
-impl Common {
-    fn ask(&self, path: &str, subject: Option<(&str, &str)>) -> ExitCode {
-        let mut body = json!({ "because": self.because });
-        if let Some((kind, name)) = subject {
-            body[kind] = name.into();
-        }
-        self.at.order(path, &body, self.json, |body| self.tell(body))
-    }
+fn ask(change: &Change, path: &str, subject: Value) -> ExitCode {
+    change.order(path, subject, |body| tell(body, change.json))
+}
 
-    /// Done, but perhaps not all of it: what is not kept is gone with the process, and what is not recorded is not proved.
-    fn tell(&self, body: &Value) -> ExitCode {
-        let whole = |field: &str| body[field] == true;
-        let already = whole("already");
-        let short = !(already || whole("kept") && whole("recorded"));
-        if self.json {
-            println!("{body}");
-        } else {
-            let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-            let state = if already { "was so already" } else { "in force" };
-            println!("{}: {} {state}", text("action"), text("subject"));
-            if !already && !whole("kept") {
-                eprintln!("NOT KEPT: a restart undoes it: {}", text("problem"));
-            }
-            if !already && !whole("recorded") {
-                eprintln!("NOT RECORDED: the audit log takes no entry; write down what you did");
-            }
+/// Done, but perhaps not all of it: what is not kept is gone with the process, and what is not recorded is not proved.
+fn tell(body: &Value, as_json: bool) -> ExitCode {
+    let whole = |field: &str| body[field] == true;
+    let already = whole("already");
+    let short = !(already || whole("kept") && whole("recorded"));
+    if as_json {
+        println!("{body}");
+    } else {
+        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+        let state = if already { "was so already" } else { "in force" };
+        println!("{}: {} {state}", text("action"), text("subject"));
+        if !already && !whole("kept") {
+            eprintln!("NOT KEPT: a restart undoes it: {}", text("problem"));
         }
-        if short { ExitCode::from(NO) } else { ExitCode::SUCCESS }
+        if !already && !whole("recorded") {
+            eprintln!("NOT RECORDED: the audit log takes no entry; write down what you did");
+        }
     }
+    if short { ExitCode::from(NO) } else { ExitCode::SUCCESS }
 }
