@@ -135,8 +135,8 @@ async fn with_its_local_server_failing_the_demo_moves_to_a_cloud_and_past_its_qu
         answered_by.push(answer.header("x-causeway-endpoint").unwrap_or("?").to_owned());
     }
 
-    assert_eq!(answered_by.first().map(String::as_str), Some("aoai-sweden"));
-    assert_eq!(answered_by.last().map(String::as_str), Some("aoai-france"), "{answered_by:?}");
+    // "Three short questions. The next one it answers 429", the demo says.
+    assert_eq!(answered_by, ["aoai-sweden", "aoai-sweden", "aoai-sweden", "aoai-france", "aoai-france"]);
     let admin = between(&demo.said, "admin          http://", "/api/status").parse().expect("an address");
     let metrics = Client::plain(admin).send(Request::get("/metrics").anonymous()).await.text().await;
     let met = "causeway_attempts_total{endpoint=\"aoai-sweden\",outcome=\"status_429\"}";

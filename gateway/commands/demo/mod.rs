@@ -91,8 +91,9 @@ fn claim(data: SocketAddr, admin: SocketAddr) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Tokens a minute of the first cloud: enough for three short questions, so that a 429 can be seen without waiting.
-const SMALL_QUOTA: u64 = 150;
+/// Tokens a minute of the first cloud: enough for three times the question of the `curl` line and not for four, so that a 429 can
+/// be seen without waiting.
+const SMALL_QUOTA: u64 = 120;
 
 /// The three places that can answer.
 struct Upstreams {

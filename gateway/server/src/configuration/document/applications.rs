@@ -11,7 +11,7 @@ use super::{Decimal, Moment};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Where it is served, in order, each as `"endpoint/upstream-model"`. Required, not empty.
+    /// Where it is served, each as `"endpoint/upstream-model"`; routing orders them, and this order breaks ties. Required, not empty.
     ///
     /// What stands after the first `/` is the model's name at that endpoint; it may itself hold a `/`.
     pub targets: Vec<String>,

@@ -56,7 +56,7 @@ pub use transport::{Canary, ChainKind, EndpointTransport, Keepalive, Service, Vi
 pub struct Document {
     /// Where callers connect. Required, once in the whole document.
     pub listen: Option<Listen>,
-    /// The listener for operators: metrics, status and the console. Absent: there is none.
+    /// The listener for operators: health, metrics, status, and what administrators do. Absent: there is none.
     pub admin: Option<Admin>,
     /// Who may ask the listener for operators. Absent: on loopback everybody may read, and nobody may act.
     #[serde(default)]
