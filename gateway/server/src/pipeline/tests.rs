@@ -1,6 +1,8 @@
 //! What no caller and no provider can bring about from outside: faults of the gateway's own, and the billing contract that
 //! reads a stream to its end for nobody. The pipeline is the real one, with a dialect of the test's own.
 
+mod retries;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -69,10 +71,11 @@ static IS_READ_TO_ITS_END: Changed =
 static IS_HARDLY_READ_ON: Changed =
     Changed { encode: as_openai, on_disconnect: OnDisconnect::Drain { at_most: Duration::ZERO } };
 
-/// A gateway with one endpoint, whose upstream the test plays.
+/// A gateway with one endpoint, whose upstream the test plays; and a second one, for a test that wants two targets.
 pub(super) struct World {
     pub(super) gateway: Arc<Gateway>,
     upstream: TcpListener,
+    second: TcpListener,
     _folder: tempfile::TempDir,
 }
 
@@ -80,6 +83,7 @@ impl World {
     pub(super) async fn new(provider: &str, dialect: &'static dyn Dialect) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"cw_key");
         let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let text = format!(
@@ -96,17 +100,25 @@ provider = "{provider}"
 url = "http://{}"
 reach = {{ local = {{ within = ["127.0.0.0/8"] }} }}
 place = {{ site = "here" }}
+[endpoint.other]
+provider = "{provider}"
+url = "http://{}"
+reach = {{ local = {{ within = ["127.0.0.0/8"] }} }}
+place = {{ declared = {{ processing = ["DE"], at_rest = ["DE"], operator = "DE", because = "comes after own servers" }} }}
 [model.m]
 targets = ["gpu/m"]
+[model.both]
+targets = ["gpu/m", "other/m"]
 [app.a]
 team = "t"
 keys = ["sha256:{digest}"]
-models = ["m"]
+models = ["m", "both"]
 [data.a]
 labels = []
 "#,
             folder.path().display(),
             upstream.local_addr().unwrap(),
+            second.local_addr().unwrap(),
         );
         let options = crate::load::options(SystemTime::now());
         let compiled = crate::configuration::load_text([("causeway.toml".into(), text)], &options).unwrap();
@@ -116,7 +128,7 @@ labels = []
         let books = ledger::Ledger::open(&folder.path().join("ledger"), "test", ledger::Home::Folder)
             .expect("the folder can be written");
         let gateway = Gateway::new(snapshot, audit, books, metrics).expect("the books can be read");
-        Self { gateway, upstream, _folder: folder }
+        Self { gateway, upstream, second, _folder: folder }
     }
 
     /// Sends a call and gives the connection on which its answer comes.
