@@ -4,6 +4,7 @@
 //! that a message can tell. Whatever it says, the walk ends, and an address comes out as private only if the answers
 //! that may be believed really hold the chain that leads there.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -233,8 +234,9 @@ pub fn chain(bytes: &[u8]) {
         assert!(!addresses.is_empty(), "nothing was proved");
         let of = |v4: bool| addresses.iter().copied().filter(|address| address.is_ipv4() == v4).collect::<Vec<_>>();
         // A mapped address comes in an AAAA record and counts as what it carries.
-        let shown =
-            [RecordType::A, RecordType::AAAA].iter().any(|kind| leads(&believable, (HOST, *kind), &of(true), 0));
+        let shown = [RecordType::A, RecordType::AAAA]
+            .iter()
+            .any(|kind| leads(&believable, (HOST, *kind, 0), &of(true), &mut HashSet::new()));
         assert!(shown, "no chain leads to {addresses:?}: {:?}", resolution.hops);
         assert!(of(false).is_empty(), "the service has no IPv6: {addresses:?}");
         for address in &addresses {
@@ -246,9 +248,17 @@ pub fn chain(bytes: &[u8]) {
 
 /// Whether some believable answers lead from a name over names that are allowed to exactly these addresses, or to some of
 /// them, the rest coming with the other family.
-fn leads(believable: &[Message], (at, kind): (&str, RecordType), addresses: &[IpAddr], depth: usize) -> bool {
+///
+/// What was tried at a depth and led nowhere is in `tried`: answers that name one another would be walked for ever else.
+fn leads(
+    believable: &[Message],
+    (at, kind, depth): (&str, RecordType, usize),
+    addresses: &[IpAddr],
+    tried: &mut HashSet<(String, usize)>,
+) -> bool {
     let lower = |name: &Name| name.to_ascii().to_ascii_lowercase().trim_end_matches('.').to_owned();
     depth <= 12
+        && tried.insert((at.to_owned(), depth))
         && believable.iter().filter(|message| message.queries.iter().all(|query| query.query_type == kind)).any(
             |message| {
                 // A record of another class than IN says nothing, and is passed over.
@@ -274,7 +284,7 @@ fn leads(believable: &[Message], (at, kind): (&str, RecordType), addresses: &[Ip
                     && found.iter().all(|address| addresses.contains(address) || address.is_ipv6()))
                     || aliases.iter().any(|target| {
                         let allowed = target.ends_with(&format!(".{PRIVATE}"));
-                        allowed && leads(believable, (target, kind), addresses, depth + 1)
+                        allowed && leads(believable, (target, kind, depth + 1), addresses, tried)
                     })
             },
         )
@@ -313,6 +323,13 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// A fuzzer found these bytes. Without a memory of what led nowhere they are walked for longer than anybody waits.
+    #[test]
+    fn answers_that_name_one_another_are_walked_once() {
+        let bytes = [&[0x0a][..], &[0x86; 29], &[0xc9; 12], &[0, 0, 0, 0x40], &[0xc9; 56], &[0x86; 24]].concat();
+        chain(&bytes);
     }
 
     /// The liar must be able to tell the truth as well, or the property above would hold for a judge that always says no.
