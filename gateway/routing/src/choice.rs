@@ -407,7 +407,8 @@ pub(crate) struct Short(pub(crate) Duration);
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In whole numbers: it is written for every target of every request, and a float takes several times as long.
-        let hundredths = (self.0.as_nanos() + 5_000_000) / 10_000_000;
+        // Half a hundredth is rounded down.
+        let hundredths = (self.0.as_nanos() + 4_999_999) / 10_000_000;
         write!(f, "{}.{:02} s", hundredths / 100, hundredths % 100)
     }
 }
