@@ -1,6 +1,8 @@
 //! Checkpoints of the audit log are put into a bucket or a container: each request is one that the store takes as its document
 //! says, none takes the place of another, and what the store does costs no request.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::testkit::{
@@ -161,4 +163,16 @@ async fn a_store_stands_in_the_plan_of_the_network() {
         let row = planned.lines().find(|row| row.contains("evidence"));
         assert!(row.is_some_and(|row| row.contains(&bucket.address.port().to_string())), "{kind:?}: {planned}");
     }
+}
+
+#[tokio::test]
+async fn the_plan_of_the_network_names_who_gives_the_token_for_a_container() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+
+    let planned = run(&["netplan", "--config", "second-place-azure.toml", "--format", "csv"], &examples).await;
+
+    let planned = String::from_utf8_lossy(&planned.stdout).into_owned();
+    let row = |kind: &str| planned.lines().find(|row| row.starts_with(kind)).unwrap_or_default();
+    assert!(row("egress-identity").contains("169.254.169.254/32,tcp,80"), "{planned}");
+    assert!(row("egress-evidence").contains("10.20.1.0/24,tcp,443,auditors.blob.core.windows.net"), "{planned}");
 }

@@ -252,7 +252,7 @@ mod tests {
     }
 
     /// AWS's examples for S3: its key, and 2013-05-24T00:00:00Z.
-    fn example_of_s3(method: Method, url: &str, mut headers: HeaderMap, body: &'static [u8]) -> HeaderMap {
+    fn example_of_s3(method: &Method, url: &str, mut headers: HeaderMap, body: &'static [u8]) -> HeaderMap {
         let keys = AwsKeys {
             access_key: Secret::new("AKIAIOSFODNN7EXAMPLE".to_owned()),
             secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
@@ -260,7 +260,7 @@ mod tests {
         };
         let (uri, body): (Uri, _) = (url.parse().unwrap(), [Bytes::from_static(body)]);
         let host = HeaderValue::from_static("examplebucket.s3.amazonaws.com");
-        let request = Signed { method: &method, uri: &uri, host: &host, body: &body };
+        let request = Signed { method, uri: &uri, host: &host, body: &body };
         keys.sign(&request, SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600), &mut headers).unwrap();
         headers
     }
@@ -297,7 +297,7 @@ mod tests {
                 "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
             ),
         ] {
-            let signed = example_of_s3(method, path, headers, body.as_bytes());
+            let signed = example_of_s3(&method, path, headers, body.as_bytes());
             assert_eq!(signature(&signed), expected, "{path}");
         }
     }
