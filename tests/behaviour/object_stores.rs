@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::second_place::verify;
 use crate::testkit::{
     AWS_ID, AWS_SECRET, AWS_TOKEN, Authority, Bucket, BucketKind, CLOUD_SECRET, Config, Gateway, SHARED, ShelfMood,
     Upstream, bucket_sections, chat, run, until,
@@ -25,14 +26,6 @@ fn copying(upstream: &Upstream, authority: &Authority, bucket: &Bucket) -> Confi
         // As the portal gives it.
         .file("shared", &format!("?{SHARED}\n"))
         .section(&bucket_sections(bucket))
-}
-
-async fn verify(gateway: &Gateway, witness: &str) -> (i32, String) {
-    let arguments =
-        ["audit", "verify", "--folder", "state/audit", "--key", "state/audit-keys/gw-1.pub", "--witness", witness];
-    let output = run(&arguments, gateway.folder()).await;
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    (output.status.code().unwrap_or(-1), text)
 }
 
 async fn audit_of(gateway: &Gateway) -> Option<Value> {

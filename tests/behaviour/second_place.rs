@@ -16,7 +16,7 @@ fn copying(upstream: &Upstream, authority: &Authority, receiver: &Shelf, lines: 
     ))
 }
 
-async fn verify(gateway: &Gateway, witness: &str) -> (i32, String) {
+pub(super) async fn verify(gateway: &Gateway, witness: &str) -> (i32, String) {
     let arguments =
         ["audit", "verify", "--folder", "state/audit", "--key", "state/audit-keys/gw-1.pub", "--witness", witness];
     let output = run(&arguments, gateway.folder()).await;
