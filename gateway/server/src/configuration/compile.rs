@@ -55,7 +55,7 @@ pub use way::{
 pub struct Known<'a> {
     /// The providers there are.
     pub providers: &'a [Provider<'a>],
-    /// Settings that other parts enforce although this module would refuse or note them, as `enforcement` writes
+    /// Settings that other parts enforce although this module would note them, as `enforcement` writes
     /// them: `endpoint.*.tls.pin`, `resolver.*.transport=tls`.
     pub enforced: &'a [&'a str],
 }

@@ -1,14 +1,14 @@
-//! Which settings have an effect in this version, and which promise something that cannot be kept yet.
+//! Which settings have an effect in this version, and which are read ahead of the part that gives them one.
 //!
-//! The whole document is understood from the start, so every setting stands in one of three classes. What narrows
-//! where data may go or who somebody is, and has no part yet to enforce it, is refused: a promise must never be
-//! silently unkept. What only steers cost, speed or bookkeeping is accepted and listed. A test holds this table
-//! against the schema, so that a new setting cannot be forgotten here.
+//! What narrows where data may go or who somebody is comes into the schema together with the part that enforces it, so that
+//! until then it is an unknown setting and a mistake: a promise must never be silently unkept. What only steers cost, speed or
+//! bookkeeping may be declared before, and is listed. A test holds this table against the schema, so that a new setting cannot
+//! be forgotten here.
 
 use std::collections::BTreeMap;
 
 use super::compile::Known;
-use super::mistakes::{MistakeKind, NoteKind};
+use super::mistakes::NoteKind;
 use super::read::Tree;
 use super::report::Report;
 use super::shape::{DOCUMENT, Shape};
@@ -25,15 +25,9 @@ pub(super) enum Standing {
         reason = "whatever is accepted has its effect today; what is declared ahead of its part stands here"
     )]
     Noted(&'static str),
-    /// The document is refused.
-    #[expect(
-        dead_code,
-        reason = "whatever narrows where data goes is enforced today; what is declared ahead of its part stands here"
-    )]
-    Refused(&'static str),
 }
 
-use Standing::{Enforced, Noted, Refused};
+use Standing::{Enforced, Noted};
 
 /// Every setting by its path: `*` is a name, `=x` one value of it. The longest entry that fits decides.
 const TABLE: &[(&str, Standing)] = &[
@@ -154,9 +148,9 @@ pub(super) fn standing(path: &str, word: Option<&str>, known: &Known<'_>) -> Opt
     ways.iter().find_map(|way| TABLE.iter().find(|(pattern, _)| pattern == way)).map(|(_, standing)| *standing)
 }
 
-/// Reports every setting of the document that has no effect yet: refused where that would break a promise.
+/// Reports every setting of the document that has no effect yet.
 pub(super) fn check(tree: &Tree, known: &Known<'_>, report: &mut Report) {
-    let mut survey = Survey { known, report, noted: BTreeMap::new() };
+    let mut survey = Survey { known, noted: BTreeMap::new() };
     survey.visit(tree.node(), &DOCUMENT, &Path::default());
     for (setting, Places { mark, why, names }) in survey.noted {
         let where_ = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
@@ -171,22 +165,21 @@ struct Places {
     names: Vec<String>,
 }
 
-/// A path in two writings: with `*` for names, for the table, and with the names, for people.
+/// A path with `*` for names, as the table has it, and the first of the names, for people.
 #[derive(Clone, Default)]
 struct Path {
     pattern: String,
-    shown: String,
     name: Option<String>,
 }
 
 impl Path {
     fn key(&self, key: &str) -> Self {
-        Self { pattern: join(&self.pattern, key), shown: join(&self.shown, key), name: self.name.clone() }
+        Self { pattern: join(&self.pattern, key), name: self.name.clone() }
     }
 
     fn name(&self, name: &str) -> Self {
         let outer = self.name.clone().unwrap_or_else(|| name.to_owned());
-        Self { pattern: join(&self.pattern, "*"), shown: join(&self.shown, name), name: Some(outer) }
+        Self { pattern: join(&self.pattern, "*"), name: Some(outer) }
     }
 }
 
@@ -196,7 +189,6 @@ fn join(path: &str, key: &str) -> String {
 
 struct Survey<'a, 'b> {
     known: &'a Known<'b>,
-    report: &'a mut Report,
     noted: BTreeMap<String, Places>,
 }
 
@@ -204,8 +196,6 @@ impl Survey<'_, '_> {
     /// Goes to the leaves. Mistakes of form are reported elsewhere; what does not fit is passed over.
     fn visit(&mut self, node: &Node, shape: &Shape, path: &Path) {
         match (shape, &node.value) {
-            // Refused as a whole: one mistake, not one for each setting inside.
-            (_, Value::Table(_)) if is_refused_whole(&path.pattern, self.known) => self.leaf(node.mark, path, None),
             (Shape::Table(fields), Value::Table(table)) if !fields.is_empty() => {
                 for field in fields {
                     if let Some(entry) = table.get(&field.name) {
@@ -248,43 +238,14 @@ impl Survey<'_, '_> {
                 places.mark = places.mark.min(mark);
                 places.names.extend(path.name.clone().filter(|name| !places.names.contains(name)));
             }
-            Some(Refused(why)) => {
-                let value = word
-                    .filter(|word| standing(&path.pattern, None, self.known) != Some(Refused(why)) && !word.is_empty());
-                let shown = value.map_or(path.shown.clone(), |word| format!("{} = {word}", path.shown));
-                let message = format!("`{shown}` cannot be enforced by this version: {why}");
-                // Never talk anybody into taking a label off: that would widen where the data may go.
-                let remedy = match path.pattern.starts_with("data.") {
-                    true => "an app with such data cannot be served yet",
-                    false => "leave it out",
-                };
-                self.report.mend(MistakeKind::NotEnforced, mark, message, remedy);
-            }
         }
     }
 }
 
-fn is_refused_whole(path: &str, known: &Known<'_>) -> bool {
-    TABLE.iter().any(|(pattern, _)| *pattern == path) && matches!(standing(path, None, known), Some(Refused(_)))
-}
-
 /// What the reference page says of a setting.
-pub(super) fn remark(path: &str, shape: &Shape) -> &'static str {
-    let known = Known::default();
-    let of = |word: Option<&str>| standing(path, word, &known);
-    if let Shape::Word(words) = shape {
-        let refused = words.iter().any(|word| matches!(of(Some(&word.name)), Some(Refused(_))));
-        return if refused { "some values" } else { "yes" };
-    }
-    if matches!(shape, Shape::Boolean) && matches!(of(Some("true")), Some(Refused(_))) {
-        return "some values";
-    }
-    if path == "data.*.labels" && matches!(of(None), Some(Refused(_))) {
-        return "only `[]`";
-    }
-    match of(None) {
+pub(super) fn remark(path: &str) -> &'static str {
+    match standing(path, None, &Known::default()) {
         Some(Noted(_)) => "not yet",
-        Some(Refused(_)) => "refused",
         Some(Enforced) | None => "yes",
     }
 }

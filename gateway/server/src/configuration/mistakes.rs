@@ -44,8 +44,6 @@ pub enum MistakeKind {
     Reference,
     /// A value that cannot be right, or a rule that can match nothing.
     Value,
-    /// A promise that this version cannot keep.
-    NotEnforced,
     /// A key, a certificate or another file that the document names is missing or broken.
     Material,
 }
@@ -236,13 +234,10 @@ mod tests {
     fn mistakes_are_json_for_machines() {
         let at = Position { file: Path::new("a.toml").into(), line: 3, column: 7 };
         let mut mistakes = Mistakes::default();
-        mistakes.push(Mistake { at, kind: MistakeKind::NotEnforced, message: "m".into(), remedy: None });
+        mistakes.push(Mistake { at, kind: MistakeKind::Reference, message: "m".into(), remedy: None });
 
         let json = serde_json::to_string(&mistakes).unwrap();
 
-        assert_eq!(
-            json,
-            r#"[{"file":"a.toml","line":3,"column":7,"kind":"not-enforced","message":"m","remedy":null}]"#
-        );
+        assert_eq!(json, r#"[{"file":"a.toml","line":3,"column":7,"kind":"reference","message":"m","remedy":null}]"#);
     }
 }

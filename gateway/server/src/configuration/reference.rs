@@ -17,12 +17,9 @@ and never a float inside. Every mistake is reported in one run, with file, line 
 ";
 
 /// The words of the last column, in the order in which the page explains those that it has.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 2] = [
     ("yes", "*yes*, it has its effect"),
     ("not yet", "*not yet*, it is read and checked, and `causeway check` lists it as not enforced"),
-    ("refused", "*refused*, a document with it is refused, because what it promises cannot be kept yet"),
-    ("some values", "*some values* of it are refused"),
-    ("only `[]`", "*only `[]`*, every other value is refused"),
 ];
 
 /// The reference page, in Markdown. The same text every time.
@@ -52,7 +49,7 @@ fn section(page: &mut String, field: &Field) {
     let mut rows = Vec::new();
     match shape {
         Shape::Table(fields) => fields.iter().for_each(|field| rows_of(field, "", &pattern, &mut rows)),
-        shape => rows.push(row(&field.name, shape, "", enforcement::remark(&pattern, shape))),
+        shape => rows.push(row(&field.name, shape, "", enforcement::remark(&pattern))),
     }
     let _ = write!(page, "\n| setting | takes | meaning | in effect |\n|---|---|---|---|\n{}", rows.concat());
 }
@@ -74,16 +71,13 @@ fn rows_of(field: &Field, outer: &str, pattern: &str, rows: &mut Vec<String>) {
                 way_rows(&name, &pattern, &way.doc, body, rows);
             }
         }
-        shape => rows.push(row(&name, shape, &documented(field), enforcement::remark(&pattern, shape))),
+        shape => rows.push(row(&name, shape, &documented(field), enforcement::remark(&pattern))),
     }
 }
 
 fn way_rows(name: &str, pattern: &str, doc: &str, body: &Shape, rows: &mut Vec<String>) {
-    let remark = if matches!(body, Shape::Table(fields) if !fields.is_empty()) {
-        ""
-    } else {
-        enforcement::remark(pattern, body)
-    };
+    let remark =
+        if matches!(body, Shape::Table(fields) if !fields.is_empty()) { "" } else { enforcement::remark(pattern) };
     rows.push(row(name, body, doc, remark));
     if let Shape::Choice(ways) = body {
         for way in ways {
