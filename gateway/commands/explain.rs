@@ -283,7 +283,11 @@ impl<'a> Answer<'a> {
     fn text(&self) -> String {
         let Asked { app, model, labels, class, purpose, now, .. } = &self.asked;
         let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
-        let labels = if labels.is_empty() { "no label".to_owned() } else { format!("the label {}", join(&labels)) };
+        let labels = match labels.as_slice() {
+            [] => "no label".to_owned(),
+            [only] => format!("the label {only}"),
+            several => format!("the labels {}", join(several)),
+        };
         let purpose = purpose.as_ref().map(|purpose| format!(", for the purpose {purpose}")).unwrap_or_default();
         let found: Vec<String> =
             self.asked.findings.counts().map(|(kind, count)| format!("{kind} ({count})")).collect();
@@ -338,7 +342,9 @@ impl<'a> Answer<'a> {
         if self.elsewhere.is_empty() {
             let nearest = self.targets.iter().min_by_key(|target| target.distance());
             let nearest = nearest.filter(|target| target.distance() < usize::MAX).map(|target| {
-                format!(" Nearest to it is {}, to which {} object.", target.verdict.name, policies(target.whys.len()))
+                let objects = if target.whys.len() == 1 { "objects" } else { "object" };
+                let (name, policies) = (&target.verdict.name, policies(target.whys.len()));
+                format!(" Nearest to it is {name}, to which {policies} {objects}.")
             });
             let nearest = nearest.unwrap_or_default();
             return format!("No target of this configuration could take this request.{nearest}");

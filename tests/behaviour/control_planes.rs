@@ -201,6 +201,12 @@ async fn a_control_plane_that_refuses_or_talks_nonsense_contradicts_nothing_and_
             "that of another",
         ),
         (200, &[], json!({"name": "gpt-4o", "sku": {}}), "no document of the kind"),
+        (
+            200,
+            &[],
+            json!({"name": "gpt-4o", "sku": {"name": "Standard"}, "location": "swedencentral", "nextLink": "https://evil.example/2"}),
+            "one page of several",
+        ),
         (200, &[], json!({"name": "gpt-4o", "sku": {"name": "a\nb"}, "location": "x"}), "no plain word"),
     ] {
         let authority = Authority::new();
@@ -221,6 +227,51 @@ async fn a_control_plane_that_refuses_or_talks_nonsense_contradicts_nothing_and_
         assert!(log.contains("where it processes cannot be asked") && log.contains(wanted), "{log}");
         assert!(!log.contains("said at length") && !log.contains("arm-token"), "{log}");
     }
+}
+
+/// `place` names the region alone; what the upstream model says decides what is asked.
+fn in_its_region(authority: &Authority, cloud: &Cloud, upstream: &Upstream, model: &str) -> Config {
+    config(authority)
+        .section(&bedrock_sections(cloud))
+        .endpoint(
+            "cloud",
+            Endpoint::of(upstream)
+                .place(Some("{ bedrock = { region = \"eu-central-1\" } }"))
+                .with("control = { bedrock = { host = \"bedrock\" } }"),
+        )
+        .model("assistant", &[&format!("cloud/{model}")])
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_a_model_of_bedrock_that_is_called_in_its_region() {
+    let authority = Authority::new();
+    let cloud = Cloud::bedrock(&authority).await;
+    let upstream = Upstream::start("cloud").await;
+    let model = "anthropic.claude-3-5-haiku-20241022-v1:0";
+    let gateway = Gateway::start(&in_its_region(&authority, &cloud, &upstream, model)).await;
+
+    ask(&gateway).await;
+    let (code, value, errors) = verify(&gateway).await;
+
+    assert_eq!(cloud.seen(), []);
+    assert_eq!(code, Some(3), "{errors}");
+    assert_eq!(value["targets"][0]["verdict"], "silent", "{value:#}");
+    let declared = value["targets"][0]["declared"].to_string();
+    assert!(["DE", "GR", "PL", "TR"].iter().all(|country| declared.contains(country)), "{value:#}");
+}
+
+#[tokio::test]
+async fn a_profile_of_a_geography_that_is_newer_than_the_pack_is_asked_about() {
+    let authority = Authority::new();
+    let cloud = Cloud::bedrock(&authority).await;
+    let upstream = Upstream::start("cloud").await;
+    let model = "ca.anthropic.claude-sonnet-4-20250514-v1:0";
+    let gateway = Gateway::start(&in_its_region(&authority, &cloud, &upstream, model)).await;
+
+    checked(&gateway, "failed").await;
+
+    assert!(cloud.seen().iter().all(|(path, _)| path.starts_with("/inference-profiles/ca.")), "{:?}", cloud.seen());
+    assert!(gateway.log().contains("there is no inference profile `ca."), "{}", gateway.log());
 }
 
 #[tokio::test]

@@ -286,7 +286,7 @@ async fn a_change_is_tighter_wider_both_or_equal_and_a_wider_one_can_be_refused(
         &[
             "wider: something is permitted that was not",
             "labels eu_personal, class public, findings none",
-            "bedrock-eu/m: processed in CH, DE, ES, FR, GB, IE, IT, SE",
+            "bedrock-eu/m: processed in CH, DE, DK, ES, FI, FR, GB, GR, IE, IT, MA, PL, SE, TR",
             "forbidden by `personal`",
             "is no proof",
         ],

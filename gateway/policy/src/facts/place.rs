@@ -145,13 +145,18 @@ pub enum PlaceError {
 }
 
 impl Pack {
-    /// Whether a model's id at Bedrock is that of an inference profile, which may send to other regions.
+    /// Whether a model's id at Bedrock is that of an inference profile, which may send to other regions; also one of a
+    /// geography that the pack does not know.
     #[must_use]
     pub fn is_inference_profile(&self, model: &str) -> bool {
         let prefix = prefix_of(model);
-        let mut rows = self.rows.iter().filter(|row| row.provider == "bedrock");
         model.contains("inference-profile/")
-            || (prefix != model && rows.any(|row| row.when.profile.as_deref() == Some(prefix)))
+            || (prefix != model && self.is_bedrock_profile(prefix))
+            || is_of_no_known_geography(model)
+    }
+
+    fn is_bedrock_profile(&self, prefix: &str) -> bool {
+        self.rows.iter().any(|row| row.provider == "bedrock" && row.when.profile.as_deref() == Some(prefix))
     }
 
     /// The facts of the target `upstream_model` at `place`, worst case.
@@ -263,7 +268,12 @@ impl Look<'_> {
             }
             None => None,
         };
-        let in_model = Some(prefix_of(model)).filter(|prefix| known().any(|known| known == *prefix));
+        let in_model = match prefix_of(model) {
+            prefix if self.pack.is_bedrock_profile(prefix) => Some(prefix),
+            // A geography that is newer than the pack is nowhere, and not the region that is called.
+            _ if is_of_no_known_geography(model) => Some(HIDDEN),
+            _ => None,
+        };
         let profiles: BTreeSet<Option<&str>> = match (stated, in_model) {
             (Some(one), Some(two)) => BTreeSet::from([Some(one), Some(two)]),
             (one, two) => BTreeSet::from([one.or(two)]),
@@ -441,10 +451,47 @@ fn fits(condition: Option<&String>, found: Option<&str>) -> bool {
     condition.is_none_or(|condition| found == Some(condition.as_str()))
 }
 
-/// `eu` of `eu`, `eu.` and `eu.anthropic.claude-…`; an application profile hides its prefix.
+/// The profile of what hides where it goes.
+const HIDDEN: &str = "application";
+
+/// The makers of the models that Bedrock serves, as the ids of models begin with them.
+const MAKERS: [&str; 22] = [
+    "ai21",
+    "amazon",
+    "anthropic",
+    "cohere",
+    "deepseek",
+    "google",
+    "huggingface",
+    "luma",
+    "meta",
+    "minimax",
+    "mistral",
+    "moonshot",
+    "moonshotai",
+    "nvidia",
+    "openai",
+    "qwen",
+    "stability",
+    "twelvelabs",
+    "upstage",
+    "writer",
+    "xai",
+    "zai",
+];
+
+/// Whether a model's id begins with neither a known geography nor a known maker, as `ca.anthropic.claude-…` would. What has
+/// no dot is a name of one's own, and an ARN of another kind says itself what it is.
+fn is_of_no_known_geography(model: &str) -> bool {
+    let first = model.split_once('.').map(|(first, _)| first);
+    first.is_some_and(|first| !first.contains(':') && !MAKERS.contains(&first.to_ascii_lowercase().as_str()))
+}
+
+/// `eu` of `eu`, `eu.` and `eu.anthropic.claude-…`. An application profile hides its prefix, and a prompt router sends to
+/// profiles of its own choice.
 fn prefix_of(profile: &str) -> &str {
-    if profile.contains("application-inference-profile/") {
-        return "application";
+    if profile.contains("application-inference-profile/") || profile.contains("prompt-router/") {
+        return HIDDEN;
     }
     let id = profile.rsplit_once("inference-profile/").map_or(profile, |(_, id)| id);
     id.split_once('.').map_or(id, |(prefix, _)| prefix)

@@ -90,7 +90,64 @@ fn a_bedrock_profile_is_told_from_the_models_id_where_the_place_names_none() {
     let told = facts(&bedrock("eu-central-1", None), "eu.anthropic.claude-sonnet-4-5");
 
     assert_eq!(told.provenance.rows, ["bedrock-eu"]);
-    assert_eq!(facts(&bedrock("eu-central-1", None), "anthropic.claude-3").processing.to_string(), "DE");
+    assert_eq!(facts(&bedrock("eu-central-1", None), "anthropic.claude-3").provenance.rows, ["bedrock-in-region"]);
+}
+
+#[test]
+fn a_model_that_is_called_in_its_region_may_be_served_out_of_the_regions_local_zones() {
+    for (region, countries, is_inside) in [
+        ("eu-central-1", "DE, GR, PL, TR", false), // Istanbul
+        ("eu-north-1", "DK, FI, SE", true),
+        ("eu-west-1", "IE", true),
+        ("us-east-1", "AR, CL, MX, PE, US", false),
+        ("eusc-de-east-1", "BE, DE, NL, PT", true),
+    ] {
+        let facts = facts(&bedrock(region, None), "anthropic.claude-sonnet-4-5");
+
+        assert_eq!((facts.processing.to_string(), facts.at_rest.to_string()), (countries.into(), countries.into()));
+        assert_eq!(inside_eea(&facts.processing), is_inside, "{region}");
+        assert!(facts.provenance.doubts[0].contains("Local Zone"), "{:?}", facts.provenance.doubts);
+    }
+}
+
+#[test]
+fn a_profile_may_be_served_out_of_the_local_zones_of_the_regions_that_it_sends_to() {
+    for (profile, regions) in [
+        ("eu", &["eu-central-1", "eu-north-1", "eu-west-3"][..]),
+        ("us", &["us-east-1", "us-west-2"]),
+        ("jp", &["ap-northeast-1", "ap-northeast-3"]),
+        ("au", &["ap-southeast-2", "ap-southeast-4"]),
+        ("apac", &["ap-northeast-1", "ap-southeast-1", "ap-southeast-2", "ap-south-1"]),
+    ] {
+        let whole = facts(&bedrock(regions[0], Some(profile)), "m").processing;
+
+        for region in regions {
+            let own = facts(&bedrock(region, None), "m").processing;
+            assert!(own.0.is_subset(&whole.0), "{profile}: {own} of {region} is not in {whole}");
+        }
+    }
+}
+
+#[test]
+fn a_geography_that_the_pack_does_not_know_and_a_prompt_router_are_nowhere() {
+    for model in [
+        "ca.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "kr.zai.glm-4.6",
+        "arn:aws:bedrock:eu-central-1:123456789012:default-prompt-router/anthropic.claude:1",
+        "arn:aws:bedrock:eu-central-1:123456789012:prompt-router/r1234567890",
+    ] {
+        assert!(facts(&bedrock("eu-north-1", None), model).processing.is_unknown(), "{model}");
+    }
+    for model in [
+        "zai.glm-4.6",
+        "qwen.qwen3.5-coder",
+        "meta.llama3-1-8b-instruct-v1:0",
+        "llama",
+        "arn:aws:bedrock:eu-north-1:123456789012:provisioned-model/abc123",
+        "arn:aws:bedrock:eu-north-1::foundation-model/amazon.nova-lite-v1:0",
+    ] {
+        assert_eq!(facts(&bedrock("eu-north-1", None), model).processing.to_string(), "DK, FI, SE", "{model}");
+    }
 }
 
 #[test]
@@ -145,7 +202,7 @@ fn vertex_guarantees_the_region_of_a_model_that_its_table_ticks_and_says_how_the
 
 #[test]
 fn a_code_that_looks_european_may_lie_elsewhere() {
-    for (region, country) in [("eu-west-2", "GB"), ("eu-central-2", "CH"), ("eu-north-1", "SE")] {
+    for (region, country) in [("eu-west-2", "GB"), ("eu-central-2", "CH"), ("eu-west-1", "IE")] {
         assert_eq!(facts(&bedrock(region, None), "amazon.nova").processing.to_string(), country);
     }
 }
@@ -300,6 +357,8 @@ fn a_model_of_bedrock_is_a_profile_where_its_id_says_so() {
         ("arn:aws:bedrock:eu-central-1:1:application-inference-profile/abc", true),
         ("anthropic.claude-sonnet-4-20250514-v1:0", false),
         ("openai.gpt-oss-120b", false),
+        ("ca.anthropic.claude-sonnet-4-5-20250929-v1:0", true),
+        ("arn:aws:bedrock:eu-central-1:1:provisioned-model/abc", false),
         ("eu", false),
     ] {
         assert_eq!(pack().is_inference_profile(model), is_profile, "{model}");

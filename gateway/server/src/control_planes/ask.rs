@@ -2,7 +2,8 @@
 //!
 //! Azure Resource Manager has the deployment type and the region of the account (`Deployments - Get` and `Accounts - Get` of
 //! `Microsoft.CognitiveServices`, version 2024-10-01); Amazon Bedrock has the models of an inference profile, whose ARNs name
-//! their regions (`GetInferenceProfile`). Both are single documents: nothing is listed, so nothing has pages.
+//! their regions (`GetInferenceProfile`). Both are single documents, each asked for by its name: nothing is listed, so no pages are
+//! followed. One that says that it goes on elsewhere is not taken for the whole.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
 use policy::{Adjustments, Drift, Echo, Facts};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::configuration::{self, Compiled, EndpointControlConfig};
 
@@ -103,7 +104,7 @@ impl Question {
             }
             EndpointControlConfig::Bedrock { profile: Some(profile), .. } => Self::Profile(profile.clone()),
             EndpointControlConfig::Bedrock { profile: None, .. } => {
-                // A model that is called in its region goes nowhere else.
+                // There is no document that would tell where a model is served that is called in its region.
                 configuration::pack().is_inference_profile(model).then(|| Self::Profile(model.clone()))?
             }
         };
@@ -134,8 +135,7 @@ impl Question {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         let fetched = host.get(path, headers, LONGEST).await?;
         if fetched.status == StatusCode::OK {
-            return serde_json::from_slice(&fetched.body)
-                .map_err(|_| AskError::Unusable("it is no document of the kind that was asked for"));
+            return document(&fetched.body);
         }
         Err(AskError::Refused {
             status: fetched.status,
@@ -196,6 +196,22 @@ impl Told {
             Self::Regions(regions) => Echo::BedrockRegions(regions),
         }
     }
+}
+
+/// The one document that was asked for.
+fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, AskError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Pages {
+        next_link: Option<IgnoredAny>,
+        next_token: Option<IgnoredAny>,
+    }
+    let other = |_| AskError::Unusable("it is no document of the kind that was asked for");
+    let pages: Pages = serde_json::from_slice(body).map_err(other)?;
+    if pages.next_link.is_some() || pages.next_token.is_some() {
+        return Err(AskError::Unusable("it is one page of several, and a single document was asked for"));
+    }
+    serde_json::from_slice(body).map_err(other)
 }
 
 #[derive(Deserialize)]
@@ -348,6 +364,18 @@ mod tests {
             &["arn:aws:bedrock:eu-central-1::foundation-model/m", "x"],
         ] {
             assert!(matches!(profile(models), Err(AskError::Unusable(_))), "{models:?}");
+        }
+    }
+
+    #[test]
+    fn one_page_of_several_is_not_taken_for_the_whole() {
+        let of = |more: &str| {
+            document::<Account>(format!("{{\"location\":\"swedencentral\",\"models\":[]{more}}}").as_bytes())
+        };
+
+        assert!(of("").is_ok() && of(",\"nextLink\":null,\"nextToken\":null").is_ok());
+        for more in [",\"nextLink\":\"https://evil.example/2\"", ",\"nextToken\":\"abc\"", ",\"nextToken\":1"] {
+            assert!(of(more).is_err_and(|error| error.to_string().contains("one page of several")), "{more}");
         }
     }
 
