@@ -34,6 +34,7 @@ mod failover;
 mod failover_table;
 mod fallbacks;
 mod features;
+mod guide;
 mod health;
 mod identity;
 mod keys;

@@ -60,6 +60,8 @@ pub(super) enum AuditCommandError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{source}: {text}")]
     Key { text: String, source: KeyError },
+    #[error("there is no audit log at `{}`: no gateway has served with it yet, or it lies elsewhere", .0.display())]
+    Absent(PathBuf),
     #[error("no log: name its folder with --folder, or the gateway's configuration with --config")]
     NoLog,
     #[error("no public key: name one with --key, or the configuration with --config")]
@@ -76,6 +78,15 @@ pub(super) enum AuditCommandError {
 
 impl Where {
     pub(super) fn log(&self) -> Result<Log, AuditCommandError> {
+        let log = self.named()?;
+        match std::fs::metadata(&log.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(AuditCommandError::Absent(log.folder)),
+            _ => Ok(log),
+        }
+    }
+
+    /// The log, whether it is there or not.
+    fn named(&self) -> Result<Log, AuditCommandError> {
         if let Some(folder) = &self.folder {
             return Ok(Log { folder: folder.clone(), compiled: None });
         }
@@ -134,7 +145,9 @@ pub(super) fn run(command: &Command) -> ExitCode {
 pub(super) fn fail(error: &AuditCommandError) -> ExitCode {
     eprintln!("{error}");
     match error {
-        AuditCommandError::Mistakes(_) | AuditCommandError::Read { .. } => ExitCode::from(UNKNOWN),
+        AuditCommandError::Mistakes(_) | AuditCommandError::Read { .. } | AuditCommandError::Absent(_) => {
+            ExitCode::from(UNKNOWN)
+        }
         _ => ExitCode::from(2),
     }
 }

@@ -108,9 +108,11 @@ impl Upstreams {
         gpu.failing.store(fail_local, Ordering::Relaxed);
         let mut sweden = StandIn::new("aoai-sweden", "/openai/v1", 350, 12);
         sweden.key = Some(key.to_owned());
+        sweden.region = Some("Sweden Central");
         sweden.quota = SMALL_QUOTA;
         let mut france = StandIn::new("aoai-france", "/openai/v1", 450, 14);
         france.key = Some(key.to_owned());
+        france.region = Some("France Central");
         Ok(Self { gpu: gpu.start().await?, sweden: sweden.start().await?, france: france.start().await? })
     }
 

@@ -36,6 +36,8 @@ pub(super) struct StandIn {
     pub(super) first_token: Duration,
     /// Time from one token to the next.
     pub(super) per_token: Duration,
+    /// The region that its answers name, as Azure's do in `x-ms-region`; a local server names none.
+    pub(super) region: Option<&'static str>,
     /// Tokens per minute before it answers 429.
     pub(super) quota: u64,
     /// Answers 503 to everything.
@@ -60,6 +62,7 @@ impl StandIn {
             key: None,
             first_token: Duration::from_millis(first_token_ms),
             per_token: Duration::from_millis(per_token_ms),
+            region: None,
             quota: 100_000,
             failing: AtomicBool::new(false),
             spent: Mutex::new(Spent { since: Instant::now(), tokens: 0 }),
@@ -114,7 +117,11 @@ impl StandIn {
         if let Some(refused) = self.charge(prompt + answer.tokens).await {
             return refused;
         }
-        self.speak(answer).await
+        let mut response = self.speak(answer).await;
+        if let Some(region) = self.region {
+            response.headers_mut().insert("x-ms-region", HeaderValue::from_static(region));
+        }
+        response
     }
 
     fn refuse_credential(&self, headers: &HeaderMap) -> Option<Response<Reply>> {

@@ -69,7 +69,8 @@ pub(super) fn run(command: &Command) -> ExitCode {
 /// What every table of decisions says.
 const WHAT_A_TABLE_MEANS: &str = "Each verdict is for a chat in which inspection finds nothing. It holds for labels as they are \
     given and facts as they are dated. Text inspection does not find names or free-text health data. Whether a provider does \
-    what its pages say, and what the law asks for beyond these policies, is not looked at.";
+    what its pages say, and what the law asks for beyond these policies, is not looked at. No verdict here is PROVED: that is said by \
+    `policy prove`, of the text of the policies alone.";
 
 /// A configuration for a tool that asks about policies: keys are of no matter to them.
 fn compiled(path: &Path, now: SystemTime) -> Result<Compiled, ExitCode> {
