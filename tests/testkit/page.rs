@@ -52,7 +52,7 @@ pub(crate) fn lacking<'a>(shown: &'a str, printed: &str) -> Vec<&'a str> {
     let fits = |line: &str, shown: &str| {
         let mut rest = Some(line);
         for part in shown.trim_end().split('…') {
-            rest = rest.and_then(|rest| rest.find(part).map(|at| &rest[at + part.len()..]));
+            rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, rest)| rest);
         }
         rest.is_some()
     };

@@ -150,9 +150,7 @@ impl Pack {
     #[must_use]
     pub fn is_inference_profile(&self, model: &str) -> bool {
         let prefix = prefix_of(model);
-        model.contains("inference-profile/")
-            || (prefix != model && self.is_bedrock_profile(prefix))
-            || is_of_no_known_geography(model)
+        (prefix != model && self.is_bedrock_profile(prefix)) || is_of_no_maker(model)
     }
 
     fn is_bedrock_profile(&self, prefix: &str) -> bool {
@@ -271,7 +269,7 @@ impl Look<'_> {
         let in_model = match prefix_of(model) {
             prefix if self.pack.is_bedrock_profile(prefix) => Some(prefix),
             // A geography that is newer than the pack is nowhere, and not the region that is called.
-            _ if is_of_no_known_geography(model) => Some(HIDDEN),
+            _ if is_of_no_maker(model) => Some(HIDDEN),
             _ => None,
         };
         let profiles: BTreeSet<Option<&str>> = match (stated, in_model) {
@@ -480,11 +478,12 @@ const MAKERS: [&str; 22] = [
     "zai",
 ];
 
-/// Whether a model's id begins with neither a known geography nor a known maker, as `ca.anthropic.claude-…` would. What has
-/// no dot is a name of one's own, and an ARN of another kind says itself what it is.
-fn is_of_no_known_geography(model: &str) -> bool {
+/// Whether a model's id begins with no known maker, as `ca.anthropic.claude-…` does; one whose geography is known begins so as
+/// well. What has no dot is a name of one's own, and an ARN says itself whether it is that of a profile.
+fn is_of_no_maker(model: &str) -> bool {
     let first = model.split_once('.').map(|(first, _)| first);
-    first.is_some_and(|first| !first.contains(':') && !MAKERS.contains(&first.to_ascii_lowercase().as_str()))
+    let is_maker = |first: &str| MAKERS.contains(&first.to_ascii_lowercase().as_str());
+    model.contains("inference-profile/") || first.is_some_and(|first| !first.contains(':') && !is_maker(first))
 }
 
 /// `eu` of `eu`, `eu.` and `eu.anthropic.claude-…`. An application profile hides its prefix, and a prompt router sends to

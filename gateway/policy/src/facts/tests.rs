@@ -133,6 +133,7 @@ fn a_geography_that_the_pack_does_not_know_and_a_prompt_router_are_nowhere() {
     for model in [
         "ca.anthropic.claude-sonnet-4-5-20250929-v1:0",
         "kr.zai.glm-4.6",
+        "arn:aws:bedrock:ca-central-1:123456789012:inference-profile/ca.anthropic.claude-sonnet-4-5-20250929-v1:0",
         "arn:aws:bedrock:eu-central-1:123456789012:default-prompt-router/anthropic.claude:1",
         "arn:aws:bedrock:eu-central-1:123456789012:prompt-router/r1234567890",
     ] {
