@@ -1,16 +1,20 @@
 //! The books in `SQLite`: one table of entries, filled behind the journal and never on a request's path, and their sums by
 //! day, so that what was spent in a month is read without reading its requests.
 
+mod sums;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use accounting::{Estimate, Money, SLOT_SECONDS, Settlement, Tokens, Used};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use crate::entry::{Closing, Entry, Opening};
 use crate::home::{DatabaseError, Spent, SpentBy};
 use crate::line::{paid, settled_by, tier};
+use sums::Sums;
 
 /// The format of the database that is written and read.
 pub const DATABASE_VERSION: i64 = 1;
@@ -57,8 +61,8 @@ INSERT INTO spent_slot SELECT began_ms / 900000, app, team, model, '', SUM(nano_
 
 /// What each app and key was charged with on each day (UTC) on which its requests began.
 ///
-/// The trigger belongs to the file: whoever writes an entry, an older release as well, adds it to its sum. An entry that is
-/// there already fires none. A sum that would leave the integers stays at their end.
+/// The trigger belongs to the file: an older release that writes an entry adds it to its sum by it. This one adds a batch at
+/// once, see [`Sums`]. An entry that is there already fires none. A sum that would leave the integers stays at their end.
 const SUMS: &str = "
 CREATE TABLE spent (
     day INTEGER NOT NULL, app TEXT NOT NULL, key TEXT NOT NULL, nano_usd INTEGER NOT NULL, PRIMARY KEY (day, app, key)
@@ -86,6 +90,13 @@ impl Database {
         connection.pragma_update(None, "user_version", DATABASE_VERSION)?;
         let mut database = Self(connection);
         database.sum_up()?;
+        // INVARIANT: an entry is added to its sums once, by the trigger or by `Sums`. Where it cannot be switched off, no
+        // entry is taken.
+        if database.0.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)? {
+            let why = Some("the triggers of its file cannot be switched off".to_owned());
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISUSE);
+            return Err(rusqlite::Error::SqliteFailure(code, why).into());
+        }
         Ok(database)
     }
 
@@ -126,18 +137,20 @@ impl Database {
     pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<u64, DatabaseError> {
         let transaction = self.0.transaction()?;
         let mut added = 0;
+        let mut sums = Sums::default();
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO entry VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,\
                  ?19,?20,?21,?22,?23,?24,?25,?26)",
             )?;
             let mut name = transaction.prepare_cached("INSERT OR IGNORE INTO payer VALUES (?1, ?2)")?;
-            for Entry { opening, closing, recovered } in entries {
+            for entry in entries {
+                let Entry { opening, closing, recovered } = entry;
                 let settlement = &closing.settlement;
                 if let Some(user) = &opening.user {
                     name.execute(params![opening.request, user])?;
                 }
-                added += insert.execute(params![
+                let is_new = insert.execute(params![
                     opening.request,
                     whole(opening.at_ms),
                     whole(closing.at_ms),
@@ -164,9 +177,14 @@ impl Database {
                     closing.paid,
                     closing.avoidable,
                     recovered,
-                ])? as u64;
+                ])? > 0;
+                if is_new {
+                    added += 1;
+                    sums.add(entry);
+                }
             }
         }
+        sums.write(&transaction)?;
         transaction.commit()?;
         Ok(added)
     }

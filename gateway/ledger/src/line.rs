@@ -104,20 +104,33 @@ pub(crate) fn read(line: &str) -> Option<Line> {
     if sum.len() != 8 || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(body.as_bytes()) {
         return None;
     }
-    let mut fields = Fields(body.split('\t'));
-    let read = match fields.0.next()? {
+    let mut fields = Fields(Some(body));
+    let read = match fields.plain()? {
         "O" => Line::Opening(opening(&mut fields)?),
         "C" => Line::Closing(closing(&mut fields)?),
         _ => return None,
     };
-    fields.0.next().is_none().then_some(read)
+    fields.plain().is_none().then_some(read)
 }
 
-struct Fields<'a>(std::str::Split<'a, char>);
+/// What is left of a line, its next field first.
+struct Fields<'a>(Option<&'a str>);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    /// A field as it stands.
+    fn plain(&mut self) -> Option<&'a str> {
+        let rest = self.0?;
+        // Most are a few bytes long, and a search made for long texts takes longer to begin than this to end.
+        let Some(end) = rest.bytes().position(|byte| byte == b'\t') else {
+            self.0 = None;
+            return Some(rest);
+        };
+        self.0 = rest.get(end + 1..);
+        rest.get(..end)
+    }
+
     fn number(&mut self) -> Option<u64> {
-        self.0.next()?.parse().ok()
+        self.plain()?.parse().ok()
     }
 
     fn flag(&mut self) -> Option<bool> {
@@ -125,30 +138,34 @@ impl Fields<'_> {
     }
 
     fn text(&mut self) -> Option<Arc<str>> {
-        let field = self.0.next()?;
-        if !field.contains('%') {
-            return Some(field.into());
-        }
-        let mut parts = field.split('%');
-        let mut text = parts.next()?.to_owned();
-        for part in parts {
-            let (code, rest) = part.split_at_checked(2)?;
-            text.push(char::from(u8::from_str_radix(code, 16).ok()?));
-            text.push_str(rest);
-        }
-        Some(text.into())
+        text_of(self.plain()?)
     }
 
     /// A last field that need not be there.
     fn last(&mut self) -> Option<Option<Arc<str>>> {
-        let mut rest = Fields(self.0.clone());
-        if rest.0.next().is_none() { Some(None) } else { self.text().map(Some) }
+        if self.0.is_none() { Some(None) } else { self.text().map(Some) }
     }
 
     /// An empty field is nothing.
     fn perhaps(&mut self) -> Option<Option<Arc<str>>> {
-        self.text().map(|text| Some(text).filter(|text| !text.is_empty()))
+        let field = self.plain()?;
+        if field.is_empty() { Some(None) } else { text_of(field).map(Some) }
     }
+}
+
+/// The text that a field stands for.
+fn text_of(field: &str) -> Option<Arc<str>> {
+    if !field.bytes().any(|byte| byte == b'%') {
+        return Some(field.into());
+    }
+    let mut parts = field.split('%');
+    let mut text = parts.next()?.to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        text.push(char::from(u8::from_str_radix(code, 16).ok()?));
+        text.push_str(rest);
+    }
+    Some(text.into())
 }
 
 fn opening(fields: &mut Fields<'_>) -> Option<Opening> {
@@ -167,7 +184,7 @@ fn opening(fields: &mut Fields<'_>) -> Option<Opening> {
 
 fn closing(fields: &mut Fields<'_>) -> Option<Closing> {
     let (request, at_ms, target) = (fields.text()?, fields.number()?, fields.perhaps()?);
-    let by = settled_by(&fields.text()?)?;
+    let by = settled_by(fields.plain()?)?;
     let (input, cached_input) = (Tokens(fields.number()?), Tokens(fields.number()?));
     let (cache_write, output) = (Tokens(fields.number()?), Tokens(fields.number()?));
     let settlement = Settlement {
@@ -184,9 +201,9 @@ fn closing(fields: &mut Fields<'_>) -> Option<Closing> {
         at_ms,
         target,
         settlement,
-        tier: tier(&fields.text()?)?,
+        tier: tier(fields.plain()?)?,
         price: fields.perhaps()?,
-        paid: paid(&fields.text()?)?,
+        paid: paid(fields.plain()?)?,
         avoidable: fields.flag()?,
     })
 }
