@@ -116,7 +116,7 @@ const OURS: &str = "x-causeway-";
 #[must_use]
 pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
     static DROPPED: Names<4> = Names::new([&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &FRAMING]);
-    kept(downstream, |name| DROPPED.contains(name) || is_for_proxies(name) || is_client_address(name))
+    kept(downstream, 0, |name| DROPPED.contains(name) || is_for_proxies(name) || is_client_address(name))
 }
 
 /// The upstream's headers that go to the caller: all but connection matters, what is meant for browsers, what tells of the
@@ -124,7 +124,7 @@ pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
 #[must_use]
 pub fn forward_response_headers(upstream: &HeaderMap) -> HeaderMap {
     static DROPPED: Names<3> = Names::new([&HOP_BY_HOP, &UPSTREAM_ONLY, &INNER]);
-    kept(upstream, |name| DROPPED.contains(name))
+    kept(upstream, ADDED, |name| DROPPED.contains(name))
 }
 
 fn is_for_proxies(name: &str) -> bool {
@@ -135,9 +135,12 @@ fn is_client_address(name: &str) -> bool {
     name.ends_with('p') && CLIENT_ADDRESS.iter().any(|end| name.ends_with(end))
 }
 
-fn kept(headers: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
+/// How many headers the gateway adds to an answer: a map that has room for them from the start is not made three times.
+const ADDED: usize = 10;
+
+fn kept(headers: &HeaderMap, added: usize, dropped: impl Fn(&str) -> bool) -> HeaderMap {
     let nominated = nominated(headers);
-    let mut out = HeaderMap::with_capacity(headers.len());
+    let mut out = HeaderMap::with_capacity(headers.len() + added);
     for (name, value) in headers {
         let text = name.as_str();
         let is_nominated = nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(text));

@@ -13,9 +13,6 @@ pub(super) fn read(headers: &HeaderMap, said: &mut Said) {
         let apart = [of("input-tokens"), of("output-tokens")].into_iter().flatten().min();
         of("tokens").or(apart)
     };
-    if !headers.keys().any(|name| name.as_str().starts_with("anthropic-ratelimit-")) {
-        return;
-    }
     said.limit_tokens = said.limit_tokens.or_else(|| scarcer("limit"));
     said.remaining_tokens = said.remaining_tokens.or_else(|| scarcer("remaining"));
     said.limit_requests = said.limit_requests.or(count(headers, "anthropic-ratelimit-requests-limit"));

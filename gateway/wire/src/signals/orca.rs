@@ -8,8 +8,10 @@ use http::HeaderMap;
 
 use super::{Said, text};
 
+pub(super) const NAME: &str = "endpoint-load-metrics";
+
 pub(super) fn read(headers: &HeaderMap, said: &mut Said) {
-    let Some(report) = text(headers, "endpoint-load-metrics") else { return };
+    let Some(report) = text(headers, NAME) else { return };
     if let Some(pairs) = report.strip_prefix("TEXT ") {
         for (name, value) in pairs.split(',').filter_map(|pair| pair.split_once('=')) {
             take(said, name.trim().trim_start_matches("named_metrics."), value.trim().parse().ok());

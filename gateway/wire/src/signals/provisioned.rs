@@ -7,8 +7,10 @@ use http::HeaderMap;
 
 use super::{Said, text};
 
+pub(super) const NAME: &str = "azure-openai-deployment-utilization";
+
 pub(super) fn read(headers: &HeaderMap, said: &mut Said) {
-    let percent = text(headers, "azure-openai-deployment-utilization")
+    let percent = text(headers, NAME)
         .map(|text| text.trim_end_matches('%'))
         .and_then(|text| text.parse::<f64>().ok())
         .filter(|percent| percent.is_finite() && *percent >= 0.0);
