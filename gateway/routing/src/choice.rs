@@ -5,7 +5,7 @@
 //! decides.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Display as _};
 use std::time::{Duration, Instant};
 
 use accounting::Tokens;
@@ -338,8 +338,12 @@ impl fmt::Display for Why {
             Self::Declared => f.write_str("healthy, in declared order"),
             Self::Share { percent } => write!(f, "this request falls into its share of {percent} %"),
             Self::InTime { first_token, within, home } => {
-                write!(f, "first token in {}", Short(*first_token))?;
-                within.map_or(Ok(()), |within| write!(f, ", within {}", Short(within)))?;
+                f.write_str("first token in ")?;
+                Short(*first_token).fmt(f)?;
+                if let Some(within) = within {
+                    f.write_str(", within ")?;
+                    Short(*within).fmt(f)?;
+                }
                 at_home(f, *home)
             }
             Self::Affordable { price, first_token, quota, home } => {
@@ -347,7 +351,10 @@ impl fmt::Display for Why {
                 at_home(f, *home)
             }
             Self::TooSlow { first_token, within } => {
-                write!(f, "first token in {}, over {}", Short(*first_token), Short(*within))
+                f.write_str("first token in ")?;
+                Short(*first_token).fmt(f)?;
+                f.write_str(", over ")?;
+                Short(*within).fmt(f)
             }
             Self::SlowPace { per_token, within } => {
                 write!(f, "its streams take {} a token, over {}", Short(*per_token), Short(*within))
@@ -374,11 +381,15 @@ fn affordable(
     quota: Option<Tokens>,
 ) -> fmt::Result {
     match price {
-        Some(price) => write!(f, "{}", Dollars(price))?,
+        Some(price) => Dollars(price).fmt(f)?,
         None => f.write_str("at an unknown price")?,
     }
     match first_token {
-        Some(first_token) => write!(f, ", first token in {} (p95)", Short(first_token))?,
+        Some(first_token) => {
+            f.write_str(", first token in ")?;
+            Short(first_token).fmt(f)?;
+            f.write_str(" (p95)")?;
+        }
         None => f.write_str(", first token not known yet")?,
     }
     quota.map_or(Ok(()), |quota| write!(f, ", quota {quota} tokens left"))
@@ -408,8 +419,15 @@ impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In whole numbers: it is written for every target of every request, and a float takes several times as long.
         // Half a hundredth is rounded down.
-        let hundredths = (self.0.as_nanos() + 4_999_999) / 10_000_000;
-        write!(f, "{}.{:02} s", hundredths / 100, hundredths % 100)
+        let of_second = u64::from((self.0.subsec_nanos() + 4_999_999) / 10_000_000);
+        match self.0.as_secs().checked_mul(100).and_then(|whole| whole.checked_add(of_second)) {
+            Some(hundredths) => decimal::<2>(f, hundredths)?,
+            None => {
+                let hundredths = (self.0.as_nanos() + 4_999_999) / 10_000_000;
+                write!(f, "{}.{:02}", hundredths / 100, hundredths % 100)?;
+            }
+        }
+        f.write_str(" s")
     }
 }
 
@@ -418,8 +436,39 @@ pub(crate) struct Dollars(pub(crate) f64);
 
 impl fmt::Display for Dollars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 >= 1.0 { write!(f, "${:.2}", self.0) } else { write!(f, "${:.4}", self.0) }
+        if self.0 >= 1.0 {
+            return write!(f, "${:.2}", self.0);
+        }
+        let scaled = self.0 * 10_000.0;
+        let rest = scaled - scaled.floor();
+        // Which way a half is rounded is seen in digits that the product has lost; such a price, and what is none, is left to
+        // the formatter, which takes several times as long.
+        if self.0.is_sign_negative() || !(0.0..1.0).contains(&self.0) || (rest - 0.5).abs() < 1e-6 {
+            return write!(f, "${:.4}", self.0);
+        }
+        f.write_str("$")?;
+        decimal::<4>(f, scaled.floor() as u64 + u64::from(rest > 0.5))
     }
+}
+
+/// Writes a number of parts of ten to the power of `PLACES`, with so many digits behind the point.
+fn decimal<const PLACES: usize>(f: &mut fmt::Formatter<'_>, mut parts: u64) -> fmt::Result {
+    // The longest is 18446744073709551615 with a point.
+    let mut text = [b'0'; 21];
+    let mut first = text.len();
+    for place in 0.. {
+        if place > PLACES && parts == 0 {
+            break;
+        }
+        first -= 1;
+        if place == PLACES {
+            text[first] = b'.';
+            first -= 1;
+        }
+        text[first] = b'0' + (parts % 10) as u8;
+        parts /= 10;
+    }
+    f.write_str(str::from_utf8(&text[first..]).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The plan: the permitted targets in the order in which they are tried.
 
 use std::cmp::Reverse;
-use std::fmt;
+use std::fmt::{self, Display as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -348,16 +348,27 @@ impl Reason<'_> {
         if self.0.is_burst() {
             f.write_str("burst: ")?;
             match self.own() {
-                Some((first, within)) => write!(f, "own capacity takes {}, over {}", Short(first), Short(within))?,
+                Some((first, within)) => {
+                    f.write_str("own capacity takes ")?;
+                    Short(first).fmt(f)?;
+                    f.write_str(", over ")?;
+                    Short(within).fmt(f)?;
+                }
                 None => f.write_str("own capacity would not do")?,
             }
             f.write_str("; ")?;
         }
         match price {
-            Some(price) => write!(f, "this costs {}", Dollars(price))?,
+            Some(price) => {
+                f.write_str("this costs ")?;
+                Dollars(price).fmt(f)?;
+            }
             None => f.write_str("the price is unknown")?,
         }
-        self.next_price().map_or(Ok(()), |next| write!(f, ", the next {}", Dollars(next)))?;
+        if let Some(next) = self.next_price() {
+            f.write_str(", the next ")?;
+            Dollars(next).fmt(f)?;
+        }
         let quota = self.0.ranked.first().and_then(|first| first.outlook.quota.tokens());
         quota.map_or(Ok(()), |quota| write!(f, "; quota {quota} tokens left"))
     }
@@ -368,12 +379,17 @@ impl fmt::Display for Reason<'_> {
         let Some(first) = self.0.ranked.first() else { return f.write_str("no target") };
         match first.why {
             Why::InTime { .. } => {
-                write!(f, "own capacity: {}", first.why)?;
-                let next = self.next_price();
-                next.map_or(Ok(()), |next| write!(f, "; elsewhere it would cost {}", Dollars(next)))
+                f.write_str("own capacity: ")?;
+                first.why.fmt(f)?;
+                let Some(next) = self.next_price() else { return Ok(()) };
+                f.write_str("; elsewhere it would cost ")?;
+                Dollars(next).fmt(f)
             }
             Why::Affordable { price, .. } => self.burst(f, price),
-            Why::TooSlow { .. } | Why::SlowPace { .. } => write!(f, "the least bad: {}", first.why),
+            Why::TooSlow { .. } | Why::SlowPace { .. } => {
+                f.write_str("the least bad: ")?;
+                first.why.fmt(f)
+            }
             why => why.fmt(f),
         }
     }

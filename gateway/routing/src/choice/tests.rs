@@ -310,3 +310,28 @@ proptest! {
         prop_assert!(would_do.is_sorted_by_key(|fits| !fits), "{:?}", plan.explain());
     }
 }
+
+proptest! {
+    #[test]
+    fn prices_and_times_are_written_as_the_formatter_writes_them(
+        price in prop_oneof![0.0..2.0_f64, 0.0..0.002_f64, any::<f64>()], halves in 0_u32..20_000, nanos: u64,
+    ) {
+        // Exact halves of the last place and their neighbours, where rounding is decided in the last bits.
+        let half = (f64::from(halves) + 0.5) / 10_000.0;
+        for price in [price, -0.0, half, half.next_up(), half.next_down(), f64::from(halves) / 10_000.0] {
+            let expected = if price >= 1.0 { format!("${price:.2}") } else { format!("${price:.4}") };
+            prop_assert_eq!(Dollars(price).to_string(), expected);
+        }
+        for nanos in [nanos, nanos % 100_000_000_000, u64::from(halves) * 5_000_000] {
+            let hundredths = (u128::from(nanos) + 4_999_999) / 10_000_000;
+            let expected = format!("{}.{:02} s", hundredths / 100, hundredths % 100);
+            prop_assert_eq!(Short(Duration::from_nanos(nanos)).to_string(), expected);
+        }
+    }
+}
+
+#[test]
+fn the_longest_time_is_written_whole() {
+    assert_eq!(Short(Duration::MAX).to_string(), "18446744073709551616.00 s");
+    assert_eq!(Short(Duration::from_secs(u64::MAX / 100)).to_string(), "184467440737095516.00 s");
+}

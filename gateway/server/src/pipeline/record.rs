@@ -45,7 +45,9 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         }
         let tried = plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
         let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
-        let reason = plan.reason().to_string();
+        let mut reason = String::with_capacity(USUAL_WHY);
+        // Writing to a string does not fail.
+        let _ = write!(reason, "{}", plan.reason());
         let features = feature_notes(&call);
         let findings = finding_counts(&findings, exchange.suppresses());
         let estimate = charge.estimate();
