@@ -45,11 +45,12 @@ pub(crate) const fn is_special(byte: u8) -> bool {
     byte == b'\\' || byte == 0xC2 || byte == 0xCD || byte >= 0xD9
 }
 
-/// Whether some byte of `raw` is special, looked at in blocks.
+/// Whether some byte of `raw` is special, looked at in blocks, and what is left of it without an early end: so the compiler
+/// looks at many bytes at once, and most strings are shorter than a block.
 pub(crate) fn has_special(raw: &[u8]) -> bool {
     let (blocks, rest) = raw.as_chunks::<64>();
-    blocks.iter().any(|block| block.iter().fold(false, |found, byte| found | is_special(*byte)))
-        || rest.iter().any(|byte| is_special(*byte))
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |found, byte| found | is_special(*byte));
+    blocks.iter().any(|block| any(block)) || any(rest)
 }
 
 /// Bytes from `raw`'s beginning that are read as they are written.
