@@ -38,7 +38,10 @@ impl FromIterator<Arc<str>> for PolicyIds {
 impl fmt::Display for PolicyIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, id) in self.iter().enumerate() {
-            write!(f, "{}`{id}`", if index == 0 { "" } else { ", " })?;
+            // Piece by piece: it is written for every target of every request, and a format takes three times as long.
+            f.write_str(if index == 0 { "`" } else { ", `" })?;
+            f.write_str(id)?;
+            f.write_str("`")?;
         }
         Ok(())
     }

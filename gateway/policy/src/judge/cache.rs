@@ -69,24 +69,48 @@ impl Generations {
     }
 }
 
+/// What of a request its class is made of: what the rules read of it, looked up among their names once and not for each
+/// request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Makings {
+    class: bool,
+    labels: bool,
+    purpose: bool,
+    findings: bool,
+}
+
+impl Makings {
+    /// Nothing where decisions cannot be kept: a policy that calculates with the time can answer differently at any instant.
+    pub(super) fn of(reads: &Reads) -> Option<Self> {
+        let any = |names: &[&str]| names.iter().any(|name| reads.context_has(name));
+        let is_kept = !any(&["now"]) || reads.time_is_plain;
+        is_kept.then(|| Self {
+            class: any(&["class", "labelled"]),
+            labels: any(&["labels"]),
+            purpose: any(&["purpose"]),
+            findings: any(&["findings", "redacted"]),
+        })
+    }
+}
+
 /// The class of a request, as bytes. Every text stands behind its length, so that no two classes look alike.
-pub(super) fn key(question: &Question<'_>, ask: &Ask, reads: &Reads, epoch: u32) -> Vec<u8> {
+pub(super) fn key(question: &Question<'_>, ask: &Ask, (reads, made_of): (&Reads, Makings), epoch: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(192);
     key.extend_from_slice(&epoch.to_le_bytes());
     key.push(question.operation as u8);
     key.push(ask.actions.iter().fold(0, |bits, action| bits | 1 << (*action as u8)));
     text(&mut key, question.app);
-    if reads.context_has("class") || reads.context_has("labelled") {
+    if made_of.class {
         key.push(question.data.class as u8 | u8::from(question.data.labelled) << 4);
     }
-    if reads.context_has("labels") {
+    if made_of.labels {
         number(&mut key, question.data.labels.len());
         question.data.labels.iter().for_each(|label| text(&mut key, label));
     }
-    if reads.context_has("purpose") {
+    if made_of.purpose {
         text(&mut key, question.data.purpose.unwrap_or_default());
     }
-    if reads.context_has("findings") || reads.context_has("redacted") {
+    if made_of.findings {
         for finding in ask.findings.iter().filter(|finding| matters(finding, reads)) {
             text(&mut key, finding);
         }

@@ -17,7 +17,7 @@ use crate::proof::Obligations;
 use crate::question::{Action, Asker, Candidate, Question};
 use crate::rules::Rules;
 
-use cache::Cache;
+use cache::{Cache, Makings};
 use world::World;
 pub use world::WorldError;
 
@@ -26,6 +26,8 @@ pub use world::WorldError;
 pub struct Judge {
     rules: Arc<Rules>,
     world: World,
+    /// Of what the key of a decision is made; nothing where none is kept.
+    made_of: Option<Makings>,
     cache: Cache,
 }
 
@@ -57,7 +59,8 @@ impl Judge {
         targets: &[Candidate],
     ) -> Result<Self, WorldError> {
         let world = World::new(&rules, zones, apps, targets)?;
-        Ok(Self { rules, world, cache: Cache::default() })
+        let made_of = Makings::of(rules.reads());
+        Ok(Self { rules, world, made_of, cache: Cache::default() })
     }
 
     /// A judge over the base grants alone, for tests and tools that ask about something else than places and labels: a
@@ -94,9 +97,7 @@ impl Judge {
     pub(crate) fn hold(&self, question: &Question<'_>) -> Arc<[Held]> {
         let ask = ask::Ask::of(question);
         let epoch = self.world.epoch(question.now);
-        // A policy that calculates with the time can answer differently at any instant.
-        let cacheable = !self.rules.reads().context_has("now") || self.rules.reads().time_is_plain;
-        let key = cacheable.then(|| cache::key(question, &ask, self.rules.reads(), epoch));
+        let key = self.made_of.map(|made_of| cache::key(question, &ask, (self.rules.reads(), made_of), epoch));
         if let Some(held) = key.as_deref().and_then(|key| self.cache.find(key)) {
             return held;
         }

@@ -284,9 +284,9 @@ fn token_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
 
 /// A time as `OpenAI` writes it: `6m0s`, `1.5s`, `20ms`; rounded up to a millisecond.
 fn span(time: Duration) -> String {
-    let ms = time.as_nanos().div_ceil(1_000_000);
+    let ms = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     let (minutes, rest) = (ms / 60_000, ms % 60_000);
-    let seconds = |ms: u128| match ms % 1_000 {
+    let seconds = |ms: u64| match ms % 1_000 {
         0 => format!("{}s", ms / 1_000),
         part => format!("{}.{}s", ms / 1_000, format!("{part:03}").trim_end_matches('0')),
     };

@@ -108,6 +108,10 @@ impl SseFramer {
     /// When a frame grows beyond the bound; the stream is then lost, and every later call says the same.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, SseError> {
         loop {
+            // Everything was handed out, as after nearly every frame of a stream that comes a token at a time.
+            if self.input.is_empty() && self.waiting.is_empty() {
+                return Ok(None);
+            }
             if let Some(end) = self.scan() {
                 let raw = self.take(end)?;
                 return Ok(Some(self.frame(raw, true)));
