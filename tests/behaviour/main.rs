@@ -65,6 +65,7 @@ mod routing_live;
 mod second_place;
 mod sessions;
 mod spending;
+mod stated_zeros;
 mod streaming;
 mod support_bundle;
 mod suppressions;

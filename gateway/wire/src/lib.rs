@@ -18,6 +18,7 @@
 //! No I/O, no clock, no task: time comes in as an argument. It holds no secret, translates no dialect into another, and
 //! does not judge a finding; that is policy's.
 
+mod answer;
 mod api;
 mod decode;
 mod errors;

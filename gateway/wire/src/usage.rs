@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use crate::Api;
+use crate::{Api, answer};
 
 /// Tokens that an upstream reports.
 ///
@@ -26,14 +26,24 @@ pub struct Usage {
     pub cache_write: u64,
     /// Output tokens spent on reasoning, where the upstream tells them apart.
     pub reasoning: u64,
+    /// Whether an answer can have cost this: a prompt has a token at least, and who wrote something wrote one at least.
+    pub is_plausible: bool,
     /// The usage object as the upstream wrote it. Of a messages stream, which reports in parts, the parts as one object.
     pub raw: Bytes,
 }
 
 /// The usage that a whole (not streamed) reply reports; `None` where it reports none that can be read, or does not say how
 /// much it wrote. Only embeddings and rerankings write nothing.
+///
+/// An answer that states no output is read for whether it is empty.
 #[must_use]
 pub fn usage_of_reply(api: Api, body: &[u8]) -> Option<Usage> {
+    let mut usage = stated_by(api, body)?;
+    usage.is_beside(|| writes(api) && answer::is_in_reply(body));
+    Some(usage)
+}
+
+fn stated_by(api: Api, body: &[u8]) -> Option<Usage> {
     #[derive(Deserialize)]
     struct Reply<'a> {
         #[serde(borrow)]
@@ -104,8 +114,18 @@ fn closes_one_object(tail: &[u8]) -> bool {
 /// Reads one usage object of an answer of `api`.
 pub(crate) fn from_raw(api: Api, raw: &[u8]) -> Option<Usage> {
     let fields: Fields = serde_json::from_slice(raw).ok()?;
-    let writes = !matches!(api, Api::Embeddings | Api::Rerank);
-    fields.into_usage(writes, Bytes::copy_from_slice(raw))
+    fields.into_usage(writes(api), Bytes::copy_from_slice(raw))
+}
+
+fn writes(api: Api) -> bool {
+    !matches!(api, Api::Embeddings | Api::Rerank)
+}
+
+impl Usage {
+    /// The answer beside it may hold something that was written, which is asked only where that matters.
+    pub(crate) fn is_beside(&mut self, written: impl FnOnce() -> bool) {
+        self.is_plausible &= self.output > 0 || !written();
+    }
 }
 
 /// Whether this object speaks of tokens at all, whole or in part.
@@ -173,6 +193,7 @@ impl Fields {
             cached_input: cached.unwrap_or_default(),
             cache_write: self.cache_creation_input_tokens.or_zero(),
             reasoning: reasoning.unwrap_or_default(),
+            is_plausible: input.unwrap_or_default() > 0,
             raw,
         })
     }
@@ -321,6 +342,48 @@ mod tests {
         ];
         for (body, input) in table {
             assert_eq!(usage_of_reply(Api::Embeddings, body.as_bytes()).map(|usage| usage.input), input, "{body}");
+        }
+    }
+
+    #[test]
+    fn who_states_no_input_or_no_output_beside_something_written_is_not_believed() {
+        let (chat, empty) = (r#""choices":[{"message":{"content":"a"}}]"#, r#""choices":[{"message":{"content":""}}]"#);
+        let (text, output) = (r#""choices":[{"text":"a"}]"#, r#""output":[{"content":[{"text":"a"}]}]"#);
+        let content = r#""content":[{"type":"text","text":"a"}]"#;
+        let table = [
+            (Api::Chat, chat, r#"{"prompt_tokens":0,"completion_tokens":0}"#, false),
+            (Api::Chat, chat, r#"{"prompt_tokens":0,"completion_tokens":3}"#, false),
+            (Api::Chat, chat, r#"{"completion_tokens":3}"#, false),
+            (Api::Chat, chat, r#"{"prompt_tokens":5,"completion_tokens":0}"#, false),
+            (Api::Chat, chat, r#"{"prompt_tokens":5,"total_tokens":5}"#, false),
+            (Api::Chat, chat, r#"{"prompt_tokens":5,"completion_tokens":1}"#, true),
+            (Api::Chat, empty, r#"{"prompt_tokens":5,"completion_tokens":0}"#, true),
+            (Api::Chat, empty, r#"{"prompt_tokens":0,"completion_tokens":0}"#, false),
+            (
+                Api::Chat,
+                chat,
+                r#"{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens":1}"#,
+                true,
+            ),
+            (Api::Completions, text, r#"{"prompt_tokens":5,"completion_tokens":0}"#, false),
+            (Api::Completions, text, r#"{"prompt_tokens":5,"completion_tokens":1}"#, true),
+            (Api::Responses, output, r#"{"input_tokens":0,"output_tokens":0}"#, false),
+            (Api::Responses, output, r#"{"input_tokens":5,"output_tokens":0}"#, false),
+            (Api::Responses, output, r#"{"input_tokens":5,"output_tokens":1}"#, true),
+            (Api::Messages, content, r#"{"input_tokens":0,"output_tokens":1}"#, false),
+            (Api::Messages, content, r#"{"input_tokens":0,"cache_read_input_tokens":5,"output_tokens":1}"#, true),
+            (Api::Messages, content, r#"{"input_tokens":0,"cache_creation_input_tokens":5,"output_tokens":1}"#, true),
+            (Api::Messages, content, r#"{"input_tokens":5,"output_tokens":0}"#, false),
+            (Api::Embeddings, r#""data":[]"#, r#"{"prompt_tokens":0,"total_tokens":0}"#, false),
+            (Api::Embeddings, r#""data":[]"#, r#"{"prompt_tokens":8,"completion_tokens":0,"total_tokens":8}"#, true),
+            (Api::Rerank, r#""results":[]"#, r#"{"total_tokens":0}"#, false),
+            (Api::Rerank, r#""results":[]"#, r#"{"total_tokens":8}"#, true),
+        ];
+        for (api, answer, usage, is_plausible) in table {
+            for reply in [format!(r#"{{{answer},"usage":{usage}}}"#), format!(r#"{{"usage":{usage},{answer}}}"#)] {
+                let usage = usage_of_reply(api, reply.as_bytes()).expect("it states usage");
+                assert_eq!(usage.is_plausible, is_plausible, "{api:?} {reply}");
+            }
         }
     }
 

@@ -294,8 +294,7 @@ impl Books {
         let may_have_executed =
             cost_something(outcome) || (outcome.may_have_executed() && usage.is_some_and(has_worked));
         if may_have_executed && let Some(charge) = &mut self.charge {
-            // Zero is what is written where nothing is known: nobody works for nothing.
-            charge.failed_attempt(&attempt.target, usage.filter(|usage| has_worked(usage)));
+            charge.failed_attempt(&attempt.target, believed(usage));
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
         let usage = usage.map(note_of);
@@ -354,7 +353,6 @@ impl Books {
             End::Disconnected => Close::Answered(audit::End::Disconnected),
             End::Fault => Close::Fault,
         };
-        let usage = usage.filter(|usage| end == End::Complete || has_worked(usage));
         self.close(how, end.met(), usage);
     }
 
@@ -366,13 +364,15 @@ impl Books {
         exchange.refuse_recorded(refusal)
     }
 
-    /// Closes once; `met` is how the running attempt ended, if it came to an end.
-    fn close(&mut self, how: Close, met: Option<Outcome>, usage: Option<&Usage>) {
+    /// Closes once; `met` is how the running attempt ended, if it came to an end. Its note says what was `stated`, also where
+    /// that is not believed.
+    fn close(&mut self, how: Close, met: Option<Outcome>, stated: Option<&Usage>) {
         let Some(charge) = self.charge.take() else { return };
         let target = self.attempt.as_ref().map(|attempt| Arc::clone(&attempt.target));
+        let usage = believed(stated);
         let settlement = settle(charge, how, target.as_deref(), usage);
         self.teach(usage);
-        let usage = usage.map(note_of);
+        let (usage, stated) = (usage.map(note_of), stated.map(note_of));
         if let Some(attempt) = self.attempt.take() {
             match met {
                 Some(outcome) => attempt.target.learn(outcome, None, attempt.begun),
@@ -381,7 +381,7 @@ impl Books {
             let unmet = if how == Close::Fault { "abandoned" } else { "disconnected" };
             let name = met.map_or(unmet, name_of);
             let status = self.status.map(|status| status.as_u16());
-            self.note(&attempt, &Met { name, status, may_have_executed: true, usage });
+            self.note(&attempt, &Met { name, status, may_have_executed: true, usage: stated });
         }
         if let Some(mut record) = self.record.take() {
             if let Some(exchange) = self.exchange.as_deref()
@@ -546,6 +546,11 @@ fn settled_by(settlement: &Settlement) -> SettledBy {
         SettledBy::NotSent if settlement.lost > Tokens::ZERO => SettledBy::Reported,
         by => by,
     }
+}
+
+/// Zero is what is written where nothing is known: nobody works for nothing, and it is as if nothing were stated.
+fn believed(stated: Option<&Usage>) -> Option<&Usage> {
+    stated.filter(|usage| usage.is_plausible)
 }
 
 fn has_worked(usage: &Usage) -> bool {

@@ -61,6 +61,8 @@ pub(super) enum Kind {
     MessageDelta,
     MessageStop,
     Error,
+    /// A part of the answer begins or goes on.
+    Part,
     Done,
     Other,
 }
@@ -96,6 +98,8 @@ fn kind_of(name: &[u8]) -> Kind {
         b"message_delta" => Kind::MessageDelta,
         b"message_stop" => Kind::MessageStop,
         b"error" => Kind::Error,
+        b"content_block_start" | b"content_block_delta" => Kind::Part,
+        _ if name.starts_with(b"response.") && name.ends_with(b".delta") => Kind::Part,
         _ => Kind::Other,
     }
 }

@@ -26,6 +26,7 @@ use bytes::Bytes;
 pub(crate) use events::error_of;
 pub use events::{ErrorKind, UpstreamErrorEvent};
 
+use crate::answer;
 use crate::errors::numbered_error_event;
 use crate::sse::Frame;
 use crate::usage::{self, Usage};
@@ -79,6 +80,8 @@ pub struct StreamRelay {
     /// The last word of the dialect has come.
     done: bool,
     failed: bool,
+    /// Something that a model wrote has passed; until then each event is read for it.
+    wrote: bool,
     usage_chunk_seen: bool,
     choices: Choices,
     frames: u64,
@@ -95,6 +98,7 @@ impl StreamRelay {
             parts: None,
             done: false,
             failed: false,
+            wrote: false,
             usage_chunk_seen: false,
             choices: Choices::default(),
             frames: 0,
@@ -188,13 +192,14 @@ impl StreamRelay {
             self.done = true;
             return Decision::Pass;
         }
+        self.read(|| answer::is_in_reply(&data));
         let sight = events::glance(&data, &mut self.choices.many);
         let may_be_error = sight.error || frame.names_error();
         if may_be_error && let Some(error) = error_of(self.api, frame) {
             if sight.shows_usage()
                 && let Some(reported) = ChatChunk::read(&data).and_then(|chunk| chunk.usage(self.api))
             {
-                self.usage = Some(reported);
+                self.report(reported);
             }
             return Decision::Fail(error);
         }
@@ -206,7 +211,7 @@ impl StreamRelay {
         };
         self.choices.note(&chunk);
         if let Some(reported) = chunk.usage(self.api) {
-            self.usage = Some(reported);
+            self.report(reported);
         }
         if !chunk.has_no_choice() || !chunk.has_usage() {
             return Decision::Pass;
@@ -226,6 +231,7 @@ impl StreamRelay {
                 return decided(error_of(self.api, frame));
             }
             Kind::Error => return decided(error_of(self.api, frame)),
+            Kind::Part => self.read(|| answer::is_in_event(&frame.data())),
             Kind::MessageStart | Kind::MessageDelta | Kind::MessageStop | Kind::Done | Kind::Other => {}
         }
         Decision::Pass
@@ -234,7 +240,9 @@ impl StreamRelay {
     fn end_response(&mut self, frame: &Frame) {
         self.done = true;
         if let Some(usage) = events::response_usage(frame) {
-            self.usage = Some(usage);
+            // It repeats the whole answer, which matters only where it states that there is none.
+            self.read(|| usage.output == 0 && answer::is_in_ended(&frame.data()));
+            self.report(usage);
         }
     }
 
@@ -246,6 +254,7 @@ impl StreamRelay {
                 self.merge_usage(frame);
                 return decided(error_of(self.api, frame));
             }
+            Kind::Part => self.read(|| answer::is_in_event(&frame.data())),
             Kind::ResponseEnded | Kind::ResponseFailed | Kind::Done | Kind::Other => {}
         }
         Decision::Pass
@@ -261,9 +270,26 @@ impl StreamRelay {
             return;
         };
         if let Some(usage) = usage::from_raw(self.api, &whole) {
-            self.usage = Some(usage);
+            self.report(usage);
         }
         self.parts = Some(whole);
+    }
+
+    /// Keeps what the upstream states, beside what passed so far.
+    fn report(&mut self, mut usage: Usage) {
+        usage.is_beside(|| self.wrote);
+        self.usage = Some(usage);
+    }
+
+    /// Notes whether this event holds something that was written, until one has.
+    fn read(&mut self, written: impl FnOnce() -> bool) {
+        if self.wrote || !written() {
+            return;
+        }
+        self.wrote = true;
+        if let Some(usage) = &mut self.usage {
+            usage.is_beside(|| true);
+        }
     }
 }
 

@@ -190,6 +190,67 @@ fn a_failed_response_is_an_error_with_its_usage() {
 }
 
 #[test]
+fn a_stream_of_some_text_that_states_no_output_is_not_believed_and_an_empty_one_is() {
+    let chat = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let completions = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"text\":\"{text}\"}}]}}\n\n");
+    let responses = |text: &str| {
+        format!(
+            "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"delta\":\"{text}\"}}\n\n"
+        )
+    };
+    let messages = |text: &str| {
+        format!(
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+        )
+    };
+    let openai = |input: u64, output: u64| {
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{input},\"completion_tokens\":{output}}}}}\n\n{DONE}"
+        )
+    };
+    let response = |input: u64, output: u64| {
+        format!(
+            "event: response.incomplete\ndata: {{\"type\":\"response.incomplete\",\"response\":{{\"output\":[],\"usage\":{{\"input_tokens\":{input},\"output_tokens\":{output}}}}}}}\n\n"
+        )
+    };
+    let message = |input: u64, output: u64| {
+        format!(
+            "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},\"usage\":{{\"input_tokens\":{input},\"output_tokens\":{output}}}}}\n\nevent: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        )
+    };
+    type Part<'a> = &'a dyn Fn(&str) -> String;
+    type Stated<'a> = &'a dyn Fn(u64, u64) -> String;
+    let table: [(Api, Part<'_>, Stated<'_>); 4] = [
+        (Api::Chat, &chat, &openai),
+        (Api::Completions, &completions, &openai),
+        (Api::Responses, &responses, &response),
+        (Api::Messages, &messages, &message),
+    ];
+    for (api, part, stated) in table {
+        for (text, input, output, is_plausible) in [
+            ("a", 0, 0, false),
+            ("a", 5, 0, false),
+            ("a", 0, 3, false),
+            ("a", 5, 3, true),
+            ("", 5, 0, true),
+            ("", 0, 0, false),
+        ] {
+            let (_, relay) = clean(api, &format!("{}{}", part(text), stated(input, output)));
+            let usage = relay.usage().expect("it states usage");
+            assert_eq!(usage.is_plausible, is_plausible, "{api:?} {text:?} {input} {output}");
+        }
+    }
+    // A count that stands on a part before the first word is none of what follows it.
+    let early = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":0}}\n\n";
+    let (_, relay) = clean(Api::Chat, &format!("{early}{HELLO}"));
+    assert_eq!(relay.usage().map(|usage| usage.is_plausible), Some(false));
+    // A response whose text stands in its last event alone.
+    let whole = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"output\":[{\"type\":\"message\",\"content\":[{\"text\":\"a\"}]}],\"usage\":{\"input_tokens\":5,\"output_tokens\":0}}}\n\n";
+    let (_, relay) = clean(Api::Responses, whole);
+    assert_eq!(relay.usage().map(|usage| usage.is_plausible), Some(false));
+}
+
+#[test]
 fn a_messages_stream_merges_its_usage_and_ends_with_message_stop() {
     let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":5,\"output_tokens\":1}}}\n\n";
     let delta = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":7}}\n\n";
