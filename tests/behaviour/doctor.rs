@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::control_planes::{on_azure, on_bedrock, tell_of_azure, tell_of_bedrock};
-use crate::testkit::{Authority, Cloud, Config, Gateway, PASSWORD, Postgres, Shared, Store, Upstream, run};
+use crate::testkit::{Authority, Cloud, Config, Gateway, PASSWORD, Postgres, Shared, Store, Upstream, run, until};
 
 /// A configuration on a machine on which no gateway runs.
 struct Desk {
@@ -114,7 +114,7 @@ async fn beside_gateways_that_serve_the_doctor_sees_their_counters_and_tables_ov
     let config = Config::serving(&upstream).acting_as_one(&shared, lines);
     let config = config.file("ca.pem", &authority.pem()).file("store.key", "store-hush");
     let gateway = Gateway::start(&config).await;
-    let seen_by_gateway = crate::testkit::until("the gateway to have found its store", async || {
+    let seen_by_gateway = until("the gateway to have found its store", async || {
         let status: Value = gateway.operator("/api/status").await.json().await;
         (status["store"]["connected"] == true).then_some(())
     });
@@ -253,6 +253,66 @@ async fn each_fault_of_the_store_has_its_code_and_none_shows_the_password() {
         assert_eq!((found.as_str(), *exit), (*code, Some(i32::from(*code != "none"))), "{printed}");
         assert!(!printed.contains("store-hush") && !printed.contains("4711"), "{printed}");
     }
+}
+
+#[tokio::test]
+async fn a_store_whose_memory_is_full_and_one_of_a_cluster_have_their_codes() {
+    let Some(shared) = Shared::start("a full store, seen by the doctor").await else { return };
+    let Some(cluster) = Store::of_a_cluster("a cluster, seen by the doctor").await else { return };
+    let upstream = Upstream::start("only").await;
+    let desk = Desk::of(&Config::serving(&upstream).acting_as_one(&shared, ""));
+    let same = ("", "");
+
+    // Far less than it uses already, and nothing may be thrown away for what comes.
+    shared.store.does("CONFIG SET maxmemory-policy noeviction").await;
+    shared.store.does("CONFIG SET maxmemory 1").await;
+    let full = desk.verdict(same, "store").await;
+    shared.store.does("CONFIG SET maxmemory 0").await;
+    let well = desk.verdict(same, "store").await;
+    let elsewhere = (shared.store.address().to_string(), cluster.address().to_string());
+    let node = desk.verdict((&elsewhere.0, &elsewhere.1), "store").await;
+
+    assert_eq!((full.0, full.1.as_str()), (Some(1), "STORE-03"), "{}", full.2);
+    assert!(full.2.contains("the store answers OOM"), "{}", full.2);
+    assert_eq!((well.0, well.1.as_str()), (Some(0), "none"), "{}", well.2);
+    assert_eq!((node.0, node.1.as_str()), (Some(1), "STORE-04"), "{}", node.2);
+    assert!(node.2.contains("it is a cluster of"), "{}", node.2);
+    assert!(shared.store.is_empty().await, "a look leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_standby_and_a_database_that_is_not_in_utf8_have_their_codes() {
+    let authority = Authority::new();
+    let what = "a standby, seen by the doctor";
+    let Some(database) = Postgres::start(what, Some(&authority.issue())).await else { return };
+    let upstream = Upstream::start("only").await;
+    let config = Config::serving(&upstream).keeping_books(&database, &authority);
+    let standby = database.standby().await;
+    let latin = "CREATE DATABASE latin OWNER causeway ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
+    database.tell(latin).await;
+    let desk = Desk::of(&config);
+    let there = (database.address().to_string(), standby.address().to_string());
+    let named = (format!("{}/causeway", database.address()), format!("{}/latin", database.address()));
+
+    let well = desk.verdict(("", ""), "ledger").await;
+    let before_the_tables = desk.verdict((&there.0, &there.1), "ledger").await;
+    let in_latin = desk.verdict((&named.0, &named.1), "ledger").await;
+    let mut gateway = Gateway::start(&config).await;
+    gateway.signal("TERM");
+    gateway.left().await;
+    until("the standby to have the tables", async || {
+        standby.try_tell("SELECT version FROM causeway.format").await.ok().filter(|rows| !rows.is_empty())
+    })
+    .await;
+    let with_the_tables = desk.verdict((&there.0, &there.1), "ledger").await;
+
+    assert_eq!((well.0, well.1.as_str()), (Some(0), "none"), "{}", well.2);
+    for (exit, code, printed) in [&before_the_tables, &with_the_tables] {
+        assert_eq!((*exit, code.as_str()), (Some(1), "LEDGER-05"), "{printed}");
+        assert!(printed.contains("a standby"), "{printed}");
+    }
+    assert_eq!((in_latin.0, in_latin.1.as_str()), (Some(1), "LEDGER-06"), "{}", in_latin.2);
+    assert!(in_latin.2.contains("UTF8") && in_latin.2.contains("LATIN1"), "{}", in_latin.2);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! `initdb` and the server refuse to run as root, so under root both run as `nobody`.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,34 @@ impl Postgres {
         server.tell(&format!("CREATE ROLE causeway LOGIN PASSWORD '{PASSWORD}'")).await;
         server.tell("CREATE DATABASE causeway OWNER causeway").await;
         Some(server)
+    }
+
+    /// A second server that follows this one and answers questions: a hot standby, made as its administrator makes it.
+    pub(crate) async fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mode = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(folder.path(), mode).expect("the folder is ours");
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("the folder can be written");
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("the folder is ours");
+        give_away(&data);
+        let copied = own(Command::new(self.programs.join("pg_basebackup")))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-h", "127.0.0.1", "-U", "postgres"])
+            .args(["-p", &self.port.to_string(), "-D"])
+            .arg(&data)
+            .output()
+            .await
+            .expect("pg_basebackup comes with the server");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let port = free_port();
+        let settings = data.join("postgresql.conf");
+        let mut text = std::fs::read_to_string(&settings).expect("the settings were copied");
+        writeln!(text, "port = {port}").expect("writing to a string does not fail");
+        std::fs::write(&settings, text).expect("the folder can be written");
+        let child = spawn(&self.programs, &data);
+        let server = Self { folder, programs: self.programs.clone(), port, child };
+        server.answers().await;
+        server
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -182,7 +211,13 @@ fn configure(data: &Path, port: u16, certificate: Option<&Issued>) {
     );
     // The superuser is the test itself; gateways show the password, and over TLS where there is any.
     let kind = if certificate.is_some() { "hostssl" } else { "host" };
-    write("pg_hba.conf", &format!("host all postgres 127.0.0.1/32 trust\n{kind} all all 127.0.0.1/32 scram-sha-256\n"));
+    write(
+        "pg_hba.conf",
+        &format!(
+            "host all postgres 127.0.0.1/32 trust\nhost replication postgres 127.0.0.1/32 trust\n\
+             {kind} all all 127.0.0.1/32 scram-sha-256\n"
+        ),
+    );
     if let Some(issued) = certificate {
         write("server.pem", &issued.certificate);
         write("server.key", &issued.key);

@@ -16,6 +16,8 @@ pub(crate) struct Store {
     port: u16,
     program: &'static str,
     secure: bool,
+    /// Settings beside the usual ones.
+    settings: &'static [&'static str],
     child: Child,
 }
 
@@ -25,15 +27,20 @@ const PROGRAMS: [&str; 2] = ["valkey-server", "redis-server"];
 impl Store {
     /// Starts one; none, loudly, where the machine has none.
     pub(crate) async fn start(what: &str) -> Option<Self> {
-        Self::launch(what, None).await
+        Self::launch(what, None, &[]).await
+    }
+
+    /// The same as a node of a cluster, which has no slots yet.
+    pub(crate) async fn of_a_cluster(what: &str) -> Option<Self> {
+        Self::launch(what, None, &["--cluster-enabled", "yes"]).await
     }
 
     /// The same over TLS, with a certificate of this authority and this password.
     pub(crate) async fn secure(what: &str, authority: &Authority, password: &str) -> Option<Self> {
-        Self::launch(what, Some((authority, password))).await
+        Self::launch(what, Some((authority, password)), &[]).await
     }
 
-    async fn launch(what: &str, secure: Option<(&Authority, &str)>) -> Option<Self> {
+    async fn launch(what: &str, secure: Option<(&Authority, &str)>, settings: &'static [&'static str]) -> Option<Self> {
         let is_there = |program: &&str| std::process::Command::new(program).arg("--version").output().is_ok();
         let Some(program) = PROGRAMS.into_iter().find(is_there) else {
             not_tested(&format!("{what}: there is neither valkey-server nor redis-server"));
@@ -50,8 +57,8 @@ impl Store {
             }
             std::fs::write(folder.path().join("store.conf"), configured(&folder, port, password)).expect("as well");
         }
-        let child = spawn(program, &folder, (port, secure.is_some()));
-        let store = Self { folder, port, program, secure: secure.is_some(), child };
+        let child = spawn(program, &folder, (port, secure.is_some()), settings);
+        let store = Self { folder, port, program, secure: secure.is_some(), settings, child };
         store.answers().await;
         Some(store)
     }
@@ -79,6 +86,18 @@ impl Store {
         self.tell(b"DBSIZE\r\n", b":0\r\n").await.is_ok()
     }
 
+    /// How often it has done a command of this name, by its own count; those that scripts do are counted as well.
+    #[expect(clippy::disallowed_methods, reason = "the test speaks to a server that it started itself")]
+    pub(crate) async fn count_of(&self, command: &str) -> u64 {
+        let mut stream = tokio::net::TcpStream::connect(self.address()).await.expect("it listens");
+        stream.write_all(b"INFO commandstats\r\nQUIT\r\n").await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers and closes");
+        let line = format!("cmdstat_{command}:calls=");
+        let count = answer.lines().find_map(|known| known.strip_prefix(line.as_str()));
+        count.map_or(0, |rest| rest.split(',').next().and_then(|digits| digits.parse().ok()).expect("it is a number"))
+    }
+
     /// Has it do something that is answered with `OK`.
     pub(crate) async fn does(&self, command: &str) {
         self.tell(format!("{command}\r\n").as_bytes(), b"+OK\r\n").await.expect("it does what it is told");
@@ -93,7 +112,7 @@ impl Store {
 
     /// Starts it again at the same address.
     pub(crate) async fn come_back(&mut self) {
-        self.child = spawn(self.program, &self.folder, (self.port, self.secure));
+        self.child = spawn(self.program, &self.folder, (self.port, self.secure), self.settings);
         self.answers().await;
     }
 
@@ -130,7 +149,7 @@ fn configured(folder: &TempDir, port: u16, password: &str) -> String {
     )
 }
 
-fn spawn(program: &str, folder: &TempDir, (port, secure): (u16, bool)) -> Child {
+fn spawn(program: &str, folder: &TempDir, (port, secure): (u16, bool), settings: &[&str]) -> Child {
     let mut command = Command::new(program);
     if secure {
         command.arg(folder.path().join("store.conf"));
@@ -140,6 +159,7 @@ fn spawn(program: &str, folder: &TempDir, (port, secure): (u16, bool)) -> Child 
     command
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
         .arg(folder.path())
+        .args(settings)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
