@@ -19,6 +19,7 @@ mod candidates;
 mod capture;
 mod commands;
 mod control_planes;
+mod cost_of_sharing;
 mod costs;
 mod crash;
 mod crash_fleet;
