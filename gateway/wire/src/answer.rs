@@ -8,8 +8,18 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Whether a whole answer, or one event of a stream of chats or completions, holds something written.
+/// Whether a whole answer holds something written. What cannot be read does: that nothing was written is not known of it.
 pub(crate) fn is_in_reply(reply: &[u8]) -> bool {
+    written_in(reply).unwrap_or(true)
+}
+
+/// Whether one event of a stream of chats or completions holds something written. Of one that cannot be read the others
+/// tell.
+pub(crate) fn is_in_chunk(chunk: &[u8]) -> bool {
+    written_in(chunk).unwrap_or(false)
+}
+
+fn written_in(reply: &[u8]) -> Option<bool> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Reply {
@@ -26,9 +36,9 @@ pub(crate) fn is_in_reply(reply: &[u8]) -> bool {
         delta: Written,
         text: Written,
     }
-    let Ok(reply) = serde_json::from_slice::<Reply>(reply) else { return false };
+    let reply: Reply = serde_json::from_slice(reply).ok()?;
     let mut choices = reply.choices.iter().flatten();
-    reply.output.0 || reply.content.0 || choices.any(|choice| choice.message.0 || choice.delta.0 || choice.text.0)
+    Some(reply.output.0 || reply.content.0 || choices.any(|choice| choice.message.0 || choice.delta.0 || choice.text.0))
 }
 
 /// Whether one event of the Responses or Messages API, which is none of those that begin or end the answer, holds something
@@ -179,11 +189,13 @@ mod tests {
             (r#"{"output":[]}"#, false),
             (r#"{"content":[{"type":"text","text":"a"}],"stop_reason":"end_turn"}"#, true),
             (r#"{"content":[],"role":"assistant","stop_reason":"end_turn"}"#, false),
-            ("no json", false),
+            (r#"{"choices":[{"message":{"content":"\ud83d"}}]}"#, true),
+            ("no json", true),
         ];
         for (reply, expected) in table {
             assert_eq!(is_in_reply(reply.as_bytes()), expected, "{reply}");
         }
+        assert!(!is_in_chunk(b"[DONE]") && is_in_chunk(br#"{"choices":[{"delta":{"content":"a"}}]}"#));
     }
 
     #[test]

@@ -138,8 +138,13 @@ pub(crate) fn merged(earlier: &[u8], later: &[u8]) -> Option<Vec<u8>> {
     type Members<'a> = std::collections::BTreeMap<&'a str, &'a RawValue>;
     let mut members: Members<'_> = serde_json::from_slice(earlier).ok()?;
     let later: Members<'_> = serde_json::from_slice(later).ok()?;
-    // A later null takes nothing back that an earlier part has said.
-    members.extend(later.into_iter().filter(|(_, value)| value.get() != "null"));
+    // A later null or zero takes nothing back that an earlier part has said: servers of the Messages API have ended streams with
+    // `"input_tokens": 0`.
+    for (name, value) in later {
+        if !members.contains_key(name) || !matches!(value.get(), "null" | "0") {
+            members.insert(name, value);
+        }
+    }
     serde_json::to_vec(&members).ok()
 }
 
@@ -193,7 +198,8 @@ impl Fields {
             cached_input: cached.unwrap_or_default(),
             cache_write: self.cache_creation_input_tokens.or_zero(),
             reasoning: reasoning.unwrap_or_default(),
-            is_plausible: input.unwrap_or_default() > 0,
+            is_plausible: input.unwrap_or_default() > 0
+                && (output.unwrap_or_default() > 0 || reasoning.unwrap_or_default() == 0),
             raw,
         })
     }
@@ -365,6 +371,13 @@ mod tests {
                 r#"{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens":1}"#,
                 true,
             ),
+            // Cut off while it thought: nothing is shown, and something was written all the same.
+            (
+                Api::Chat,
+                r#""choices":[]"#,
+                r#"{"prompt_tokens":5,"completion_tokens":0,"completion_tokens_details":{"reasoning_tokens":60}}"#,
+                false,
+            ),
             (Api::Completions, text, r#"{"prompt_tokens":5,"completion_tokens":0}"#, false),
             (Api::Completions, text, r#"{"prompt_tokens":5,"completion_tokens":1}"#, true),
             (Api::Responses, output, r#"{"input_tokens":0,"output_tokens":0}"#, false),
@@ -397,5 +410,20 @@ mod tests {
     fn parts_are_merged_with_the_later_one_first() {
         let merged = merged(br#"{"input_tokens":9,"output_tokens":1}"#, br#"{"output_tokens":7,"input_tokens":null}"#);
         assert_eq!(merged.as_deref(), Some(&br#"{"input_tokens":9,"output_tokens":7}"#[..]));
+    }
+
+    #[test]
+    fn a_later_zero_takes_nothing_back() {
+        let of = |earlier: &str, later: &str| {
+            merged(earlier.as_bytes(), later.as_bytes()).map(|both| String::from_utf8_lossy(&both).into_owned())
+        };
+
+        let kept = of(r#"{"input_tokens":15,"output_tokens":1}"#, r#"{"input_tokens":0,"output_tokens":40}"#);
+        let new = of(r#"{"input_tokens":15}"#, r#"{"output_tokens":0}"#);
+        let counted = of(r#"{"input_tokens":0,"output_tokens":1}"#, r#"{"input_tokens":15,"output_tokens":40}"#);
+
+        assert_eq!(kept.as_deref(), Some(r#"{"input_tokens":15,"output_tokens":40}"#));
+        assert_eq!(new.as_deref(), Some(r#"{"input_tokens":15,"output_tokens":0}"#));
+        assert_eq!(counted, kept);
     }
 }

@@ -192,7 +192,7 @@ impl StreamRelay {
             self.done = true;
             return Decision::Pass;
         }
-        self.read(|| answer::is_in_reply(&data));
+        self.read(|| answer::is_in_chunk(&data));
         let sight = events::glance(&data, &mut self.choices.many);
         let may_be_error = sight.error || frame.names_error();
         if may_be_error && let Some(error) = error_of(self.api, frame) {
