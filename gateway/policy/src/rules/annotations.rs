@@ -90,9 +90,9 @@ fn date(parsed: &Parsed, id: &str, name: &str, report: &mut Report) -> Option<Sy
 
 fn obligation(parsed: &Parsed, id: &str, report: &mut Report) -> BTreeSet<String> {
     let Some(written) = parsed.policy.annotation("obligation") else { return BTreeSet::new() };
-    let kinds = written.strip_prefix("redact:").unwrap_or_default();
-    let kinds: BTreeSet<String> =
-        kinds.split(',').map(str::trim).filter(|kind| is_name(kind)).map(str::to_owned).collect();
+    let kinds = written.strip_prefix("redact:").unwrap_or_default().split(',').map(str::trim);
+    let is_one = kinds.clone().all(is_name);
+    let kinds: BTreeSet<String> = if is_one { kinds.map(str::to_owned).collect() } else { BTreeSet::new() };
     if kinds.is_empty() {
         let message = format!("policy `{id}`: `@obligation(\"{written}\")` is no obligation");
         report.error(parsed.place(), message, "write `@obligation(\"redact:iban,card\")`");

@@ -187,6 +187,24 @@ fn an_exception_needs_an_end_and_a_forbid_may_have_none() {
 }
 
 #[test]
+fn an_obligation_of_which_one_name_is_none_is_refused_whole() {
+    let is_refused = |kinds: &str| {
+        let text = format!(
+            "@id(\"a\") @owner(\"me\") @basis(\"b\") @grant(\"base\") @obligation(\"redact:{kinds}\") permit (principal, action, resource);"
+        );
+        let (Ok(said) | Err(said)) = read(&text);
+        said.iter().any(|fault| fault.contains("is no obligation"))
+    };
+
+    for wrong in ["iban,c√ard", "iban,", ",iban", "iban;card", "other:iban", ""] {
+        assert!(is_refused(wrong), "{wrong}");
+    }
+    for right in ["iban", "iban, card", "card,iban"] {
+        assert!(!is_refused(right), "{right}");
+    }
+}
+
+#[test]
 fn a_date_an_obligation_and_an_annotation_are_held_to_their_form() {
     let found = faults(
         "@id(\"a\") @owner(\"me\") @basis(\"b\") @expires(\"2027-13-01\") @obligation(\"remove:iban\") @expire(\"x\") permit (principal, action, resource);",
