@@ -137,8 +137,8 @@ impl fmt::Display for Ruling {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("app `{app}` may not use model `{model}` for this request: {cause}")]
 pub struct Denial {
-    app: String,
-    model: String,
+    app: Box<str>,
+    model: Box<str>,
     cause: Cause,
     verdicts: Box<[Verdict]>,
 }
@@ -228,12 +228,9 @@ pub fn decide(judge: &Judge, question: &Question<'_>) -> Result<Arc<Permit>, Den
     let verdicts = verdicts.into_boxed_slice();
     match Permit::covering(covered, verdicts) {
         Ok(permit) => Ok(Arc::new(permit)),
-        Err(verdicts) => Err(Denial {
-            app: question.app.to_owned(),
-            model: question.model.to_owned(),
-            cause: cause(&verdicts),
-            verdicts,
-        }),
+        Err(verdicts) => {
+            Err(Denial { app: question.app.into(), model: question.model.into(), cause: cause(&verdicts), verdicts })
+        }
     }
 }
 
