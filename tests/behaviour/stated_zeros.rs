@@ -36,7 +36,7 @@ fn answers(input: u64, output: u64, text: &str) -> Vec<Case> {
     let asked = json!({"model": "assistant", "input": "the"});
     let streamed = json!({"model": "assistant", "input": "the", "stream": true});
     let delta = json!({"type": "response.output_text.delta", "sequence_number": 1, "item_id": "m", "delta": text});
-    // As OpenAI has ended a response that it cut off at its bound, after 16 tokens of text.
+    // As OpenAI has ended a response that it cut off at its bound.
     let ended = json!({"type": "response.incomplete", "sequence_number": 2, "response": {"status": "incomplete", "usage": response}});
     vec![
         case("/v1/chat/completions", chat("assistant"), Act::reply(200, &json!({"choices": said, "usage": usage}))),
