@@ -180,6 +180,7 @@ fn expressions_of(board: &Value) -> Vec<String> {
     let panels = board["panels"].as_array().expect("it has panels").iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array()).flatten();
     let annotations = board["annotations"]["list"].as_array().expect("it has annotations").iter();
+    let annotations = annotations.map(|annotation| &annotation["target"]);
     let written = targets.chain(annotations).map(|target| target["expr"].as_str().expect("an expression"));
     written
         .map(|written| written.replace("$__rate_interval", "5m").replace("$model", ".*").replace("$endpoint", ".*"))
