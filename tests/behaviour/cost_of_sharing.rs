@@ -35,9 +35,10 @@ async fn requests_far_from_their_limits_share_the_store_s_round_trips() {
         for_requests * 1_000 / answered.ok,
     );
     assert!(exchanges > 0, "what is counted is counted");
+    // Seen: none. The rest is room for a machine on which callers are held up and come all at once.
     assert!(
-        for_requests * 4 < answered.ok * 3,
-        "{exchanges} exchanges, {looks} due: three requests in four ask, or more"
+        for_requests * 1_000 < answered.ok * 50,
+        "{exchanges} exchanges, {looks} due: one request in twenty asks, or more"
     );
 }
 

@@ -391,13 +391,13 @@ mod tests {
         let now = (Instant::now(), MORNING);
 
         assert_eq!(spend(&[Arc::clone(&hard)], 100_000, now), Err(OverBudget::Unleased));
-        let question = hard.purse().questions().pop().expect("it asks for what was wanted");
+        let question = hard.purse().questions(now.0).pop().expect("it asks for what was wanted");
         hard.purse().learn(&question, Some(Answer::Level { ceiling: 100, others: 600, spent: 600 }), now.0);
         assert_eq!(spend(&[Arc::clone(&hard)], 100_000, now), Ok(()));
         assert_eq!(hard.reached()[0].map(|reached| reached.percent), Some(70), "what others spent counts");
 
         spend(&[Arc::clone(&warning)], 2_000_000, now).expect("it only counts");
-        let question = warning.purse().questions().pop().expect("it tells what is spent");
+        let question = warning.purse().questions(now.0).pop().expect("it tells what is spent");
         assert!(matches!(question, Question::Level { spent: 2_000, need: 2_000, .. }), "{question:?}");
     }
 }

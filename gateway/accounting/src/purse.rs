@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::limits::{Denied, Moment, WHEN_HELD};
 use crate::money::Money;
-use crate::shared::{Answer, Bell, Counter, Lease, Question, Short};
+use crate::shared::{Answer, Bell, Counter, Lease, Question, Short, Wanted};
 
 /// Money by the calendar month. Where several gateways share it, it is the [`Counter`] that their store is asked for.
 #[derive(Default)]
@@ -54,6 +54,8 @@ struct Leased {
     changed: bool,
     /// And something of the month before.
     changed_before: bool,
+    /// The store is to be asked before what lies here is used up.
+    is_low: bool,
 }
 
 /// Money in the shared store is counted in millionths of a dollar: a script's numbers are exact to nine billion dollars so.
@@ -185,8 +187,13 @@ impl Purse {
     ///
     /// What holds it is given, for [`Purse::settle`].
     pub(crate) fn hold(&self, amount: Money, now: Moment) -> Result<Era, Denied> {
-        let held = self.months.lock().hold(amount, now);
-        if let (Err(Denied::Unleased), Some(bell)) = (&held, self.bell.get()) {
+        let mut months = self.months.lock();
+        let held = months.hold(amount, now);
+        let is_low = months.lease.as_mut().is_some_and(|leased| std::mem::take(&mut leased.is_low));
+        drop(months);
+        if (is_low || held == Err(Denied::Unleased))
+            && let Some(bell) = self.bell.get()
+        {
             bell();
         }
         held
@@ -245,11 +252,12 @@ impl Counter for Purse {
     fn tell_again(&self) {
         if let Some(leased) = &mut self.months.lock().lease {
             (leased.changed, leased.changed_before) = (true, true);
+            leased.lease.tell_again();
         }
     }
 
     /// What the store is to be asked of this month, and told of the one before.
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self, at: Instant) -> Vec<Question> {
         let mut months = self.months.lock();
         let Months { limit: Some(limit), lease: Some(leased), now, before, .. } = &mut *months else {
             return Vec::new();
@@ -274,9 +282,11 @@ impl Counter for Purse {
         }
         let (month, used, spent) = told(now);
         let is_ahead = leased.lease.is_ahead_of(used);
-        if month > 0 && (leased.changed || is_ahead || now.held > Money::ZERO) {
+        if month > 0
+            && (leased.changed || is_ahead || now.held > Money::ZERO)
+            && let Some(Wanted { need, want }) = leased.lease.wanted(used, limit, at)
+        {
             // What waits will be held as soon as it is granted, and this gateway may die before it tells so.
-            let (need, want) = leased.lease.wanted(used, limit);
             leased.changed = false;
             questions.push(Question::Level { month: Some(month), limit, used, kept: need, spent, need, want });
         }
@@ -285,11 +295,11 @@ impl Counter for Purse {
 
     /// What came of a question.
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
-        let Question::Level { month: Some(month), used, need, .. } = *question else { return };
+        let Question::Level { month: Some(month), used, need, want, .. } = *question else { return };
         let mut months = self.months.lock();
         let Some(leased) = &mut months.lease else { return };
         if leased.month == month {
-            leased.lease.learn((used, need), answer, sent_at);
+            leased.lease.learn((used, Wanted { need, want }), answer, sent_at);
             leased.changed |= answer.is_none();
         } else {
             leased.changed_before |= answer.is_none();
@@ -325,7 +335,9 @@ impl Leased {
         }
         let used = month.spent + month.held;
         let more = shared(used + amount) - shared(used);
-        match self.lease.fits(shared(used), more, now.at).0 {
+        let (fits, is_low) = self.lease.fits(shared(used), more, now.at);
+        self.is_low |= is_low;
+        match fits {
             Ok(()) => Ok(()),
             Err(Short::Unleased) => {
                 self.changed = true;

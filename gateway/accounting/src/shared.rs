@@ -6,20 +6,24 @@
 //! every book and budget).
 //!
 //! **Promises.** What is let in here was taken out of the store before. A part is good for a bounded time, counted from
-//! before it was asked for, so that it ends here before it ends in the store. At most [`part_of`] a limit lies here unused;
-//! where little is left, nothing does. What an answer used beyond its reservation is owed to the store until it was told.
+//! before it was asked for, so that it ends here before it ends in the store. At most [`part_of`] a limit lies here unused, and at
+//! most twice what came lately; where little is left, nothing does. What an answer used beyond its reservation is owed to the store until it was told.
 //!
 //! **Does not do.** No I/O and no clock: whoever keeps a [`Counter`] asks its questions and tells it the answers.
 
 mod flow;
 mod lease;
+mod pace;
+#[cfg(test)]
+mod simulation;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use flow::Flow;
-pub(crate) use lease::Lease;
 pub use lease::Seats;
+pub(crate) use lease::{Lease, Wanted};
+use pace::Pace;
 
 /// How long a part of a level is good here; in the store it lives half a second longer.
 pub const GOOD_FOR: Duration = Duration::from_millis(2_500);
@@ -33,6 +37,14 @@ pub const fn part_of(limit: u64) -> u64 {
     if limit < 64 { 1 } else { limit / 32 }
 }
 
+/// Ahead of need: twice what came lately, and at most a part. Of a limit that is too small for parts nothing is.
+fn ahead_of(limit: u64, lately: u64) -> u64 {
+    match part_of(limit) {
+        1 => 0,
+        part => part.min(lately.saturating_mul(2)),
+    }
+}
+
 /// Rings when a counter wants the store to be asked. It is called from wherever a request is.
 pub type Bell = Box<dyn Fn() + Send + Sync>;
 
@@ -41,8 +53,8 @@ pub trait Counter: Debug + Send + Sync {
     /// From now on this bell is rung. Only the first one counts.
     fn ring_by(&self, bell: Bell);
 
-    /// What the store is to be asked now; nothing where there is nothing to ask.
-    fn questions(&self) -> Vec<Question>;
+    /// What the store is to be asked at this moment; nothing where there is nothing to ask.
+    fn questions(&self, now: Instant) -> Vec<Question>;
 
     /// What came of one question that was sent at `sent_at`; no answer where the store did not say.
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant);

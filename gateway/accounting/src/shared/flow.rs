@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Answer, BELIEVED, Bell, Counter, Question, Short, part_of};
+use super::{Answer, BELIEVED, Bell, Counter, Pace, Question, Short, ahead_of, part_of};
 use crate::limits::RateStanding;
 
 /// How long units that were taken ahead may lie here.
 const LIES_FOR: Duration = Duration::from_secs(2);
+
+/// Where they are in use they are asked for again so long before that time is over.
+const RENEWED: Duration = Duration::from_secs(1);
 
 /// The most that is owed: an hour, as for a rate of one gateway.
 const LONGEST_DEBT: u64 = 60;
@@ -34,8 +37,11 @@ struct State {
     /// What requests wait for: all together, and the smallest.
     short: u64,
     least: Option<u64>,
-    /// Used since the store was asked last.
-    used: u64,
+    pace: Pace,
+    /// Little is left here, and the bell was rung for it.
+    rang: bool,
+    /// The store gave all that was wanted when it was asked last.
+    is_ample: bool,
     refused: Option<Refused>,
     /// What the store had left when it was asked last.
     left: u64,
@@ -141,9 +147,10 @@ impl State {
         }
         if self.is_good(now) && self.at_hand >= units {
             self.at_hand -= units;
-            self.used = self.used.saturating_add(units);
-            let part = part_of(limit);
-            return (Ok(units), part > 1 && self.at_hand < part / 2);
+            self.pace.count(units, now);
+            // Before nothing is left, so that nobody waits; once, and only where the store has enough.
+            let is_low = self.is_ample && self.at_hand < ahead_of(limit, self.pace.lately(now)) / 8;
+            return (Ok(units), is_low && !std::mem::replace(&mut self.rang, true));
         }
         if let Some(refused) = self.refused.filter(|refused| now < refused.until && units >= refused.least) {
             let more = time_of(units - refused.least, limit, self.period);
@@ -159,19 +166,21 @@ impl State {
         self.good_until.is_some_and(|until| now < until)
     }
 
-    fn question(&mut self) -> Option<Question> {
+    fn question(&mut self, now: Instant) -> Option<Question> {
         let limit = self.limit?;
-        let part = part_of(limit);
-        let ahead = if part == 1 { 0 } else { part.min(self.used.saturating_mul(2)) };
-        let wanted = self.short.saturating_add(ahead).min(limit);
-        let (least, used) = (self.least.take(), std::mem::take(&mut self.used));
-        self.short = 0;
-        let is_idle = used == 0 && least.is_none();
-        let keep = if is_idle { 0 } else { wanted.max(part) };
+        self.rang = false;
+        let (is_good, lately) = (self.is_good(now), self.pace.lately(now));
+        let short = std::mem::take(&mut self.short);
+        // Whoever rang while the store was asked finds by now what it gave.
+        let least = self.least.take().filter(|_| !is_good || self.at_hand < short);
+        let wanted = short.saturating_add(ahead_of(limit, lately)).min(limit);
+        let is_idle = lately == 0 && short == 0;
+        let keep = if is_idle { 0 } else { wanted.max(part_of(limit)) };
         let back = self.at_hand.saturating_sub(keep);
         let most = wanted.saturating_sub(self.at_hand);
-        let is_low = most > 0 && self.at_hand < wanted / 2;
-        if least.is_none() && self.owed == 0 && back == 0 && !is_low {
+        let is_low = most > 0 && self.at_hand < wanted - wanted / 8;
+        let is_old = self.at_hand > 0 && !is_idle && self.good_until.is_none_or(|until| now + RENEWED > until);
+        if least.is_none() && self.owed == 0 && back == 0 && !is_low && !is_old {
             return None;
         }
         self.at_hand -= back;
@@ -186,8 +195,8 @@ impl Counter for Flow {
         let _ = self.bell.set(bell);
     }
 
-    fn questions(&self) -> Vec<Question> {
-        self.state.lock().question().into_iter().collect()
+    fn questions(&self, now: Instant) -> Vec<Question> {
+        self.state.lock().question(now).into_iter().collect()
     }
 
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
@@ -199,6 +208,7 @@ impl Counter for Flow {
                 state.owed -= paid;
                 state.at_hand += granted - paid;
                 state.left = left;
+                state.is_ample = granted >= most;
                 state.good_until = Some(sent_at + LIES_FOR);
                 let is_refused = most > 0 && granted < least;
                 state.refused = is_refused.then(|| Refused {
@@ -217,7 +227,7 @@ impl Counter for Flow {
 
     fn is_busy(&self) -> bool {
         let state = self.state.lock();
-        state.at_hand > 0 || state.owed > 0 || state.used > 0
+        state.at_hand > 0 || state.owed > 0 || state.pace.is_counting()
     }
 }
 
@@ -232,103 +242,4 @@ fn time_of(units: u64, limit: u64, period: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn asked(flow: &Flow) -> Question {
-        flow.questions().pop().expect("there is something to ask")
-    }
-
-    fn answered(flow: &Flow, granted: u64, now: Instant) -> Question {
-        let question = asked(flow);
-        flow.learn(&question, Some(Answer::Flow { granted, left: 0, wait: Duration::from_secs(5) }), now);
-        question
-    }
-
-    #[test]
-    fn nothing_is_let_in_that_was_not_taken_from_the_store() {
-        let (flow, now) = (Flow::new(640, MINUTE), Instant::now());
-
-        assert_eq!(flow.take(3, now), Err(Short::Unleased));
-        let question = answered(&flow, 3, now);
-
-        assert_eq!(question, Question::Flow { limit: 640, period: MINUTE, owed: 0, least: 3, most: 3 });
-        assert_eq!((flow.take(3, now), flow.take(1, now)), (Ok(3), Err(Short::Unleased)));
-    }
-
-    #[test]
-    fn the_more_is_used_the_more_is_taken_ahead_up_to_a_thirty_second() {
-        let (flow, now) = (Flow::new(640, MINUTE), Instant::now());
-        flow.take(15, now).expect_err("nothing is here yet");
-        answered(&flow, 15, now);
-        flow.take(15, now).expect("it was taken");
-
-        let Question::Flow { most, .. } = asked(&flow) else { unreachable!("a flow asks for a flow") };
-
-        assert_eq!(most, 20);
-    }
-
-    #[test]
-    fn what_lies_unused_is_given_back() {
-        let (flow, now) = (Flow::new(640, MINUTE), Instant::now());
-        flow.take(9, now).expect_err("nothing is here yet");
-        answered(&flow, 9, now);
-
-        let Question::Flow { owed, most, .. } = asked(&flow) else { unreachable!("a flow asks for a flow") };
-
-        assert_eq!((owed, most, flow.is_busy()), (-9, 0, false));
-        assert_eq!(flow.take(1, now), Err(Short::Unleased));
-    }
-
-    #[test]
-    fn units_that_lay_here_for_too_long_are_not_used() {
-        let (flow, now) = (Flow::new(640, MINUTE), Instant::now());
-        flow.take(9, now).expect_err("nothing is here yet");
-        answered(&flow, 9, now);
-
-        assert_eq!(flow.take(1, now + LIES_FOR), Err(Short::Unleased));
-    }
-
-    #[test]
-    fn what_was_used_beyond_is_owed_until_the_store_was_told() {
-        let (flow, now) = (Flow::new(640, MINUTE), Instant::now());
-        flow.take(10, now).expect_err("nothing is here yet");
-        answered(&flow, 10, now);
-        flow.take(10, now).expect("it was taken");
-        flow.correct(10, 50);
-
-        let question = asked(&flow);
-        flow.learn(&question, None, now);
-        let again = asked(&flow);
-
-        for question in [question, again] {
-            assert!(matches!(question, Question::Flow { owed: 40, .. }), "{question:?}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_believed_for_a_moment_and_says_when_it_will_fit() {
-        let (flow, now) = (Flow::new(60, MINUTE), Instant::now());
-        flow.take(2, now).expect_err("nothing is here yet");
-        answered(&flow, 0, now);
-
-        let refused = |units| flow.take(units, now);
-
-        assert_eq!(refused(2), Err(Short::Refused { retry_after: Duration::from_secs(5) }));
-        assert_eq!(refused(4), Err(Short::Refused { retry_after: Duration::from_secs(7) }));
-        assert_eq!(refused(1), Err(Short::Unleased));
-        assert_eq!(flow.take(2, now + BELIEVED), Err(Short::Unleased));
-    }
-
-    #[test]
-    fn a_request_larger_than_the_limit_takes_all_of_it() {
-        let (flow, now) = (Flow::new(100, MINUTE), Instant::now());
-        flow.take(5_000, now).expect_err("nothing is here yet");
-        let question = answered(&flow, 100, now);
-
-        assert!(matches!(question, Question::Flow { least: 100, most: 100, .. }), "{question:?}");
-        assert_eq!(flow.take(5_000, now), Ok(100));
-    }
-}
+mod tests;

@@ -6,33 +6,48 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Answer, BELIEVED, Bell, Counter, GOOD_FOR, Question, Short, part_of};
+use super::{Answer, BELIEVED, Bell, Counter, GOOD_FOR, Pace, Question, Short, ahead_of};
 
 /// When a caller should come back that met a level at its limit: nobody knows when somebody gives back.
 const WHEN_HELD: Duration = Duration::from_secs(1);
+
+/// So long after the store was asked it is not asked again where what it gave is enough for those who wait.
+const RESTS: Duration = Duration::from_millis(250);
 
 /// The part of a level that was leased.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lease {
     ceiling: u64,
-    good_until: Option<Instant>,
+    /// When the store was asked that gave it.
+    since: Option<Instant>,
     refused_until: Option<Instant>,
     /// What requests wait for.
     short: u64,
-    /// What came since the store was asked last.
-    came: u64,
+    pace: Pace,
+    /// What was wanted ahead of need when the store was asked last; none where it gave less, or where little of it is left and it
+    /// is to be asked again.
+    ahead: Option<u64>,
     /// What the others may come to, and what of it is used up for good, when the store was asked last.
     others: u64,
     pub(crate) spent_by_others: u64,
+}
+
+/// What the store is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) need: u64,
+    pub(crate) want: u64,
 }
 
 impl Lease {
     /// Whether `amount` fits on top of what is `used`, and whether the store is to be asked.
     pub(crate) fn fits(&mut self, used: u64, amount: u64, now: Instant) -> (Result<(), Short>, bool) {
         let after = used.saturating_add(amount);
-        if self.good_until.is_some_and(|until| now < until) && after <= self.ceiling {
-            self.came = self.came.saturating_add(amount);
-            return (Ok(()), false);
+        if self.is_younger_than(GOOD_FOR, now) && after <= self.ceiling {
+            self.pace.count(amount, now);
+            // Before nothing is left, so that nobody waits; once, and only where the store has enough.
+            let is_low = self.ahead.take_if(|ahead| self.ceiling - after < *ahead / 8).is_some();
+            return (Ok(()), is_low);
         }
         if self.refused_until.is_some_and(|until| now < until) {
             return (Err(Short::Refused { retry_after: WHEN_HELD }), false);
@@ -41,26 +56,39 @@ impl Lease {
         (Err(Short::Unleased), true)
     }
 
-    /// What to go up to for those who wait, and ahead of need. What is not wanted any more is given up here first.
-    pub(crate) fn wanted(&mut self, used: u64, limit: u64) -> (u64, u64) {
-        let part = part_of(limit);
-        let ahead = if part == 1 { 0 } else { part.min(self.came.saturating_mul(2)) };
-        let need = used.saturating_add(self.short);
+    /// What to go up to for those who wait, and ahead of need; nothing where the store gave enough a moment ago. What is not
+    /// wanted any more is given up here first.
+    pub(crate) fn wanted(&mut self, used: u64, limit: u64, now: Instant) -> Option<Wanted> {
+        let ahead = ahead_of(limit, self.pace.lately(now));
+        let need = used.saturating_add(std::mem::take(&mut self.short));
         let want = need.saturating_add(ahead);
+        // Whoever rang while the store was asked finds by now what it gave.
+        if self.is_younger_than(RESTS, now) && self.ahead.is_some() && need <= self.ceiling {
+            return None;
+        }
         self.ceiling = self.ceiling.min(want);
-        self.came = 0;
-        (need, want)
+        Some(Wanted { need, want })
     }
 
-    /// `used` is what was told in the question.
-    pub(crate) fn learn(&mut self, (used, need): (u64, u64), answer: Option<Answer>, sent_at: Instant) {
-        self.short = self.short.saturating_sub(need - used);
+    /// What came of a question that was sent at `sent_at`.
+    pub(crate) fn learn(&mut self, asked: (u64, Wanted), answer: Option<Answer>, sent_at: Instant) {
+        let (used, Wanted { need, want }) = asked;
         let Some(Answer::Level { ceiling, others, spent }) = answer else { return };
         self.ceiling = ceiling;
-        self.good_until = Some(sent_at + GOOD_FOR);
+        self.since = Some(sent_at);
+        self.ahead = (ceiling >= want).then_some(want - need);
         (self.others, self.spent_by_others) = (others, spent);
         let refuses = need > used && ceiling < need;
         self.refused_until = refuses.then(|| sent_at + BELIEVED);
+    }
+
+    /// The store has forgotten: it is asked whatever it gave.
+    pub(crate) fn tell_again(&mut self) {
+        self.ahead = None;
+    }
+
+    fn is_younger_than(&self, age: Duration, now: Instant) -> bool {
+        self.since.is_some_and(|since| now < since + age)
     }
 
     /// What the others hold or have used up, as far as it is known.
@@ -146,11 +174,11 @@ impl Counter for Seats {
         let _ = self.bell.set(bell);
     }
 
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self, now: Instant) -> Vec<Question> {
         let mut state = self.state.lock();
         let Some(limit) = state.limit else { return Vec::new() };
         let used = state.used;
-        let (need, want) = state.lease.wanted(used, limit);
+        let Some(Wanted { need, want }) = state.lease.wanted(used, limit, now) else { return Vec::new() };
         if std::mem::replace(&mut state.gone, want == 0) && want == 0 {
             return Vec::new();
         }
@@ -158,13 +186,15 @@ impl Counter for Seats {
     }
 
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
-        let Question::Level { used, need, .. } = *question else { return };
+        let Question::Level { used, need, want, .. } = *question else { return };
         let mut state = self.state.lock();
-        state.lease.learn((used, need), answer, sent_at);
+        state.lease.learn((used, Wanted { need, want }), answer, sent_at);
     }
 
     fn tell_again(&self) {
-        self.state.lock().gone = false;
+        let mut state = self.state.lock();
+        state.gone = false;
+        state.lease.tell_again();
     }
 
     fn is_busy(&self) -> bool {
@@ -174,58 +204,4 @@ impl Counter for Seats {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(seats: &Seats, ceiling: u64, now: Instant) -> Question {
-        let question = seats.questions().pop().expect("there is something to ask");
-        seats.learn(&question, Some(Answer::Level { ceiling, others: 0, spent: 0 }), now);
-        question
-    }
-
-    #[test]
-    fn a_seat_is_taken_only_below_the_ceiling_and_only_while_it_is_good() {
-        let (seats, now) = (Seats::new(3), Instant::now());
-        assert_eq!(seats.enter(now), Err(Short::Unleased));
-
-        let question = answer(&seats, 1, now);
-
-        let asked = Question::Level { month: None, limit: 3, used: 0, kept: 0, spent: 0, need: 1, want: 1 };
-        assert_eq!(question, asked);
-        assert_eq!((seats.enter(now), seats.enter(now)), (Ok(()), Err(Short::Unleased)));
-        seats.leave();
-        assert_eq!(seats.enter(now + GOOD_FOR), Err(Short::Unleased));
-    }
-
-    #[test]
-    fn a_refusal_holds_for_a_moment() {
-        let (seats, now) = (Seats::new(3), Instant::now());
-        seats.enter(now).expect_err("nothing is leased yet");
-        answer(&seats, 0, now);
-
-        assert_eq!(seats.enter(now), Err(Short::Refused { retry_after: WHEN_HELD }));
-        assert_eq!(seats.enter(now + BELIEVED), Err(Short::Unleased));
-    }
-
-    #[test]
-    fn what_is_not_wanted_any_more_cannot_be_used_while_the_store_is_told() {
-        let (seats, now) = (Seats::new(640), Instant::now());
-        for _ in 0..8 {
-            seats.enter(now).expect_err("nothing is leased yet");
-        }
-        answer(&seats, 8, now);
-
-        let given_up = seats.questions();
-
-        assert!(matches!(given_up[..], [Question::Level { used: 0, want: 0, .. }]), "{given_up:?}");
-        assert_eq!(seats.enter(now), Err(Short::Unleased));
-    }
-
-    #[test]
-    fn without_a_limit_seats_are_counted_and_nobody_is_asked() {
-        let (seats, now) = (Seats::default(), Instant::now());
-
-        assert_eq!(seats.enter(now), Ok(()));
-        assert_eq!((seats.questions(), seats.is_busy()), (Vec::new(), false));
-    }
-}
+mod tests;

@@ -101,13 +101,16 @@ impl Keeper {
 
     fn collect(&self, looks: bool) -> Vec<Asked> {
         let mut accounts = std::mem::take(&mut *self.inner.queue.lock());
-        accounts.iter().for_each(|account| account.queued.store(false, Ordering::Release));
+        let rang = accounts.len();
         if looks {
             let mut all = self.inner.accounts.lock();
             all.retain(|_, account| account.counter.strong_count() > 0);
+            // Each once: whoever rang is there already, or in the queue for the next round.
+            let others = all.values().filter(|account| !account.queued.load(Ordering::Acquire));
             let busy = |account: &&Arc<Account>| account.counter.upgrade().is_some_and(|counter| counter.is_busy());
-            accounts.extend(all.values().filter(busy).cloned());
+            accounts.extend(others.filter(busy).cloned());
         }
+        accounts.iter().take(rang).for_each(|account| account.queued.store(false, Ordering::Release));
         let now = now();
         let mut asked = Vec::new();
         for account in accounts {
@@ -117,7 +120,7 @@ impl Keeper {
             } else {
                 None
             };
-            for question in again.into_iter().chain(counter.questions()) {
+            for question in again.into_iter().chain(counter.questions(now)) {
                 let question = if self.lost { question } else { with_debt(&account, question, now) };
                 asked.push(Asked { account: Arc::clone(&account), counter: Arc::clone(&counter), question });
             }

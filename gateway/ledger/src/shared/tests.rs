@@ -12,7 +12,7 @@ struct Wants {
 impl Counter for Wants {
     fn ring_by(&self, _: Bell) {}
 
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self, _: Instant) -> Vec<Question> {
         std::mem::take(&mut *self.questions.lock())
     }
 
