@@ -107,6 +107,19 @@ async fn an_answer_from_elsewhere_holds_the_endpoint_back_loudly_until_security_
 }
 
 #[tokio::test]
+async fn a_caller_chooses_no_deployment_that_azure_would_send_its_request_on_to() {
+    let world = world().await;
+    let request = Request::post("/v1/chat/completions", &chat("assistant"))
+        .header("x-ms-spillover-deployment", "gpt-4o-global")
+        .header("azureml-model-deployment", "blue");
+
+    world.gateway.send(request).await.of_status(200, "the request goes without them").await;
+
+    let seen = world.cloud.only_request();
+    assert_eq!((seen.header("x-ms-spillover-deployment"), seen.header("azureml-model-deployment")), (None, None));
+}
+
+#[tokio::test]
 async fn a_region_is_heard_from_azure_alone() {
     let (cloud, other) = (Upstream::start("cloud").await, Upstream::start("other").await);
     let declared = "{ openai = { project_region = \"eu\" } }";

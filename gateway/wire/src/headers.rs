@@ -67,6 +67,11 @@ const FORWARDING: [&str; 23] = [
     "x-http-method",
 ];
 
+/// By which a caller would choose the deployment that answers, and with it where: Azure sends a request on to the one that is
+/// named as soon as the one that was asked is full or turns it away, and Azure Machine Learning's endpoints go by the second name. The
+/// third is Azure's word of who answered, as `x-ms-region` is of where.
+const DEPLOYMENTS: [&str; 3] = ["x-ms-spillover-deployment", "azureml-model-deployment", "x-ms-deployment-name"];
+
 /// Prefixes of what other gateways and proxies take orders by (`x-envoy-original-path`, `x-portkey-custom-host`,
 /// `helicone-target-url`): before an upstream that is one, the caller would choose where the request goes.
 const PROXIES: [&str; 6] = ["x-forwarded", "x-envoy-", "x-portkey-", "x-litellm-", "helicone-", "cf-aig-"];
@@ -115,7 +120,7 @@ const OURS: &str = "x-causeway-";
 /// `anthropic-*`, `openai-*`, `x-stainless-*`, `user-agent` and `content-type` pass.
 #[must_use]
 pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
-    static DROPPED: Names<4> = Names::new([&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &FRAMING]);
+    static DROPPED: Names<5> = Names::new([&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &DEPLOYMENTS, &FRAMING]);
     kept(downstream, 0, |name| DROPPED.contains(name) || is_for_proxies(name) || is_client_address(name))
 }
 
@@ -246,7 +251,7 @@ mod tests {
             forwarded via client-ip clientip x-real-ip x-remote-ip x-remote-addr x-originating-ip \
             x-original-forwarded-for cf-connecting-ip cf-connecting-ipv6 x-client-ip x-cluster-client-ip \
             true-client-ip fastly-client-ip x-azure-clientip x-azure-socketip x-azure-requestchain x-azure-fdid \
-            x-ms-region \
+            x-ms-region x-ms-spillover-deployment azureml-model-deployment x-ms-deployment-name \
             x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-client-cert \
             x-original-host x-host referer x-original-url x-rewrite-url x-http-method-override x-method-override \
             x-http-method x-envoy-original-path x-portkey-custom-host x-litellm-tags helicone-target-url \
