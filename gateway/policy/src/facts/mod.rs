@@ -1,5 +1,6 @@
 //! Facts about places: countries, and what is known of where a target processes, keeps and shows data.
 
+mod adjust;
 mod country;
 mod echo;
 mod pack;
@@ -10,11 +11,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::SystemTime;
 
+pub use adjust::{Adjustment, Adjustments, Change, Column, Extension};
 pub use country::{Country, UnknownCountry};
 pub use echo::{Drift, Echo};
 pub use pack::{Pack, PackError, PackFiles, Row, day_of};
 use pack::{Rule, Where};
-pub use place::{Adjustment, Adjustments, Declared, Extension, Place, PlaceError, Site};
+pub use place::{Declared, Place, PlaceError, Site};
 pub use schema::pack_schema;
 
 /// A set of countries, worst case. Empty means that nobody knows, and is never harmless.

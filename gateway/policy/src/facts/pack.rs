@@ -11,7 +11,7 @@ use serde::Deserialize;
 use time::Date;
 use time::format_description::well_known::Iso8601;
 
-use super::{Countries, Country, UnknownCountry, schema};
+use super::{Countries, Country, UnknownCountry, adjust, schema};
 
 /// The texts of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -318,6 +318,15 @@ impl Row {
     #[must_use]
     pub fn valid_until(&self) -> SystemTime {
         day_of(&self.valid_until).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// What a column of countries says.
+    pub(super) fn column(&self, column: adjust::Column) -> &Where {
+        match column {
+            adjust::Column::Processing => &self.processing.is,
+            adjust::Column::AtRest => &self.at_rest.is,
+            adjust::Column::Access => &self.access.is,
+        }
     }
 }
 

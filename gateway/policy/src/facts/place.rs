@@ -1,8 +1,8 @@
 //! From what an operator states of a place to the facts of one target there.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::collections::BTreeSet;
 
+use super::adjust::Adjustments;
 use super::pack::{Days, Pack, Region, Row, Rule, When, Where};
 use super::{Countries, Country, Facts, Provenance, UNKNOWN_RETENTION_DAYS, UnknownCountry};
 
@@ -83,39 +83,6 @@ pub struct Declared {
     pub because: String,
 }
 
-/// Changes that the security team made to rows of the pack, by the row's id.
-pub type Adjustments = BTreeMap<String, Adjustment>;
-
-/// One change to a row. It shows wherever the row is used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Adjustment {
-    /// Instead of the row's countries of processing.
-    pub processing: Option<Countries>,
-    /// Instead of the row's countries of storage.
-    pub at_rest: Option<Countries>,
-    /// Instead of the countries from which people may read.
-    pub access: Option<Countries>,
-    /// Instead of the row's days.
-    pub retention_days: Option<u32>,
-    /// Instead of what the row says on training.
-    pub training: Option<bool>,
-    /// The row holds beyond its date.
-    pub extension: Option<Extension>,
-    /// Why.
-    pub because: String,
-}
-
-/// A row that holds beyond its date.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extension {
-    /// The new end.
-    pub until: SystemTime,
-    /// The new end as it was written.
-    pub written: String,
-    /// Who says so.
-    pub by: String,
-}
-
 /// A place that the pack does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
@@ -142,6 +109,21 @@ pub enum PlaceError {
     /// A country of a row does not exist.
     #[error(transparent)]
     Country(#[from] UnknownCountry),
+}
+
+impl Place {
+    /// The region of a cloud that is called, where one is stated.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        match self {
+            Self::Azure { region, .. } | Self::Bedrock { region, .. } | Self::Vertex { location: region, .. } => {
+                Some(region)
+            }
+            Self::OpenAi { .. } | Self::Anthropic { .. } | Self::Mistral { .. } | Self::Site(_) | Self::Declared(_) => {
+                None
+            }
+        }
+    }
 }
 
 impl Pack {
@@ -218,9 +200,9 @@ fn of_declared(declared: &Declared) -> Facts {
 }
 
 /// One look into the pack.
-struct Look<'a> {
-    pack: &'a Pack,
-    adjustments: &'a Adjustments,
+pub(super) struct Look<'a> {
+    pub(super) pack: &'a Pack,
+    pub(super) adjustments: &'a Adjustments,
 }
 
 impl Look<'_> {
@@ -364,7 +346,7 @@ impl Look<'_> {
             provenance: self.provenance(row, region, words),
         };
         if let Some(adjustment) = adjustment {
-            adjustment.apply(row, &mut facts);
+            adjustment.apply(row, region, &mut facts);
         }
         Ok(facts)
     }
@@ -391,7 +373,7 @@ impl Look<'_> {
         }
     }
 
-    fn countries(&self, place: &Where, region: Option<&Region>) -> Result<Countries, PlaceError> {
+    pub(super) fn countries(&self, place: &Where, region: Option<&Region>) -> Result<Countries, PlaceError> {
         let Where::Listed(names) = place else {
             let Where::Rule(rule) = place else { return Ok(Countries::anywhere()) };
             return self.by_rule(*rule, region);
@@ -414,33 +396,6 @@ impl Look<'_> {
             }
             Rule::EeaStaff => Countries::anywhere(),
         })
-    }
-}
-
-impl Adjustment {
-    fn apply(&self, row: &Row, facts: &mut Facts) {
-        let places = [
-            (&self.processing, &mut facts.processing),
-            (&self.at_rest, &mut facts.at_rest),
-            (&self.access, &mut facts.access),
-        ];
-        for (new, old) in places {
-            if let Some(new) = new {
-                *old = new.clone();
-            }
-        }
-        facts.retention_days = self.retention_days.unwrap_or(facts.retention_days);
-        facts.training = self.training.unwrap_or(facts.training);
-        let statements = &mut facts.provenance.statements;
-        if let Some(extension) = &self.extension {
-            facts.provenance.valid_until = Some(extension.until);
-            statements.push(format!(
-                "row `{}` extended to {} by {}, because {}",
-                row.id, extension.written, extension.by, self.because
-            ));
-        } else {
-            statements.push(format!("row `{}` overridden, because {}", row.id, self.because));
-        }
     }
 }
 

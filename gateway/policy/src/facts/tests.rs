@@ -27,6 +27,10 @@ fn bedrock(region: &str, profile: Option<&str>) -> Place {
     Place::Bedrock { region: region.into(), profile: profile.map(str::to_owned) }
 }
 
+fn countries(codes: &[&str]) -> Countries {
+    codes.iter().map(|code| code.parse().unwrap()).collect()
+}
+
 fn inside_eea(countries: &Countries) -> bool {
     !countries.is_unknown() && countries.0.iter().all(|country| pack().is_in(*country, "EEA"))
 }
@@ -240,11 +244,12 @@ fn facts_that_have_run_out_count_as_unknown() {
 
 #[test]
 fn an_override_replaces_what_it_names_and_shows() {
-    let mine = Adjustment {
-        processing: Some(["DE".parse().unwrap(), "FR".parse().unwrap()].into_iter().collect()),
+    let mine = Change {
+        processing: Some(countries(&["DE", "FR"])),
         because: "GetInferenceProfile lists Frankfurt and Paris alone".into(),
-        ..Adjustment::default()
+        ..Change::default()
     };
+    let mine = Adjustment { everywhere: mine, ..Adjustment::default() };
     let adjustments = Adjustments::from([("bedrock-eu".to_owned(), mine)]);
 
     let facts = pack().facts(&bedrock("eu-central-1", Some("eu")), "m", &adjustments).unwrap();
@@ -258,10 +263,71 @@ fn an_override_replaces_what_it_names_and_shows() {
 }
 
 #[test]
+fn what_is_said_of_one_region_is_used_for_no_other() {
+    let mine = Change {
+        processing: Some(countries(&["DE"])),
+        because: "AWS support, case 1234: no Local Zone serves the account".into(),
+        ..Change::default()
+    };
+    let everywhere = Change { training: Some(false), because: "the service terms".into(), ..Change::default() };
+    let regions = [("eu-central-1".to_owned(), mine)].into();
+    let adjustment = Adjustment { everywhere, regions, extension: None };
+    let adjustments = Adjustments::from([("bedrock-in-region".to_owned(), adjustment)]);
+    let of = |region| pack().facts(&bedrock(region, None), "m", &adjustments).unwrap();
+
+    let (frankfurt, paris) = (of("eu-central-1"), of("eu-west-3"));
+
+    assert_eq!((frankfurt.processing.to_string().as_str(), frankfurt.training), ("DE", false));
+    assert_eq!((paris.processing.to_string().as_str(), paris.training), ("FR, MA", false));
+    let of_all = "row `bedrock-in-region` overridden, because the service terms";
+    let of_one = "row `bedrock-in-region` overridden for eu-central-1, because AWS support, case 1234: no Local Zone \
+                  serves the account";
+    assert_eq!(frankfurt.provenance.statements, [of_all, of_one]);
+    assert_eq!(paris.provenance.statements, [of_all]);
+}
+
+#[test]
+fn a_control_plane_that_tells_of_another_region_is_not_believed_what_was_said_of_the_first() {
+    let mine = Change { at_rest: Some(countries(&["NL"])), because: "a letter".into(), ..Change::default() };
+    let mine = Adjustment { regions: [("westeurope".to_owned(), mine)].into(), ..Adjustment::default() };
+    let adjustments = Adjustments::from([("azure-standard".to_owned(), mine)]);
+    let declared = pack().facts(&azure("westeurope", "Standard"), "gpt-4o", &adjustments).unwrap();
+    let said = |location| {
+        let echo = Echo::AzureDeployment { sku: "Standard", location, model: "gpt-4o", adjustments: &adjustments };
+        pack().compare(&declared, echo)
+    };
+
+    assert_eq!(declared.at_rest.to_string(), "NL");
+    assert_eq!(said("westeurope"), Ok(()));
+    assert_eq!(said("northeurope").unwrap_err().said.to_string(), "IE, NL");
+}
+
+#[test]
+fn a_column_depends_on_the_region_where_a_rule_stands_and_not_a_list() {
+    let pack = pack();
+    let row = |id: &str| pack.rows().iter().find(|row| row.id == id).unwrap();
+    let depends = |id: &str| Column::ALL.map(|column| pack.is_by_region(row(id), column));
+
+    assert_eq!(depends("bedrock-in-region"), [true, true, false]);
+    assert_eq!(depends("azure-standard"), [true; 3]);
+    assert_eq!(depends("azure-global-standard"), [false, true, true]);
+    assert_eq!(depends("bedrock-eu"), [false; 3]);
+    assert!(pack.regions_of(row("vertex-listed")).contains(&"europe-west4"));
+    for without in ["openai-eu", "mistral-eu", "vertex-eu"] {
+        assert!(pack.regions_of(row(without)).is_empty(), "{without}");
+    }
+    let narrower = |region, codes: &[&str]| {
+        pack.is_narrower(row("bedrock-in-region"), Column::Processing, (region, &countries(codes)))
+    };
+    assert!(narrower("eu-central-1", &["DE"]) && !narrower("eu-west-1", &["IE", "GB"]));
+}
+
+#[test]
 fn an_extension_moves_the_end_and_names_who_did_it() {
     let until = day_of("2099-01-01").unwrap();
     let extension = Extension { until, written: "2099-01-01".into(), by: "J. Doe".into() };
-    let mine = Adjustment { extension: Some(extension), because: "read again today".into(), ..Adjustment::default() };
+    let because = Change { because: "read again today".into(), ..Change::default() };
+    let mine = Adjustment { extension: Some(extension), everywhere: because, ..Adjustment::default() };
 
     let facts = pack()
         .facts(&azure("swedencentral", "Standard"), "m", &Adjustments::from([("azure-standard".to_owned(), mine)]))

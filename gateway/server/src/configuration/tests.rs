@@ -2,6 +2,7 @@
 
 mod accepted;
 mod budgets;
+mod facts;
 mod folders;
 mod last_good;
 mod mistakes;

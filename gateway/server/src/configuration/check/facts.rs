@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use policy::{
-    Adjustment, Adjustments, Countries, Country, Declared, Extension, Pack, PackFiles, PlaceError, Site, UnknownCountry,
+    Adjustment, Adjustments, Change, Countries, Country, Declared, Extension, Pack, PackFiles, PlaceError, Site,
+    UnknownCountry,
 };
 
 use super::super::compile::TargetConfig;
@@ -32,16 +33,26 @@ pub fn pack() -> &'static Pack {
 
 impl Check<'_> {
     /// Reads `[fact.ROW]`.
-    pub(super) fn facts(&mut self, document: &Document) -> Adjustments {
-        self.adjustments(&document.fact, (self.root.at("fact"), "fact"))
+    pub(super) fn facts(&mut self, document: &Document, targets: &[TargetConfig]) -> Adjustments {
+        let section = (self.root.at("fact"), "fact");
+        let mut adjustments = self.adjustments(&document.fact, section);
+        self.bind_regions(document, section, &mut adjustments, targets);
+        adjustments
     }
 
     /// Reads `[policy.candidate_facts.ROW]`, on top of what is in force; nothing where there are none.
-    pub(super) fn candidate_facts(&mut self, document: &Document, in_force: &Adjustments) -> Option<Adjustments> {
+    pub(super) fn candidate_facts(
+        &mut self,
+        document: &Document,
+        in_force: &Adjustments,
+        targets: &[TargetConfig],
+    ) -> Option<Adjustments> {
         let written = document.policy.as_ref()?.candidate_facts.as_ref()?;
-        let at = self.root.at("policy").at("candidate_facts");
+        let section = (self.root.at("policy").at("candidate_facts"), "policy.candidate_facts");
+        let mut proposed = self.adjustments(written, section);
+        self.bind_regions(document, section, &mut proposed, targets);
         let mut all = in_force.clone();
-        all.extend(self.adjustments(written, (at, "policy.candidate_facts")));
+        all.extend(proposed);
         Some(all)
     }
 
@@ -50,29 +61,28 @@ impl Check<'_> {
         for (id, fact) in written {
             let at = section.at(id);
             let named = format!("{named}.{id}");
-            if !pack().rows().iter().any(|row| row.id == *id) {
+            let Some(row) = pack().rows().iter().find(|row| row.id == *id) else {
                 let known = pack().rows().iter().map(|row| row.id.as_str());
                 let remedy = remedy_for(id, known, "the reference of places lists the rows");
                 let message = format!("{} is no row of the data pack", quote(id));
                 self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
                 continue;
-            }
+            };
             self.reason(at.at("because").mark(), &format!("{named}.because"), &fact.because);
             let extension = self.extension((at, &named), fact);
-            let adjustment = Adjustment {
+            let everywhere = Change {
                 processing: self.countries((at, &named), "processing", fact.processing.as_deref()),
                 at_rest: self.countries((at, &named), "at_rest", fact.at_rest.as_deref()),
                 access: self.countries((at, &named), "access_from", fact.access_from.as_deref()),
                 retention_days: fact.retention_days,
                 training: fact.training,
-                extension,
                 because: fact.because.clone(),
             };
-            let idle = Adjustment { because: fact.because.clone(), ..Adjustment::default() };
-            if adjustment == idle && fact.extended_until.is_none() {
+            let regions = self.regions((at, &named), row, fact);
+            if everywhere.is_nothing() && fact.regions.is_none() && fact.extended_until.is_none() {
                 self.wrong(at.key(), format!("`[{named}]` changes nothing"), "say what is otherwise, or leave it out");
             }
-            adjustments.insert(id.clone(), adjustment);
+            adjustments.insert(id.clone(), Adjustment { everywhere, regions, extension });
         }
         adjustments
     }
@@ -193,7 +203,7 @@ impl Check<'_> {
     }
 
     /// What was written, as policy understands it; nothing where a mistake in it has been reported.
-    fn stated(&self, document: &Document, place: &Place) -> Option<policy::Place> {
+    pub(super) fn stated(&self, document: &Document, place: &Place) -> Option<policy::Place> {
         Some(match place {
             Place::Site(name) => {
                 let site = document.site.get(name)?;
@@ -241,7 +251,7 @@ fn as_declared(declared: &DeclaredPlace) -> Option<Declared> {
     })
 }
 
-fn endpoint_of(target: &TargetConfig) -> &str {
+pub(super) fn endpoint_of(target: &TargetConfig) -> &str {
     target.name.split_once('/').map_or(&target.name, |(endpoint, _)| endpoint)
 }
 

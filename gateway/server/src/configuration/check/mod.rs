@@ -15,6 +15,7 @@ mod credentials;
 mod data;
 mod endpoints;
 mod evidence;
+mod fact_regions;
 mod facts;
 mod hosts;
 mod identity;
@@ -68,7 +69,6 @@ pub(super) fn check(
     let services = check.services(document);
     let permissions = check.policy(document);
     let prices = check.prices(document);
-    let adjustments = check.facts(document);
     let identities = check.identity_hosts(document, (&zones, &services));
     let controls = check.controls(document, (&zones, &services));
     let store = check.store(document, (&zones, &services));
@@ -77,7 +77,8 @@ pub(super) fn check(
     let mut endpoints = check.endpoints(document, (&zones, &services), &permissions);
     check.costs(document, &prices, &mut endpoints);
     let (mut targets, models) = check.models(document, &permissions);
-    let proposed = check.candidate_facts(document, &adjustments);
+    let adjustments = check.facts(document, &targets);
+    let proposed = check.candidate_facts(document, &adjustments, &targets);
     check.target_facts(document, (&adjustments, proposed.as_ref()), &permissions, &mut targets);
     let apps = check.apps(document);
     check.data(document);

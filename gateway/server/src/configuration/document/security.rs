@@ -53,6 +53,9 @@ pub struct BreakGlass {
 }
 
 /// A change to a row of the data pack, by the row's id. It shows wherever the row is used.
+///
+/// What a row says of countries may depend on the region that is called. Such a column is changed for one region: where the
+/// targets that use the row are called in several, a value that leaves out a country of any of them has to stand in `regions`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fact {
@@ -70,8 +73,30 @@ pub struct Fact {
     pub extended_until: Option<Moment>,
     /// Who answers for the extension. Only with `extended_until`.
     pub by: Option<String>,
+    /// What holds where one region is called and nowhere else, by the region, such as
+    /// `regions = { eu-central-1 = { processing = ["DE"] } }`; it outweighs what is said above. It takes `processing`, `at_rest`,
+    /// `access_from`, `retention_days` and `training`, and a `because` where that is another. Default none.
+    pub regions: Option<BTreeMap<String, RegionalFact>>,
     /// Why, in at least ten characters. Required.
     pub because: String,
+}
+
+/// A change to a row of the data pack for one region.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegionalFact {
+    /// Countries, or groups of them, where prompts may be processed. Absent: as for every region.
+    pub processing: Option<Vec<String>>,
+    /// Countries, or groups of them, where prompts may be kept. Absent: as for every region.
+    pub at_rest: Option<Vec<String>>,
+    /// Countries, or groups of them, from which people may read prompts. Absent: as for every region.
+    pub access_from: Option<Vec<String>>,
+    /// Days for which prompts are kept. Absent: as for every region.
+    pub retention_days: Option<u32>,
+    /// Whether prompts may train models. Absent: as for every region.
+    pub training: Option<bool>,
+    /// Why, in at least ten characters; default the reason of the row.
+    pub because: Option<String>,
 }
 
 /// What a caller may make an endpoint do beyond answering.

@@ -1,0 +1,146 @@
+//! `regions` of `[fact.ROW]`, and which region a change is about that names none.
+
+use std::collections::BTreeMap;
+
+use policy::{Adjustment, Adjustments, Change, Column, Row};
+
+use super::super::compile::TargetConfig;
+use super::super::document::{Document, Fact};
+use super::super::mistakes::{MistakeKind, remedy_for};
+use super::super::report::quote;
+use super::facts::{endpoint_of, pack};
+use super::{Check, Cursor};
+
+/// The regions in which a row is used, each with the first target that uses it there.
+type Used = BTreeMap<String, String>;
+
+impl Check<'_> {
+    /// Reads `[fact.ROW.regions]`.
+    pub(super) fn regions(
+        &mut self,
+        (at, named): (Cursor<'_>, &str),
+        row: &Row,
+        fact: &Fact,
+    ) -> BTreeMap<String, Change> {
+        let mut regions = BTreeMap::new();
+        let known = pack().regions_of(row);
+        for (region, written) in fact.regions.iter().flatten() {
+            let at = at.at("regions").at(region);
+            let named = format!("{named}.regions.{region}");
+            if known.is_empty() {
+                let message = format!("`{named}`: no region plays a part in the row {}", quote(&row.id));
+                self.wrong(at.key(), message, "say it of the row itself");
+                continue;
+            }
+            if !known.contains(&region.as_str()) {
+                let remedy = remedy_for(region, known.iter().copied(), "name a region as the cloud does");
+                let message = format!("`{named}`: {} is no region in which the row can be used", quote(region));
+                self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
+                continue;
+            }
+            if let Some(because) = &written.because {
+                self.reason(at.at("because").mark(), &format!("{named}.because"), because);
+            }
+            let change = Change {
+                processing: self.countries((at, &named), "processing", written.processing.as_deref()),
+                at_rest: self.countries((at, &named), "at_rest", written.at_rest.as_deref()),
+                access: self.countries((at, &named), "access_from", written.access_from.as_deref()),
+                retention_days: written.retention_days,
+                training: written.training,
+                because: written.because.as_ref().unwrap_or(&fact.because).clone(),
+            };
+            if change.is_nothing() {
+                self.wrong(at.key(), format!("`[{named}]` changes nothing"), "say what is otherwise, or leave it out");
+            }
+            regions.insert(region.clone(), change);
+        }
+        regions
+    }
+
+    /// Gives what rows say otherwise of countries to the region that it was said of, so that it counts for no other: not for one
+    /// that comes later, nor for one that a control plane tells of. Where there are several and none is named, it is refused.
+    pub(super) fn bind_regions(
+        &mut self,
+        document: &Document,
+        (section, named): (Cursor<'_>, &str),
+        adjustments: &mut Adjustments,
+        targets: &[TargetConfig],
+    ) {
+        let used = self.used(document, targets);
+        for (id, adjustment) in adjustments {
+            let Some(row) = pack().rows().iter().find(|row| row.id == *id) else { continue };
+            let used = used.get(id).cloned().unwrap_or_default();
+            let (at, named) = (section.at(id), format!("{named}.{id}"));
+            for region in adjustment.regions.keys().filter(|region| !used.contains_key(*region)) {
+                let mark = at.at("regions").at(region).key();
+                self.warn(mark, format!("`[{named}.regions.{region}]` is used by no target"), "leave it out");
+            }
+            for column in Column::ALL.into_iter().filter(|column| pack().is_by_region(row, *column)) {
+                self.bind((at, &named), row, (column, &used), adjustment);
+            }
+        }
+    }
+
+    fn bind(
+        &mut self,
+        (at, named): (Cursor<'_>, &str),
+        row: &Row,
+        (column, used): (Column, &Used),
+        adjustment: &mut Adjustment,
+    ) {
+        let Some(countries) = adjustment.everywhere.countries_mut(column).take() else { return };
+        let own = |region: &str| adjustment.regions.get(region).and_then(|change| change.countries(column));
+        let meant: Vec<(&String, &String)> = used.iter().filter(|(region, _)| own(region).is_none()).collect();
+        let key = key_of(column);
+        let narrower = |region: &str| pack().is_narrower(row, column, (region, &countries));
+        if meant.len() > 1 && meant.iter().any(|(region, _)| narrower(region)) {
+            let listed: Vec<String> = meant.iter().map(|(region, target)| format!("`{region}` (`{target}`)")).collect();
+            let message = format!(
+                "`{named}.{key}`: the row says something else of each region, and targets of {} use it: {}",
+                meant.len(),
+                listed.join(", ")
+            );
+            let first = meant[0].0;
+            let remedy = format!("say it of the region that it holds for, in `[{named}.regions.{first}]`");
+            self.wrong(at.at(key).key(), message, remedy);
+            return;
+        }
+        if meant.is_empty() && !used.is_empty() {
+            let message =
+                format!("`{named}.{key}` has no effect: each region that is used has its own below `regions`");
+            self.warn(at.at(key).key(), message, "leave it out");
+        }
+        let meant: Vec<String> = meant.into_iter().map(|(region, _)| region.clone()).collect();
+        for region in meant {
+            let because = adjustment.everywhere.because.clone();
+            let change = adjustment.regions.entry(region).or_insert_with(|| Change { because, ..Change::default() });
+            *change.countries_mut(column) = Some(countries.clone());
+        }
+    }
+
+    /// By row, where it is used.
+    fn used(&self, document: &Document, targets: &[TargetConfig]) -> BTreeMap<String, Used> {
+        let mut used: BTreeMap<String, Used> = BTreeMap::new();
+        let none = Adjustments::new();
+        for target in targets {
+            let place = document.endpoint.get(endpoint_of(target)).and_then(|endpoint| endpoint.place.as_ref());
+            let Some(place) = place.and_then(|place| self.stated(document, place)) else { continue };
+            let (Some(region), Ok(facts)) = (place.region(), pack().facts(&place, &target.upstream_model, &none))
+            else {
+                continue;
+            };
+            for row in facts.provenance.rows {
+                used.entry(row).or_default().entry(region.to_owned()).or_insert_with(|| target.name.clone());
+            }
+        }
+        used
+    }
+}
+
+fn key_of(column: Column) -> &'static str {
+    match column {
+        Column::Processing => "processing",
+        Column::AtRest => "at_rest",
+        Column::Access => "access_from",
+    }
+}
