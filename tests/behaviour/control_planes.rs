@@ -152,6 +152,37 @@ async fn a_deployment_of_another_type_or_region_holds_the_endpoint_back() {
     }
 }
 
+/// What Azure cannot take in the deployment that is asked it sends to another one of the account, where it is told to.
+#[tokio::test]
+async fn a_deployment_that_sends_on_to_one_of_another_type_holds_the_endpoint_back_before_it_does() {
+    for (other, agrees) in [("Standard", true), ("GlobalStandard", false)] {
+        let authority = Authority::new();
+        let cloud = Cloud::azure(&authority).await;
+        let (upstream, own) = (Upstream::start("cloud").await, Upstream::start("own").await);
+        tell_of_azure(&cloud, "ProvisionedManaged", "swedencentral");
+        let (id, other_id) = (deployment_path(), deployment_path().replace("gpt-4o", "overflow"));
+        let properties = json!({"spilloverDeploymentName": "overflow", "provisioningState": "Succeeded"});
+        cloud.put(&id, json!({"name": "gpt-4o", "sku": {"name": "ProvisionedManaged"}, "properties": properties}));
+        cloud.put(&other_id, json!({"name": "overflow", "sku": {"name": other}, "properties": {}}));
+        let gateway = Gateway::start(&on_azure(&authority, &cloud, (&upstream, &own))).await;
+
+        if agrees {
+            checked(&gateway, "agrees").await;
+        } else {
+            let record = held_back(&gateway).await;
+            let why = "it says `GlobalStandard in swedencentral`, which is anywhere";
+            assert!(record["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{record}");
+        }
+        let (code, value, errors) = verify(&gateway).await;
+
+        assert_eq!(code, Some(i32::from(!agrees)), "{errors}");
+        let said = &value["targets"][0]["said"][0]["said"];
+        let whole = format!("ProvisionedManaged in swedencentral, and sends what it cannot take to overflow, {other}");
+        assert_eq!(*said, json!(whole), "{value:#}");
+        assert!(cloud.answered(&other_id, 200) >= 2, "{:?}", cloud.seen());
+    }
+}
+
 #[tokio::test]
 async fn a_profile_that_sends_to_the_declared_countries_agrees_and_one_that_sends_elsewhere_is_held_back() {
     let declared = ["eu-central-1", "eu-north-1", "eu-west-3", "eu-west-2"];

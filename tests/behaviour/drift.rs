@@ -106,6 +106,47 @@ async fn an_answer_from_elsewhere_holds_the_endpoint_back_loudly_until_security_
     assert_eq!(world.seen(), (2, 2));
 }
 
+/// A provisioned deployment that is full spills over to another one, whose type nobody declared.
+#[tokio::test]
+async fn an_answer_by_a_deployment_that_nobody_declared_holds_the_endpoint_back() {
+    let served = |by: &str| Act::reply(200, &completion("cloud")).header("x-ms-deployment-name", by);
+    let world = world().await;
+    world.cloud.script([served("M"), served("overflow")]);
+
+    world.ask().await;
+    let decision = world.ask().await;
+    world.ask().await;
+
+    assert_eq!(world.seen(), (2, 1), "its own deployment changes nothing, another one does");
+    let record = world.gateway.audit().record(&decision).await;
+    let said = json!([{"by": "x-ms-deployment-name", "said": "overflow"}]);
+    assert_eq!(record.outcome["attempts"][0]["place_said"], said);
+    let log = world.gateway.log();
+    assert!(log.contains("overflow, a deployment that no target of the endpoint names`, which is anywhere"), "{log}");
+    let verify = ["policy", "verify-places", "--config", "causeway.toml"];
+    let looked = run(&verify, world.gateway.folder()).await;
+    let text = String::from_utf8_lossy(&looked.stdout);
+    assert_eq!(looked.status.code(), Some(1), "{text}");
+    assert!(text.contains("x-ms-deployment-name `overflow` in 1 answers"), "{text}");
+}
+
+#[tokio::test]
+async fn an_answer_by_a_deployment_that_is_a_target_of_the_endpoint_contradicts_nothing() {
+    let cloud = Upstream::start("cloud").await;
+    let config = Config::new()
+        .endpoint("cloud", Endpoint::of(&cloud).place(Some(SWEDEN)))
+        .model("assistant", &["cloud/m"])
+        .model("overflow", &["cloud/overflow"]);
+    let gateway = Gateway::start(&config).await;
+    cloud.script([Act::reply(200, &completion("cloud")).header("x-ms-deployment-name", "overflow")]);
+
+    for _ in 0..2 {
+        gateway.chat(&chat("assistant")).await.of_status(200, "a question").await;
+    }
+
+    assert_eq!(cloud.requests().len(), 2);
+}
+
 #[tokio::test]
 async fn a_caller_chooses_no_deployment_that_azure_would_send_its_request_on_to() {
     let world = world().await;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use policy::{Asker, Candidate, Class, Echo, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError};
 use wire::{Api, ServiceTier};
 
-use crate::configuration::{self, AppConfig, Compiled, ReachConfig};
+use crate::configuration::{self, AppConfig, Compiled, ReachConfig, TargetConfig};
 use crate::pipeline;
 
 /// A judge over everything that the configuration names.
@@ -36,7 +36,7 @@ pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Jud
 ///
 /// As [`judge`].
 pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError> {
-    let is_proposed = |target: &configuration::TargetConfig| target.candidate_facts.is_some();
+    let is_proposed = |target: &TargetConfig| target.candidate_facts.is_some();
     let is_tried = compiled.policy.candidate.is_some() || !compiled.policy.candidate_recognisers.is_empty();
     if !is_tried && !compiled.targets.iter().any(is_proposed) {
         return Ok(None);
@@ -52,11 +52,18 @@ pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError>
     Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets).map(Some)
 }
 
-/// What a provider said of where it answered, by who says it: a header, or a member of the answer.
+/// What a provider said of where a target's answer was made, by who says it: a header, or a member of the answer.
 #[must_use]
-pub fn echo<'a>(by: &str, word: &'a str) -> Option<Echo<'a>> {
+pub fn echo<'a>(compiled: &'a Compiled, target: &TargetConfig, (by, word): (&str, &'a str)) -> Option<Echo<'a>> {
     match by {
         wire::REGION_HEADER => Some(Echo::AzureRegion(word)),
+        wire::DEPLOYMENT_HEADER => {
+            let is_it = |other: &&TargetConfig| {
+                other.endpoint == target.endpoint && other.upstream_model.eq_ignore_ascii_case(word)
+            };
+            let facts = compiled.targets.iter().find(is_it).map(|other| &*other.facts);
+            Some(Echo::AzureServedBy { deployment: word, facts })
+        }
         wire::GEO_MEMBER => Some(Echo::InferenceGeo(word)),
         _ => None,
     }

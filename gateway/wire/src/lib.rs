@@ -42,6 +42,9 @@ pub use outcome::{Outcome, Retry, TimeoutKind, outcome};
 pub use providers::{CredentialForm, Dialect, EncodeTarget, EncodedBody, OnDisconnect, dialect, dialects, with_query};
 pub use relay::{ErrorKind, RelayOptions, Relayed, StreamEnd, StreamRelay, UpstreamErrorEvent};
 pub use route::{Route, RouteError, route, shape_of};
-pub use signals::{ASK_FOR_LOAD, GEO_MEMBER, REGION_HEADER, Said, geo_said, geo_said_first, region_said, said_by};
+pub use signals::{
+    ASK_FOR_LOAD, DEPLOYMENT_HEADER, GEO_MEMBER, REGION_HEADER, Said, deployment_said, geo_said, geo_said_first,
+    region_said, said_by,
+};
 pub use sse::{DEFAULT_MAX_FRAME, Frame, SseError, SseFramer};
 pub use usage::{Usage, usage_of_reply};

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use policy::{Adjustments, Countries};
+use policy::Countries;
 use serde_json::{Value, json};
 use server::configuration::{self, Compiled, LoadOptions, Secrets, TargetConfig};
 use server::control_planes::Told;
@@ -57,8 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             {
                 return super::not_found_out(why);
             }
-            let adjustments = &compiled.policy.adjustments;
-            let look = |target| Look::of(target, &heard, adjustments);
+            let look = |target| Look::of(&compiled, target, &heard);
             let looks: Vec<Look<'_>> = compiled.targets.iter().map(look).collect();
             print(&looks, arguments.json);
             code(&looks)
@@ -133,14 +132,14 @@ struct Said {
 }
 
 impl<'a> Look<'a> {
-    fn of(target: &'a TargetConfig, heard: &Heard, adjustments: &Adjustments) -> Self {
+    fn of(compiled: &'a Compiled, target: &'a TargetConfig, heard: &Heard) -> Self {
+        let adjustments = &compiled.policy.adjustments;
         let words = heard.get(&target.name).into_iter().flatten();
         let said = words.map(|((by, word), Word { count, last, told })| {
             let drift = match told {
                 Some(told) => told.compare(&target.facts, &target.upstream_model, adjustments).err(),
-                None => {
-                    outlook::echo(by, word).and_then(|echo| configuration::pack().compare(&target.facts, echo).err())
-                }
+                None => outlook::echo(compiled, target, (by, word))
+                    .and_then(|echo| configuration::pack().compare(&target.facts, echo).err()),
             };
             let drift = drift.map(|drift| drift.to_string());
             Said { by: by.clone(), word: word.clone(), count: *count, last: last.clone(), drift }

@@ -12,6 +12,13 @@ use super::{Adjustments, Countries, Country, Facts, Pack, Place, Rule, Where};
 pub enum Echo<'a> {
     /// A region of Azure, as its own name (`swedencentral`) or as people write it (`Sweden Central`).
     AzureRegion(&'a str),
+    /// Azure's name of the deployment that answered, where it is another than was asked.
+    AzureServedBy {
+        /// The deployment.
+        deployment: &'a str,
+        /// What is declared of it; nobody declared anything of one that has no target.
+        facts: Option<&'a Facts>,
+    },
     /// Anthropic's `inference_geo`.
     InferenceGeo(&'a str),
     /// A deployment, as Azure Resource Manager describes it.
@@ -54,7 +61,9 @@ impl Pack {
             Echo::AzureRegion(word) => {
                 Some([self.country_of("azure", &plain(word)).unwrap_or(Country::ANYWHERE)].into_iter().collect())
             }
-            Echo::AzureDeployment { .. } => self.deployment_said(echo).map(|facts| facts.processing),
+            Echo::AzureDeployment { .. } | Echo::AzureServedBy { .. } => {
+                self.deployment_said(echo).map(|facts| facts.processing)
+            }
             Echo::BedrockRegions([]) => Some(Countries::anywhere()),
             Echo::BedrockRegions(regions) => {
                 let country = |region: &String| self.country_of("aws", region).unwrap_or(Country::ANYWHERE);
@@ -95,9 +104,14 @@ impl Pack {
 
     /// What the pack says of a deployment. One that it does not know is at its worst.
     fn deployment_said(&self, echo: Echo<'_>) -> Option<Facts> {
-        let Echo::AzureDeployment { sku, location, model, adjustments } = echo else { return None };
-        let place = Place::Azure { region: plain(location), sku: sku.to_owned() };
-        Some(self.facts(&place, model, adjustments).unwrap_or_else(|_| Facts::unknown()))
+        match echo {
+            Echo::AzureDeployment { sku, location, model, adjustments } => {
+                let place = Place::Azure { region: plain(location), sku: sku.to_owned() };
+                Some(self.facts(&place, model, adjustments).unwrap_or_else(|_| Facts::unknown()))
+            }
+            Echo::AzureServedBy { facts, .. } => Some(facts.cloned().unwrap_or_else(Facts::unknown)),
+            Echo::AzureRegion(_) | Echo::InferenceGeo(_) | Echo::BedrockRegions(_) => None,
+        }
     }
 
     /// The country of a region of `azure`, `aws` or `gcp`, where the pack knows it.
@@ -114,6 +128,10 @@ impl Echo<'_> {
         match self {
             Self::AzureRegion(word) | Self::InferenceGeo(word) => (*word).to_owned(),
             Self::AzureDeployment { sku, location, .. } => format!("{sku} in {location}"),
+            Self::AzureServedBy { deployment, facts: Some(_) } => (*deployment).to_owned(),
+            Self::AzureServedBy { deployment, facts: None } => {
+                format!("{deployment}, a deployment that no target of the endpoint names")
+            }
             Self::BedrockRegions(regions) => {
                 let name = |region: &String| if region.is_empty() { "no region".to_owned() } else { region.clone() };
                 regions.iter().map(name).collect::<Vec<_>>().join(", ")

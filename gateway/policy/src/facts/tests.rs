@@ -404,6 +404,25 @@ fn a_deployment_that_keeps_its_data_elsewhere_contradicts_though_it_processes_wh
 }
 
 #[test]
+fn an_answer_by_another_deployment_counts_as_what_is_declared_of_that_one_and_else_as_anywhere() {
+    let declared = facts(&azure("swedencentral", "ProvisionedManaged"), "ptu");
+    let said = |facts: Option<&Facts>| {
+        pack()
+            .compare(&declared, Echo::AzureServedBy { deployment: "overflow", facts })
+            .map_err(|drift| drift.to_string())
+    };
+
+    assert_eq!(said(Some(&facts(&azure("swedencentral", "Standard"), "overflow"))), Ok(()));
+    let global = said(Some(&facts(&azure("swedencentral", "GlobalStandard"), "overflow"))).unwrap_err();
+    assert!(global.starts_with("it says `overflow`, which is anywhere"), "{global}");
+    let unknown = said(None).unwrap_err();
+    assert!(
+        unknown.contains("`overflow, a deployment that no target of the endpoint names`, which is anywhere"),
+        "{unknown}"
+    );
+}
+
+#[test]
 fn the_regions_of_a_profile_count_as_their_countries_and_none_or_an_unknown_one_as_anywhere() {
     let declared = facts(&bedrock("eu-central-1", Some("eu")), "m");
     let said = |regions: &[&str]| {

@@ -1,7 +1,8 @@
 //! What a control plane is asked about one target, and what it tells.
 //!
 //! Azure Resource Manager has the deployment type and the region of the account (`Deployments - Get` and `Accounts - Get` of
-//! `Microsoft.CognitiveServices`, version 2024-10-01); Amazon Bedrock has the models of an inference profile, whose ARNs name
+//! `Microsoft.CognitiveServices`, version 2024-10-01), and for a deployment that sends on what it cannot take
+//! (`spilloverDeploymentName`) the type of the other one; Amazon Bedrock has the models of an inference profile, whose ARNs name
 //! their regions (`GetInferenceProfile`). Both are single documents, each asked for by its name: nothing is listed, so no pages are
 //! followed. One that says that it goes on elsewhere is not taken for the whole.
 
@@ -48,9 +49,20 @@ pub enum Told {
         sku: String,
         /// The region of its account.
         location: String,
+        /// The deployment of the same account to which it sends what it cannot take.
+        overflow: Option<Overflow>,
     },
     /// Of a profile: the regions of its models, sorted, each once; empty for a model that stands in none.
     Regions(Vec<String>),
+}
+
+/// A deployment that takes what another cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Its name.
+    name: String,
+    /// Its type.
+    sku: String,
 }
 
 /// Why it tells nothing.
@@ -119,10 +131,19 @@ impl Question {
     pub async fn ask(&self, host: &ControlHost) -> Result<Told, AskError> {
         match self {
             Self::Deployment { account, name } => {
-                let path = format!("{account}/deployments/{}?api-version={VERSION}", escaped(name));
-                let deployment: Deployment = self.read(host, &path).await?;
+                let path = |name: &str| format!("{account}/deployments/{}?api-version={VERSION}", escaped(name));
+                let deployment: Deployment = self.read(host, &path(name)).await?;
+                let overflow: Option<Deployment> = match deployment.overflow()? {
+                    Some(other) => match self.read(host, &path(other)).await {
+                        Ok(found) => Some(found),
+                        // Nothing goes to a deployment that is not there, and what was asked about is told all the same.
+                        Err(AskError::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
+                        Err(error) => return Err(error),
+                    },
+                    None => None,
+                };
                 let account: Account = self.read(host, &format!("{account}?api-version={VERSION}")).await?;
-                deployment.told(name, account)
+                deployment.told(name, overflow, account)
             }
             Self::Profile(id) => {
                 let profile: Profile = self.read(host, &format!("/inference-profiles/{}", escaped(id))).await?;
@@ -178,7 +199,13 @@ impl Told {
     /// As a person reads it.
     #[must_use]
     pub fn word(&self) -> String {
-        self.echo("", &Adjustments::new()).word()
+        let word = self.echo("", &Adjustments::new()).word();
+        match self {
+            Self::Deployment { overflow: Some(Overflow { name, sku }), .. } => {
+                format!("{word}, and sends what it cannot take to {name}, {sku}")
+            }
+            _ => word,
+        }
     }
 
     /// Holds it against what is declared of the target with this upstream model.
@@ -187,12 +214,19 @@ impl Told {
     ///
     /// [`Drift`] when it contradicts.
     pub fn compare(&self, declared: &Facts, model: &str, adjustments: &Adjustments) -> Result<(), Drift> {
-        configuration::pack().compare(declared, self.echo(model, adjustments))
+        configuration::pack().compare(declared, self.echo(model, adjustments))?;
+        match self {
+            Self::Deployment { location, overflow: Some(Overflow { name, sku }), .. } => {
+                let other = Echo::AzureDeployment { sku, location, model: name, adjustments };
+                configuration::pack().compare(declared, other)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn echo<'a>(&'a self, model: &'a str, adjustments: &'a Adjustments) -> Echo<'a> {
         match self {
-            Self::Deployment { sku, location } => Echo::AzureDeployment { sku, location, model, adjustments },
+            Self::Deployment { sku, location, .. } => Echo::AzureDeployment { sku, location, model, adjustments },
             Self::Regions(regions) => Echo::BedrockRegions(regions),
         }
     }
@@ -218,6 +252,13 @@ fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, AskError> {
 struct Deployment {
     name: String,
     sku: Sku,
+    properties: Option<Properties>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Properties {
+    spillover_deployment_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -231,14 +272,31 @@ struct Account {
 }
 
 impl Deployment {
-    fn told(self, asked: &str, account: Account) -> Result<Told, AskError> {
+    /// The deployment to which it sends what it cannot take, by name.
+    fn overflow(&self) -> Result<Option<&str>, AskError> {
+        let name = self.properties.as_ref().and_then(|properties| properties.spillover_deployment_name.as_deref());
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) if name.len() > WORD || !name.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(AskError::Unusable("the name of the deployment that it spills over to is none"))
+            }
+            name => Ok(name),
+        }
+    }
+
+    fn told(self, asked: &str, overflow: Option<Self>, account: Account) -> Result<Told, AskError> {
         if !self.name.eq_ignore_ascii_case(asked) {
             return Err(AskError::Unusable("it is that of another deployment"));
         }
+        if let (Some(name), Some(other)) = (self.overflow()?, &overflow)
+            && (!other.name.eq_ignore_ascii_case(name) || !is_word(&other.sku.name))
+        {
+            return Err(AskError::Unusable("the deployment that it spills over to is another, or of no known type"));
+        }
+        let overflow = overflow.map(|other| Overflow { name: other.name, sku: other.sku.name });
         if !is_word(&self.sku.name) || !is_word(&account.location) {
             return Err(AskError::Unusable("its deployment type or region is no plain word"));
         }
-        Ok(Told::Deployment { sku: self.sku.name, location: account.location })
+        Ok(Told::Deployment { sku: self.sku.name, location: account.location, overflow })
     }
 }
 
@@ -364,6 +422,30 @@ mod tests {
             &["arn:aws:bedrock:eu-central-1::foundation-model/m", "x"],
         ] {
             assert!(matches!(profile(models), Err(AskError::Unusable(_))), "{models:?}");
+        }
+    }
+
+    #[test]
+    fn an_overflow_is_told_only_where_it_is_the_one_that_was_named() {
+        let deployment = |name: &str, sku: &str, other: Option<&str>| {
+            let properties = serde_json::json!({ "spilloverDeploymentName": other });
+            let value = serde_json::json!({ "name": name, "sku": { "name": sku }, "properties": properties });
+            serde_json::from_value::<Deployment>(value).unwrap()
+        };
+        let told = |named: Option<&str>, found: Option<Deployment>| {
+            let account = Account { location: "swedencentral".to_owned() };
+            deployment("ptu", "ProvisionedManaged", named).told("ptu", found, account)
+        };
+
+        let overflow = Overflow { name: "more".to_owned(), sku: "Standard".to_owned() };
+        let good = told(Some("More"), Some(deployment("more", "Standard", None))).unwrap();
+        assert!(matches!(good, Told::Deployment { overflow: Some(found), .. } if found == overflow));
+        assert!(matches!(told(None, None).unwrap(), Told::Deployment { overflow: None, .. }));
+        for other in [deployment("other", "Standard", None), deployment("more", "a/b", None)] {
+            assert!(matches!(told(Some("more"), Some(other)), Err(AskError::Unusable(_))));
+        }
+        for name in ["a b", "\u{7f}", &"x".repeat(65)] {
+            assert!(deployment("ptu", "Standard", Some(name)).overflow().is_err(), "{name}");
         }
     }
 

@@ -20,7 +20,7 @@ use policy::Adjustments;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-pub use ask::{AskError, Question, Told};
+pub use ask::{AskError, Overflow, Question, Told};
 
 use crate::configuration::Compiled;
 use crate::gateway::Gateway;

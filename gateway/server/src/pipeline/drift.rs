@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
-use policy::Echo;
+use policy::{Echo, Facts};
 use telemetry::audit::AdminEvent;
-use wire::{Call, GEO_MEMBER, REGION_HEADER};
+use wire::{Call, DEPLOYMENT_HEADER, GEO_MEMBER, REGION_HEADER};
 
 use super::arrive::DecisionId;
 use super::attempt::{Reply, Tried};
@@ -27,11 +27,26 @@ const ACTOR: &str = "process";
 /// The head of an answer came. Only Azure's word is Azure's: another provider, or what stands before it, may send a header
 /// of that name for reasons of its own, or send a caller's back.
 pub(super) fn head(books: &mut Books, target: &Target, headers: &HeaderMap) {
-    if target.in_azure
-        && let Some(region) = wire::region_said(headers)
-    {
+    if !target.in_azure {
+        return;
+    }
+    if let Some(region) = wire::region_said(headers) {
         compare(books, target, (REGION_HEADER, region), Echo::AzureRegion(region));
     }
+    if let Some(deployment) = wire::deployment_said(headers)
+        && !deployment.eq_ignore_ascii_case(&target.upstream_model)
+    {
+        let known = declared_of(books, target, deployment);
+        let echo = Echo::AzureServedBy { deployment, facts: known.as_deref() };
+        compare(books, target, (DEPLOYMENT_HEADER, deployment), echo);
+    }
+}
+
+/// What is declared of another deployment at the same endpoint.
+fn declared_of(books: &Books, target: &Target, deployment: &str) -> Option<Arc<Facts>> {
+    let is_it =
+        |other: &&Target| other.endpoint == target.endpoint && other.upstream_model.eq_ignore_ascii_case(deployment);
+    books.snapshot().targets().find(is_it).map(|other| Arc::clone(&other.facts))
 }
 
 /// The answer came, or its first event.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-pub use place::{GEO_MEMBER, REGION_HEADER, geo_said, geo_said_first, region_said};
+pub use place::{DEPLOYMENT_HEADER, GEO_MEMBER, REGION_HEADER, deployment_said, geo_said, geo_said_first, region_said};
 
 /// What one answer's head said; what it did not say is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

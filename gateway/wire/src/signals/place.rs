@@ -1,4 +1,5 @@
-//! Where an answer says that it was made: Azure's header `x-ms-region`, and `usage.inference_geo` of Anthropic's API.
+//! Where an answer says that it was made: Azure's headers `x-ms-region` and `x-ms-deployment-name`, and `usage.inference_geo` of
+//! Anthropic's API.
 //!
 //! It is the provider's own word, and is passed on as a word: what it means is for whoever has the facts. A provider that says
 //! nothing contradicts nothing.
@@ -14,6 +15,10 @@ use crate::{Api, Frame};
 /// The header by which Azure says in which region a request was answered.
 pub const REGION_HEADER: &str = "x-ms-region";
 
+/// The header by which Azure says which deployment answered. It is another than the one that was asked where a provisioned
+/// deployment is full and spills over (<https://learn.microsoft.com/azure/foundry/openai/how-to/spillover-traffic-management>).
+pub const DEPLOYMENT_HEADER: &str = "x-ms-deployment-name";
+
 /// The member by which Anthropic says where inference ran.
 pub const GEO_MEMBER: &str = "usage.inference_geo";
 
@@ -24,6 +29,12 @@ const LONGEST: usize = 64;
 #[must_use]
 pub fn region_said(headers: &HeaderMap) -> Option<&str> {
     text(headers, REGION_HEADER).filter(|said| is_plain(said))
+}
+
+/// The deployment that the head of an answer names.
+#[must_use]
+pub fn deployment_said(headers: &HeaderMap) -> Option<&str> {
+    text(headers, DEPLOYMENT_HEADER).filter(|said| is_plain(said))
 }
 
 /// What a whole answer says.
@@ -95,6 +106,17 @@ mod tests {
         assert_eq!(said(""), None);
         assert_eq!(said("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), None);
         assert_eq!(region_said(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_deployment_is_named_by_a_header_of_its_own() {
+        let headers: HeaderMap = [("x-ms-region", "Sweden Central"), ("x-ms-deployment-name", "gpt-5.2_2025-12-11")]
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
+
+        assert_eq!(deployment_said(&headers), Some("gpt-5.2_2025-12-11"));
+        assert_eq!(deployment_said(&HeaderMap::new()), None);
     }
 
     #[test]
