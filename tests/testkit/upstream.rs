@@ -41,6 +41,8 @@ struct Shared {
     script: Mutex<VecDeque<Act>>,
     seen: watch::Sender<Vec<Arc<Seen>>>,
     connections: AtomicUsize,
+    /// Bytes that came, of whatever they were part.
+    bytes: AtomicUsize,
     /// It reads prompts one after another, and answers what is not scripted when it has.
     engine: Option<Engine>,
     /// What every GET is answered with, and how many came.
@@ -127,6 +129,7 @@ impl Upstream {
             script: Mutex::default(),
             seen: watch::Sender::new(Vec::new()),
             connections: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             engine,
             probe_answer: Mutex::new(Act::bytes(200, "")),
             probes: AtomicUsize::new(0),
@@ -186,6 +189,11 @@ impl Upstream {
         self.shared.probes.load(Ordering::Relaxed)
     }
 
+    /// How many bytes came, whether or not they made a request.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
     /// How many connections were made to it.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
@@ -219,7 +227,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
 
 async fn serve(mut socket: Socket, shared: &Shared) {
     let mut unread = Vec::new();
-    while let Some(seen) = read_request(&mut socket, &mut unread).await {
+    while let Some(seen) = read_request(&mut socket, &mut unread, &shared.bytes).await {
         if seen.method == "GET" && seen.body.is_empty() {
             shared.probes.fetch_add(1, Ordering::Relaxed);
             let page = shared.engine.as_ref().map(|engine| Bytes::from(engine.page()));
@@ -356,12 +364,12 @@ async fn caller_leaves_before(socket: &mut Socket, gate: &super::Gate) -> bool {
 }
 
 /// The next request of a connection; none when it was closed between requests.
-async fn read_request(socket: &mut Socket, unread: &mut Vec<u8>) -> Option<Seen> {
+async fn read_request(socket: &mut Socket, unread: &mut Vec<u8>, bytes: &AtomicUsize) -> Option<Seen> {
     let head_end = loop {
         if let Some(at) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
         }
-        if socket.read_buf(unread).await.ok()? == 0 {
+        if read_some(socket, unread, bytes).await? == 0 {
             return None;
         }
     };
@@ -377,12 +385,19 @@ async fn read_request(socket: &mut Socket, unread: &mut Vec<u8>) -> Option<Seen>
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let length: usize = length.unwrap_or(0);
     while unread.len() < length {
-        if socket.read_buf(unread).await.ok()? == 0 {
+        if read_some(socket, unread, bytes).await? == 0 {
             return None;
         }
     }
     let body = Bytes::from(unread.drain(..length).collect::<Vec<u8>>());
     Some(Seen { method, path, headers, body, left: watch::Sender::new(false) })
+}
+
+/// How many bytes came next, which are counted; none where the connection broke.
+async fn read_some(socket: &mut Socket, unread: &mut Vec<u8>, bytes: &AtomicUsize) -> Option<usize> {
+    let came = socket.read_buf(unread).await.ok()?;
+    bytes.fetch_add(came, Ordering::Relaxed);
+    Some(came)
 }
 
 /// What in this request no gateway of ours may send.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PLACES, Tally, World, ask};
+use super::{PLACES, World, ask};
 use crate::testkit::chat;
 
 const IBAN: &str = "DE89 3704 0044 0532 0130 00";
@@ -57,7 +57,6 @@ fn ways() -> Vec<(&'static str, Value)> {
 #[tokio::test]
 async fn a_finding_keeps_a_request_at_home_wherever_in_the_body_it_stands() {
     let world = World::start().await;
-    let mut tally = Tally::default();
     let text = world.gateway.configuration_text().replace("[policy]\n", "[policy]\nfolder = \"policies\"\n");
     world.gateway.replace_file("policies/10.cedar", POLICIES);
     world.gateway.configure_text(&text);
@@ -65,11 +64,11 @@ async fn a_finding_keeps_a_request_at_home_wherever_in_the_body_it_stands() {
     let probe = || world.gateway.send(ask("plain", &to("at-nowhere", &ways()[0].1)));
     crate::testkit::until("the policies", async || (probe().await.status == 403).then_some(())).await;
     // What the rows below count begins here: the policies before this permitted the probe.
-    let clean = world.seen();
+    let mut tally = world.begin("a label by finding");
 
     for (what, body) in ways() {
         for (place, _) in PLACES {
-            let allowed: &[&str] = if *place == "site" { &["site"] } else { &[] };
+            let allowed: &[&'static str] = if *place == "site" { &["site"] } else { &[] };
             let request = ask("plain", &to(&format!("at-{place}"), &body));
             world.row(&mut tally, &format!("{what}, at {place}"), request, allowed).await;
         }
@@ -78,22 +77,17 @@ async fn a_finding_keeps_a_request_at_home_wherever_in_the_body_it_stands() {
             .await;
     }
 
-    for (name, requests) in world.seen() {
-        if name != "site" && clean[name] != requests {
-            tally.faults.push(format!("a request reached `{name}`"));
-        }
-    }
-    tally.conclude("a label by finding", PLACES.len());
+    world.conclude(tally);
 }
 
 /// The shipped policies let cards leave as placeholders alone, and only to where the data may go anyway.
 #[tokio::test]
 async fn a_card_reaches_permitted_clouds_as_a_placeholder_and_others_not_at_all() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("cards");
 
     for (place, _) in PLACES {
-        let allowed: &[&str] = if ["site", "aoai-standard", "eusc"].contains(place) { &[place] } else { &[] };
+        let allowed: &[&'static str] = if ["site", "aoai-standard", "eusc"].contains(place) { &[place] } else { &[] };
         let body = to(&format!("at-{place}"), &json!({"messages": [{"role": "user", "content": CARD}]}));
         world.row(&mut tally, &format!("a card at {place}"), ask("personal", &body), allowed).await;
     }
@@ -101,9 +95,9 @@ async fn a_card_reaches_permitted_clouds_as_a_placeholder_and_others_not_at_all(
     for (name, upstream) in &world.upstreams {
         for request in upstream.requests() {
             if *name != "site" && request.text().contains("4111") {
-                tally.faults.push(format!("the card itself reached `{name}`"));
+                tally.leaks.push(format!("the card itself reached `{name}`"));
             }
         }
     }
-    tally.conclude("cards", PLACES.len());
+    world.conclude(tally);
 }

@@ -1,17 +1,19 @@
 //! Not one byte of a caller's content reaches an endpoint that its permit does not cover: checked on the sockets.
 //!
 //! The world has one endpoint of every kind of place. What each is allowed is written here by hand, row by row, and not
-//! taken from the policies. A row passes when the endpoints that it forbids saw no byte: no request, and where none of the
-//! earlier rows was allowed to go there either, no connection.
+//! taken from the policies. A row passes when the endpoints that it forbids saw no byte, and a part of the suite when the endpoints
+//! that all of its rows forbid saw none from its beginning to its end.
+//!
+//! [`PARTS`] is the denominator: what each part looks at, which the part is held to, and the page on guarantees to the sum.
 
 mod findings;
 mod ways;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, chat};
+use crate::testkit::{Act, Config, Endpoint, Gateway, Request, Upstream, chat};
 
 /// The places: name, and what its section says.
 const PLACES: &[(&str, Option<&str>)] = &[
@@ -80,12 +82,48 @@ struct World {
     gateway: Gateway,
 }
 
-/// A table of what was checked, for the last line of the suite.
-#[derive(Default)]
+/// What one part of the suite looks at.
+struct Part {
+    name: &'static str,
+    /// Requests that are sent, each with the places that it may reach.
+    cases: usize,
+    /// Those of them that may reach none.
+    denied: usize,
+    /// Failures that are made to happen on the way: of an endpoint, of a stream, of the policies in force.
+    faults: usize,
+}
+
+const fn part(name: &'static str, cases: usize, denied: usize, faults: usize) -> Part {
+    Part { name, cases, denied, faults }
+}
+
+/// Every part, by its name.
+const PARTS: &[Part] = &[
+    part("app by place", 80, 54, 0),
+    part("failover", 42, 0, 150),
+    part("labels by header and metadata", 16, 8, 0),
+    part("10,000 labels", 1, 1, 0),
+    part("features", 16, 16, 0),
+    part("duplicate keys", 4, 4, 0),
+    part("bodies that cannot be read", 5, 5, 0),
+    part("a body of findings", 1, 0, 0),
+    part("streams that fail", 2, 0, 2),
+    part("a reload in the middle", 4, 3, 1),
+    part("a label by finding", 77, 63, 0),
+    part("cards", 10, 7, 0),
+];
+
+/// What was checked in one part, for its last line.
 struct Tally {
+    part: &'static Part,
     rows: usize,
     denied: usize,
-    faults: Vec<String>,
+    faults: usize,
+    leaks: Vec<String>,
+    /// What each endpoint had seen when the part began.
+    began: BTreeMap<&'static str, usize>,
+    /// Endpoints that a row was permitted to reach.
+    permitted: BTreeSet<&'static str>,
 }
 
 impl World {
@@ -127,33 +165,53 @@ impl World {
         config
     }
 
+    /// Begins a part of the suite.
+    fn begin(&self, name: &str) -> Tally {
+        let part = PARTS.iter().find(|part| part.name == name).expect("the table names the part");
+        let (began, permitted) = (self.bytes(), BTreeSet::new());
+        Tally { part, rows: 0, denied: 0, faults: 0, leaks: Vec::new(), began, permitted }
+    }
+
     /// Sends a request that may reach `allowed` and nothing else, and says what went wrong, if anything.
-    async fn row(&self, tally: &mut Tally, what: &str, request: Request, allowed: &[&str]) -> u16 {
-        let before = self.seen();
-        let answer = self.gateway.send(request).await;
-        let status = answer.status;
-        let body = answer.try_bytes().await.unwrap_or_default();
-        let after = self.seen();
-        tally.rows += 1;
-        let reached: Vec<&str> =
-            after.iter().filter(|(name, requests)| before[*name] != **requests).map(|(name, _)| *name).collect();
-        if let Some(leak) = reached.iter().find(|name| !allowed.contains(name)) {
-            tally.faults.push(format!("{what}: a request reached `{leak}`"));
-        }
+    async fn row(&self, tally: &mut Tally, what: &str, request: Request, allowed: &[&'static str]) -> u16 {
+        let (status, reached, body) = self.case(tally, what, request, allowed).await;
         if allowed.is_empty() {
             tally.denied += 1;
             if status < 400 || !reached.is_empty() {
-                tally.faults.push(format!("{what}: answered {status}"));
+                tally.leaks.push(format!("{what}: answered {status}"));
             }
         } else if status != 200 || reached.is_empty() {
             let text = String::from_utf8_lossy(&body);
-            tally.faults.push(format!("{what}: was to be answered and got {status}: {text}"));
+            tally.leaks.push(format!("{what}: was to be answered and got {status}: {text}"));
         }
         status
     }
 
-    fn seen(&self) -> BTreeMap<&'static str, usize> {
-        self.upstreams.iter().map(|(name, upstream)| (*name, upstream.requests().len())).collect()
+    /// Sends a request: its status, the endpoints at which anything of it came, and its body.
+    async fn case(
+        &self,
+        tally: &mut Tally,
+        what: &str,
+        request: Request,
+        allowed: &[&'static str],
+    ) -> (u16, Vec<&'static str>, Vec<u8>) {
+        let before = self.bytes();
+        let answer = self.gateway.send(request).await;
+        let status = answer.status;
+        let body = answer.try_bytes().await.unwrap_or_default();
+        tally.rows += 1;
+        tally.permitted.extend(allowed);
+        let after = self.bytes().into_iter();
+        let reached: Vec<&str> = after.filter(|(name, bytes)| before[name] != *bytes).map(|(name, _)| name).collect();
+        for leak in reached.iter().filter(|name| !allowed.contains(name)) {
+            tally.leaks.push(format!("{what}: bytes reached `{leak}`"));
+        }
+        (status, reached, body.to_vec())
+    }
+
+    /// Bytes that each endpoint has seen.
+    fn bytes(&self) -> BTreeMap<&'static str, usize> {
+        self.upstreams.iter().map(|(name, upstream)| (*name, upstream.bytes())).collect()
     }
 
     /// Endpoints that no row so far was allowed to reach must not even have been dialled.
@@ -161,22 +219,29 @@ impl World {
         for name in names {
             let dialled = self.upstreams[name].connections();
             if dialled > 0 {
-                tally.faults.push(format!("`{name}` was dialled {dialled} times"));
+                tally.leaks.push(format!("`{name}` was dialled {dialled} times"));
             }
         }
     }
-}
 
-impl Tally {
+    /// Ends a part of the suite: what no row may reach has seen nothing, and as much was looked at as the table says.
     #[expect(clippy::print_stderr, reason = "a suite that does not say how much it checked cannot be judged")]
-    fn conclude(&self, ways: &str, captures: usize) {
+    fn conclude(&self, mut tally: Tally) {
+        for (name, bytes) in self.bytes() {
+            if !tally.permitted.contains(name) && bytes != tally.began[name] {
+                tally.leaks.push(format!("bytes reached `{name}`, which no case was allowed to reach"));
+            }
+        }
+        let Tally { part, rows, denied, faults, leaks, .. } = tally;
         eprintln!(
-            "residency, {ways}: {} cases, {} of them denied; {} faults; {captures} endpoints captured",
-            self.rows,
-            self.denied,
-            self.faults.len()
+            "residency, {}: {rows} cases, {denied} of them denied; {faults} faults; {} endpoints captured; {} leaks",
+            part.name,
+            self.upstreams.len(),
+            leaks.len()
         );
-        assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
+        assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+        let table = (part.cases, part.denied, part.faults);
+        assert_eq!((rows, denied, faults), table, "cases, denied and faults of `{}`", part.name);
     }
 }
 
@@ -189,6 +254,31 @@ fn ask(app: &str, body: &Value) -> Request {
     if app == "purposeful" { request.header("x-causeway-purpose", "claims") } else { request }
 }
 
+/// The denominator of the whole suite, which the page on guarantees states, and each part of it is looked at by one test.
+#[test]
+#[expect(clippy::print_stderr, reason = "a suite that does not say how much it checked cannot be judged")]
+fn the_suite_says_how_much_it_looks_at_and_so_does_the_page_on_guarantees() {
+    let sum = |of: fn(&Part) -> usize| PARTS.iter().map(of).sum::<usize>();
+    let said = format!(
+        "{} cases in {} parts, {} of which may reach nobody; {} faults; {} endpoints captured in each part",
+        sum(|part| part.cases),
+        PARTS.len(),
+        sum(|part| part.denied),
+        sum(|part| part.faults),
+        PLACES.len()
+    );
+
+    eprintln!("residency, in all: {said}");
+
+    let page = include_str!("../../../docs/src/explanation/guarantees.md");
+    assert!(page.contains(&said), "docs/src/explanation/guarantees.md is to say: {said}");
+    let suite = [include_str!("mod.rs"), include_str!("ways.rs"), include_str!("findings.rs")].concat();
+    for part in PARTS {
+        let begun = suite.matches(&format!("world.begin(\"{}\")", part.name)).count();
+        assert_eq!(begun, 1, "tests of `{}`", part.name);
+    }
+}
+
 fn allowed_for(app: &str) -> &'static [&'static str] {
     APPS.iter().find(|(name, _, _)| *name == app).map(|(_, _, allowed)| *allowed).expect("the table names the app")
 }
@@ -197,7 +287,7 @@ fn allowed_for(app: &str) -> &'static [&'static str] {
 #[tokio::test]
 async fn an_app_reaches_the_places_that_its_data_may_go_to_and_no_other() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("app by place");
 
     let order = ["special", "secret", "personal", "purposeful", "confidential", "bank", "health", "plain"];
     for app in order {
@@ -206,7 +296,7 @@ async fn an_app_reaches_the_places_that_its_data_may_go_to_and_no_other() {
             let request = ask(app, &chat(&format!("at-{place}")));
             let status = world.row(&mut tally, &format!("{app} at {place}"), request, allowed).await;
             if allowed.is_empty() && status != 403 {
-                tally.faults.push(format!("{app} at {place}: answered {status}, not 403"));
+                tally.leaks.push(format!("{app} at {place}: answered {status}, not 403"));
             }
         }
         if app == "purposeful" {
@@ -218,41 +308,49 @@ async fn an_app_reaches_the_places_that_its_data_may_go_to_and_no_other() {
     }
 
     assert_eq!(tally.rows, APPS.len() * PLACES.len());
-    tally.conclude("app by place", PLACES.len());
+    world.conclude(tally);
 }
 
-/// The same with a choice: the first target that is allowed answers, whatever stands before it.
+/// The same with a choice, for every app: whatever fails, what is tried next is permitted as well. A failure that cost nothing (503)
+/// is followed until nothing is left, so that each permitted place is tried and no other.
 #[tokio::test]
 async fn where_a_model_has_many_targets_only_permitted_ones_are_tried_on_failure_too() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("failover");
+    let fail = |places: &[&'static str], tally: &mut Tally| {
+        for place in places {
+            world.upstreams[place].script([Act::error(503)]);
+            tally.faults += 1;
+        }
+    };
 
     for (app, _, allowed) in APPS {
-        let what = format!("{app} with a choice");
-        world.row(&mut tally, &what, ask(app, &chat("everywhere")), allowed).await;
-        // Each permitted target fails once, and the caller is told; no other is tried for it.
-        for place in *allowed {
-            world.upstreams[place].script([crate::testkit::Act::error(500)]);
+        let request = || ask(app, &chat("everywhere"));
+        world.row(&mut tally, &format!("{app} with a choice"), request(), allowed).await;
+
+        fail(allowed, &mut tally);
+        let what = format!("{app} where every permitted place fails");
+        let (status, reached, _) = world.case(&mut tally, &what, request(), allowed).await;
+        let all: BTreeSet<&str> = allowed.iter().copied().collect();
+        if status < 500 || reached.iter().copied().collect::<BTreeSet<_>>() != all {
+            tally.leaks.push(format!("{what}: answered {status} after {reached:?}"));
         }
-        let before = world.seen();
-        let answer = world.gateway.send(ask(app, &chat("everywhere"))).await;
-        let status = answer.status;
-        let after = world.seen();
-        tally.rows += 1;
-        for (name, requests) in &after {
-            if before[name] != *requests && !allowed.contains(name) {
-                tally.faults.push(format!("{app} after failures: a request reached `{name}`"));
+
+        for left in *allowed {
+            let others: Vec<&str> = allowed.iter().copied().filter(|place| place != left).collect();
+            fail(&others, &mut tally);
+            let what = format!("{app} where all but `{left}` fail");
+            let (status, reached, _) = world.case(&mut tally, &what, request(), allowed).await;
+            if status != 200 || !reached.contains(left) {
+                tally.leaks.push(format!("{what}: answered {status} after {reached:?}"));
             }
-        }
-        if status < 500 && allowed.len() < 2 {
-            tally.faults.push(format!("{app} after failures: answered {status}"));
-        }
-        for place in *allowed {
-            world.upstreams[place].forget_script();
+            for place in *allowed {
+                world.upstreams[place].forget_script();
+            }
         }
     }
 
-    tally.conclude("failover", PLACES.len());
+    world.conclude(tally);
 }
 
 /// The refusal names the policies and not the data, and the record says why for each target.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PLACES, Tally, World, ask, key};
+use super::{PLACES, World, ask, key};
 use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, full, until};
 
 /// Where an app without labels may go once the request says that it holds personal data.
@@ -19,9 +19,9 @@ fn with(extra: &Value) -> Value {
 #[tokio::test]
 async fn labels_of_a_request_narrow_where_it_may_go_and_never_widen() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("labels by header and metadata");
     let header = |labels: &str| ask("plain", &chat("everywhere")).header("x-causeway-labels", labels);
-    let rows: Vec<(&str, Request, &[&str])> = vec![
+    let rows: Vec<(&str, Request, &[&'static str])> = vec![
         ("one label", header("eu_personal"), PERSONAL),
         ("spaces and a repetition", header(" eu_personal ,eu_personal"), PERSONAL),
         ("two labels", header("eu_personal, special_category"), &["site"]),
@@ -59,27 +59,27 @@ async fn labels_of_a_request_narrow_where_it_may_go_and_never_widen() {
         world.row(&mut tally, what, request, allowed).await;
     }
 
-    tally.conclude("labels by header and metadata", PLACES.len());
+    world.conclude(tally);
 }
 
 #[tokio::test]
 async fn ten_thousand_labels_are_answered_and_reach_nobody() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("10,000 labels");
     let many = (0..10_000).map(|label| format!("label-{label}")).collect::<Vec<_>>().join(",");
 
     let in_metadata = ask("plain", &with(&json!({"metadata": {"x-causeway-labels": many}})));
     let status = world.row(&mut tally, "10,000 labels", in_metadata, &[]).await;
 
     assert_eq!(status, 400);
-    tally.conclude("10,000 labels", PLACES.len());
+    world.conclude(tally);
 }
 
 /// Nobody is granted anything here, so each of these reaches nobody, own site or cloud.
 #[tokio::test]
 async fn state_addresses_and_hosted_tools_reach_nobody_without_a_grant() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("features");
     let part = |part: Value| json!({"messages": [{"role": "user", "content": [part]}]});
     let features = [
         ("stored", json!({"store": true})),
@@ -100,14 +100,14 @@ async fn state_addresses_and_hosted_tools_reach_nobody_without_a_grant() {
     let all: Vec<&str> = PLACES.iter().map(|(name, _)| *name).collect();
     world.undialled(&mut tally, &all);
 
-    tally.conclude("features", PLACES.len());
+    world.conclude(tally);
 }
 
 /// Two readers of a document with a key twice can see two documents.
 #[tokio::test]
 async fn keys_that_stand_twice_reach_nobody() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("duplicate keys");
     let bodies = [
         r#"{"model":"at-site","model":"at-aoai-global","messages":[{"role":"user","content":"x"}]}"#,
         r#"{"model":"at-site","messages":[{"role":"user","content":"x"}],"messages":[]}"#,
@@ -120,14 +120,14 @@ async fn keys_that_stand_twice_reach_nobody() {
         world.row(&mut tally, body, request, &[]).await;
     }
 
-    tally.conclude("duplicate keys", PLACES.len());
+    world.conclude(tally);
 }
 
 /// What one reader takes for text and another does not, and what no reader goes to the end of.
 #[tokio::test]
 async fn bodies_that_are_too_deep_or_no_text_reach_nobody() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("bodies that cannot be read");
     let around = |content: &[u8]| {
         let head = br#"{"model":"everywhere","messages":[{"role":"user","content":"#;
         [head.as_slice(), content, b"}]}"].concat()
@@ -152,14 +152,14 @@ async fn bodies_that_are_too_deep_or_no_text_reach_nobody() {
     let all: Vec<&str> = PLACES.iter().map(|(name, _)| *name).collect();
     world.undialled(&mut tally, &all);
 
-    tally.conclude("bodies that cannot be read", PLACES.len());
+    world.conclude(tally);
 }
 
 /// As long as a body may be; a part of that where the long suites are not asked for.
 #[tokio::test]
 async fn a_prompt_of_nothing_but_findings_goes_only_where_it_may() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("a body of findings");
     let unit = "anna.meier@example.org 4111 1111 1111 1111 ";
     let bytes = if full() { (32 << 20) - 1024 } else { 1 << 20 };
 
@@ -172,43 +172,39 @@ async fn a_prompt_of_nothing_but_findings_goes_only_where_it_may() {
     );
     world.row(&mut tally, "nothing but findings", request, PERSONAL).await;
 
-    tally.conclude("a body of findings", PLACES.len());
+    world.conclude(tally);
 }
 
 /// The stream of the only permitted place breaks, first before and then after its first byte.
 #[tokio::test]
 async fn a_stream_that_fails_is_tried_at_no_place_that_is_not_permitted() {
     let world = World::start().await;
-    let mut tally = Tally::default();
-    let before = world.seen();
-
+    let mut tally = world.begin("streams that fail");
     let broken_at_once = Act::steps([Step::Close]);
     let broken_later = Act::steps([Step::Send(chunk("half").into()), Step::Close]);
-    for act in [broken_at_once, broken_later] {
+    for (what, act) in [("before its first byte", broken_at_once), ("after it", broken_later)] {
         world.upstreams["site"].script([act]);
-        let answer = world.gateway.send(ask("special", &chat_stream("everywhere"))).await;
-        let _ = answer.try_bytes().await;
-        tally.rows += 1;
+        tally.faults += 1;
+        let request = ask("special", &chat_stream("everywhere"));
+        let (_, reached, _) = world.case(&mut tally, what, request, &["site"]).await;
+        assert_eq!(reached, ["site"], "{what}");
     }
 
-    for (name, requests) in world.seen() {
-        if name != "site" && before[name] != requests {
-            tally.faults.push(format!("a request reached `{name}`"));
-        }
-    }
-    tally.conclude("streams that fail", PLACES.len());
+    world.conclude(tally);
 }
 
 /// A reload makes the policy stricter while a request is under way and others come.
 #[tokio::test]
 async fn a_reload_narrows_the_next_request_and_leaves_the_running_one_its_permit() {
     let world = World::start().await;
-    let mut tally = Tally::default();
+    let mut tally = world.begin("a reload in the middle");
     let gate = Gate::closed();
     world.upstreams["aoai-standard"].script([Act::steps([Step::Send(chunk("one").into())]).after(&gate)]);
     let client = world.gateway.client();
     let running =
         tokio::spawn(async move { client.send(ask("personal", &chat_stream("at-aoai-standard"))).await.status });
+    tally.rows += 1;
+    tally.permitted.insert("aoai-standard");
     world.upstreams["aoai-standard"].request(0).await;
 
     // From now on the data of `personal` is of a special category, which only the own site may see.
@@ -218,6 +214,7 @@ async fn a_reload_narrows_the_next_request_and_leaves_the_running_one_its_permit
     assert_ne!(stricter, text);
     world.gateway.configure_text(&stricter);
     world.gateway.signal("HUP");
+    tally.faults += 1;
     until("the stricter policy", async || {
         let answer = world.gateway.send(ask("personal", &chat("at-aoai-standard"))).await;
         (answer.status == 403).then_some(())
@@ -236,7 +233,7 @@ async fn a_reload_narrows_the_next_request_and_leaves_the_running_one_its_permit
     gate.open();
 
     assert_eq!(running.await.expect("the client does not panic"), 200, "what was permitted when it was asked goes on");
-    tally.conclude("a reload in the middle", PLACES.len());
+    world.conclude(tally);
 }
 
 /// A folder of policies that is broken or half written changes nothing, and a whole one takes effect.
