@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::socket::Socket;
-use super::{KEY, within};
+use super::{KEY, within, within_of};
 
 /// Where and how to connect.
 #[derive(Clone)]
@@ -145,15 +145,16 @@ impl Client {
 
 impl Connection {
     pub(crate) async fn send(&mut self, request: Request) -> Result<Answer, hyper::Error> {
+        let bytes = request.body.len();
         let response = match &mut self.sender {
             Sender::Http1(sender) => {
                 within("a connection that is free", sender.ready()).await?;
                 let request = build(request, |path| path.to_owned());
-                within("the head of an answer", sender.send_request(request)).await?
+                within_of(bytes, "the head of an answer", sender.send_request(request)).await?
             }
             Sender::Http2(sender) => {
                 let request = build(request, |path| format!("https://gateway.test{path}"));
-                within("the head of an answer", sender.send_request(request)).await?
+                within_of(bytes, "the head of an answer", sender.send_request(request)).await?
             }
         };
         let (head, body) = response.into_parts();

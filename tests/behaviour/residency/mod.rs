@@ -106,7 +106,7 @@ const PARTS: &[Part] = &[
     part("features", 16, 16, 0),
     part("duplicate keys", 4, 4, 0),
     part("bodies that cannot be read", 5, 5, 0),
-    part("a body of findings", 1, 0, 0),
+    part("a body of findings", 2, 0, 0),
     part("streams that fail", 2, 0, 2),
     part("a reload in the middle", 4, 3, 1),
     part("a label by finding", 77, 63, 0),

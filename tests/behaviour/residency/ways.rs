@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{PLACES, World, ask, key};
-use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, full, until};
+use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, until};
 
 /// Where an app without labels may go once the request says that it holds personal data.
 const PERSONAL: &[&str] = &["site", "aoai-standard", "eusc"];
@@ -155,22 +155,19 @@ async fn bodies_that_are_too_deep_or_no_text_reach_nobody() {
     world.conclude(tally);
 }
 
-/// As long as a body may be; a part of that where the long suites are not asked for.
+/// Of an ordinary length, and as long as a body may be: some 750,000 addresses and as many cards.
 #[tokio::test]
 async fn a_prompt_of_nothing_but_findings_goes_only_where_it_may() {
     let world = World::start().await;
     let mut tally = world.begin("a body of findings");
     let unit = "anna.meier@example.org 4111 1111 1111 1111 ";
-    let bytes = if full() { (32 << 20) - 1024 } else { 1 << 20 };
 
-    let request = ask(
-        "personal",
-        &json!({
-            "model": "everywhere",
-            "messages": [{"role": "user", "content": unit.repeat(bytes / unit.len())}],
-        }),
-    );
-    world.row(&mut tally, "nothing but findings", request, PERSONAL).await;
+    for bytes in [1 << 20, (32 << 20) - 1024] {
+        let content = unit.repeat(bytes / unit.len());
+        let body = json!({"model": "everywhere", "messages": [{"role": "user", "content": content}]});
+        let what = format!("{bytes} bytes of nothing but findings");
+        world.row(&mut tally, &what, ask("personal", &body), PERSONAL).await;
+    }
 
     world.conclude(tally);
 }
