@@ -276,6 +276,8 @@ impl Counter for Purse {
                 used,
                 kept: used,
                 spent,
+                holds: used,
+                least: used,
                 need: used,
                 want: used,
             });
@@ -284,22 +286,23 @@ impl Counter for Purse {
         let is_ahead = leased.lease.is_ahead_of(used);
         if month > 0
             && (leased.changed || is_ahead || now.held > Money::ZERO)
-            && let Some(Wanted { need, want }) = leased.lease.wanted(used, limit, at)
+            && let Some(Wanted { holds, least, need, want }) = leased.lease.wanted(used, limit, at)
         {
             // What waits will be held as soon as it is granted, and this gateway may die before it tells so.
             leased.changed = false;
-            questions.push(Question::Level { month: Some(month), limit, used, kept: need, spent, need, want });
+            let kept = need;
+            questions.push(Question::Level { month: Some(month), limit, used, kept, spent, holds, least, need, want });
         }
         questions
     }
 
     /// What came of a question.
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
-        let Question::Level { month: Some(month), used, need, want, .. } = *question else { return };
+        let Question::Level { month: Some(month), used, holds, least, need, want, .. } = *question else { return };
         let mut months = self.months.lock();
         let Some(leased) = &mut months.lease else { return };
         if leased.month == month {
-            leased.lease.learn((used, Wanted { need, want }), answer, sent_at);
+            leased.lease.learn((used, Wanted { holds, least, need, want }), answer, sent_at);
             leased.changed |= answer.is_none();
         } else {
             leased.changed_before |= answer.is_none();

@@ -94,7 +94,11 @@ pub enum Question {
         kept: u64,
         /// The part of that which is used up for good.
         spent: u64,
-        /// What is wanted to go up to, for requests that wait.
+        /// What is gone up to until the answer is there: the store gives nothing of it to others meanwhile.
+        holds: u64,
+        /// What is wanted to go up to for the smallest request that waits: less is of no use to anybody here.
+        least: u64,
+        /// And for all requests that wait.
         need: u64,
         /// And ahead of need.
         want: u64,

@@ -20,9 +20,10 @@ pub(crate) struct Lease {
     ceiling: u64,
     /// When the store was asked that gave it.
     since: Option<Instant>,
-    refused_until: Option<Instant>,
-    /// What requests wait for.
+    refused: Option<Refused>,
+    /// What requests wait for: all together, and the smallest.
     short: u64,
+    least: Option<u64>,
     pace: Pace,
     /// What was wanted ahead of need when the store was asked last; none where it gave less, or where little of it is left and it
     /// is to be asked again.
@@ -32,9 +33,18 @@ pub(crate) struct Lease {
     pub(crate) spent_by_others: u64,
 }
 
+/// The store had no room up to here, and is believed for a moment. What is smaller may fit.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    until: Instant,
+    from: u64,
+}
+
 /// What the store is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
+    pub(crate) holds: u64,
+    pub(crate) least: u64,
     pub(crate) need: u64,
     pub(crate) want: u64,
 }
@@ -49,37 +59,44 @@ impl Lease {
             let is_low = self.ahead.take_if(|ahead| self.ceiling - after < *ahead / 8).is_some();
             return (Ok(()), is_low);
         }
-        if self.refused_until.is_some_and(|until| now < until) {
+        if self.refused.is_some_and(|refused| now < refused.until && after >= refused.from) {
             return (Err(Short::Refused { retry_after: WHEN_HELD }), false);
         }
         self.short = self.short.saturating_add(amount);
+        self.least = Some(self.least.map_or(amount, |least| least.min(amount)));
         (Err(Short::Unleased), true)
     }
 
-    /// What to go up to for those who wait, and ahead of need; nothing where the store gave enough a moment ago. What is not
-    /// wanted any more is given up here first.
+    /// What to go up to for those who wait, and ahead of need; nothing where the store gave enough a moment ago.
+    ///
+    /// What is not wanted any more is given up here first, and all that lies here ahead where it is too little for the smallest
+    /// that waits: of several gateways that each hold too little, the first that asks leaves its own to the others.
+    // INVARIANT: while the question is on its way nothing is let in beyond what it says is held, and the store gives nothing of
+    // that to anybody else.
     pub(crate) fn wanted(&mut self, used: u64, limit: u64, now: Instant) -> Option<Wanted> {
         let ahead = ahead_of(limit, self.pace.lately(now));
         let need = used.saturating_add(std::mem::take(&mut self.short));
+        let least = used.saturating_add(self.least.take().unwrap_or_default());
         let want = need.saturating_add(ahead);
         // Whoever rang while the store was asked finds by now what it gave.
         if self.is_younger_than(RESTS, now) && self.ahead.is_some() && need <= self.ceiling {
             return None;
         }
-        self.ceiling = self.ceiling.min(want);
-        Some(Wanted { need, want })
+        let is_of_use = self.is_younger_than(GOOD_FOR, now) && self.ceiling >= least;
+        self.ceiling = self.ceiling.min(if is_of_use { want } else { used });
+        Some(Wanted { holds: self.ceiling.max(used), least, need, want })
     }
 
     /// What came of a question that was sent at `sent_at`.
     pub(crate) fn learn(&mut self, asked: (u64, Wanted), answer: Option<Answer>, sent_at: Instant) {
-        let (used, Wanted { need, want }) = asked;
+        let (used, Wanted { least, need, want, .. }) = asked;
         let Some(Answer::Level { ceiling, others, spent }) = answer else { return };
         self.ceiling = ceiling;
         self.since = Some(sent_at);
         self.ahead = (ceiling >= want).then_some(want - need);
         (self.others, self.spent_by_others) = (others, spent);
-        let refuses = need > used && ceiling < need;
-        self.refused_until = refuses.then(|| sent_at + BELIEVED);
+        let refuses = least > used && ceiling < least;
+        self.refused = refuses.then(|| Refused { until: sent_at + BELIEVED, from: least });
     }
 
     /// The store has forgotten: it is asked whatever it gave.
@@ -178,17 +195,18 @@ impl Counter for Seats {
         let mut state = self.state.lock();
         let Some(limit) = state.limit else { return Vec::new() };
         let used = state.used;
-        let Some(Wanted { need, want }) = state.lease.wanted(used, limit, now) else { return Vec::new() };
+        let Some(wanted) = state.lease.wanted(used, limit, now) else { return Vec::new() };
+        let Wanted { holds, least, need, want } = wanted;
         if std::mem::replace(&mut state.gone, want == 0) && want == 0 {
             return Vec::new();
         }
-        vec![Question::Level { month: None, limit, used, kept: 0, spent: 0, need, want }]
+        vec![Question::Level { month: None, limit, used, kept: 0, spent: 0, holds, least, need, want }]
     }
 
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
-        let Question::Level { used, need, want, .. } = *question else { return };
+        let Question::Level { used, holds, least, need, want, .. } = *question else { return };
         let mut state = self.state.lock();
-        state.lease.learn((used, Wanted { need, want }), answer, sent_at);
+        state.lease.learn((used, Wanted { holds, least, need, want }), answer, sent_at);
     }
 
     fn tell_again(&self) {

@@ -37,13 +37,18 @@ return {granted, math.floor(math.max(0, limit - used)), wait}
 
 /// One level: each owner has what it may go up to and until when; one that is gone counts with what it kept.
 ///
+/// What a gateway `holds` it lets in while its question is on its way, so nothing of that is given to others before it asks
+/// again. What is left and too little for the smallest request that waits there (`least`) stays here: handed out, it would lie in
+/// one gateway while another wants just as much more, and of several that press nobody would get through.
+///
 /// `adopt` names the owners before this one, whose part this one tells as its own: `live` with those that are not over yet.
 const LEVEL: &str = r"
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local me, limit, lives = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local used, kept, spent = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local need, want, adopt, days = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
+local holds, least, need, want = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local adopt, days = ARGV[11], tonumber(ARGV[12])
 local family = string.match(me, '^[^/]*/')
 local others, gone = 0, 0
 local all = redis.call('HGETALL', KEYS[1])
@@ -61,10 +66,11 @@ for i = 1, #all, 2 do
   end
 end
 local room = limit - others
-local ceiling = math.max(used, math.max(0, room))
-if redis.call('EXISTS', KEYS[2]) == 1 then ceiling = used
+local ceiling = math.min(holds, room)
+if redis.call('EXISTS', KEYS[2]) == 1 then ceiling = holds
 elseif room >= want + 2 * (want - need) then ceiling = want
-elseif room >= need then ceiling = need end
+elseif room >= need then ceiling = math.max(ceiling, need)
+elseif room >= least then ceiling = room end
 ceiling = math.max(ceiling, used)
 kept = math.min(kept, ceiling)
 if ceiling == 0 and kept == 0 then redis.call('HDEL', KEYS[1], me)
@@ -170,14 +176,16 @@ impl Scripts {
                 let [limit, period, owed, least, most] = numbers.each_ref().map(|number| number.as_bytes());
                 commands.add(&[b"EVALSHA", &self.flow, b"2", key.as_bytes(), hush, limit, period, owed, least, most]);
             }
-            Question::Level { month, limit, used, kept, spent, need, want } => {
+            Question::Level { month, limit, used, kept, spent, holds, least, need, want } => {
                 let (key, days) = match month {
                     Some(month) => (format!("{prefix}:{VERSION}:level:{account}:{month}"), DAYS_OF_A_MONTH),
                     None => (format!("{prefix}:{VERSION}:level:{account}"), DAYS),
                 };
                 let lives = u64::try_from(LIVES.as_millis()).unwrap_or(u64::MAX);
-                let numbers = [limit, lives, used, kept, spent, need, want].map(|number| number.to_string());
-                let [limit, lives, used, kept, spent, need, want] = numbers.each_ref().map(|number| number.as_bytes());
+                let numbers =
+                    [limit, lives, used, kept, spent, holds, least, need, want].map(|number| number.to_string());
+                let [limit, lives, used, kept, spent, holds, least, need, want] =
+                    numbers.each_ref().map(|number| number.as_bytes());
                 let owner = owner.as_bytes();
                 let key = key.as_bytes();
                 let adopt = if month.is_some() { adopt.as_bytes() } else { b"" };
@@ -193,6 +201,8 @@ impl Scripts {
                     used,
                     kept,
                     spent,
+                    holds,
+                    least,
                     need,
                     want,
                     adopt,

@@ -96,7 +96,7 @@ impl Share {
                 let wait = if granted >= least { Duration::ZERO } else { in_time(lacking, own, period) };
                 Answer::Flow { granted, left: whole(as_float(own) - used), wait }
             }
-            Question::Level { month, limit, used, need, want, .. } => {
+            Question::Level { month, limit, used, holds, need, want, .. } => {
                 // Where nothing is known of the others what is used here stays, and the rest is shared.
                 let nothing = Known { month, ceiling: used, others: 0, spent: 0 };
                 let known = self.known.filter(|known| known.month == month).unwrap_or(nothing);
@@ -106,7 +106,7 @@ impl Share {
                     _ => ceiling + part(limit.saturating_sub(others).saturating_sub(ceiling)),
                 };
                 self.cap = Some((month, cap));
-                let granted = if cap >= want { want } else { cap.min(need) };
+                let granted = if cap >= want { want } else { cap.min(need.max(holds)) };
                 Answer::Level { ceiling: granted.max(used), others, spent }
             }
         }
@@ -151,7 +151,17 @@ mod tests {
     }
 
     fn level(used: u64, need: u64) -> Question {
-        Question::Level { month: Some(7), limit: 900, used, kept: used, spent: used, need, want: need }
+        Question::Level {
+            month: Some(7),
+            limit: 900,
+            used,
+            kept: used,
+            spent: used,
+            holds: used,
+            least: need,
+            need,
+            want: need,
+        }
     }
 
     fn granted(share: &mut Share, question: &Question, now: Instant) -> u64 {

@@ -2,6 +2,8 @@ use accounting::{Answer, Bell, Question};
 
 use super::*;
 
+mod levels;
+
 /// A counter that asks what it is told to.
 #[derive(Debug, Default)]
 struct Wants {

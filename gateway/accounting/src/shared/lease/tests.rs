@@ -16,7 +16,8 @@ fn a_seat_is_taken_only_below_the_ceiling_and_only_while_it_is_good() {
 
     let question = answer(&seats, 1, now);
 
-    let asked = Question::Level { month: None, limit: 3, used: 0, kept: 0, spent: 0, need: 1, want: 1 };
+    let asked =
+        Question::Level { month: None, limit: 3, used: 0, kept: 0, spent: 0, holds: 0, least: 1, need: 1, want: 1 };
     assert_eq!(question, asked);
     assert_eq!((seats.enter(now), seats.enter(now)), (Ok(()), Err(Short::Unleased)));
     seats.leave();
@@ -70,7 +71,17 @@ fn what_is_held_ahead_of_need_does_not_shrink_because_the_store_is_asked_twice_i
 
     let second = seats.questions(now).pop();
 
-    let asked = |used, need, want| Question::Level { month: None, limit: 3_200, used, kept: 0, spent: 0, need, want };
+    let asked = |used, need, want| Question::Level {
+        month: None,
+        limit: 3_200,
+        used,
+        kept: 0,
+        spent: 0,
+        holds: used,
+        least: need,
+        need,
+        want,
+    };
     assert_eq!((first, second), (asked(40, 41, 121), Some(asked(41, 42, 124))));
 }
 
@@ -114,4 +125,72 @@ fn without_a_limit_seats_are_counted_and_nobody_is_asked() {
 
     assert_eq!(seats.enter(now), Ok(()));
     assert_eq!((seats.questions(now), seats.is_busy()), (Vec::new(), false));
+}
+
+/// What is let in while a question is on its way, of these amounts.
+fn let_in_meanwhile(lease: &mut Lease, used: &mut u64, amounts: &[u64], now: Instant) -> u64 {
+    let before = *used;
+    for amount in amounts {
+        if lease.fits(*used, *amount, now).0.is_ok() {
+            *used += amount;
+        }
+    }
+    *used - before
+}
+
+/// A lease of which so much is used, under this ceiling.
+fn leased(used: u64, ceiling: u64, now: Instant) -> Lease {
+    let mut lease = Lease::default();
+    let asked = Wanted { holds: 0, least: ceiling, need: ceiling, want: ceiling };
+    lease.learn((0, asked), Some(Answer::Level { ceiling, others: 0, spent: 0 }), now);
+    lease.fits(0, used, now).0.expect("it is leased");
+    lease
+}
+
+#[test]
+fn while_a_question_is_on_its_way_nothing_is_let_in_beyond_what_it_says_is_held() {
+    let now = Instant::now();
+    for (short, wanted) in [
+        // Ahead of need, and nobody waits.
+        (0, Wanted { holds: 120, least: 100, need: 100, want: 131 }),
+        // Too little for who waits: it is left to the others.
+        (40, Wanted { holds: 100, least: 140, need: 140, want: 171 }),
+    ] {
+        let (mut lease, mut used) = (leased(100, 120, now), 100);
+        let later = now + RESTS;
+        if short > 0 {
+            lease.fits(used, short, later).0.expect_err("it is more than lies here");
+        }
+
+        let asked = lease.wanted(used, 1_000, later).expect("it was long ago");
+        let meanwhile = let_in_meanwhile(&mut lease, &mut used, &[15, 5, 1], later);
+
+        assert_eq!(asked, wanted);
+        assert_eq!(meanwhile, asked.holds - 100);
+    }
+}
+
+#[test]
+fn what_is_over_is_not_said_to_be_held() {
+    let now = Instant::now();
+    let mut lease = leased(100, 120, now);
+
+    let asked = lease.wanted(90, 1_000, now + GOOD_FOR).expect("its time is over");
+
+    assert_eq!(asked, Wanted { holds: 90, least: 90, need: 90, want: 90 });
+}
+
+#[test]
+fn a_refusal_is_believed_of_what_is_as_much_and_not_of_what_is_less() {
+    let now = Instant::now();
+    let mut lease = leased(100, 100, now);
+    lease.fits(100, 40, now).0.expect_err("nothing is left");
+    let asked = lease.wanted(100, 1_000, now + RESTS).expect("somebody waits");
+    lease.learn((100, asked), Some(Answer::Level { ceiling: 100, others: 870, spent: 0 }), now);
+
+    let refused = Err(Short::Refused { retry_after: WHEN_HELD });
+    assert_eq!([lease.fits(100, 40, now).0, lease.fits(100, 50, now).0], [refused; 2]);
+    assert_eq!(lease.fits(100, 39, now).0, Err(Short::Unleased));
+    assert_eq!(lease.fits(90, 40, now).0, Err(Short::Unleased), "something was given back here");
+    assert_eq!(lease.fits(100, 40, now + BELIEVED).0, Err(Short::Unleased));
 }
