@@ -178,20 +178,30 @@ impl Fields {
     /// `writes` says that an answer without a number of output tokens is one of which it is not known.
     fn into_usage(self, writes: bool, raw: Bytes) -> Option<Usage> {
         let beside = self.cache_read_input_tokens.or_zero().saturating_add(self.cache_creation_input_tokens.or_zero());
-        let read = self.prompt_tokens.0.or_else(|| self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)));
-        let rest = || Some(self.total_tokens.0?.saturating_sub(read?));
-        let output = self.completion_tokens.0.or(self.output_tokens.0).or_else(rest);
+        let read = counted(self.prompt_tokens, self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)));
+        let stated = counted(self.completion_tokens, self.output_tokens.0);
+        let rest = self.total_tokens.0.zip(read).map(|(total, read)| total.saturating_sub(read));
+        // Who sums up more than the prompt and what it calls output wrote the rest as well: xAI, and proxies in front of Gemini, leave
+        // the tokens of thinking out of `completion_tokens`, and charge for them. Where the prompt is unknown the sum tells nothing.
+        let unnamed = rest.filter(|_| writes && read > Some(0)).unwrap_or_default().saturating_sub(beside);
+        let output = stated.map(|stated| stated.max(unnamed)).or(rest);
         let input = read.or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
         // Said and no number: how much was written is not known, and not nothing.
         let is_said = self.completion_tokens.1 || self.output_tokens.1;
         if output.is_none() && (input.is_none() || is_said || writes) {
             return None;
         }
-        let input_details = self.prompt_tokens_details.or(self.input_tokens_details).unwrap_or_default();
-        let output_details = self.completion_tokens_details.or(self.output_tokens_details).unwrap_or_default();
-        let cached =
-            input_details.cached_tokens.0.or(self.cache_read_input_tokens.0).or(self.prompt_cache_hit_tokens.0);
-        let reasoning = output_details.reasoning_tokens.0.or(output_details.thinking_tokens.0);
+        let [of_prompt, of_input, of_completion, of_output] = [
+            self.prompt_tokens_details,
+            self.input_tokens_details,
+            self.completion_tokens_details,
+            self.output_tokens_details,
+        ]
+        .map(Option::unwrap_or_default);
+        let cached = counted(of_prompt.cached_tokens, of_input.cached_tokens.0);
+        let cached = cached.or(self.cache_read_input_tokens.0).or(self.prompt_cache_hit_tokens.0);
+        let thought = |details: Details| details.reasoning_tokens.0.or(details.thinking_tokens.0);
+        let reasoning = counted(Count(thought(of_completion), true), thought(of_output));
         Some(Usage {
             input: input.unwrap_or_default(),
             output: output.unwrap_or_default(),
@@ -203,6 +213,13 @@ impl Fields {
             raw,
         })
     }
+}
+
+/// Of one number under two names the first, or the second where the first is zero: servers that write the names of both dialects
+/// have counted under one of them.
+fn counted(first: Count, second: Option<u64>) -> Option<u64> {
+    let is_counted = |number: &u64| *number > 0;
+    first.0.filter(is_counted).or(second.filter(is_counted)).or(first.0).or(second)
 }
 
 /// A number of tokens, however a server writes it: some write `12.0`, some `null`; and whether it was written at all.
@@ -313,6 +330,77 @@ mod tests {
         for (raw, expected) in table {
             assert_eq!(numbers(from_raw(Api::Embeddings, raw.as_bytes())), expected, "{raw}");
         }
+    }
+
+    #[test]
+    fn of_the_names_of_two_dialects_the_one_that_was_counted_under_is_read() {
+        let table = [
+            (r#"{"prompt_tokens":0,"completion_tokens":0,"input_tokens":12,"output_tokens":5}"#, [12, 5, 0, 0]),
+            (r#"{"prompt_tokens":12,"completion_tokens":5,"input_tokens":0,"output_tokens":0}"#, [12, 5, 0, 0]),
+            (r#"{"prompt_tokens":12,"completion_tokens":0,"input_tokens":0,"output_tokens":5}"#, [12, 5, 0, 0]),
+            (r#"{"prompt_tokens":12,"completion_tokens":5,"input_tokens":11,"output_tokens":4}"#, [12, 5, 0, 0]),
+            (
+                r#"{"prompt_tokens":0,"input_tokens":2,"cache_read_input_tokens":10,"completion_tokens":null,"output_tokens":5}"#,
+                [12, 5, 10, 0],
+            ),
+            (
+                r#"{"prompt_tokens":0,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":0},
+                    "completion_tokens_details":{"reasoning_tokens":0},"input_tokens":12,"output_tokens":5,
+                    "input_tokens_details":{"cached_tokens":4},"output_tokens_details":{"reasoning_tokens":3}}"#,
+                [12, 5, 4, 3],
+            ),
+        ];
+        for (raw, expected) in table {
+            let usage = from_raw(Api::Chat, raw.as_bytes()).expect("it states usage");
+            assert!(usage.is_plausible, "{raw}");
+            assert_eq!(numbers(Some(usage)), Some(expected), "{raw}");
+        }
+        let nothing = br#"{"prompt_tokens":0,"completion_tokens":0,"input_tokens":0,"output_tokens":0}"#;
+        assert!(!from_raw(Api::Chat, nothing).expect("it states usage").is_plausible);
+    }
+
+    #[test]
+    fn what_a_total_names_beyond_the_prompt_was_written_also_where_the_output_is_said_to_be_less() {
+        let table = [
+            // As xAI, and proxies in front of Gemini, write it.
+            (
+                r#"{"prompt_tokens":12,"completion_tokens":1,"total_tokens":399,
+                    "completion_tokens_details":{"reasoning_tokens":386}}"#,
+                [12, 387, 0, 386],
+            ),
+            (r#"{"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}"#, [20, 603, 0, 0]),
+            (
+                r#"{"prompt_tokens":21,"completion_tokens":0,"total_tokens":81,
+                    "completion_tokens_details":{"reasoning_tokens":60}}"#,
+                [21, 60, 0, 60],
+            ),
+            // As OpenAI does.
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":387,"total_tokens":397,
+                    "completion_tokens_details":{"reasoning_tokens":386}}"#,
+                [10, 387, 0, 386],
+            ),
+            // A total that is less, or that leaves the output out, takes nothing away.
+            (r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":10}"#, [10, 5, 0, 0]),
+            // A total of the prompt, of caches beside it, and of the output.
+            (
+                r#"{"prompt_tokens":10,"cache_read_input_tokens":100,"completion_tokens":5,"total_tokens":115}"#,
+                [10, 5, 100, 0],
+            ),
+            (
+                r#"{"input_tokens":10,"cache_read_input_tokens":100,"output_tokens":5,"total_tokens":115}"#,
+                [110, 5, 100, 0],
+            ),
+        ];
+        for (raw, expected) in table {
+            let usage = from_raw(Api::Chat, raw.as_bytes()).expect("it states usage");
+            assert!(usage.is_plausible, "{raw}");
+            assert_eq!(numbers(Some(usage)), Some(expected), "{raw}");
+        }
+        let no_prompt = br#"{"prompt_tokens":0,"completion_tokens":5,"total_tokens":12}"#;
+        assert_eq!(numbers(from_raw(Api::Chat, no_prompt)), Some([0, 5, 0, 0]), "it is not believed either way");
+        let vectors = br#"{"prompt_tokens":8,"completion_tokens":0,"total_tokens":20}"#;
+        assert_eq!(numbers(from_raw(Api::Embeddings, vectors)), Some([8, 0, 0, 0]), "nothing is written there");
     }
 
     #[test]
