@@ -49,10 +49,15 @@ pub(crate) enum Trigger {
     At,
     /// Within the first 6 bytes a colon with a colon or a hexadecimal digit on either side; or five hyphens.
     Colons,
-    /// One of these words, at least three bytes long, within the first 64 bytes.
+    /// One of these words, at least three bytes long, within the first 64 bytes; and what passes the check holds a digit.
     Words(&'static [&'static str]),
-    /// One of these words at most 64 bytes before its beginning or 32 bytes behind its end.
+    /// One of these words, each with a slash or a capital letter behind a letter, within the first 64 bytes.
+    BareWords(&'static [&'static str]),
+    /// One of these words at most 64 bytes before its beginning or 32 bytes behind its end; and what passes the check holds a
+    /// digit.
     Near(&'static [&'static str]),
+    /// One of these words, as near; and it holds a capital letter behind a letter.
+    NearCapitals(&'static [&'static str]),
 }
 
 /// Whether a word nearby must say what a number is.

@@ -4,6 +4,8 @@
 //! that secrets begin with. Those signs are looked for at the speed of memory, and only the surroundings of what is found
 //! go through the regular expressions. A recogniser states in its [`Trigger`] what each of its matches holds; a property
 //! test holds the sieve to that, by searching the same texts without it.
+//!
+//! A text is judged in blocks. One that holds [no sign of anything](is_quiet), as most blocks of prose, is left at once.
 
 use std::ops::Range;
 
@@ -14,6 +16,9 @@ use crate::recogniser::{NEARBY, Recogniser, Trigger};
 /// Bytes judged at once, in loops that the compiler turns into vector instructions.
 const BLOCK: usize = 64;
 
+/// A block and the two bytes behind it: a sign of three bytes may begin at the end of the block.
+type Window = [u8; BLOCK + 2];
+
 /// Fewest digits that a match has whose trigger is [`Trigger::Digits`].
 const FEWEST_DIGITS: u32 = 6;
 
@@ -22,13 +27,23 @@ const HYPHENS: u32 = 5;
 
 /// Finds the parts of a text that are worth searching.
 ///
-/// Nearly all words hold something that prose seldom has, such as an underscore or two capital letters. They are looked for
-/// only around such a mark; what is left of the words is few enough to be looked for everywhere.
+/// Nearly all words hold a mark, something that prose seldom has, such as an underscore or two capital letters, and are
+/// looked for around marks alone. What most of them begin is found with a digit only, so that text without digits is not
+/// gone through for them at all.
 pub(crate) struct Sieve {
-    everywhere: Vec<Words>,
-    around_marks: Vec<Words>,
-    /// Bytes of the longest word.
-    longest: usize,
+    /// Of what may be found without a digit: looked for around capital letters within words, and around slashes.
+    bare: Vocabulary,
+    /// Words with a mark of what is found with a digit only: looked for around marks that are near a digit.
+    marked: Vocabulary,
+    /// The others of what is found with a digit only: looked for around digits.
+    unmarked: Vocabulary,
+}
+
+/// Words that are looked for in the same places.
+struct Vocabulary {
+    words: Vec<Words>,
+    /// How far from the sign that must be there such a word may begin or end, in bytes.
+    reach: usize,
 }
 
 /// The search for some of the words.
@@ -47,40 +62,59 @@ enum Searcher {
 /// Most words that the vector search takes at once.
 const MOST_WORDS: usize = 64;
 
+/// A word, and how far a match may reach before it and behind its beginning.
+type Word = (&'static str, (usize, usize));
+
 impl Sieve {
     /// A sieve for these recognisers and the longest match of each.
     pub(crate) fn new(recognisers: &[(&Recogniser, usize)]) -> Result<Self, aho_corasick::BuildError> {
-        let mut words: Vec<(&str, (usize, usize))> = Vec::new();
+        let (mut bare, mut marked, mut unmarked): (Vec<Word>, Vec<Word>, Vec<Word>) = Default::default();
+        // How far from such a sign a word can begin or end that belongs to the same match.
+        let (mut from_capitals, mut from_digits) = (0, 0);
         for (recogniser, longest) in recognisers {
-            let (list, reach): (&[&str], _) = match recogniser.trigger {
-                Trigger::Words(list) => (list, (NEARBY, *longest)),
-                Trigger::Near(list) => (list, (longest + NEARBY, longest + 2 * NEARBY)),
+            let (within, near) = ((NEARBY, *longest), (longest + NEARBY, longest + 2 * NEARBY));
+            let (list, reach, is_bare, distance) = match recogniser.trigger {
+                Trigger::Words(list) => (list, within, false, *longest),
+                Trigger::BareWords(list) => (list, within, true, 0),
+                Trigger::Near(list) => (list, near, false, longest + NEARBY),
+                Trigger::NearCapitals(list) => (list, near, true, longest + NEARBY),
                 Trigger::Digits | Trigger::DottedDigits | Trigger::At | Trigger::Colons => continue,
             };
-            words.extend(list.iter().map(|word| (*word, reach)));
+            let farthest = if is_bare { &mut from_capitals } else { &mut from_digits };
+            for word in list {
+                *farthest = (*farthest).max(distance + word.len());
+                match (is_bare, is_marked(word)) {
+                    (true, _) => bare.push((*word, reach)),
+                    (false, true) => marked.push((*word, reach)),
+                    (false, false) => unmarked.push((*word, reach)),
+                }
+            }
         }
-        // The longer word first: of two that begin at the same place only one is reported.
-        words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
-        let longest = words.first().map_or(0, |(word, _)| word.len());
-        let groups = |marked: bool| {
-            let some: Vec<_> = words.iter().filter(|(word, _)| is_marked(word) == marked).copied().collect();
-            some.chunks(MOST_WORDS).map(|group| Words::new(group, &words)).collect::<Result<Vec<_>, _>>()
-        };
-        Ok(Self { everywhere: groups(false)?, around_marks: groups(true)?, longest })
+        let longest = marked.iter().map(|(word, _)| word.len()).max().unwrap_or_default();
+        Ok(Self {
+            bare: Vocabulary::new(bare, from_capitals)?,
+            marked: Vocabulary::new(marked, longest)?,
+            unmarked: Vocabulary::new(unmarked, from_digits)?,
+        })
     }
 
     /// Puts into `parts` the ranges of `text` in which matches can be, in order and without overlap.
     pub(crate) fn parts(&self, text: &[u8], parts: &mut Vec<Range<usize>>) {
         parts.clear();
-        let mut marked = Vec::new();
-        signs(text, parts, (&mut marked, self.longest));
+        let mut around = Around::default();
+        self.signs(text, parts, &mut around);
         let signs = parts.len();
-        for words in &self.everywhere {
-            words.add_to(parts, text, 0..text.len());
+        for place in &around.capitals {
+            self.bare.add_to(parts, text, place);
         }
-        for place in &marked {
-            for words in &self.around_marks {
-                words.add_to(parts, text, place.start..place.end.min(text.len()));
+        for place in &around.digits {
+            self.unmarked.add_to(parts, text, place);
+        }
+        let mut digits = around.digits.iter().peekable();
+        for place in &around.marks {
+            while digits.next_if(|digits| digits.end <= place.start).is_some() {}
+            for near in digits.clone().take_while(|digits| digits.start < place.end) {
+                self.marked.add_to(parts, text, &(place.start.max(near.start)..place.end.min(near.end)));
             }
         }
         if parts.len() > signs {
@@ -91,10 +125,95 @@ impl Sieve {
             part.end = part.end.min(text.len());
         }
     }
+
+    /// Adds the surroundings of digits, at signs, colons and hyphens, block by block, and to `around` those of what words are
+    /// looked for near.
+    fn signs(&self, text: &[u8], parts: &mut Vec<Range<usize>>, around: &mut Around) {
+        let (mut digits_before, mut hyphens_before) = (0, 0);
+        let mut padded;
+        let mut at = 0;
+        while at < text.len() {
+            let rest = text.get(at..).unwrap_or_default();
+            let window = match rest.first_chunk() {
+                Some(window) => window,
+                None => {
+                    padded = [b' '; BLOCK + 2];
+                    if let Some(slots) = padded.get_mut(..rest.len()) {
+                        slots.copy_from_slice(rest);
+                    }
+                    &padded
+                }
+            };
+            if is_quiet(window) {
+                (digits_before, hyphens_before) = (0, 0);
+                at += BLOCK;
+                continue;
+            }
+            let seen = Seen::of(window);
+            if seen.digits > 0 {
+                widen(&mut around.digits, at, self.unmarked.reach);
+            }
+            if seen.has_mark {
+                widen(&mut around.marks, at, self.marked.reach);
+            }
+            if seen.has_capitals {
+                widen(&mut around.capitals, at, self.bare.reach);
+            }
+            let place = seen.place(at, digits_before, hyphens_before);
+            (digits_before, hyphens_before) = (seen.digits, seen.hyphens);
+            at += BLOCK;
+            if place.start < place.end {
+                match parts.last_mut() {
+                    Some(last) if last.end >= place.start && last.start <= place.start => {
+                        last.end = last.end.max(place.end);
+                    }
+                    _ => parts.push(place),
+                }
+            }
+        }
+        // A part may begin before the one before it; `join` puts that right.
+        if parts.windows(2).any(|pair| matches!(pair, [left, right] if left.start > right.start)) {
+            parts.sort_unstable_by_key(|part| part.start);
+        }
+    }
+}
+
+/// Where words can be, in order and without overlap; it may go beyond the text.
+#[derive(Default)]
+struct Around {
+    digits: Vec<Range<usize>>,
+    marks: Vec<Range<usize>>,
+    /// Around slashes as well.
+    capitals: Vec<Range<usize>>,
+}
+
+/// Adds the block at `at` with `reach` bytes about it.
+fn widen(places: &mut Vec<Range<usize>>, at: usize, reach: usize) {
+    let (start, end) = (at.saturating_sub(reach), at + BLOCK + reach);
+    match places.last_mut() {
+        Some(last) if last.end >= start => last.end = end,
+        _ => places.push(start..end),
+    }
+}
+
+impl Vocabulary {
+    /// The longer word first: of two that begin at the same place only one is reported.
+    fn new(mut words: Vec<Word>, reach: usize) -> Result<Self, aho_corasick::BuildError> {
+        words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
+        let groups = words.chunks(MOST_WORDS).map(|group| Words::new(group, &words));
+        Ok(Self { words: groups.collect::<Result<_, _>>()?, reach })
+    }
+
+    /// Adds the surroundings of every word that lies within `place` of `text`.
+    fn add_to(&self, parts: &mut Vec<Range<usize>>, text: &[u8], place: &Range<usize>) {
+        for words in &self.words {
+            words.add_to(parts, text, place.start..place.end.min(text.len()));
+        }
+    }
 }
 
 impl Words {
-    fn new(group: &[(&str, (usize, usize))], all: &[(&str, (usize, usize))]) -> Result<Self, aho_corasick::BuildError> {
+    fn new(group: &[Word], all: &[Word]) -> Result<Self, aho_corasick::BuildError> {
         let list = || group.iter().map(|(word, _)| *word);
         let packed =
             packed::Config::new().match_kind(packed::MatchKind::LeftmostFirst).builder().extend(list()).build();
@@ -128,7 +247,7 @@ impl Words {
 }
 
 /// The reach of a word and of all words that it could hide, because they overlap.
-fn reach_of(word: &str, words: &[(&str, (usize, usize))]) -> (usize, usize) {
+fn reach_of(word: &str, words: &[Word]) -> (usize, usize) {
     let related = words.iter().filter(|(other, _)| overlap(word, other));
     related.fold((0, 0), |(before, behind), (other, reach)| (before.max(reach.0), behind.max(reach.1 + other.len())))
 }
@@ -147,80 +266,40 @@ fn overlap(one: &str, other: &str) -> bool {
 /// Whether a word holds a mark; then it is looked for only around marks.
 fn is_marked(word: &str) -> bool {
     let nexts = word.bytes().skip(1).chain([b' ']);
-    word.bytes().zip(nexts).any(|(byte, next)| is_mark(byte, next))
+    word.bytes().zip(nexts).any(|(byte, next)| is_sign(byte) || is_capital(byte, next))
 }
 
-/// Whether a byte and the next make a mark: a sign that prose seldom has, a capital letter behind a letter, or what stands in
-/// the few words that have neither. Without a branch, so that the loop over a block becomes vector instructions.
+/// Whether a byte is a mark by itself: a sign that prose seldom has. Without a branch, as all that is asked of each byte, so
+/// that the loop over a block becomes vector instructions.
 #[inline]
-fn is_mark(byte: u8, next: u8) -> bool {
-    let sign = (byte == b'_') | (byte == b'-') | (byte == b'=') | (byte == b'~') | (byte == b'/');
-    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-    let capital_within = is_letter & (next.wrapping_sub(b'A') < 26);
-    let of_vault = ((byte == b'h') & (next == b'v')) | ((byte == b'v') & (next.wrapping_sub(b'0') < 10));
-    sign | capital_within | of_vault
+fn is_sign(byte: u8) -> bool {
+    (byte == b'_') | (byte == b'-') | (byte == b'=') | (byte == b'~')
 }
 
-/// Adds the surroundings of digits, at signs, colons and hyphens, block by block, and to `marked` the blocks that hold a mark,
-/// with as many bytes about each as the longest word has.
-fn signs(text: &[u8], parts: &mut Vec<Range<usize>>, (marked, longest): (&mut Vec<Range<usize>>, usize)) {
-    let mut digits_before = 0;
-    let mut hyphens_before = 0;
-    let mut window;
-    let mut at = 0;
-    while at < text.len() {
-        // Two bytes more than a block: a sign of three bytes may begin at the end of it.
-        let block = match text.get(at..).and_then(|rest| rest.first_chunk()) {
-            Some(block) => block,
-            None => {
-                window = [b' '; BLOCK + 2];
-                for (slot, byte) in window.iter_mut().zip(text.iter().skip(at)) {
-                    *slot = *byte;
-                }
-                &window
-            }
-        };
-        let seen = Seen::of(block);
-        if seen.has_mark {
-            let (start, end) = (at.saturating_sub(longest), at + BLOCK + longest);
-            match marked.last_mut() {
-                Some(last) if last.end >= start => last.end = end,
-                _ => marked.push(start..end),
-            }
-        }
-        let (mut start, mut end) = (usize::MAX, 0);
-        let mut widen = |before: usize, behind: usize| {
-            start = start.min(at.saturating_sub(before));
-            end = end.max(at + BLOCK + behind);
-        };
-        if seen.digits + digits_before >= FEWEST_DIGITS {
-            widen(if seen.digits >= FEWEST_DIGITS { 16 } else { BLOCK + 16 }, BLOCK);
-        }
-        if seen.hyphens + hyphens_before >= HYPHENS {
-            widen(BLOCK + 2, 32);
-        }
-        if seen.has_at {
-            widen(NEARBY, 288);
-        }
-        if seen.has_dotted {
-            widen(4, 16);
-        }
-        if seen.has_colons {
-            widen(6, BLOCK);
-        }
-        (digits_before, hyphens_before) = (seen.digits, seen.hyphens);
-        at += BLOCK;
-        if start < end {
-            match parts.last_mut() {
-                Some(last) if last.end >= start && last.start <= start => last.end = last.end.max(end),
-                _ => parts.push(start..end),
-            }
-        }
-    }
-    // A part may begin before the one before it; `join` puts that right.
-    if parts.windows(2).any(|pair| matches!(pair, [left, right] if left.start > right.start)) {
-        parts.sort_unstable_by_key(|part| part.start);
-    }
+/// Whether a byte and the next are a capital letter behind a letter, or there is a slash.
+#[inline]
+fn is_capital(byte: u8, next: u8) -> bool {
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    (is_letter & (next.wrapping_sub(b'A') < 26)) | (byte == b'/')
+}
+
+/// Whether a block holds nothing that anything could begin with or be told by: no digit, no colon, none of `-/=@_~`, and no
+/// capital letter behind another letter; nor does a colon follow right behind it.
+///
+/// Some more bytes are taken for signs as well, because that takes fewer instructions.
+fn is_quiet(window: &Window) -> bool {
+    let [block @ .., _, _] = window;
+    let [_, nexts @ .., _] = window;
+    let is_loud = |byte: u8, next: u8| {
+        // As signed numbers, bytes beyond ASCII are less than all others.
+        let (signed, low) = (byte.cast_signed(), byte | 0x20);
+        let digit_or_like = byte.wrapping_sub(b'/') <= b'=' - b'/';
+        let bracket_or_like = (low.cast_signed() > b'z'.cast_signed()) | (low == b'`');
+        let capital_within = (signed >= b'@'.cast_signed()) & ((next & 0xE0) == b'@');
+        digit_or_like | (byte == b'-') | bracket_or_like | capital_within
+    };
+    let loud = block.iter().zip(nexts).fold(false, |loud, (byte, next)| loud | is_loud(*byte, *next));
+    !loud & (window[BLOCK] != b':')
 }
 
 /// What a block holds.
@@ -231,16 +310,17 @@ struct Seen {
     has_dotted: bool,
     has_colons: bool,
     has_mark: bool,
+    has_capitals: bool,
 }
 
 impl Seen {
     /// Looks at a block without a branch, so that it becomes vector instructions; the rarer signs only where there is a
     /// colon or a full stop among digits at all.
-    fn of(window: &[u8; BLOCK + 2]) -> Self {
+    fn of(window: &Window) -> Self {
         let (mut digits, mut hyphens, mut at_signs, mut colons, mut stops) = (0_u8, 0_u8, 0_u8, 0_u8, 0_u8);
         let [block @ .., _, _] = window;
         let [_, nexts @ .., _] = window;
-        let mut marks = 0_u8;
+        let (mut signs, mut capitals) = (0_u8, 0_u8);
         for &byte in block {
             // Wrapping, because a check for overflow would keep this from becoming vector instructions; 64 fit.
             digits = digits.wrapping_add(u8::from(byte.wrapping_sub(b'0') < 10));
@@ -250,7 +330,8 @@ impl Seen {
             stops |= u8::from(byte == b'.');
         }
         for (&byte, &next) in block.iter().zip(nexts) {
-            marks |= u8::from(is_mark(byte, next));
+            signs |= u8::from(is_sign(byte));
+            capitals |= u8::from(is_capital(byte, next));
         }
         let triples = || window.windows(3).filter_map(|three| <&[u8; 3]>::try_from(three).ok());
         let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';
@@ -262,10 +343,37 @@ impl Seen {
             has_at: at_signs > 0,
             has_dotted: may_be_dotted
                 && triples().any(|[one, dot, two]| *dot == b'.' && one.is_ascii_digit() && two.is_ascii_digit()),
-            has_mark: marks > 0,
             has_colons: (colons > 0 || window[BLOCK] == b':')
                 && triples().any(|[one, colon, two]| *colon == b':' && is_hex(*one) && is_hex(*two)),
+            has_mark: (signs | capitals) > 0,
+            has_capitals: capitals > 0,
         }
+    }
+
+    /// What is to be searched because of the block at `at`, with the digits and hyphens of the block before; empty where
+    /// nothing is.
+    fn place(&self, at: usize, digits_before: u32, hyphens_before: u32) -> Range<usize> {
+        let (mut start, mut end) = (usize::MAX, 0);
+        let mut widen = |before: usize, behind: usize| {
+            start = start.min(at.saturating_sub(before));
+            end = end.max(at + BLOCK + behind);
+        };
+        if self.digits + digits_before >= FEWEST_DIGITS {
+            widen(if self.digits >= FEWEST_DIGITS { 16 } else { BLOCK + 16 }, BLOCK);
+        }
+        if self.hyphens + hyphens_before >= HYPHENS {
+            widen(BLOCK + 2, 32);
+        }
+        if self.has_at {
+            widen(NEARBY, 288);
+        }
+        if self.has_dotted {
+            widen(4, 16);
+        }
+        if self.has_colons {
+            widen(6, BLOCK);
+        }
+        start..end
     }
 }
 
@@ -279,3 +387,6 @@ fn join(parts: &mut Vec<Range<usize>>) {
         true
     });
 }
+
+#[cfg(test)]
+mod tests;

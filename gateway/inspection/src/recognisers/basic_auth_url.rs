@@ -8,7 +8,7 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     what: "a user and a password in a URL",
     source: "RFC 3986 section 3.2.1",
     pattern: r"[a-z][a-z0-9+.\-]{1,20}://[0-9A-Za-z_.~%!$&*+,;=\-]{0,64}:[0-9A-Za-z_.~%!$&*+,;=?#^\-]{3,100}@",
-    trigger: Trigger::Words(&["://"]),
+    trigger: Trigger::BareWords(&["://"]),
     check,
     context: Context::Free,
     end: whole,

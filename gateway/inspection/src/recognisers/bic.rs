@@ -10,7 +10,7 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     what: "a BIC with the code of an existing country, beside `BIC` or `SWIFT`",
     source: "ISO 9362; ISO 3166-1 for the country",
     pattern: r"\b[A-Z]{4}[A-Z]{2}[0-9A-Z]{2}(?:[0-9A-Z]{3})?\b",
-    trigger: Trigger::Near(&["BIC", "bic", "Bic", "SWIFT", "swift", "Swift"]),
+    trigger: Trigger::NearCapitals(&["BIC", "bic", "Bic", "SWIFT", "swift", "Swift"]),
     check,
     context: Context::Needed(&["bic", "swift"]),
     end: whole,

@@ -10,7 +10,7 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     what: "a signed JSON web token",
     source: "RFC 7519 and RFC 7515, compact serialisation",
     pattern: r"\beyJ[0-9A-Za-z_\-]{10,160}\.eyJ[0-9A-Za-z_\-]{4,190}",
-    trigger: Trigger::Words(&["eyJ"]),
+    trigger: Trigger::BareWords(&["eyJ"]),
     check: any,
     context: Context::Free,
     end,

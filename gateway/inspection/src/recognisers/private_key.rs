@@ -11,7 +11,7 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     what: "a private key: PEM of every kind, OpenSSH, PGP",
     source: "RFC 7468; RFC 4880 section 6.2; OpenSSH PROTOCOL.key",
     pattern: r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
-    trigger: Trigger::Words(&["PRIVATE KEY"]),
+    trigger: Trigger::BareWords(&["PRIVATE KEY"]),
     check: any,
     context: Context::Free,
     end,
