@@ -27,6 +27,19 @@ fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The same fleet with two of its apps: a row for each app, label and target takes its time.
+fn smaller_fleet(folder: &Path) -> String {
+    let text = fs::read_to_string(fleet()).expect("it is part of the repository");
+    let mut whole = text.parse::<toml::Table>().expect("it is TOML");
+    for section in ["app", "data"] {
+        let apps = whole[section].as_table_mut().expect("a section");
+        apps.retain(|app, _| ["plain", "claims"].contains(&app));
+    }
+    let path = folder.join("smaller.toml");
+    fs::write(&path, toml::to_string(&whole).expect("a table is TOML")).expect("the folder takes a file");
+    path.display().to_string()
+}
+
 async fn explain(app: &str, model: &str, more: &[&str]) -> Output {
     let fleet = fleet();
     let arguments = ["explain", "--config", &fleet, "--app", app, "--model", model, "--at", TODAY];
@@ -170,8 +183,8 @@ async fn an_explanation_says_of_a_target_that_is_never_tried_why_and_what_it_wou
 
 #[tokio::test]
 async fn the_matrix_says_for_every_app_label_and_target_what_an_explanation_says() {
-    let fleet = fleet();
     let folder = scratch();
+    let fleet = smaller_fleet(folder.path());
     let matrix = async |format: &str| {
         let arguments = ["policy", "matrix", "--config", &fleet, "--at", TODAY, "--format", format];
         text_of(&run(&arguments, folder.path()).await)
@@ -190,9 +203,9 @@ async fn the_matrix_says_for_every_app_label_and_target_what_an_explanation_says
     ] {
         assert!(csv.contains(row), "no `{row}` in:\n{csv}");
     }
-    // Every app beside every label, its own ones together, for every target: 10 apps, 19 targets.
+    // Every app beside every label, its own ones together, for every target, of which there are 19.
     assert_eq!(csv.lines().filter(|line| line.starts_with("plain,")).count(), 7 * 19);
-    assert!(table.contains("app claims (eu_personal; internal)"), "{table}");
+    assert!(table.contains("app claims (label eu_personal; class internal)"), "{table}");
     assert!(html.contains("<td class=\"deny\">deny<span class=\"why\">forbidden by personal-data"), "{html}");
     assert!(
         !html.contains("://") && !html.contains("<script") && !html.contains("<link"),
@@ -201,4 +214,54 @@ async fn the_matrix_says_for_every_app_label_and_target_what_an_explanation_says
     for text in [&table.replace('\n', " "), &csv, &html] {
         assert!(text.contains("Text inspection does not find names or free-text health data."), "{text}");
     }
+}
+
+#[tokio::test]
+async fn the_matrix_shows_what_else_changes_a_verdict_where_it_is_asked_for_and_says_so_where_not() {
+    let folder = scratch();
+    let fleet = smaller_fleet(folder.path());
+    let matrix = async |more: &[&str]| {
+        let arguments = ["policy", "matrix", "--config", &fleet, "--at", TODAY];
+        text_of(&run(&[&arguments[..], more].concat(), folder.path()).await)
+    };
+    let by = ["--by", "action,class,purpose,finding"];
+
+    let usual = matrix(&["--format", "csv"]).await;
+    let csv = matrix(&[&by[..], &["--format", "csv"]].concat()).await;
+    let again = matrix(&[&["--by", "finding,purpose,class,action", "--format", "csv"][..]].concat()).await;
+    let (table, html) = (matrix(&by).await, matrix(&[&by[..], &["--format", "html"]].concat()).await);
+
+    assert_eq!(csv, again, "the order is not the caller's");
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("app,label,action,class,purpose,finding,target,verdict,why"));
+    for row in [
+        "claims,(own),chat,internal,,,aoai-sweden/m,allow,permitted by approved-targets",
+        "claims,(own),chat,internal,,card,aoai-sweden/m,redact,",
+        "claims,(own),chat,internal,,secret,aoai-sweden/m,deny,forbidden by secrets-stay-on-own-sites",
+        "claims,(own),keep_state,internal,,,aoai-sweden/m,deny,",
+        "plain,(own),chat,secret,,,aoai-sweden/m,deny,forbidden by secrets-stay-on-own-sites",
+    ] {
+        assert!(csv.lines().any(|line| line.starts_with(row)), "no `{row}` in:\n{csv}");
+    }
+    assert!(!csv.contains(",embed,"), "no shipped policy tells a chat from vectors");
+    let unchanged = ["claims,(own),chat,internal,,card,gpu-01/m,", "claims,(own),chat,internal,,card,aoai-zone/m,"];
+    for row in unchanged {
+        assert!(!csv.contains(row), "`{row}` is decided as without the finding");
+    }
+    // The rows of the table without `--by` are there, each once.
+    let of_plain = csv.lines().filter(|line| line.starts_with("plain,") && line.contains(",chat,internal,,,"));
+    assert_eq!(of_plain.count(), 7 * 19);
+    assert!(usual.contains("--by action,class,finding` shows them"), "{}", usual.lines().last().unwrap_or_default());
+    assert!(usual.starts_with("app,label,target,verdict,why\n") && !csv.contains("Not shown"), "{usual}");
+    let is_of_cards =
+        |line: &str| ["  (own) ", "  finding card  ", "  redact  "].iter().all(|part| line.contains(part));
+    assert!(table.lines().any(is_of_cards), "{table}");
+    let about = "<tr><th scope=\"row\">personal-data-processed-in-the-eea</th><td>forbids</td><td>data-protection</td>\
+                 <td>GDPR Art. 44</td><td></td></tr>";
+    assert!(html.contains(about), "each policy is explained on the page:\n{html}");
+    let place = "<tr><th scope=\"row\">aoai-zone/m</th><td>Azure OpenAI, Data Zone Standard, European zone, resource in \
+                 swedencentral</td><td>every country of the EEA and Switzerland</td><td>Sweden, for up to 30 days</td>";
+    assert!(html.contains(place), "and each place:\n{html}");
+    assert!(html.contains("<td>as above</td>"), "{html}");
+    assert!(html.contains("<th scope=\"row\">(own)<span class=\"why\">finding card</span></th>"), "{html}");
 }

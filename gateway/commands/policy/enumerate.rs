@@ -363,7 +363,7 @@ impl Named {
 }
 
 /// A chat, and each other operation that a policy names.
-fn operations(sets: &[&Rules]) -> Vec<Operation> {
+pub(super) fn operations(sets: &[&Rules]) -> Vec<Operation> {
     let texts: Vec<String> = sets
         .iter()
         .flat_map(|rules| rules.set().policies())

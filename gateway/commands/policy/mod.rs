@@ -66,11 +66,15 @@ pub(super) fn run(command: &Command) -> ExitCode {
     }
 }
 
-/// What every table of decisions says.
-const WHAT_A_TABLE_MEANS: &str = "Each verdict is for a chat in which inspection finds nothing. It holds for labels as they are \
-    given and facts as they are dated. Text inspection does not find names or free-text health data. Whether a provider does \
-    what its pages say, and what the law asks for beyond these policies, is not looked at. No verdict here is PROVED: that is said by \
-    `policy prove`, of the text of the policies alone.";
+/// What every table of decisions says of its verdicts.
+const WHAT_A_TABLE_MEANS: &str = "A verdict holds for labels as they are given and facts as they are dated. Text inspection does not find \
+    names or free-text health data. Whether a provider does what its pages say, and what the law asks for beyond these policies, is \
+    not looked at. No verdict here is PROVED: that is said by `policy prove`, of the text of the policies alone.";
+
+/// What a table says as well that has rows for other requests.
+const WHAT_A_VARIANT_MEANS: &str = ", of the app's own class and its first purpose, but for the one action, class, purpose or finding \
+    that a row names. Such a row has the verdicts of its label that become others, and stands where there are any. Two of them \
+    together may decide otherwise than each alone: `causeway explain` and `policy test` take any request";
 
 /// A configuration for a tool that asks about policies: keys are of no matter to them.
 fn compiled(path: &Path, now: SystemTime) -> Result<Compiled, ExitCode> {

@@ -224,7 +224,7 @@ fn keep<T>(faults: &mut Vec<String>, found: Result<T, String>) -> Option<T> {
 }
 
 /// An operation by name. A feature is a chat that needs it.
-fn operation(name: &str, findings: &mut Vec<FindingKind>) -> Result<Operation, String> {
+pub(super) fn operation(name: &str, findings: &mut Vec<FindingKind>) -> Result<Operation, String> {
     let feature = match name {
         "" => return Ok(Operation::Chat),
         "keep_state" => FindingKind::StoredState,
@@ -254,7 +254,7 @@ pub(super) fn kind(name: &str) -> Result<FindingKind, String> {
 }
 
 /// The same for an app some kinds of which are suppressed: a group is hidden only where all its kinds are.
-fn kind_but(name: &str, is_suppressed: impl Fn(TextKind) -> bool) -> Result<FindingKind, String> {
+pub(super) fn kind_but(name: &str, is_suppressed: impl Fn(TextKind) -> bool) -> Result<FindingKind, String> {
     let kinds = TextKind::named(name);
     let standing_for_all = kinds.iter().find(|kind| !is_suppressed(**kind)).or(kinds.first());
     Ok(match name {
