@@ -16,6 +16,7 @@ use super::enumerate::{Differences, Found, World, differences};
 use super::files::{Files, lines, names_without_configuration};
 use super::prove::How;
 use super::solver::Solver;
+use crate::commands::words::paragraph;
 use crate::commands::{Day, NO, UNKNOWN};
 
 /// Which two sets are compared.
@@ -152,7 +153,7 @@ impl Proven {
                     Verdict::Unknown(why) => println!("{heading}: unknown: {why}"),
                 }
             }
-            println!("by {}\n{WHAT_PROVED_MEANS}", self.by);
+            print!("by {}\n\n{}", self.by, paragraph("", WHAT_PROVED_MEANS, 0));
         }
         let is_unknown = word == "unknown";
         let is_refused = arguments.forbid_wider && matches!(self.wider, Verdict::Refuted(_));
@@ -197,11 +198,13 @@ impl Compared {
             return;
         }
         println!("{word}: {meaning}");
-        for (heading, found) in [("permitted now", more), ("permitted before", less)] {
+        for (heading, [here, there], found) in
+            [("permitted now", ["new", "old"], more), ("permitted before", ["old", "new"], less)]
+        {
             if let Some(found) = found {
                 let Found { request, target, permitted, otherwise } = &**found;
-                println!("{heading}:\n  request  {request}\n  target   {target}\n  here     {permitted}");
-                println!("  there    {otherwise}");
+                println!("{heading}:\n  request  {request}\n  target   {target}");
+                println!("  {here} set  {permitted}\n  {there} set  {otherwise}");
             }
         }
         if !self.is_same {

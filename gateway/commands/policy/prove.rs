@@ -17,6 +17,7 @@ use super::containment::{Side, Verdict, runtime, within};
 use super::enumerate::{Found, World, outside};
 use super::files::{Files, lines, names_without_configuration};
 use super::solver::Solver;
+use crate::commands::words::paragraph;
 use crate::commands::{NO, UNKNOWN};
 
 /// What is proved of what.
@@ -262,7 +263,7 @@ impl Report {
             println!("by {by}");
             found.iter().for_each(|(goal, finding)| println!("{}", finding.in_words(goal)));
         }
-        println!("\n{}\n\n{meaning}", self.tally());
+        print!("\n{}\n\n{}", self.tally(), paragraph("", meaning, 0));
     }
 
     fn tally(&self) -> String {

@@ -16,11 +16,12 @@ use std::time::SystemTime;
 use policy::Countries;
 use serde_json::{Value, json};
 use server::configuration::{self, Compiled, LoadOptions, Secrets, TargetConfig};
-use server::control_planes::Told;
+use server::control_planes::{Question, Told};
 use server::{load, outlook};
 use telemetry::audit::read;
 
 use crate::commands::audit::{AuditCommandError, Span, fail};
+use crate::commands::words::paragraph;
 use crate::commands::{NO, UNKNOWN};
 
 /// Which answers are looked at.
@@ -118,6 +119,8 @@ fn note(heard: &mut Heard, attempt: &Value, at: Option<&str>) {
 /// What was heard of one target.
 struct Look<'a> {
     target: &'a TargetConfig,
+    /// Whether an answer or a control plane could say anything at all.
+    may_say: bool,
     said: Vec<Said>,
 }
 
@@ -147,7 +150,7 @@ impl<'a> Look<'a> {
         let mut said: Vec<Said> = said.collect();
         // What contradicts comes first.
         said.sort_by_key(|said| (said.drift.is_none(), std::cmp::Reverse(said.last.clone())));
-        Self { target, said }
+        Self { target, may_say: may_say(compiled, target), said }
     }
 
     fn verdict(&self) -> &'static str {
@@ -155,6 +158,15 @@ impl<'a> Look<'a> {
             None => "silent",
             Some(said) if said.drift.is_some() => "drift",
             Some(_) => "agrees",
+        }
+    }
+
+    /// Why nobody said anything, where that is known.
+    fn silence(&self) -> Option<&'static str> {
+        match (self.said.is_empty(), self.may_say) {
+            (false, _) => None,
+            (true, true) => Some("nothing heard yet"),
+            (true, false) => Some("nobody there says where"),
         }
     }
 
@@ -171,8 +183,20 @@ impl<'a> Look<'a> {
             })
             .collect();
         let declared: Vec<&str> = self.declared().0.iter().map(|country| country.code()).collect();
-        json!({ "target": self.target.name, "declared": declared, "verdict": self.verdict(), "said": said })
+        let (verdict, silence) = (self.verdict(), self.silence());
+        json!({
+            "target": self.target.name, "declared": declared, "verdict": verdict, "silence": silence, "said": said,
+        })
     }
+}
+
+/// Azure and Anthropic say it in their answers, and whoever has a control plane that can be asked about the target.
+fn may_say(compiled: &Compiled, target: &TargetConfig) -> bool {
+    let endpoint = &compiled.endpoints[target.endpoint];
+    let is_asked = compiled.targets.iter().position(|other| other.name == target.name);
+    endpoint.in_azure()
+        || endpoint.provider == "anthropic"
+        || is_asked.is_some_and(|index| Question::about(compiled, index).is_some())
 }
 
 /// What it means.
@@ -186,13 +210,14 @@ fn print(looks: &[Look<'_>], as_json: bool) {
     }
     let width = looks.iter().map(|look| look.target.name.chars().count()).max().unwrap_or(0);
     for look in looks {
-        println!("{:7} {:width$}  declared {}", look.verdict(), look.target.name, look.declared());
+        let silent = look.silence().map(|why| format!("; {why}")).unwrap_or_default();
+        println!("{:7} {:width$}  declared {}{silent}", look.verdict(), look.target.name, look.declared());
         for said in &look.said {
             let drift = said.drift.as_ref().map(|drift| format!("; {drift}")).unwrap_or_default();
             println!("        {} `{}` in {} answers, last {}{drift}", said.by, said.word, said.count, said.last);
         }
     }
-    println!("\n{MEANING}");
+    print!("\n{}", paragraph("", MEANING, 0));
 }
 
 /// A contradiction is the answer no; where nobody said anything, it could not be found out.
