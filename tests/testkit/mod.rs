@@ -63,16 +63,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for what ought to happen, and says what did not happen when it does not.
 pub(crate) async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
-    patiently(PATIENCE, what, happening).await
+    let outcome = tokio::time::timeout(PATIENCE, happening).await;
+    assert!(outcome.is_ok(), "waited {PATIENCE:?} in vain for: {what}");
+    outcome.expect("checked on the line above")
 }
 
 /// The same for what is made of so many bytes: reading 32 MiB takes a program that is not optimised some seconds by itself.
 pub(crate) async fn within_of<T>(bytes: usize, what: &str, happening: impl Future<Output = T>) -> T {
-    patiently(PATIENCE + Duration::from_secs((bytes >> 18) as u64), what, happening).await
-}
-
-async fn patiently<T>(patience: Duration, what: &str, happening: impl Future<Output = T>) -> T {
-    let outcome = tokio::time::timeout(patience, happening).await;
+    let patience = PATIENCE + Duration::from_secs((bytes >> 18) as u64);
+    let outcome = tokio::time::timeout(patience, Box::pin(happening)).await;
     assert!(outcome.is_ok(), "waited {patience:?} in vain for: {what}");
     outcome.expect("checked on the line above")
 }
