@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::strings::MAX_DEPTH;
+use super::strings::{MAX_DEPTH, closing_quote};
 
 /// Longest path given, in bytes; paths go into the audit log.
 const MAX_PATH: usize = 256;
@@ -28,6 +28,13 @@ pub(crate) fn of(body: &[u8], offsets: &[usize], is_hidden: impl Fn(&Range<usize
     let mut steps: Vec<Step> = Vec::new();
     let mut at = 0;
     while paths.len() < offsets.len() && at < body.len() {
+        // The end of a string that begins with the last of the places is of no matter: it may be an image.
+        while offsets.get(paths.len()).is_some_and(|offset| *offset <= at + 1 && body.get(at) == Some(&b'"')) {
+            paths.push(shown(body, &steps, &is_hidden));
+        }
+        if paths.len() == offsets.len() {
+            break;
+        }
         let next = match body.get(at) {
             Some(b'"') => string_end(body, at + 1),
             _ => at + 1,
@@ -63,15 +70,7 @@ fn is_key(body: &[u8], behind: usize) -> bool {
 
 /// The offset behind the closing quote of the string that begins at `start`.
 fn string_end(body: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(found) = memchr::memchr2(b'"', b'\\', body.get(at..).unwrap_or_default()) {
-        at += found;
-        if body.get(at) == Some(&b'"') {
-            return at + 1;
-        }
-        at += 2;
-    }
-    body.len()
+    closing_quote(body, start).map_or(body.len(), |quote| quote + 1)
 }
 
 fn shown(body: &[u8], steps: &[Step], is_hidden: &impl Fn(&Range<usize>) -> bool) -> String {

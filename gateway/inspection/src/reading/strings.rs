@@ -79,8 +79,8 @@ impl<'a> Strings<'a> {
     }
 
     fn comma(&mut self) {
-        let is_one_message = self.body.get(self.top.clone()) == Some(b"system");
-        if self.depth == 2 && !is_one_message {
+        let is_one_message = || self.body.get(self.top.clone()) == Some(b"system");
+        if self.depth == 2 && !is_one_message() {
             self.message += 1;
         }
     }
@@ -122,16 +122,26 @@ impl Iterator for Strings<'_> {
 }
 
 /// Where the string ends whose content begins at `start`.
-fn closing_quote(body: &[u8], start: usize) -> Option<usize> {
+pub(super) fn closing_quote(body: &[u8], start: usize) -> Option<usize> {
     let mut from = start;
     loop {
-        let at = from + memchr::memchr(b'"', body.get(from..)?)?;
+        let at = from + quote(body.get(from..)?)?;
         let slashes = body.get(start..at)?.iter().rev().take_while(|byte| **byte == b'\\').count();
         if slashes.is_multiple_of(2) {
             return Some(at);
         }
         from = at + 1;
     }
+}
+
+/// Bytes within which a quote is looked for one by one: most strings of a body are names, and a search by vector instructions
+/// takes longer to begin.
+const NAME: usize = 16;
+
+fn quote(bytes: &[u8]) -> Option<usize> {
+    let (near, far) = bytes.split_at(bytes.len().min(NAME));
+    let quote = near.iter().position(|byte| *byte == b'"');
+    quote.or_else(|| Some(near.len() + memchr::memchr(b'"', far)?))
 }
 
 #[cfg(test)]
