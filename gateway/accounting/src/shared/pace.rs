@@ -39,9 +39,11 @@ impl Pace {
 
     fn turn(&mut self, now: Instant) {
         let began = *self.began.get_or_insert(now);
-        let over = now.saturating_duration_since(began).as_millis() / STEP.as_millis();
-        match u32::try_from(over) {
-            Ok(0) => {}
+        let passed = now.saturating_duration_since(began);
+        if passed < STEP {
+            return;
+        }
+        match u32::try_from(passed.as_millis() / STEP.as_millis()) {
             Ok(over @ 1..=3) => {
                 for _ in 0..over {
                     self.steps.rotate_right(1);

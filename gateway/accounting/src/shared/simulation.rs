@@ -37,7 +37,7 @@ enum Caller {
     /// Waits for an exchange after this one.
     Waits(u64),
     /// Its answer ends at this step.
-    Runs(u64, Reservation),
+    Runs(u64, Box<Reservation>),
 }
 
 /// A counter, and whether it rang.
@@ -136,7 +136,7 @@ impl Gateway {
                     Some(reserved) => {
                         self.let_in += 1;
                         self.waited += u64::from(waited);
-                        Caller::Runs(step + dice.within(20, 240), reserved)
+                        Caller::Runs(step + dice.within(20, 240), Box::new(reserved))
                     }
                     None => Caller::Waits(self.exchanges),
                 }
@@ -152,7 +152,7 @@ impl Gateway {
     }
 
     fn ask(&mut self, step: u64) {
-        let (now, looks) = (self.at(step), step % LOOK == 0);
+        let (now, looks) = (self.at(step), step.is_multiple_of(LOOK));
         let mut questions = Vec::new();
         let mut rang = false;
         for (number, (counter, bell)) in self.counters.iter().enumerate() {

@@ -91,14 +91,14 @@ enum Kind {
 
 enum Level {
     Money(Arc<Book>),
-    Seats(Seats),
+    Seats(Arc<Seats>),
 }
 
 impl Level {
     fn counter(&self) -> &dyn Counter {
         match self {
             Self::Money(book) => &**book.purse(),
-            Self::Seats(seats) => seats,
+            Self::Seats(seats) => &**seats,
         }
     }
 }
@@ -117,7 +117,7 @@ struct Gateway {
 impl Gateway {
     fn new(number: usize, kind: Kind, limit: u64) -> Self {
         let level = match kind {
-            Kind::Seats => Level::Seats(Seats::new(limit)),
+            Kind::Seats => Level::Seats(Arc::new(Seats::new(limit))),
             Kind::Money => {
                 let book = Arc::new(Book::shared(Instant::now()));
                 book.set_limits(Limits { per_month: Some(Money(limit * UNIT)), ..Limits::default() });
