@@ -28,6 +28,8 @@ BAGGAGE = "planted-baggage-91"
 UPSTREAM_KEY = "planted-upstream-key"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
+PSEUDONYMS = {"pseudonyms.key": "PSEUDONYM+KEY+0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"}
+AUDIT = '[audit]\npseudonyms = { key = "pseudonyms.key", held_by = "data protection office" }\n'
 
 
 def free_port():
@@ -202,9 +204,9 @@ class Telemetry:
             self.addCleanup(one.stop)
         self.addCleanup(lambda: self.collector.stop())
 
-    def start(self, more=""):
+    def start(self, more="", files=None):
         upstreams = [("first", self.busy, "false"), ("second", self.good, "true")]
-        self.gateway = Gateway(self.collector.protocol, self.collector.port, upstreams, more)
+        self.gateway = Gateway(self.collector.protocol, self.collector.port, upstreams, more, files)
         self.addCleanup(self.gateway.stop)
         return self.gateway
 
@@ -284,6 +286,27 @@ class Telemetry:
 
         spans = until("the spans", self.collector.spans)
         self.assertEqual({span.trace_id.hex() for span in spans}, {TRACE})
+
+    def users_of_one_request(self, more):
+        gateway = self.start(more + "\n" + AUDIT, PSEUDONYMS)
+        self.assertEqual(gateway.ask(), 200)
+        spans = until("the span", lambda: [span for span in self.collector.spans() if span.kind == 2])
+        self.assertNotIn(USER.encode(), self.collector.bodies())
+        return gateway, [attributes(span).get("enduser.pseudo.id") for span in spans]
+
+    def test_a_user_is_shown_by_the_pseudonym_of_the_audit_log_where_that_is_wanted(self):
+        gateway, users = self.users_of_one_request("users = true")
+
+        found = subprocess.run(
+            [BINARY, "keys", "pseudonym-of", "--key", "pseudonyms.key", "--app", "claims"],
+            cwd=gateway.folder, input=USER + "\n", capture_output=True, text=True, check=True,
+        )
+        self.assertEqual(users, [found.stdout.strip()])
+
+    def test_no_user_is_shown_by_default_though_the_audit_log_has_pseudonyms(self):
+        _, users = self.users_of_one_request("")
+
+        self.assertEqual(users, [None])
 
     def test_the_collector_stands_in_the_plan_of_the_network(self):
         gateway = self.start()

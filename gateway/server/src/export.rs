@@ -81,6 +81,7 @@ pub(crate) struct Collector {
     pub(crate) metrics: bool,
     pub(crate) logs: bool,
     pub(crate) sample_percent: u8,
+    pub(crate) users: bool,
     pub(crate) metrics_every: Duration,
 }
 

@@ -52,6 +52,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         let findings = finding_counts(&findings, exchange.suppresses());
         let estimate = charge.estimate();
         let user = pseudonym(&exchange.snapshot, &caller, &call);
+        exchange.spans.user(&exchange.snapshot, user.as_deref());
         let mut verdicts = permit.verdicts().iter().chain(stand_ins.iter().flat_map(|stand_in| &stand_in.verdicts));
         let intent = Intent {
             decision: exchange.decision.as_str(),

@@ -32,6 +32,8 @@ struct Open {
     attempt: [u8; 8],
     status: Option<StatusCode>,
     usage: Option<UsageNote>,
+    /// The pseudonym of the user, where the collector gets it.
+    user: Option<Box<str>>,
 }
 
 impl Spans {
@@ -48,7 +50,7 @@ impl Spans {
         let sampled = percent.is_some_and(|percent| rand::random_range(0..100_u8) < percent);
         let own = TraceContext { trace: rand::random(), span: rand::random(), sampled, state: None };
         let trace = Some(RequestTrace::begin(caller, own, (wall, steady)));
-        let open = Open { trace, drawn: sampled, attempt: rand::random(), status: None, usage: None };
+        let open = Open { trace, drawn: sampled, attempt: rand::random(), status: None, usage: None, user: None };
         Self(Some(Arc::new(Mutex::new(open))))
     }
 
@@ -99,6 +101,13 @@ impl Spans {
         self.with(|open| (open.status, open.usage) = (status.or(open.status), usage.or(open.usage)));
     }
 
+    /// The pseudonym of the user that the request names, which goes to a collector that is to have it and to nobody else.
+    pub(super) fn user(&self, snapshot: &Snapshot, pseudonym: Option<&str>) {
+        if snapshot.collector.as_ref().is_some_and(|collector| collector.users) {
+            self.with(|open| open.user = pseudonym.map(Into::into));
+        }
+    }
+
     /// The request ended with this code, `ok` or one of ours; its spans wait for the collector.
     pub(super) fn end(&self, exchange: &Exchange, code: &str) {
         let Some(open) = &self.0 else { return };
@@ -114,6 +123,7 @@ impl Spans {
         attributes.extend(model.map(|model| text("gen_ai.request.model", model)));
         attributes.extend(open.status.map(|status| number("http.response.status_code", status.as_u16())));
         attributes.extend(usage(open.usage));
+        attributes.extend(open.user.take().map(|user| text("enduser.pseudo.id", String::from(user))));
         let failed = (code != "ok").then_some(code);
         let spans = trace.end(Ended { name, at: Instant::now(), failed, attributes });
         exchange.gateway.export.spans().put(spans);

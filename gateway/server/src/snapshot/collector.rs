@@ -73,6 +73,7 @@ pub(super) fn build(compiled: &Compiled, fleet: &Fleet) -> Option<Collector> {
         metrics: otlp.metrics,
         logs: otlp.logs,
         sample_percent: otlp.sample_percent,
+        users: otlp.users,
         metrics_every: otlp.metrics_every,
     })
 }

@@ -25,6 +25,7 @@ impl Check<'_> {
         let tls = url.as_ref().map(|url| self.endpoint_tls(owner, url, otlp.tls.as_ref()));
         let transport = self.transport(owner, otlp.transport.as_ref(), &otlp.reach);
         let [traces, metrics, logs] = self.signals(owner, otlp);
+        let users = self.shown_users(owner, otlp, document);
         let url = url?;
         Some(OtlpConfig {
             scheme: url.scheme,
@@ -39,8 +40,26 @@ impl Check<'_> {
             metrics,
             logs,
             sample_percent: otlp.sample_percent.and_then(|percent| u8::try_from(percent).ok()).unwrap_or(100),
+            users,
             metrics_every: Duration::from_secs(otlp.metrics_every_s.unwrap_or(METRICS_EVERY_S)),
         })
+    }
+
+    /// Whether spans bear the pseudonyms of users, for which there must be a key and spans.
+    fn shown_users(&mut self, owner: Owner<'_>, otlp: &Otlp, document: &Document) -> bool {
+        let users = otlp.users == Some(true);
+        let mark = self.of(owner).at("users").mark();
+        let is_keyed = document.audit.as_ref().is_some_and(|audit| audit.pseudonyms.is_some());
+        if users && !is_keyed && self.walked.is_whole("audit", "") {
+            let remedy = "name the key of the pseudonyms there, or leave `users` out";
+            self.wrong(mark, "`telemetry.otlp.users` needs `audit.pseudonyms`", remedy);
+        }
+        let traces = otlp.signals.as_ref().is_none_or(|signals| signals.contains(&OtlpSignal::Traces));
+        if users && !traces {
+            let message = "`telemetry.otlp.users` is of spans, and `signals` leaves the traces out";
+            self.wrong(mark, message, "add \"traces\" to `signals`, or leave `users` out");
+        }
+        users
     }
 
     fn signals(&mut self, owner: Owner<'_>, otlp: &Otlp) -> [bool; 3] {

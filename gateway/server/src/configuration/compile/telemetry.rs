@@ -32,6 +32,8 @@ pub struct OtlpConfig {
     pub logs: bool,
     /// How many of a hundred requests are traced.
     pub sample_percent: u8,
+    /// Whether spans bear the pseudonyms of users.
+    pub users: bool,
     /// Time between two deliveries of figures.
     pub metrics_every: Duration,
 }

@@ -14,7 +14,7 @@ pub struct Telemetry {
 }
 
 /// A collector of OpenTelemetry. It gets names of the configuration, codes, numbers and times: never a prompt, an answer, a
-/// credential or a user.
+/// credential or the name of a user.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Otlp {
@@ -34,6 +34,9 @@ pub struct Otlp {
     /// How many of a hundred requests are traced, where the caller does not say it in `traceparent`; default 100.
     #[schemars(range(max = 100))]
     pub sample_percent: Option<u64>,
+    /// Whether the span of a request bears the pseudonym of its user, the one of the audit log, as `enduser.pseudo.id`;
+    /// default false. Needs `audit.pseudonyms`.
+    pub users: Option<bool>,
     /// Time between two deliveries of the metrics, in seconds; default 15.
     #[schemars(range(min = 1, max = 3_600))]
     pub metrics_every_s: Option<u64>,
