@@ -283,11 +283,15 @@ impl Gathered {
         let length = self.len() + piece.len();
         self.check(length)?;
         if self.all.is_empty() || length > self.permit.bytes() {
-            // Of a length that nobody declared, what is taken from the budget is the buffer as allocated, not as filled.
+            // Of a length that nobody declared, what is taken from the budget is the buffer as allocated, not as filled. One
+            // that was declared has its room from the beginning, and is never moved.
             let doubled = (self.all.len() * 2).max(length).min(self.limit);
-            let share = if length <= self.declared { (length + SHARE).min(self.declared) } else { doubled };
+            let (share, room) = match length <= self.declared {
+                true => ((length + SHARE).min(self.declared), self.declared),
+                false => (doubled, doubled),
+            };
             self.permit.grow_to(share)?;
-            self.all.reserve(doubled.max(self.declared) - self.all.len());
+            self.all.reserve(room - self.all.len());
         }
         let first = std::mem::take(&mut self.first);
         self.all.extend_from_slice(&first);

@@ -11,7 +11,7 @@ use http_body_util::{Channel, Full};
 use proptest::prelude::*;
 use tokio::time::{Instant, advance};
 
-use super::{BodyBudget, BodyError, BodyLimits, Coding, ReadBody, drain, read};
+use super::{BodyBudget, BodyError, BodyLimits, Coding, Gathered, ReadBody, SHARE, drain, read};
 
 const LIMIT: usize = 256 * 1024;
 
@@ -272,6 +272,24 @@ async fn a_caller_that_declares_much_and_sends_nothing_holds_nothing() {
     assert_eq!(budget.held(), 0);
     let other = read(Full::new(Bytes::from(text(10_000))), &headers, &limits, &budget).await;
     assert!(other.is_ok());
+}
+
+/// A buffer that is moved costs as much again as the body: all of it is copied, into memory that was never touched.
+#[test]
+fn a_body_of_declared_length_is_never_moved() {
+    let piece = Bytes::from(text(SHARE / 4));
+    let mut gathered = Gathered::new(&BodyBudget::default(), LIMIT);
+    gathered.declared = LIMIT;
+    gathered.push(piece.clone()).unwrap();
+    gathered.push(piece.clone()).unwrap();
+    let (at, room) = (gathered.all.as_ptr(), gathered.all.capacity());
+
+    while gathered.len() < LIMIT {
+        gathered.push(piece.clone()).unwrap();
+    }
+
+    assert_eq!((gathered.all.as_ptr(), gathered.all.capacity()), (at, room));
+    assert_eq!(gathered.permit.bytes(), LIMIT);
 }
 
 /// Polls once.
