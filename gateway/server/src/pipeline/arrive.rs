@@ -294,7 +294,7 @@ impl Admitted {
     }
 }
 
-pub(super) async fn admit(identified: Identified) -> Result<Admitted, Box<Refused>> {
+pub(super) async fn admit(identified: Identified) -> Result<Box<Admitted>, Box<Refused>> {
     let Identified { mut exchange, caller, index, body } = identified;
     // Before the path is looked at: whoever asks for what does not exist takes from the app's rate as well.
     let admission = &exchange.snapshot.admission;
@@ -316,7 +316,7 @@ pub(super) async fn admit(identified: Identified) -> Result<Admitted, Box<Refuse
     };
     exchange.rate = guard.standing();
     match route_of(&exchange) {
-        Ok(route) => Ok(Admitted { exchange, caller, index, route, guard, body }),
+        Ok(route) => Ok(Box::new(Admitted { exchange, caller, index, route, guard, body })),
         Err(refusal) => Err(exchange.refuse(refusal).with_unread(body)),
     }
 }

@@ -27,7 +27,7 @@ use crate::snapshot::Target;
 
 /// What an upstream answered: a reply, whole or as a stream whose first event was seen.
 pub(super) struct Answered {
-    pub(super) books: Books,
+    pub(super) books: Box<Books>,
     pub(super) endpoint: HeaderValue,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -144,7 +144,7 @@ fn may_go_on(gateway: &Gateway, books: &Books, outcome: Outcome) -> bool {
 }
 
 /// Nothing is left to try: the caller gets the last upstream's own error where there is one, else ours.
-fn give_up(books: Books, last: Option<(Met, HeaderValue)>) -> Result<Answered, Box<Refused>> {
+fn give_up(books: Box<Books>, last: Option<(Met, HeaderValue)>) -> Result<Answered, Box<Refused>> {
     let Some((met, endpoint)) = last else {
         let held_back = books.held_back();
         return Err(books.refuse(held_back.unwrap_or(Refusal::UpstreamUnavailable)));

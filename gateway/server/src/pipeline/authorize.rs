@@ -17,14 +17,14 @@ use crate::snapshot::{Model, ModelIndex};
 
 /// Stage 5: what was seen in the request.
 pub(super) struct Inspected {
-    decoded: Decoded,
+    decoded: Box<Decoded>,
     findings: Findings,
 }
 
 /// Text above this many bytes is read on a thread of its own, so that the streams of this worker do not wait for it.
 const LONG_TEXT: usize = 256 << 10;
 
-pub(super) async fn inspect(decoded: Decoded) -> Inspected {
+pub(super) async fn inspect(decoded: Box<Decoded>) -> Inspected {
     let mut findings = features_of(&decoded.call);
     findings.extend_with(read(&decoded.call).await);
     let metrics = decoded.exchange.gateway.metrics.process();
@@ -106,9 +106,9 @@ pub(super) struct Authorized {
     pub(super) permit: Arc<Permit>,
 }
 
-pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>> {
+pub(super) fn authorize(inspected: Inspected) -> Result<Box<Authorized>, Box<Refused>> {
     let Inspected { decoded, findings } = inspected;
-    let Decoded { mut exchange, caller, guard, call, model, held } = decoded;
+    let Decoded { mut exchange, caller, guard, call, model, held } = *decoded;
     let known = Known { labels: &exchange.snapshot.labels, route: &exchange.snapshot.model(model).labels };
     let data = match data::read(&caller, known, &exchange.head.headers, &call) {
         Ok(data) => exchange.data.insert(data).clone(),
@@ -117,7 +117,7 @@ pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>
     let now = exchange.at;
     let (exchange, permit) =
         decide(exchange, Asking { caller: &caller, call: &call, findings: &findings, now }, (model, &data))?;
-    Ok(Authorized { exchange, caller, guard, held, call, findings, permit })
+    Ok(Box::new(Authorized { exchange, caller, guard, held, call, findings, permit }))
 }
 
 /// Stage 6 once more, for a request that has waited: by now its credential may have ended, and something be held back.

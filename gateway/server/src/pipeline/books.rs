@@ -123,11 +123,11 @@ impl Books {
         mut charge: Charge,
         record: OpenRecord,
         carried: Carried,
-    ) -> Self {
+    ) -> Box<Self> {
         charge.may_be_sent();
         let answer = capture::Answer::of(&exchange);
         let in_flight = exchange.caller.as_ref().map(|caller| caller.app.metrics.enter());
-        Self {
+        Box::new(Self {
             exchange: Some(exchange),
             permit,
             charge: Some(charge),
@@ -145,7 +145,7 @@ impl Books {
             status: None,
             first_byte: None,
             answer,
-        }
+        })
     }
 
     /// Bytes go down, or are about to: they belong to what is kept of the answer.
@@ -330,7 +330,7 @@ impl Books {
 
     /// A whole reply goes down: an answer, or (`failed`) the upstream's own error.
     pub(super) fn close_whole(
-        mut self,
+        mut self: Box<Self>,
         status: StatusCode,
         usage: Option<&Usage>,
         failed: bool,
@@ -357,7 +357,7 @@ impl Books {
     }
 
     /// No attempt was answered, and the caller gets our error.
-    pub(super) fn refuse(mut self, refusal: Refusal) -> Box<Refused> {
+    pub(super) fn refuse(mut self: Box<Self>, refusal: Refusal) -> Box<Refused> {
         self.status = Some(refusal.code().status());
         self.close(Close::Refused(refusal.code().as_str()), None, None);
         let exchange = self.exchange.take().expect("the books are closed once, and consumed by it");

@@ -26,8 +26,8 @@ pub(super) struct Decoded {
     pub(super) held: BodyPermit,
 }
 
-pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> {
-    let Admitted { mut exchange, caller, index, route, guard, body } = admitted;
+pub(super) async fn decode(admitted: Box<Admitted>) -> Result<Box<Decoded>, Box<Refused>> {
+    let Admitted { mut exchange, caller, index, route, guard, body } = *admitted;
     let limits = &exchange.snapshot.body_limits;
     let read = body::read(body, &exchange.head.headers, limits, &exchange.gateway.body_budget);
     // The timer is armed only for a body that has not come whole with its head.
@@ -60,7 +60,7 @@ pub(super) async fn decode(admitted: Admitted) -> Result<Decoded, Box<Refused>> 
         }
     };
     exchange.rate = guard.standing();
-    Ok(Decoded { exchange, caller, guard, call, model, held })
+    Ok(Box::new(Decoded { exchange, caller, guard, call, model, held }))
 }
 
 /// What could not be asked before the body was read: the rate of the user that it names, and the bounds of its model.

@@ -12,8 +12,8 @@ use super::headers;
 use super::refusal::{Refusal, Refused};
 use super::respond::ReplyBody;
 
-pub(super) async fn answer(admitted: Admitted) -> Result<Response<ReplyBody>, Box<Refused>> {
-    let Admitted { exchange, caller, route, .. } = admitted;
+pub(super) async fn answer(admitted: Box<Admitted>) -> Result<Response<ReplyBody>, Box<Refused>> {
+    let Admitted { exchange, caller, route, .. } = *admitted;
     let snapshot = &exchange.snapshot;
     let body = match route {
         Route::ModelList => {

@@ -47,8 +47,8 @@ pub(super) struct Planned {
     pub(super) turn: Option<Turn>,
 }
 
-pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>> {
-    let Authorized { mut exchange, caller, guard, held, call, findings, mut permit } = authorized;
+pub(super) async fn plan(authorized: Box<Authorized>) -> Result<Box<Planned>, Box<Refused>> {
+    let Authorized { mut exchange, caller, guard, held, call, findings, mut permit } = *authorized;
     exchange.tier = reserve::tier(&call);
     let (mut ask, priority) = ask(&exchange, &caller, &call);
     let session;
@@ -71,7 +71,7 @@ pub(super) async fn plan(authorized: Authorized) -> Result<Planned, Box<Refused>
     }
     note_decision(&exchange, &plan, &ask);
     exchange.explanation = explanation(&exchange, &caller, (&plan, &stand_ins));
-    Ok(Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn })
+    Ok(Box::new(Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn }))
 }
 
 /// What a caller is told where its targets have no room, at least.

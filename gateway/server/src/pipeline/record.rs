@@ -25,13 +25,13 @@ use crate::snapshot::Snapshot;
 pub(super) struct Recorded {
     pub(super) plan: Plan,
     pub(super) call: Call,
-    pub(super) books: Books,
+    pub(super) books: Box<Books>,
 }
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
     let Reserved { planned, charge } = reserved;
     let Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn } =
-        planned;
+        *planned;
     let Some(kept) = capture::request(&exchange, &caller, &call).await else {
         charge.not_sent();
         return Err(exchange.refuse(Refusal::AuditUnavailable));

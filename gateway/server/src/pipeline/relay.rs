@@ -42,7 +42,7 @@ const FAULT: StreamEnd<'static> = StreamEnd::Failed {
 pub(super) struct Relay {
     stream: Box<EventStream>,
     relay: StreamRelay,
-    books: Books,
+    books: Box<Books>,
     /// Re-armed when it fires and not at every frame, which would cost a timer operation a token.
     keep_alive: Pin<Box<Sleep>>,
     every: Duration,
@@ -62,7 +62,7 @@ enum State {
 const TRAIL: Duration = Duration::from_secs(1);
 
 impl Relay {
-    pub(super) fn new(stream: Box<EventStream>, books: Books) -> Self {
+    pub(super) fn new(stream: Box<EventStream>, books: Box<Books>) -> Self {
         let now = Instant::now();
         // Every stream of these APIs is asked for its usage; where the caller did not ask, the extra chunk goes no further.
         let options = RelayOptions { usage_asked: stream.usage_asked, injected_usage: !stream.usage_asked };

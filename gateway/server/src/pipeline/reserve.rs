@@ -47,11 +47,11 @@ pub(super) struct Charge {
 
 /// Stage 8: the dearest attempt of the plan can be paid.
 pub(super) struct Reserved {
-    pub(super) planned: Planned,
+    pub(super) planned: Box<Planned>,
     pub(super) charge: Charge,
 }
 
-pub(super) async fn reserve(planned: Planned) -> Result<Reserved, Box<Refused>> {
+pub(super) async fn reserve(planned: Box<Planned>) -> Result<Reserved, Box<Refused>> {
     let most_output = planned.caller.output_of(&planned.call);
     let (estimate, tier) = (estimate(&planned.call, most_output), planned.exchange.tier);
     let snapshot = &planned.exchange.snapshot;
