@@ -13,10 +13,6 @@ pub(crate) const FULL: usize = 128 << 10;
 /// More than the longest thing that is found, which is a private key.
 pub(crate) const OVERLAP: usize = 20 << 10;
 
-/// Most room for text and for its pieces that is made before there are any.
-const FIRST_ROOM: usize = 16 << 10;
-const MOST_PIECES: usize = 256;
-
 /// Text before a match that is kept for it to be judged by.
 const AHEAD: usize = 128;
 
@@ -62,11 +58,10 @@ pub(crate) struct Cursor {
 }
 
 impl Sheet {
-    /// Room for the strings of a body of so many bytes, which seldom grows then: text is hardly ever longer than it was
-    /// written. What is longer than most is often a single string, or an image and no text at all.
+    /// Room for the strings of a body of so many bytes, which does not grow then: text is seldom longer than it was written.
     pub(crate) fn for_body(bytes: usize) -> Self {
-        let text = Vec::with_capacity(bytes.min(FIRST_ROOM));
-        Self { text, pieces: Vec::with_capacity(bytes.div_ceil(64).min(MOST_PIECES)), ..Self::default() }
+        let text = Vec::with_capacity(bytes.min(FULL + OVERLAP));
+        Self { text, pieces: Vec::with_capacity(bytes.div_ceil(64).min(256)), ..Self::default() }
     }
 
     pub(crate) fn clear(&mut self) {
