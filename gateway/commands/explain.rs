@@ -13,8 +13,8 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use policy::{
-    Candidate, Class, Countries, Data, Facts, FindingKind, Findings, Judge, Question, Reach, Ruling, Verdict, Why,
-    decide, why,
+    Candidate, Class, Countries, Data, Facts, FindingKind, Findings, Judge, Question, Reach, Ruling, TextKind, Verdict,
+    Why, decide, why,
 };
 use serde_json::{Value, json};
 use server::configuration::{self, AppConfig, Compiled, LoadOptions, ModelConfig, Secrets};
@@ -116,7 +116,9 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
     let model = model.ok_or_else(|| wrong(format!("there is no model `{}`", arguments.model)))?;
     let read = match &arguments.request {
         None => ReadRequest { operation: outlook::operation_named(arguments.api.name()), ..Default::default() },
-        Some(file) => outlook::read_request(arguments.api.name(), text_of(file)?).map_err(wrong)?,
+        Some(file) => {
+            outlook::read_request(arguments.api.name(), text_of(file)?, &compiled.recognisers).map_err(wrong)?
+        }
     };
     let mut labels: Vec<&str> = app.labels.iter().chain(&model.labels).map(String::as_str).collect();
     labels.extend(arguments.labels.iter().chain(&read.labels).map(String::as_str));
@@ -133,8 +135,8 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         class: outlook::class(app.class),
         purpose,
         api: arguments.api.name(),
-        suppressed: suppressed(app, &read.findings, now),
-        findings: read.findings.without(|kind| app.data.suppression(kind, now).is_some()),
+        suppressed: suppressed(compiled, app, (&read.findings, now)),
+        findings: read.findings.without(|kind| app.data.suppression(kind, now).is_some() || is_tried(compiled, kind)),
         request: read,
         now,
     };
@@ -142,16 +144,23 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
 }
 
 /// What was found and policies do not see for now.
-fn suppressed(app: &AppConfig, findings: &Findings, now: SystemTime) -> Vec<String> {
+fn suppressed(compiled: &Compiled, app: &AppConfig, (findings, now): (&Findings, SystemTime)) -> Vec<String> {
     let mut all = Vec::new();
     for (kind, count) in findings.counts() {
         let FindingKind::Text(text) = kind else { continue };
         if let Some(one) = app.data.suppression(*text, now) {
             let until = outlook::day(one.until);
             all.push(format!("{kind} ({count}) until {until}, because {}, says {}", one.because, one.owner));
+        } else if is_tried(compiled, *text) {
+            all.push(format!("{kind} ({count}), which is only tried"));
         }
     }
     all
+}
+
+/// Whether a recogniser of one's own finds this that is not in force.
+fn is_tried(compiled: &Compiled, kind: TextKind) -> bool {
+    compiled.recognisers.tried().any(|tried| tried == kind)
 }
 
 fn text_of(file: &Path) -> Result<Vec<u8>, Failed> {

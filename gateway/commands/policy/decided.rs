@@ -83,7 +83,7 @@ impl Read<'_> {
         let action = self.found.request.action().map(|uid| uid.id().unescaped().to_owned()).unwrap_or_default();
         let mut kinds: Vec<FindingKind> = Vec::new();
         for name in self.texts("findings")? {
-            kinds.push(table::kind(&name)?);
+            kinds.push(table::kind(&name, &[])?);
         }
         let operation = match (Operation::named(&action), Action::named(&action)) {
             (Some(operation), _) => operation,

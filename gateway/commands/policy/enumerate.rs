@@ -66,7 +66,7 @@ impl World {
             candidates: candidates(),
             askers: [nobody.clone(), bound].into_iter().chain(askers).collect(),
             labels: subsets(&named.labels_and_another()),
-            findings: named.findings(),
+            findings: named.findings(&[]),
             times: named.times(now),
             operations: operations(sets),
             words: "places of each kind in the data pack, all sets of the labels that either set names, all \
@@ -88,7 +88,7 @@ impl World {
             candidates: (0..compiled.targets.len()).map(|index| outlook::candidate(compiled, index)).collect(),
             askers,
             labels: subsets(&named.labels_and_another()),
-            findings: named.findings(),
+            findings: named.findings(&compiled.recognisers.kinds().collect::<Vec<_>>()),
             times: named.times(now),
             operations: operations(sets),
             words: "the apps, targets and purposes of the configuration, all sets of the labels that either set names, \
@@ -170,7 +170,7 @@ fn broken(goal: &Judge, question: &Question<'_>, kinds: &[FindingKind], verdicts
     for (verdict, candidate) in verdicts.iter().zip(question.candidates) {
         let Ruling::In { obligations, .. } = &verdict.ruling else { continue };
         let is_gone = |kind: &FindingKind| match kind {
-            FindingKind::Text(text) => obligations.redact().any(|name| TextKind::named(name).contains(text)),
+            FindingKind::Text(text) => obligations.redact().any(|name| text.goes_by(name)),
             _ => false,
         };
         let left = found_of(kinds, is_gone);
@@ -349,10 +349,12 @@ impl Named {
     }
 
     /// None, each that is named, and each feature.
-    fn findings(&self) -> Vec<Vec<FindingKind>> {
+    ///
+    /// Of `own` kinds it is known what group they belong to.
+    fn findings(&self, own: &[TextKind]) -> Vec<Vec<FindingKind>> {
         let features = ["stored_state", "remote_url", "hosted_tool:any"];
         let named = self.findings.iter().map(String::as_str).filter(|name| !features.contains(name));
-        let kinds: Vec<FindingKind> = named.chain(features).filter_map(|name| kind(name).ok()).collect();
+        let kinds: Vec<FindingKind> = named.chain(features).filter_map(|name| kind(name, own).ok()).collect();
         std::iter::once(Vec::new()).chain(kinds.into_iter().map(|kind| vec![kind])).collect()
     }
 

@@ -58,9 +58,11 @@ impl Files {
     }
 }
 
-/// The names that hold without a configuration. Labels of one's own stand in a configuration, so none is wrong here.
+/// The names that hold without a configuration. Labels and recognisers of one's own stand in a configuration, so
+/// none is wrong here.
 pub(super) fn names_without_configuration() -> Names {
-    Names { labels: None, ..Names::of_pack(configuration::pack().groups().keys().cloned()) }
+    let known = Names::of_pack(configuration::pack().groups().keys().cloned());
+    Names { labels: None, ..known.with_findings(["custom".to_owned()]) }
 }
 
 fn read_bounded(file: &Path) -> io::Result<String> {

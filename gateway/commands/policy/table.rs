@@ -121,8 +121,9 @@ impl Asked {
         for label in case.labels.iter().filter(|label| !compiled.policy.labels.contains(label.as_str())) {
             faults.push(format!("`{label}` is no label"));
         }
+        let own: Vec<TextKind> = compiled.recognisers.kinds().collect();
         let is_suppressed = |kind| app.is_some_and(|app| app.data.suppression(kind, now).is_some());
-        let found = case.findings.iter().map(|name| kind_but(name, is_suppressed)).collect();
+        let found = case.findings.iter().map(|name| kind_but(name, &own, is_suppressed)).collect();
         let mut findings = keep(&mut faults, found).unwrap_or_default();
         let operation = keep(&mut faults, operation(&case.action, &mut findings));
         let own = app.map(|app| outlook::class(app.class)).unwrap_or_default();
@@ -249,13 +250,21 @@ fn expected(written: &str) -> Result<Expected, String> {
 }
 
 /// A kind of finding by the name that policies use. Of a group the first kind stands for all.
-pub(super) fn kind(name: &str) -> Result<FindingKind, String> {
-    kind_but(name, |_| false)
+///
+/// Recognisers of one's own are `own`; where there are none, it is not known which there are.
+pub(super) fn kind(name: &str, own: &[TextKind]) -> Result<FindingKind, String> {
+    let unknown = || TextKind::own_named(name).map(FindingKind::Text);
+    kind_but(name, own, |_| false).or_else(|error| unknown().ok_or(error))
 }
 
 /// The same for an app some kinds of which are suppressed: a group is hidden only where all its kinds are.
-pub(super) fn kind_but(name: &str, is_suppressed: impl Fn(TextKind) -> bool) -> Result<FindingKind, String> {
-    let kinds = TextKind::named(name);
+pub(super) fn kind_but(
+    name: &str,
+    own: &[TextKind],
+    is_suppressed: impl Fn(TextKind) -> bool,
+) -> Result<FindingKind, String> {
+    let mut kinds = TextKind::named(name);
+    kinds.extend(own.iter().filter(|kind| kind.goes_by(name)));
     let standing_for_all = kinds.iter().find(|kind| !is_suppressed(**kind)).or(kinds.first());
     Ok(match name {
         "remote_url" => FindingKind::RemoteUrl,

@@ -8,6 +8,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind, PatternID, PatternSet};
 
 use crate::kind::TextKind;
+use crate::own;
 use crate::recogniser::{Context, Found, LONGEST, Recogniser};
 use crate::recognisers::LIST;
 use crate::sieve::Sieve;
@@ -31,18 +32,28 @@ pub(crate) struct Hit {
 /// What one request may still cost, and the memory that a search needs.
 pub(crate) struct Effort {
     candidates: u32,
+    /// The same of recognisers of one's own, so that they cannot use up what the shipped ones need.
+    pub(crate) own: u32,
+    /// The same of those that are only tried, which then find no more.
+    pub(crate) tried: u32,
     parts: Vec<Range<usize>>,
     fitting: PatternSet,
 }
 
 impl Effort {
     pub(crate) fn new() -> Self {
-        Self { candidates: MOST_CANDIDATES, parts: Vec::new(), fitting: PatternSet::new(LIST.len()) }
+        Self {
+            candidates: MOST_CANDIDATES,
+            own: own::MOST_CANDIDATES,
+            tried: own::MOST_CANDIDATES,
+            parts: Vec::new(),
+            fitting: PatternSet::new(LIST.len()),
+        }
     }
 
     /// Whether the bound was hit: what comes behind was not searched.
     pub(crate) fn is_spent(&self) -> bool {
-        self.candidates == 0
+        self.candidates == 0 || self.own == 0
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::engine::{ENGINE, Effort, Hit};
 use crate::findings::{Finding, Findings};
 use crate::kind::{FindingKind, TextKind};
+use crate::own::OwnRecognisers;
 use crate::reading::paths;
 use crate::reading::reader::{self, Listener, Packed};
 
@@ -23,9 +24,17 @@ use crate::reading::reader::{self, Listener, Packed};
 /// ```
 #[must_use]
 pub fn inspect(body: &[u8]) -> Findings {
+    inspect_with(body, &OwnRecognisers::default())
+}
+
+/// As [`inspect`], with recognisers of one's own beside the shipped ones.
+///
+/// These have a bound of their own: beyond a quarter of a million matches of their patterns the rest is `uninspected`.
+#[must_use]
+pub fn inspect_with(body: &[u8], own: &OwnRecognisers) -> Findings {
     let mut collector = Collector::default();
-    reader::read(body, &mut collector);
-    collector.named(body)
+    reader::read(body, own, &mut collector);
+    collector.named(body, own)
 }
 
 /// Makes the compiled recognisers ready, so that the first request does not wait for them.
@@ -48,13 +57,13 @@ impl Collector {
     }
 
     /// The findings with their paths.
-    fn named(mut self, body: &[u8]) -> Findings {
+    fn named(mut self, body: &[u8], own: &OwnRecognisers) -> Findings {
         if self.listed.is_empty() {
             return self.findings;
         }
         self.listed.sort_by_key(|(at, _)| *at);
         let offsets: Vec<usize> = self.listed.iter().map(|(at, _)| *at).collect();
-        let paths = paths::of(body, &offsets, |name| reader::is_telling(body, name));
+        let paths = paths::of(body, &offsets, |name| reader::is_telling(body, name, own));
         for ((_, kind), path) in self.listed.into_iter().zip(paths) {
             self.findings.list_counted(Finding { kind, path });
         }

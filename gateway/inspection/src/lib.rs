@@ -1,7 +1,7 @@
 //! What is in a request that policy must know about.
 //!
 //! **For.** [`inspect`] reads every string of a request's body and gives [`Findings`], the list that `policy` decides
-//! over: each [`Finding`] names its kind and the JSON path where it stands, never the content itself. [`redact`] replaces what
+//! over: each [`Finding`] names its kind and the JSON path where it stands, never the content itself. [`redact()`] replaces what
 //! was found by placeholders, and a [`Restorer`] puts the answer right.
 //!
 //! **Promises.** This crate is pure: it does no I/O, reads no clock and spawns no task. A finding holds no prompt text;
@@ -22,6 +22,7 @@ mod findings;
 pub mod fuzz;
 mod inspect;
 mod kind;
+mod own;
 mod reading;
 mod recogniser;
 mod recognisers;
@@ -31,7 +32,11 @@ mod sieve;
 
 pub use catalogue::{Entry, catalogue};
 pub use findings::{Finding, Findings, MAX_LISTED, MAX_PLACES};
-pub use inspect::{inspect, prepare};
-pub use kind::{FindingKind, Group, TextKind, names};
-pub use redact::{MOST_VALUES, RedactError, Redacted, redact};
+pub use inspect::{inspect, inspect_with, prepare};
+pub use kind::{FindingKind, Group, MOST_OWN_NAME, OWN, TextKind, names};
+pub use own::{
+    Checksum, LONGEST_CHECKED, LONGEST_MATCH, LONGEST_PATTERN, MOST_OWN, MOST_WORDS, OwnRecogniser, OwnRecognisers,
+    SHORTEST_MATCH, ShapeError, TogetherError,
+};
+pub use redact::{MOST_VALUES, RedactError, Redacted, redact, redact_with};
 pub use restore::{Restorer, StreamRestorer};

@@ -94,7 +94,7 @@ impl<'a> Found<'a> {
 
     /// Whether one of `words`, in lower case, stands as a word of its own shortly before, right behind, or as the name of
     /// the JSON member whose value this is.
-    pub(crate) fn has_word(&self, words: &[&str]) -> bool {
+    pub(crate) fn has_word(&self, words: &[impl AsRef<str>]) -> bool {
         let ahead = self.before();
         let from = ahead.len().saturating_sub(NEARBY);
         let from = ahead.iter().skip(from).rposition(|byte| *byte == VALUE_END).map_or(from, |at| from + at + 1);
@@ -102,7 +102,10 @@ impl<'a> Found<'a> {
         let until = behind.iter().take(BEHIND).position(|byte| *byte < b'\t').unwrap_or(behind.len().min(BEHIND));
         let ahead = ahead.get(from..).unwrap_or_default();
         let behind = behind.get(..until).unwrap_or_default();
-        words.iter().any(|word| is_word_of(ahead, word.as_bytes()) || is_word_of(behind, word.as_bytes()))
+        words
+            .iter()
+            .map(|word| word.as_ref().as_bytes())
+            .any(|word| is_word_of(ahead, word) || is_word_of(behind, word))
     }
 
     /// Whether the text right before the match, but for a space or a punctuation mark, ends with one of `words`.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::engine::Hit;
 use crate::kind::TextKind;
+use crate::own::OwnRecognisers;
 use crate::reading::media;
 use crate::reading::reader::{self, Listener, Packed};
 use crate::restore::Restorer;
@@ -20,13 +21,16 @@ pub struct Redacted {
     body: Vec<u8>,
     restorer: Restorer,
     kinds: HashSet<TextKind>,
+    /// Kinds of one's own that there are, replaced or not.
+    own: Vec<TextKind>,
 }
 
 impl Redacted {
     /// Whether every finding of the kind or group `name` was replaced; never for a name that nothing recognises.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        let kinds = TextKind::named(name);
+        let mut kinds = TextKind::named(name);
+        kinds.extend(self.own.iter().filter(|kind| kind.goes_by(name)));
         !kinds.is_empty() && kinds.iter().all(|kind| self.kinds.contains(kind))
     }
 
@@ -67,19 +71,32 @@ pub enum RedactError {
 ///
 /// [`RedactError`], where not everything could be read or kept.
 pub fn redact<'n>(body: &[u8], names: impl IntoIterator<Item = &'n str>) -> Result<Redacted, RedactError> {
-    let kinds: HashSet<TextKind> = names.into_iter().flat_map(TextKind::named).collect();
+    redact_with(body, names, &OwnRecognisers::default())
+}
+
+/// As [`redact`], with recognisers of one's own beside the shipped ones.
+///
+/// # Errors
+///
+/// [`RedactError`], where not everything could be read or kept.
+pub fn redact_with<'n>(
+    body: &[u8],
+    names: impl IntoIterator<Item = &'n str>,
+    own: &OwnRecognisers,
+) -> Result<Redacted, RedactError> {
+    let kinds: HashSet<TextKind> = names.into_iter().flat_map(|name| own.named(name)).collect();
     let mut restorer = Restorer::default();
     let mut current = body.to_vec();
     // What is taken out may bring together what was apart; a second pass finds it, and a third must find nothing.
     for _ in 0..3 {
         let mut editor =
             Editor { body: &current, kinds: &kinds, finds: Vec::new(), packed: Vec::new(), is_unread: false };
-        reader::read(&current, &mut editor);
+        reader::read(&current, own, &mut editor);
         if editor.is_unread {
             return Err(RedactError::Uninspected);
         }
         if editor.finds.is_empty() && editor.packed.is_empty() {
-            return Ok(Redacted { body: current, restorer, kinds });
+            return Ok(Redacted { body: current, restorer, kinds, own: own.kinds().collect() });
         }
         current = editor.apply(&mut restorer)?;
     }
@@ -116,6 +133,7 @@ impl Listener for Editor<'_> {
 
     fn found_packed(&mut self, packed: &Packed<'_>, mut hits: Vec<Hit>) {
         hits.retain(|hit| self.kinds.contains(&hit.kind));
+        hits.sort_by_key(|hit| (hit.place.start, std::cmp::Reverse(hit.place.end)));
         if !hits.is_empty() {
             let place = packed.place.start + packed.head..packed.place.end;
             self.packed.push(PackedFind { place, text: packed.text.to_vec(), hits });
@@ -156,6 +174,11 @@ impl Editor<'_> {
             let mut out = Vec::with_capacity(text.len());
             let mut from = 0;
             for hit in hits {
+                // Recognisers of one's own may find what lies within another find; the rest of it goes with that.
+                if hit.place.start < from {
+                    from = from.max(hit.place.end);
+                    continue;
+                }
                 let value = String::from_utf8_lossy(text.get(hit.place.clone()).unwrap_or_default()).into_owned();
                 let placeholder = restorer.placeholder(hit.kind, &value, self.body).ok_or(RedactError::TooMany)?;
                 out.extend_from_slice(text.get(from..hit.place.start).unwrap_or_default());
@@ -207,7 +230,7 @@ fn is_number(body: &[u8], place: &Range<usize>) -> bool {
 }
 
 /// What a piece of a JSON string means.
-fn meant(raw: &[u8]) -> String {
+pub(crate) fn meant(raw: &[u8]) -> String {
     let quoted = [b"\"", raw, b"\""].concat();
     match serde_json::from_slice::<String>(&quoted) {
         Ok(text) => text,
@@ -235,16 +258,26 @@ impl Pairs {
         }
         let number = self.numbers.entry(kind).or_insert_with(|| first_number(kind, body));
         *number += 1;
-        let placeholder = format!("[{}_{number}]", kind.name().to_ascii_uppercase());
+        let placeholder = placeholder_of(kind, *number);
         self.by_value.insert((kind, value.to_owned()), self.list.len());
         self.list.push((placeholder.clone(), value.to_owned()));
         Some(placeholder)
     }
 }
 
+/// What stands for the value of this number.
+pub(crate) fn placeholder_of(kind: TextKind, number: usize) -> String {
+    format!("[{}_{number}]", word_of(kind))
+}
+
+/// The kind as placeholders write it: `IBAN`, `CUSTOM_MATTER`.
+fn word_of(kind: TextKind) -> String {
+    kind.name().to_ascii_uppercase().replace(':', "_")
+}
+
 /// Where to begin to count so that no placeholder is one that the caller wrote.
 fn first_number(kind: TextKind, body: &[u8]) -> usize {
-    let opening = format!("[{}_", kind.name().to_ascii_uppercase());
+    let opening = format!("[{}_", word_of(kind));
     let numbers = memchr::memmem::find_iter(body, opening.as_bytes()).filter_map(|at| {
         let digits = body.get(at + opening.len()..)?;
         let digits = digits.iter().take(9).take_while(|byte| byte.is_ascii_digit());

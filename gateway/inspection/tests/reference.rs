@@ -18,8 +18,8 @@ fn table() -> String {
             "\n### `{}`\n\n| kind | finds | only beside a word | after |\n|---|---|---|---|\n",
             group.name()
         );
-        let mut entries: Vec<_> = catalogue().filter(|entry| entry.kind.group() == group).collect();
-        entries.sort_by_key(|entry| entry.kind.name());
+        let mut entries: Vec<_> = catalogue().filter(|entry| entry.kind.group() == Some(group)).collect();
+        entries.sort_by(|one, other| one.kind.name().cmp(other.kind.name()));
         for entry in entries {
             let word = if entry.needs_word { "yes" } else { "" };
             let _ = writeln!(out, "| `{}` | {} | {word} | {} |", entry.kind, entry.what, entry.source);

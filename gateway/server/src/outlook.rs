@@ -37,7 +37,9 @@ pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Jud
 /// As [`judge`].
 pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError> {
     let is_proposed = |target: &TargetConfig| target.candidate_facts.is_some();
-    let is_tried = compiled.policy.candidate.is_some() || !compiled.policy.candidate_recognisers.is_empty();
+    let is_tried = compiled.policy.candidate.is_some()
+        || !compiled.policy.candidate_recognisers.is_empty()
+        || compiled.recognisers.tried().next().is_some();
     if !is_tried && !compiled.targets.iter().any(is_proposed) {
         return Ok(None);
     }
@@ -86,6 +88,7 @@ pub fn names(compiled: &Compiled) -> Names {
         endpoints: Some(endpoints.iter().map(|endpoint| endpoint.name.clone()).collect()),
         targets: Some(targets.iter().map(|target| target.name.clone()).collect()),
         ..Names::of_pack(configuration::pack().groups().keys().cloned())
+            .with_findings(compiled.recognisers.kinds().map(|kind| kind.to_string()))
     }
 }
 
@@ -153,19 +156,19 @@ impl Default for RequestSize {
     }
 }
 
-/// Reads a request as the gateway would, for the API of this name.
+/// Reads a request as the gateway would, for the API of this name, with these recognisers beside the shipped ones.
 ///
 /// # Errors
 ///
 /// What is wrong with it, in words.
-pub fn read_request(api: &str, body: Vec<u8>) -> Result<ReadRequest, String> {
+pub fn read_request(api: &str, body: Vec<u8>, own: &inspection::OwnRecognisers) -> Result<ReadRequest, String> {
     let api = Api::ALL.into_iter().find(|known| known.config_name() == api);
     let api = api.ok_or_else(|| "there is no such API".to_owned())?;
     let call = wire::decode(api, None, body.into()).map_err(|error| error.to_string())?;
     Ok(ReadRequest {
         operation: pipeline::operation_of(api),
         labels: pipeline::labels_in_metadata(&call),
-        findings: pipeline::findings_of(&call),
+        findings: pipeline::findings_of(&call, own),
         size: RequestSize {
             input_bytes: call.input_bytes(),
             most_output: call.max_output_tokens(),

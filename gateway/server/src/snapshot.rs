@@ -150,6 +150,8 @@ pub struct Snapshot {
     pub(crate) candidate: Option<Proposed>,
     /// Every label there is; a request that names another is refused.
     pub(crate) labels: BTreeSet<Arc<str>>,
+    /// What is recognised beside the shipped formats.
+    pub(crate) recognisers: Arc<inspection::OwnRecognisers>,
 }
 
 /// A model's place in its snapshot.

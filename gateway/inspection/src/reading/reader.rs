@@ -9,6 +9,7 @@ use super::strings::{Role, Strings, Token};
 use super::twofold::{self, Find};
 use crate::engine::{ENGINE, Effort, Hit};
 use crate::kind::TextKind;
+use crate::own::OwnRecognisers;
 
 /// Whoever wants to know what a body holds.
 pub(crate) trait Listener {
@@ -53,9 +54,10 @@ const MESSAGES: [&[u8]; 4] = [b"messages", b"input", b"system", b"contents"];
 const NO_TEXT: [&[u8]; 6] = [b"type", b"role", b"id", b"name", b"status", b"call_id"];
 
 /// Reads `body` whole.
-pub(crate) fn read(body: &[u8], listener: &mut impl Listener) {
+pub(crate) fn read(body: &[u8], own: &OwnRecognisers, listener: &mut impl Listener) {
     let mut reader = Reader {
         body,
+        own,
         sheet: Sheet::for_body(body.len()),
         effort: Effort::new(),
         message: 0,
@@ -79,6 +81,7 @@ pub(crate) fn read(body: &[u8], listener: &mut impl Listener) {
 
 struct Reader<'a, L> {
     body: &'a [u8],
+    own: &'a OwnRecognisers,
     sheet: Sheet,
     effort: Effort,
     /// The message that `ends` belong to.
@@ -153,28 +156,35 @@ impl<L: Listener> Reader<'_, L> {
         let until = until.map_or(usize::MAX, |until| until.text);
         let (sheet, body, from) = (&self.sheet, self.body, self.from);
         let listener = &mut *self.listener;
-        ENGINE.search(&sheet.text, &mut self.effort, |hit| {
+        let mut told = |hit: Hit, cursor: &mut Cursor| {
             if hit.place.start >= until || sheet.is_half_of_a_seam(&hit.place) {
                 return;
             }
             // Only where a string was carried on can something have been reported before.
             let places = if from > 0 || listener.wants_place(hit.kind) {
-                sheet.written(body, &hit.place, &mut cursor)
+                sheet.written(body, &hit.place, cursor)
             } else {
                 Vec::new()
             };
             if places.first().is_none_or(|place| place.start >= from || places.len() > 1) {
                 listener.found(hit.kind, places);
             }
-        });
+        };
+        ENGINE.search(&sheet.text, &mut self.effort, |hit| told(hit, &mut cursor));
+        cursor = Cursor::default();
+        self.own.search(&sheet.text, &mut self.effort, |hit| told(hit, &mut cursor));
     }
 
     /// The search of a text in which a backslash may be one or begin an escape: both readings, and what both find once.
     fn search_twice(&mut self, unfolded: &Sheet, until: Option<Until>) {
         let until = until.map_or(usize::MAX, |until| until.raw);
-        let literal = finds(&self.sheet, self.body, &mut self.effort);
-        let unfolded = finds(unfolded, self.body, &mut self.effort);
-        for find in twofold::once(self.body, literal, unfolded) {
+        let both = |search: &dyn Fn(&Sheet, &mut Effort) -> Vec<Find>, effort: &mut Effort| {
+            twofold::once(self.body, search(&self.sheet, effort), search(unfolded, effort))
+        };
+        let mut all = both(&|sheet, effort| finds(sheet, self.body, effort), &mut self.effort);
+        // Apart from the shipped ones: what one's own find is never a part of something else.
+        all.extend(both(&|sheet, effort| own_finds(self.own, sheet, self.body, effort), &mut self.effort));
+        for find in all {
             let (start, is_split) = (find.start(), find.places.len() > 1);
             if is_split || (self.from..until).contains(&start) {
                 self.listener.found(find.kind, find.places);
@@ -223,6 +233,7 @@ impl<L: Listener> Reader<'_, L> {
     fn packed(&mut self, token: &Token, text: &[u8], head: usize) {
         let mut hits = Vec::new();
         ENGINE.search(text, &mut self.effort, |hit| hits.push(hit));
+        self.own.search(text, &mut self.effort, |hit| hits.push(hit));
         let packed = Packed { place: token.place.clone(), head, text };
         self.listener.found_packed(&packed, hits);
     }
@@ -236,7 +247,7 @@ const LONGEST_NAME: usize = 32;
 
 /// Whether the name of a member may tell what was found: it holds a finding in some reading, or looks as if a word elsewhere
 /// made it one.
-pub(crate) fn is_telling(body: &[u8], name: &Range<usize>) -> bool {
+pub(crate) fn is_telling(body: &[u8], name: &Range<usize>, own: &OwnRecognisers) -> bool {
     let mut sheet = Sheet::default();
     let end = sheet.add(body, name.clone(), false);
     let digits = sheet.text.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -248,6 +259,7 @@ pub(crate) fn is_telling(body: &[u8], name: &Range<usize>) -> bool {
     let mut found = false;
     for sheet in [Some(sheet), unfolded].iter().flatten() {
         ENGINE.search(&sheet.text, &mut effort, |_| found = true);
+        own.search(&sheet.text, &mut effort, |_| found = true);
     }
     found
 }
@@ -263,6 +275,18 @@ fn finds(sheet: &Sheet, body: &[u8], effort: &mut Effort) -> Vec<Find> {
     let mut cursor = Cursor::default();
     let mut finds = Vec::new();
     ENGINE.search(&sheet.text, effort, |hit| {
+        if !sheet.is_half_of_a_seam(&hit.place) {
+            finds.push(Find { kind: hit.kind, places: sheet.written(body, &hit.place, &mut cursor) });
+        }
+    });
+    finds
+}
+
+/// The same of recognisers of one's own.
+fn own_finds(own: &OwnRecognisers, sheet: &Sheet, body: &[u8], effort: &mut Effort) -> Vec<Find> {
+    let mut cursor = Cursor::default();
+    let mut finds = Vec::new();
+    own.search(&sheet.text, effort, |hit| {
         if !sheet.is_half_of_a_seam(&hit.place) {
             finds.push(Find { kind: hit.kind, places: sheet.written(body, &hit.place, &mut cursor) });
         }

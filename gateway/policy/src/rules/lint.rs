@@ -174,8 +174,13 @@ fn source_of(kept: &[(Policy, Arc<About>)], id: &cedar_policy::PolicyId) -> Opti
 }
 
 /// Kinds that an obligation names and that have no recogniser could never be replaced.
-fn obligations(policy: &Policy, about: &About, report: &mut Report) {
-    for kind in about.redact.iter().filter(|kind| inspection::TextKind::named(kind).is_empty()) {
+fn obligations(policy: &Policy, about: &About, names: &Names, report: &mut Report) {
+    let is_own = |kind: &str| {
+        let known = names.findings.as_ref();
+        kind.starts_with(inspection::OWN) && known.is_none_or(|known| known.contains(kind) || known.contains("custom"))
+    };
+    let is_unknown = |kind: &&String| inspection::TextKind::named(kind).is_empty() && !is_own(kind);
+    for kind in about.redact.iter().filter(is_unknown) {
         let message = format!("policy `{}` obliges to redact `{kind}`, which nothing recognises", about.id);
         let place = Place::of_text(policy, about, "@obligation");
         report.fault(place, message, "name a kind of text, or a group of kinds, that inspection recognises");
@@ -185,7 +190,7 @@ fn obligations(policy: &Policy, about: &About, report: &mut Report) {
 /// Names that no one has, and `containsAny` where `containsAll` is meant.
 pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut Report) {
     for (policy, about) in kept {
-        obligations(policy, about, report);
+        obligations(policy, about, names, report);
         for attribute in &about.reads.any_of {
             let message = format!("policy `{}` asks `containsAny` of `{attribute}`", about.id);
             let remedy = "that is met when one country of the worst case fits; `containsAll` asks for the whole set";
@@ -210,7 +215,7 @@ pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut R
                 }
             };
             let name = mention.name();
-            // `hosted_tool:…` is an open family.
+            // `hosted_tool:…` is an open family, and `custom:…` where nobody knows the recognisers of one's own.
             let family = name.split_once(':').map_or(name, |(family, _)| family);
             if known.as_ref().is_some_and(|known| !known.contains(name) && !known.contains(family)) {
                 let message = format!("policy `{}` names `{name}`, which is not {what}", about.id);

@@ -39,4 +39,11 @@ impl Names {
             ..Self::default()
         }
     }
+
+    /// With these kinds of finding as well; `custom` alone stands for any that recognisers of one's own find.
+    #[must_use]
+    pub fn with_findings(mut self, kinds: impl IntoIterator<Item = String>) -> Self {
+        self.findings.get_or_insert_default().extend(kinds);
+        self
+    }
 }

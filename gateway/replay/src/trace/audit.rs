@@ -216,7 +216,10 @@ fn kind_of(name: &str) -> Option<FindingKind> {
         "user_identifier" => Some(FindingKind::UserIdentifier),
         name => match name.strip_prefix("hosted_tool:") {
             Some(tool) => Some(FindingKind::HostedTool(tool.into())),
-            None => TextKind::all().find(|kind| kind.name() == name).map(FindingKind::Text),
+            None => {
+                let shipped = TextKind::all().find(|kind| kind.name() == name);
+                shipped.or_else(|| TextKind::own_named(name)).map(FindingKind::Text)
+            }
         },
     }
 }

@@ -168,6 +168,8 @@ pub struct Compiled {
     pub apps: Vec<AppConfig>,
     /// What decides where data may go.
     pub policy: PolicyConfig,
+    /// Recognisers of one's own.
+    pub recognisers: Arc<inspection::OwnRecognisers>,
     /// Grants that two people may open.
     pub break_glass: BreakGlassConfig,
     /// Keys of all apps. No digest stands twice.

@@ -116,6 +116,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("policy", Enforced),
     ("fact", Enforced),
     ("label", Enforced),
+    ("recogniser", Enforced),
     ("data", Enforced),
     ("prices", Enforced),
     ("audit.durability=os", Enforced),

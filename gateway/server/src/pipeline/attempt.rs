@@ -214,7 +214,7 @@ async fn one(books: &mut Books, target: &Target, warrant: Warrant, asked: &Asked
         _ => Ok(call),
     };
     let fulfilled = match shown {
-        Ok(call) => clear::fulfil(&warrant, call).await,
+        Ok(call) => clear::fulfil(&warrant, call, &books.exchange().snapshot.recognisers).await,
         Err(error) => Err(error.into()),
     };
     let (cleared, restorer) = match fulfilled {

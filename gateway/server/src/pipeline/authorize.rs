@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ingress::body::BodyPermit;
 use ingress::limits::Admitted as AdmittedGuard;
-use inspection::{Finding, FindingKind, Findings};
+use inspection::{Finding, FindingKind, Findings, OwnRecognisers};
 use policy::{Candidate, Cause, Denial, Judge, Operation, Permit, Question, Verdict};
 use wire::{Api, Call, FeatureKind};
 
@@ -26,7 +26,7 @@ const LONG_TEXT: usize = 256 << 10;
 
 pub(super) async fn inspect(decoded: Box<Decoded>) -> Inspected {
     let mut findings = features_of(&decoded.call);
-    findings.extend_with(read(&decoded.call).await);
+    findings.extend_with(read(&decoded.call, &decoded.exchange.snapshot.recognisers).await);
     let metrics = decoded.exchange.gateway.metrics.process();
     for (kind, count) in findings.counts() {
         metrics.findings(name_of_series(kind), count);
@@ -40,18 +40,19 @@ fn features_of(call: &Call) -> Findings {
 }
 
 /// Everything that is found in a call, for tools that have time.
-pub(crate) fn findings_of(call: &Call) -> Findings {
+pub(crate) fn findings_of(call: &Call, own: &OwnRecognisers) -> Findings {
     let mut findings = features_of(call);
-    findings.extend_with(inspection::inspect(call.body()));
+    findings.extend_with(inspection::inspect_with(call.body(), own));
     findings
 }
 
-async fn read(call: &Call) -> Findings {
+async fn read(call: &Call, own: &Arc<OwnRecognisers>) -> Findings {
     let body = call.body().clone();
     if call.input_bytes() <= LONG_TEXT {
-        return inspection::inspect(&body);
+        return inspection::inspect_with(&body, own);
     }
-    match tokio::task::spawn_blocking(move || inspection::inspect(&body)).await {
+    let own = Arc::clone(own);
+    match tokio::task::spawn_blocking(move || inspection::inspect_with(&body, &own)).await {
         Ok(findings) => findings,
         // The thread failed or the process is leaving: what was not read is not clean.
         Err(error) => {
@@ -61,13 +62,14 @@ async fn read(call: &Call) -> Findings {
     }
 }
 
-/// The label of a finding in the metrics; the types of hosted tools are the callers' words and share one.
+/// The label of a finding in the metrics; the types of hosted tools are the callers' words and share one, as do all recognisers
+/// of one's own.
 fn name_of_series(kind: &FindingKind) -> &'static str {
     match kind {
         FindingKind::RemoteUrl => "remote_url",
         FindingKind::HostedTool(_) => "hosted_tool",
         FindingKind::StoredState => "stored_state",
-        FindingKind::Text(kind) => kind.name(),
+        FindingKind::Text(kind) => kind.shipped_name().unwrap_or("custom"),
         FindingKind::UninspectedMedia => "uninspected_media",
         FindingKind::Uninspected => "uninspected",
         FindingKind::UserIdentifier => "user_identifier",

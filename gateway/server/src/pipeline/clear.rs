@@ -4,8 +4,10 @@
 //! anew from that body: nothing that was read out of the first one (offsets, the model's place) is used for bytes that it was
 //! not read from. What was replaced is known to the attempt alone, and goes with its answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use inspection::{RedactError, Redacted, Restorer, StreamRestorer};
+use inspection::{OwnRecognisers, RedactError, Redacted, Restorer, StreamRestorer};
 use policy::{Cleared, Owed, Warrant};
 use wire::{Call, DecodeError};
 
@@ -28,20 +30,24 @@ pub(super) enum ClearError {
 }
 
 /// The call as this warrant lets it go, and what puts the answer right.
-pub(super) async fn fulfil(warrant: &Warrant, call: &Call) -> Result<(Cleared<Call>, Restorer), ClearError> {
+pub(super) async fn fulfil(
+    warrant: &Warrant,
+    call: &Call,
+    own: &Arc<OwnRecognisers>,
+) -> Result<(Cleared<Call>, Restorer), ClearError> {
     if warrant.obligations().is_empty() {
         return Ok((warrant.clear(call.clone())?, Restorer::default()));
     }
     let names: Vec<String> = warrant.obligations().redact().map(str::to_owned).collect();
-    let (body, restorer) = warrant.clear_redacted(redact(call.body().clone(), names).await?)?;
+    let (body, restorer) = warrant.clear_redacted(redact(call.body().clone(), names, Arc::clone(own)).await?)?;
     // The model was read from the path or the body before; it stays what it was.
     let redacted = body.try_encode(|body| wire::decode(call.api(), Some(call.model()), Bytes::from(body)))?;
     Ok((redacted, restorer))
 }
 
-async fn redact(body: Bytes, names: Vec<String>) -> Result<Redacted, ClearError> {
+async fn redact(body: Bytes, names: Vec<String>, own: Arc<OwnRecognisers>) -> Result<Redacted, ClearError> {
     let is_long = body.len() > LONG;
-    let act = move || inspection::redact(&body, names.iter().map(String::as_str));
+    let act = move || inspection::redact_with(&body, names.iter().map(String::as_str), &own);
     let done = if is_long { tokio::task::spawn_blocking(act).await.map_err(|_| ClearError::BrokenOff)? } else { act() };
     Ok(done?)
 }

@@ -146,6 +146,7 @@ impl Snapshot {
             break_glass: compiled.break_glass.clone(),
             candidate,
             labels: compiled.policy.labels.clone(),
+            recognisers: Arc::clone(&compiled.recognisers),
         })
     }
 }
@@ -300,7 +301,7 @@ fn apps(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Ve
             labels: outlook::labels(&app.labels),
             class: outlook::class(app.class),
             purposes: app.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
-            data: DataRules::of(&app.data),
+            data: DataRules::of(&app.data, &compiled.recognisers),
             book: book(kept.map(|kept| &kept.book), app.limits, compiled.store.is_some()),
             refusals: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.refusals)),
             habits: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.habits)),
@@ -376,6 +377,9 @@ fn policy_hash(compiled: &Compiled) -> String {
     }
     for model in compiled.models.iter().filter(|model| !model.routing.fallbacks.is_empty()) {
         text.push_str(&format!("{} falls back to {:?}\n", model.name, model.routing.fallbacks));
+    }
+    if !compiled.recognisers.is_empty() {
+        text.push_str(&format!("{:?}\n", compiled.recognisers));
     }
     // Not the policies' own text alone: a grant that may be opened decides as well.
     for grant in &compiled.break_glass.grants {

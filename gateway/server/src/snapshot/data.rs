@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use inspection::{FindingKind, Findings, TextKind};
+use inspection::{FindingKind, Findings, OwnRecognisers, TextKind};
 use policy::Class;
 
 use crate::configuration::{CaptureConfig, DataConfig};
@@ -18,6 +18,8 @@ pub(crate) struct DataRules {
     pub(crate) users_as_sent: bool,
     /// Kinds of finding that policies do not see until then.
     suppressed: Box<[(TextKind, SystemTime)]>,
+    /// Kinds that policies in force do not see, because their recognisers are only tried.
+    tried: Box<[TextKind]>,
     /// How prompts and answers are kept, where they are.
     pub(crate) capture: Option<CaptureConfig>,
 }
@@ -31,7 +33,7 @@ pub(crate) struct ClaimRule {
 }
 
 impl DataRules {
-    pub(super) fn of(config: &DataConfig) -> Self {
+    pub(super) fn of(config: &DataConfig, own: &OwnRecognisers) -> Self {
         let claims = config.claims.iter().map(|one| ClaimRule {
             labels: outlook::labels(&one.labels),
             class: one.class.map(outlook::class),
@@ -41,21 +43,27 @@ impl DataRules {
             claims: claims.collect(),
             users_as_sent: config.users_as_sent,
             suppressed: config.suppressed.iter().map(|one| (one.kind, one.until)).collect(),
+            tried: own.tried().collect(),
             capture: config.capture.clone(),
         }
     }
 
     /// Whether policies do not see findings of this kind at `now`.
     pub(crate) fn suppresses(&self, kind: &FindingKind, now: SystemTime) -> bool {
-        matches!(kind, FindingKind::Text(kind) if self.hides(*kind, now))
+        matches!(kind, FindingKind::Text(kind) if self.is_unseen(*kind, now))
     }
 
     /// What policies see of `findings`; none where that is all of them.
     pub(crate) fn seen_of(&self, findings: &Findings, now: SystemTime) -> Option<Findings> {
         let hides_any = findings.counts().any(|(kind, _)| self.suppresses(kind, now));
-        hides_any.then(|| findings.without(|kind| self.hides(kind, now)))
+        hides_any.then(|| findings.without(|kind| self.is_unseen(kind, now)))
     }
 
+    fn is_unseen(&self, kind: TextKind, now: SystemTime) -> bool {
+        self.hides(kind, now) || self.tried.contains(&kind)
+    }
+
+    /// Whether the app suppresses this kind at `now`.
     pub(super) fn hides(&self, kind: TextKind, now: SystemTime) -> bool {
         self.suppressed.iter().any(|(hidden, until)| *hidden == kind && now < *until)
     }

@@ -136,15 +136,17 @@ impl Check<'_> {
 
     /// The kind of finding in text of this name, which is no group.
     fn text_kind(&mut self, at: Cursor<'_>, (setting, done): (&str, &str), kind: &str) -> Option<TextKind> {
-        let found = TextKind::all().find(|known| known.name() == kind);
+        let found = TextKind::all().find(|known| known.name() == kind).or_else(|| self.own_kind(kind));
         if found.is_none() {
             let is_group = Group::ALL.into_iter().any(|group| group.name() == kind);
             let message = match is_group {
                 true => format!("`{setting}`: `{kind}` is a group of kinds, and only single kinds are {done}"),
                 false => format!("`{setting}`: {} is no kind of finding in text", quote(kind)),
             };
-            let known: Vec<&str> = TextKind::all().map(TextKind::name).collect();
-            let remedy = remedy_for(kind, known, "the reference of recognisers lists the kinds".to_owned());
+            let own: Vec<String> = self.own_kinds(false).chain(self.own_kinds(true)).collect();
+            let known = TextKind::all().filter_map(|kind| kind.shipped_name()).chain(own.iter().map(String::as_str));
+            let remedy =
+                remedy_for(kind, known.collect::<Vec<_>>(), "the reference of recognisers lists the kinds".to_owned());
             self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
         }
         found

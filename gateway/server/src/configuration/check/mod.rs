@@ -29,6 +29,7 @@ mod outlook;
 mod policy;
 pub(super) mod prices;
 mod reach;
+mod recognisers;
 mod resolvers;
 mod rules;
 mod service;
@@ -92,6 +93,7 @@ pub(super) fn check(
     let certificates = check.certificate_names(document);
     let break_glass = check.break_glass(document);
     let administrators = check.administrators(document, &keys);
+    let recognisers = check.recognisers(document);
     let policy = check.rules(document, &targets, adjustments);
     let Check { material, .. } = check;
     let (listeners, policy) = (listeners?, policy?);
@@ -114,6 +116,7 @@ pub(super) fn check(
         models,
         apps,
         policy,
+        recognisers,
         break_glass,
         keys,
         budgets,

@@ -55,7 +55,10 @@ impl Check<'_> {
         let candidate =
             policy.and_then(|policy| policy.candidate.as_deref()).filter(|_| self.sources.policies.is_none());
         let candidate = match candidate {
-            Some(folder) => Some(Arc::new(self.own("candidate", folder, &BTreeMap::new(), &names)?.0)),
+            Some(folder) => {
+                let names = names.clone().with_findings(self.own_kinds(true));
+                Some(Arc::new(self.own("candidate", folder, &BTreeMap::new(), &names)?.0))
+            }
             None => None,
         };
         let folder = policy.and_then(|policy| policy.folder.as_deref());
@@ -107,7 +110,7 @@ impl Check<'_> {
             teams: set(&mut document.app.values().map(|app| app.team.as_str())),
             endpoints: set(&mut document.endpoint.keys().map(String::as_str)),
             targets: set(&mut targets.iter().map(|target| target.name.as_str())),
-            ..Names::of_pack(pack().groups().keys().cloned())
+            ..Names::of_pack(pack().groups().keys().cloned()).with_findings(self.own_kinds(false))
         }
     }
 

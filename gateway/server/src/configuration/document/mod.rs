@@ -13,6 +13,7 @@ mod evidence;
 mod identity;
 mod ledger;
 mod network;
+mod recogniser;
 mod security;
 mod store;
 mod telemetry;
@@ -40,6 +41,7 @@ pub use network::{
     EndpointTls, Health, Http2, KeySource, Listen, ListenTimeouts, ListenTls, OpenAiPlace, PerToken, Place, Pool,
     Prices, Probe, Quota, Reach, RegionPlace, Resolver, Signals, Site, State, Transport, VertexPlace,
 };
+pub use recogniser::{FindingGroup, Recogniser, RecogniserChecksum};
 pub use security::{
     Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention,
 };
@@ -116,6 +118,9 @@ pub struct Document {
     /// Data classes in addition to the shipped ones.
     #[serde(default)]
     pub label: BTreeMap<String, Label>,
+    /// Recognisers of one's own, beside the shipped ones.
+    #[serde(default)]
+    pub recogniser: BTreeMap<String, Recogniser>,
     /// What data each app handles, by the app's name. Required for every app.
     #[serde(default)]
     pub data: BTreeMap<String, Data>,

@@ -438,3 +438,19 @@ fn what_is_known_of_data_beyond_its_labels_becomes_plain_values_and_what_ends_is
         "{notes:?}"
     );
 }
+
+#[test]
+fn a_recogniser_of_ones_own_is_compiled_and_may_be_suppressed_and_named_like_any_other() {
+    let own = "approve = [\"cloud\"]\n[recogniser.matter]\ndescription = \"file numbers\"\npattern = 'M-[0-9]{4}'\n\
+               group = \"secret\"\nexamples = [\"file «M-1234»\"]\ncounterexamples = [\"M-12\"]\n";
+    let hidden = "labels = []\nsuppress = { \"custom:matter\" = { until = 2027-01-30, owner = \"claims team\", because = \"they look like it\" } }";
+
+    let text = changed("approve = [\"cloud\"]", own);
+    let compiled = load_one(&text).unwrap();
+
+    let kinds: Vec<String> = compiled.recognisers.kinds().map(|kind| kind.to_string()).collect();
+    assert_eq!(kinds, ["custom:matter"]);
+    let suppressing = load_one(&text.replacen("labels = []", hidden, 1)).unwrap();
+    assert_eq!(suppressing.apps[0].data.suppressed[0].kind, compiled.recognisers.kinds().next().unwrap());
+    assert!(said_of(&changed("labels = []", hidden))[0].contains("`custom:matter` is no kind of finding in text"));
+}
