@@ -49,6 +49,7 @@ mod models;
 mod monitoring;
 mod object_stores;
 mod output_bounds;
+mod own_recognisers;
 mod passthrough;
 mod policy_proofs;
 mod policy_tools;

@@ -82,10 +82,9 @@ fn every_checksum_is_the_one_it_is_named_for() {
         let kind = TextKind::own("n", None).unwrap();
 
         assert_eq!(own.values_in(number, kind), [number], "{checksum:?}");
-        let last = number.len() - 1;
-        let wrong = (b'0'..=b'9').filter(|digit| *digit != number.as_bytes()[last]);
-        for digit in wrong {
-            let other = format!("{}{}", &number[..last], digit as char);
+        let (front, last) = number.split_at(number.len() - 1);
+        for digit in ('0'..='9').filter(|digit| !last.starts_with(*digit)) {
+            let other = format!("{front}{digit}");
             assert_eq!(own.values_in(&other, kind), [""; 0], "{checksum:?} {other}");
         }
     }

@@ -91,7 +91,8 @@ fn date(parsed: &Parsed, id: &str, name: &str, report: &mut Report) -> Option<Sy
 fn obligation(parsed: &Parsed, id: &str, report: &mut Report) -> BTreeSet<String> {
     let Some(written) = parsed.policy.annotation("obligation") else { return BTreeSet::new() };
     let kinds = written.strip_prefix("redact:").unwrap_or_default().split(',').map(str::trim);
-    let is_one = kinds.clone().all(is_name);
+    let is_kind = |kind: &str| is_name(kind.strip_prefix(inspection::OWN).unwrap_or(kind));
+    let is_one = kinds.clone().all(is_kind);
     let kinds: BTreeSet<String> = if is_one { kinds.map(str::to_owned).collect() } else { BTreeSet::new() };
     if kinds.is_empty() {
         let message = format!("policy `{id}`: `@obligation(\"{written}\")` is no obligation");
