@@ -1,5 +1,6 @@
 //! Findings out of a request's body.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::engine::{ENGINE, Effort, Hit};
@@ -32,7 +33,7 @@ pub fn inspect(body: &[u8]) -> Findings {
 /// These have a bound of their own: beyond a quarter of a million matches of their patterns the rest is `uninspected`.
 #[must_use]
 pub fn inspect_with(body: &[u8], own: &OwnRecognisers) -> Findings {
-    let mut collector = Collector::default();
+    let mut collector = Collector { tried: own.tried().collect(), ..Collector::default() };
     reader::read(body, own, &mut collector);
     collector.named(body, own)
 }
@@ -47,13 +48,21 @@ struct Collector {
     findings: Findings,
     /// Findings to be listed, with the offset of each.
     listed: Vec<(usize, FindingKind)>,
+    /// Kinds whose recognisers are only tried, and what is found of them: it takes no place in the list from the rest.
+    tried: HashSet<TextKind>,
+    aside: Findings,
 }
 
 impl Collector {
     fn add(&mut self, kind: FindingKind, at: usize) {
-        if self.findings.count(&kind) {
+        let findings = if self.is_tried(&kind) { &mut self.aside } else { &mut self.findings };
+        if findings.count(&kind) {
             self.listed.push((at, kind));
         }
+    }
+
+    fn is_tried(&self, kind: &FindingKind) -> bool {
+        !self.tried.is_empty() && matches!(kind, FindingKind::Text(kind) if self.tried.contains(kind))
     }
 
     /// The findings with their paths.
@@ -64,16 +73,19 @@ impl Collector {
         self.listed.sort_by_key(|(at, _)| *at);
         let offsets: Vec<usize> = self.listed.iter().map(|(at, _)| *at).collect();
         let paths = paths::of(body, &offsets, |name| reader::is_telling(body, name, own));
-        for ((_, kind), path) in self.listed.into_iter().zip(paths) {
-            self.findings.list_counted(Finding { kind, path });
+        for ((_, kind), path) in std::mem::take(&mut self.listed).into_iter().zip(paths) {
+            let findings = if self.is_tried(&kind) { &mut self.aside } else { &mut self.findings };
+            findings.list_counted(Finding { kind, path });
         }
+        self.findings.extend_with(self.aside);
         self.findings
     }
 }
 
 impl Listener for Collector {
     fn wants_place(&self, kind: TextKind) -> bool {
-        self.findings.lists(&FindingKind::Text(kind))
+        let kind = FindingKind::Text(kind);
+        if self.is_tried(&kind) { self.aside.lists(&kind) } else { self.findings.lists(&kind) }
     }
 
     fn found(&mut self, kind: TextKind, places: Vec<Range<usize>>) {

@@ -10,16 +10,20 @@
 use std::fmt;
 use std::ops::Range;
 
+use regex_automata::MatchError;
+
 use self::automaton::{Automaton, Group};
+use self::words::Words;
 use crate::checksum;
 use crate::engine::{Effort, Hit};
 use crate::kind::TextKind;
 use crate::reading::reader::{self, Listener, Packed};
 use crate::recogniser::Found;
-use crate::redact::{meant, placeholder_of};
+use crate::redact::{meant, opening_of};
 
 mod automaton;
 mod shape;
+mod words;
 
 pub use shape::ShapeError;
 
@@ -49,6 +53,9 @@ const LARGEST_TOGETHER: usize = 16 << 20;
 
 /// Most matches of own patterns that are looked at in one request; what comes behind is `uninspected`.
 pub(crate) const MOST_CANDIDATES: u32 = 250_000;
+
+/// Ends of one match, with each of which it may be accepted, that count as one match more.
+const ENDS_FOR_ONE: u32 = 8;
 
 /// The check digits that a number can be built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,20 +108,29 @@ pub enum TogetherError {
     /// Together they are too large.
     #[error("together they need more than {} MiB of memory", LARGEST_TOGETHER >> 20)]
     TooLarge,
+    /// The first would find what redaction writes for the second.
+    #[error("`{0}` matches what redaction would write for `{1}`")]
+    Placeholder(TextKind, TextKind),
 }
 
 /// Recognisers of one's own, compiled; none by default.
 #[derive(Default)]
 pub struct OwnRecognisers {
-    list: Vec<OwnRecogniser>,
-    /// One for each of the list.
-    automata: Vec<Automaton>,
+    list: Vec<Compiled>,
     groups: Vec<Group>,
+}
+
+/// One of them.
+struct Compiled {
+    written: OwnRecogniser,
+    automaton: Automaton,
+    words: Option<Words>,
 }
 
 impl fmt::Debug for OwnRecognisers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnRecognisers").field(&self.list).finish()
+        let written: Vec<&OwnRecogniser> = self.list.iter().map(|one| &one.written).collect();
+        f.debug_tuple("OwnRecognisers").field(&written).finish()
     }
 }
 
@@ -127,20 +143,34 @@ impl OwnRecogniser {
     pub fn check(&self) -> Result<(), ShapeError> {
         let longest = if self.checksum.is_some() { LONGEST_CHECKED } else { LONGEST_MATCH };
         let shape = shape::of(&self.pattern, longest)?;
-        let automaton = Automaton::of(&shape).ok_or(ShapeError::TooLarge)?;
+        let automaton = Automaton::of(&shape, self.has_conditions()).ok_or(ShapeError::TooLarge)?;
         if Group::all(std::slice::from_ref(&shape), 0).is_none() {
             return Err(ShapeError::TooLarge);
         }
         // What redaction writes must not be found again: it would never come to an end.
-        let mut taken =
-            TextKind::all().chain([self.kind]).flat_map(|kind| [1, 23, 456, 7890].map(|n| placeholder_of(kind, n)));
-        let is_found = |text: &String| !matches!(automaton.next(text.as_bytes(), 0), Ok(None));
-        taken.find(is_found).map_or(Ok(()), |text| Err(ShapeError::Placeholder(text)))
+        let mut written = TextKind::all().chain([self.kind]).map(opening_of);
+        let found = written.find_map(|opening| automaton.placeholder_found(&opening));
+        found.map_or(Ok(()), |text| Err(ShapeError::Placeholder(text)))
+    }
+
+    /// Whether a match must have more than the shape.
+    fn has_conditions(&self) -> bool {
+        self.checksum.is_some() || !self.words.is_empty()
+    }
+}
+
+impl Compiled {
+    /// Where what begins with `first` ends: of all ends that a match can have there the last one with which it is accepted.
+    /// `ends` holds them afterwards.
+    fn end(&self, text: &[u8], first: &Range<usize>, ends: &mut Vec<usize>) -> Result<Option<usize>, MatchError> {
+        self.automaton.ends(text, first, ends)?;
+        let accepts = |end: &&usize| self.accepts(&Found { text, start: first.start, end: **end });
+        Ok(ends.iter().rev().find(accepts).copied())
     }
 
     fn accepts(&self, found: &Found<'_>) -> bool {
-        let in_context = self.words.is_empty() || found.has_word(&self.words);
-        in_context && self.checksum.is_none_or(|checksum| checksum.holds(found))
+        let in_context = self.words.as_ref().is_none_or(|words| words.stand_beside(found));
+        in_context && self.written.checksum.is_none_or(|checksum| checksum.holds(found))
     }
 }
 
@@ -154,38 +184,54 @@ impl OwnRecognisers {
         if list.len() > MOST_OWN {
             return Err(TogetherError::TooMany(list.len()));
         }
-        let usable = |one: OwnRecogniser| {
-            let shape = shape::of(&one.pattern, LONGEST_MATCH).ok()?;
-            Some((Automaton::of(&shape)?, one, shape))
-        };
         let mut own = Self::default();
         let mut shapes = Vec::new();
-        for (automaton, one, shape) in list.into_iter().filter_map(usable) {
-            own.automata.push(automaton);
-            own.list.push(one);
+        for written in list {
+            let Ok(shape) = shape::of(&written.pattern, LONGEST_MATCH) else { continue };
+            let Some(automaton) = Automaton::of(&shape, written.has_conditions()) else { continue };
+            let words = Words::of(&written.words);
+            own.list.push(Compiled { written, automaton, words });
             shapes.push(shape);
         }
         if !shapes.is_empty() {
             own.groups = Group::all(&shapes, 0).ok_or(TogetherError::TooLarge)?;
         }
-        if own.memory() > LARGEST_TOGETHER { Err(TogetherError::TooLarge) } else { Ok(own) }
+        if own.memory() > LARGEST_TOGETHER {
+            return Err(TogetherError::TooLarge);
+        }
+        own.placeholders_are_safe().map(|()| own)
+    }
+
+    /// Whether none finds what redaction writes for another. Of its own and of the shipped ones each was asked before.
+    fn placeholders_are_safe(&self) -> Result<(), TogetherError> {
+        for (one, kind) in self.list.iter().flat_map(|one| self.all().map(move |kind| (one, kind))) {
+            if one.automaton.placeholder_found(&opening_of(kind)).is_some() {
+                return Err(TogetherError::Placeholder(one.written.kind, kind));
+            }
+        }
+        Ok(())
     }
 
     /// What their automata take, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         let groups = self.groups.iter().map(Group::memory).sum::<usize>();
-        groups + self.automata.iter().map(Automaton::memory).sum::<usize>()
+        groups + self.list.iter().map(|one| one.automaton.memory()).sum::<usize>()
     }
 
     /// The kinds of those that are in force, in order.
     pub fn kinds(&self) -> impl Iterator<Item = TextKind> {
-        self.list.iter().filter(|one| !one.is_tried).map(|one| one.kind)
+        self.list.iter().map(|one| &one.written).filter(|one| !one.is_tried).map(|one| one.kind)
     }
 
     /// The kinds of those that are only tried.
     pub fn tried(&self) -> impl Iterator<Item = TextKind> {
-        self.list.iter().filter(|one| one.is_tried).map(|one| one.kind)
+        self.list.iter().map(|one| &one.written).filter(|one| one.is_tried).map(|one| one.kind)
+    }
+
+    /// All kinds, in order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = TextKind> {
+        self.list.iter().map(|one| one.written.kind)
     }
 
     /// Whether there are none.
@@ -223,24 +269,28 @@ impl OwnRecognisers {
 
     /// What one of them finds; matches of the same one do not overlap.
     fn hits_of(&self, at: usize, text: &[u8], effort: &mut Effort, hits: &mut Vec<Hit>) {
-        let (Some(one), Some(automaton)) = (self.list.get(at), self.automata.get(at)) else { return };
-        let left = if one.is_tried { &mut effort.tried } else { &mut effort.own };
+        let Some(one) = self.list.get(at) else { return };
+        let left = if one.written.is_tried { &mut effort.tried } else { &mut effort.own };
+        let mut ends = Vec::new();
         let mut from = 0;
         while *left > 0 {
-            let place = match automaton.next(text, from) {
-                Ok(Some(place)) => place,
+            let next = one.automaton.next(text, from);
+            let judged = next.and_then(|first| match first {
+                Some(first) => Ok(Some((first.start, one.end(text, &first, &mut ends)?))),
+                None => Ok(None),
+            });
+            let (start, end) = match judged {
+                Ok(Some(judged)) => judged,
                 Ok(None) => return,
                 // It does not happen with these automata. If it did, the rest would be unread and not clean.
                 Err(_) => return *left = 0,
             };
-            *left -= 1;
-            if one.accepts(&Found { text, start: place.start, end: place.end }) {
-                from = place.end;
-                hits.push(Hit { kind: one.kind, place });
-            } else {
-                // What a rejected match covered is searched again from its second byte on.
-                from = place.start + 1;
-            }
+            // Many ends of one match are more work than one.
+            let cost = 1 + ends.len() as u32 / ENDS_FOR_ONE;
+            *left = left.saturating_sub(cost);
+            // What a rejected match covered is searched again from its second byte on.
+            from = end.unwrap_or(start + 1);
+            hits.extend(end.map(|end| Hit { kind: one.written.kind, place: start..end }));
         }
     }
 }
@@ -277,5 +327,7 @@ impl Listener for Seen<'_> {
     fn uninspected(&mut self, _at: usize) {}
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What a recogniser is made of: everything that one file below `recognisers/` states.
 
+use std::ops::Range;
+
 use crate::kind::TextKind;
 
 /// How one kind of text is recognised.
@@ -94,18 +96,24 @@ impl<'a> Found<'a> {
 
     /// Whether one of `words`, in lower case, stands as a word of its own shortly before, right behind, or as the name of
     /// the JSON member whose value this is.
-    pub(crate) fn has_word(&self, words: &[impl AsRef<str>]) -> bool {
+    pub(crate) fn has_word(&self, words: &[&str]) -> bool {
+        let (ahead, behind) = (self.shortly_before(), self.right_behind());
+        words.iter().any(|word| is_word_of(ahead, word.as_bytes()) || is_word_of(behind, word.as_bytes()))
+    }
+
+    /// The text before the match in which a word may say what it is, with the name of its JSON member where that is near.
+    pub(crate) fn shortly_before(&self) -> &'a [u8] {
         let ahead = self.before();
         let from = ahead.len().saturating_sub(NEARBY);
         let from = ahead.iter().skip(from).rposition(|byte| *byte == VALUE_END).map_or(from, |at| from + at + 1);
+        ahead.get(from..).unwrap_or_default()
+    }
+
+    /// The text behind the match in which such a word may stand.
+    pub(crate) fn right_behind(&self) -> &'a [u8] {
         let behind = self.behind();
         let until = behind.iter().take(BEHIND).position(|byte| *byte < b'\t').unwrap_or(behind.len().min(BEHIND));
-        let ahead = ahead.get(from..).unwrap_or_default();
-        let behind = behind.get(..until).unwrap_or_default();
-        words
-            .iter()
-            .map(|word| word.as_ref().as_bytes())
-            .any(|word| is_word_of(ahead, word) || is_word_of(behind, word))
+        behind.get(..until).unwrap_or_default()
     }
 
     /// Whether the text right before the match, but for a space or a punctuation mark, ends with one of `words`.
@@ -150,22 +158,23 @@ const BEHIND: usize = 24;
 
 /// Whether `word`, in lower case, stands in `text` as a word; in `userBsn` and `bsn_number`, `bsn` is one.
 fn is_word_of(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).enumerate().any(|(at, here)| {
-        if !here.eq_ignore_ascii_case(word) {
-            return false;
-        }
-        let ahead = at.checked_sub(1).and_then(|before| text.get(before));
-        let behind = text.get(at + word.len());
-        let begins = ahead.is_none_or(|byte| {
-            !byte.is_ascii_alphabetic()
-                || (byte.is_ascii_lowercase() && here.first().is_some_and(u8::is_ascii_uppercase))
-        });
-        let ends = behind.is_none_or(|byte| {
-            !byte.is_ascii_alphabetic()
-                || (byte.is_ascii_uppercase() && here.last().is_some_and(u8::is_ascii_lowercase))
-        });
-        begins && ends
-    })
+    text.windows(word.len())
+        .enumerate()
+        .any(|(at, here)| here.eq_ignore_ascii_case(word) && stands_alone(text, at..at + word.len()))
+}
+
+/// Whether what stands at `place` of `text` is a word of its own there, however it is written.
+pub(crate) fn stands_alone(text: &[u8], place: Range<usize>) -> bool {
+    let here = text.get(place.clone()).unwrap_or_default();
+    let ahead = place.start.checked_sub(1).and_then(|before| text.get(before));
+    let behind = text.get(place.end);
+    let begins = ahead.is_none_or(|byte| {
+        !byte.is_ascii_alphabetic() || (byte.is_ascii_lowercase() && here.first().is_some_and(u8::is_ascii_uppercase))
+    });
+    let ends = behind.is_none_or(|byte| {
+        !byte.is_ascii_alphabetic() || (byte.is_ascii_uppercase() && here.last().is_some_and(u8::is_ascii_lowercase))
+    });
+    begins && ends
 }
 
 /// Whether a secret looks drawn by lot: at least eight different characters, a digit and a letter among them.

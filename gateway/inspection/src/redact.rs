@@ -1,15 +1,20 @@
 //! Findings replaced by placeholders before a request leaves.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 
 use crate::engine::Hit;
 use crate::kind::TextKind;
 use crate::own::OwnRecognisers;
 use crate::reading::media;
 use crate::reading::reader::{self, Listener, Packed};
+use crate::reading::strings::{self, Role, Strings};
 use crate::restore::Restorer;
+
+use self::together::{Together, together};
+
+mod together;
 
 /// Most different values that are replaced in one request.
 pub const MOST_VALUES: usize = 10_000;
@@ -54,8 +59,8 @@ pub enum RedactError {
     /// A part of the body was not read, so what it holds cannot be replaced.
     #[error("a part of the request was not inspected")]
     Uninspected,
-    /// More values than are kept.
-    #[error("the request holds more than {MOST_VALUES} different values to be replaced")]
+    /// More values than are kept, or one that is longer than any.
+    #[error("the request holds more than {MOST_VALUES} different values to be replaced, or one that is too long")]
     TooMany,
     /// What was replaced could be recognised again in the redacted body: a fault of the gateway.
     #[error("a value was left after all were replaced")]
@@ -89,8 +94,8 @@ pub fn redact_with<'n>(
     let mut current = body.to_vec();
     // What is taken out may bring together what was apart; a second pass finds it, and a third must find nothing.
     for _ in 0..3 {
-        let mut editor =
-            Editor { body: &current, kinds: &kinds, finds: Vec::new(), packed: Vec::new(), is_unread: false };
+        let (finds, packed, is_unread) = (Vec::new(), Vec::new(), false);
+        let mut editor = Editor { body: &current, own, kinds: &kinds, finds, packed, is_unread };
         reader::read(&current, own, &mut editor);
         if editor.is_unread {
             return Err(RedactError::Uninspected);
@@ -114,6 +119,7 @@ struct PackedFind {
 /// Gathers what has to be replaced.
 struct Editor<'a> {
     body: &'a [u8],
+    own: &'a OwnRecognisers,
     kinds: &'a HashSet<TextKind>,
     finds: Vec<(TextKind, Vec<Range<usize>>)>,
     packed: Vec<PackedFind>,
@@ -133,7 +139,6 @@ impl Listener for Editor<'_> {
 
     fn found_packed(&mut self, packed: &Packed<'_>, mut hits: Vec<Hit>) {
         hits.retain(|hit| self.kinds.contains(&hit.kind));
-        hits.sort_by_key(|hit| (hit.place.start, std::cmp::Reverse(hit.place.end)));
         if !hits.is_empty() {
             let place = packed.place.start + packed.head..packed.place.end;
             self.packed.push(PackedFind { place, text: packed.text.to_vec(), hits });
@@ -152,81 +157,79 @@ impl Listener for Editor<'_> {
 
 impl Editor<'_> {
     fn apply(mut self, restorer: &mut Restorer) -> Result<Vec<u8>, RedactError> {
-        // Longest first where several overlap: a value across strings before what one of them looked like alone.
-        self.finds.sort_by_key(|(_, places)| {
-            (
-                places.first().map_or(0, |place| place.start),
-                std::cmp::Reverse(places.iter().map(ExactSizeIterator::len).sum::<usize>()),
-            )
-        });
+        let numbers = self.numbers();
+        for place in self.finds.iter_mut().flat_map(|(_, places)| places) {
+            if let Some(number) = around(&numbers, place) {
+                place.clone_from(number);
+            }
+        }
+        let packed = self.packed.iter().map(|packed| packed.place.clone());
+        let uncut: Vec<Range<usize>> = packed.chain(restorer.placeholders_in(self.body)).collect();
+        let Together { wholes, is_taken } = together(std::mem::take(&mut self.finds), &uncut);
         let mut edits: Vec<(Range<usize>, String)> = Vec::new();
-        for (kind, places) in &self.finds {
-            let value: String =
-                places.iter().map(|place| meant(self.body.get(place.clone()).unwrap_or_default())).collect();
-            let mut text = restorer.placeholder(*kind, &value, self.body).ok_or(RedactError::TooMany)?;
-            for place in places {
-                let is_number = is_number(self.body, place);
+        for whole in &wholes {
+            let raw = whole.places.iter().map(|place| self.body.get(place.clone()).unwrap_or_default());
+            let value: String = raw.map(meant).collect();
+            let mut text = restorer.placeholder(whole.kind, &value, self.body).ok_or(RedactError::TooMany)?;
+            for place in &whole.places {
                 let written = std::mem::take(&mut text);
+                let is_number = around(&numbers, place).is_some();
                 edits.push((place.clone(), if is_number { format!("\"{written}\"") } else { written }));
             }
         }
-        for PackedFind { place, text, hits } in &self.packed {
-            let mut out = Vec::with_capacity(text.len());
-            let mut from = 0;
-            for hit in hits {
-                // Recognisers of one's own may find what lies within another find; the rest of it goes with that.
-                if hit.place.start < from {
-                    from = from.max(hit.place.end);
-                    continue;
-                }
-                let value = String::from_utf8_lossy(text.get(hit.place.clone()).unwrap_or_default()).into_owned();
-                let placeholder = restorer.placeholder(hit.kind, &value, self.body).ok_or(RedactError::TooMany)?;
-                out.extend_from_slice(text.get(from..hit.place.start).unwrap_or_default());
-                out.extend_from_slice(placeholder.as_bytes());
-                from = hit.place.end;
-            }
-            out.extend_from_slice(text.get(from..).unwrap_or_default());
-            edits.push((place.clone(), media::pack(&out)));
+        let packed = self.packed.iter().zip(is_taken).filter(|(_, is_taken)| !is_taken);
+        for (packed, _) in packed {
+            edits.push((packed.place.clone(), packed.redacted(restorer, self.body)?));
         }
-        edits.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
+        edits.sort_by_key(|(place, _)| place.start);
         Ok(spliced(self.body, edits))
     }
+
+    /// The numbers of the JSON that were read, whole: of one that holds a find nothing can stay, since what stands for the find
+    /// is a string.
+    fn numbers(&self) -> Vec<Range<usize>> {
+        let tokens = Strings::new(self.body).and_short_numbers(!self.own.is_empty());
+        let numbers = tokens.filter(|token| matches!(token.role, Role::Number | Role::ShortNumber));
+        let mut numbers: Vec<_> = numbers.map(|token| strings::whole_number(self.body, &token.place)).collect();
+        numbers.dedup();
+        numbers
+    }
 }
 
-/// The body with the edits made; of two that overlap, what the second one covers beyond the first is taken out as well.
-fn spliced(body: &[u8], edits: Vec<(Range<usize>, String)>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len());
-    let mut from = 0;
-    for (place, text) in edits {
-        if place.start >= from {
-            out.extend_from_slice(body.get(from..place.start).unwrap_or_default());
-            out.extend_from_slice(text.as_bytes());
+impl PackedFind {
+    /// The text with placeholders, packed again.
+    fn redacted(&self, restorer: &mut Restorer, body: &[u8]) -> Result<String, RedactError> {
+        let finds = self.hits.iter().map(|hit| (hit.kind, vec![hit.place.clone()])).collect();
+        let uncut: Vec<Range<usize>> = restorer.placeholders_in(&self.text).collect();
+        let mut edits = Vec::new();
+        for whole in together(finds, &uncut).wholes {
+            for place in whole.places {
+                let value = String::from_utf8_lossy(self.text.get(place.clone()).unwrap_or_default());
+                let placeholder = restorer.placeholder(whole.kind, &value, body).ok_or(RedactError::TooMany)?;
+                edits.push((place, placeholder));
+            }
         }
-        from = from.max(place.end);
+        Ok(media::pack(&spliced(&self.text, edits)))
     }
-    out.extend_from_slice(body.get(from..).unwrap_or_default());
-    out
 }
 
-/// Whether the place is a number of the JSON and not within a string: then what stands around it is no text.
-fn is_number(body: &[u8], place: &Range<usize>) -> bool {
-    let value = body.get(place.clone()).unwrap_or_default();
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return false;
+/// The one of `numbers`, in rising order, that holds `place`.
+fn around<'n>(numbers: &'n [Range<usize>], place: &Range<usize>) -> Option<&'n Range<usize>> {
+    let at = numbers.partition_point(|number| number.start <= place.start).checked_sub(1)?;
+    numbers.get(at).filter(|number| place.end <= number.end)
+}
+
+/// The text with the edits made, which are in order and do not overlap.
+fn spliced(text: &[u8], edits: Vec<(Range<usize>, String)>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for (place, edit) in edits {
+        out.extend_from_slice(text.get(from..place.start).unwrap_or_default());
+        out.extend_from_slice(edit.as_bytes());
+        from = place.end;
     }
-    let ahead = body.get(..place.start).unwrap_or_default();
-    let behind = body.get(place.end..).unwrap_or_default();
-    let before = ahead.iter().rev().find(|byte| !byte.is_ascii_whitespace());
-    let after = behind.iter().find(|byte| !byte.is_ascii_whitespace());
-    if !matches!(before, Some(b':' | b',' | b'[')) || !matches!(after, Some(b',' | b']' | b'}')) {
-        return false;
-    }
-    // Text can look like that too (`"a: 4111111111111111, b"`): only a walk over the strings can tell.
-    !crate::reading::strings::Strings::new(body).take_while(|token| token.place.start <= place.start).any(|token| {
-        token.role != crate::reading::strings::Role::Number
-            && token.place.end >= place.end
-            && token.place.start <= place.start
-    })
+    out.extend_from_slice(text.get(from..).unwrap_or_default());
+    out
 }
 
 /// What a piece of a JSON string means.
@@ -244,6 +247,8 @@ pub(crate) struct Pairs {
     by_value: HashMap<(TextKind, String), usize>,
     /// Placeholder and value, in the order in which they were given out.
     pub(crate) list: Vec<(String, String)>,
+    /// By the placeholder, its place in the list.
+    by_placeholder: BTreeMap<String, usize>,
     numbers: HashMap<TextKind, usize>,
 }
 
@@ -258,26 +263,34 @@ impl Pairs {
         }
         let number = self.numbers.entry(kind).or_insert_with(|| first_number(kind, body));
         *number += 1;
-        let placeholder = placeholder_of(kind, *number);
+        let placeholder = format!("{}{number}]", opening_of(kind));
         self.by_value.insert((kind, value.to_owned()), self.list.len());
+        self.by_placeholder.insert(placeholder.clone(), self.list.len());
         self.list.push((placeholder.clone(), value.to_owned()));
         Some(placeholder)
     }
+
+    /// The placeholder and its value, where `text` is one.
+    pub(crate) fn known(&self, text: &str) -> Option<(&str, &str)> {
+        let (placeholder, value) = self.list.get(*self.by_placeholder.get(text)?)?;
+        Some((placeholder, value))
+    }
+
+    /// Whether some placeholder goes on behind `text`.
+    pub(crate) fn goes_on(&self, text: &str) -> bool {
+        let behind: (Bound<&str>, Bound<&str>) = (Bound::Excluded(text), Bound::Unbounded);
+        self.by_placeholder.range::<str, _>(behind).next().is_some_and(|(placeholder, _)| placeholder.starts_with(text))
+    }
 }
 
-/// What stands for the value of this number.
-pub(crate) fn placeholder_of(kind: TextKind, number: usize) -> String {
-    format!("[{}_{number}]", word_of(kind))
-}
-
-/// The kind as placeholders write it: `IBAN`, `CUSTOM_MATTER`.
-fn word_of(kind: TextKind) -> String {
-    kind.name().to_ascii_uppercase().replace(':', "_")
+/// What the placeholders of a kind begin with: `[IBAN_`, `[CUSTOM_MATTER_`.
+pub(crate) fn opening_of(kind: TextKind) -> String {
+    format!("[{}_", kind.name().to_ascii_uppercase().replace(':', "_"))
 }
 
 /// Where to begin to count so that no placeholder is one that the caller wrote.
 fn first_number(kind: TextKind, body: &[u8]) -> usize {
-    let opening = format!("[{}_", word_of(kind));
+    let opening = opening_of(kind);
     let numbers = memchr::memmem::find_iter(body, opening.as_bytes()).filter_map(|at| {
         let digits = body.get(at + opening.len()..)?;
         let digits = digits.iter().take(9).take_while(|byte| byte.is_ascii_digit());

@@ -9,11 +9,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::kind::TextKind;
+use crate::kind::{MOST_OWN_NAME, TextKind};
 use crate::redact::Pairs;
+
+/// Longest placeholder, in bytes: that of the longest name of one's own and a number of ten digits.
+const LONGEST_PLACEHOLDER: usize = "[CUSTOM__]".len() + MOST_OWN_NAME + 10;
+
+/// Longest value of which a placeholder is made, in bytes: an answer may repeat it, and each time the value comes back.
+const LONGEST_VALUE: usize = 64 << 10;
 
 /// What one call replaced. It lives as long as the call and shows nothing of the values.
 #[derive(Default)]
@@ -67,8 +74,24 @@ impl Restorer {
         self.pairs.list.len()
     }
 
+    /// What stands for this value, in which placeholders may stand already: it is kept with what they stand for.
     pub(crate) fn placeholder(&mut self, kind: TextKind, value: &str, body: &[u8]) -> Option<String> {
-        self.pairs.placeholder(kind, value, body)
+        let value = self.text(value, &mut Inner::default());
+        if value.len() > LONGEST_VALUE {
+            return None;
+        }
+        self.pairs.placeholder(kind, &value, body)
+    }
+
+    /// Where in a body or another text placeholders stand that were given out.
+    pub(crate) fn placeholders_in<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = Range<usize>> + 't {
+        let openings = memchr::memchr_iter(b'[', text).filter(|_| !self.is_empty());
+        openings.filter_map(|at| {
+            let candidate = text.get(at..text.len().min(at + LONGEST_PLACEHOLDER))?;
+            let candidate = candidate.get(..=memchr::memchr(b']', candidate)?)?;
+            self.pairs.known(std::str::from_utf8(candidate).ok()?)?;
+            Some(at..at + candidate.len())
+        })
     }
 
     /// A whole answer with its placeholders replaced; the same bytes where it has none or is no JSON.
@@ -129,21 +152,15 @@ impl Restorer {
 
     /// The placeholder that `text` begins with.
     fn at(&self, text: &str) -> Option<(&str, &str)> {
-        let end = text.get(..text.len().min(48)).unwrap_or(text).find(']')?;
-        let candidate = text.get(..=end)?;
-        self.pairs.list.iter().find(|(placeholder, _)| placeholder == candidate).map(|(p, v)| (p.as_str(), v.as_str()))
+        let near = text.get(..text.floor_char_boundary(LONGEST_PLACEHOLDER)).unwrap_or(text);
+        self.pairs.known(near.get(..=near.find(']')?)?)
     }
 
     /// How many bytes at the end of `text` may be the beginning of a placeholder.
     fn open_end(&self, text: &str) -> usize {
         let Some(at) = text.rfind('[') else { return 0 };
         let tail = text.get(at..).unwrap_or_default();
-        let may_go_on = self
-            .pairs
-            .list
-            .iter()
-            .any(|(placeholder, _)| placeholder.len() > tail.len() && placeholder.starts_with(tail));
-        if may_go_on { tail.len() } else { 0 }
+        if self.pairs.goes_on(tail) { tail.len() } else { 0 }
     }
 }
 

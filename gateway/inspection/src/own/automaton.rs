@@ -6,9 +6,11 @@
 use std::ops::Range;
 
 use regex_automata::dfa::regex::Regex;
-use regex_automata::dfa::{Automaton as _, StartKind, dense};
+use regex_automata::dfa::{Automaton as _, OverlappingState, StartKind, dense};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
-use regex_automata::{Input, MatchError, MatchKind, PatternSet};
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::start;
+use regex_automata::{Anchored, Input, MatchError, MatchKind, PatternSet};
 use regex_syntax::hir::Hir;
 
 use super::LARGEST;
@@ -20,26 +22,94 @@ const LARGEST_GROUP: usize = 1 << 20;
 const MOST_MAKING: usize = 8 << 20;
 
 /// Finds the matches of one pattern.
-pub(super) struct Automaton(Regex);
+pub(super) struct Automaton {
+    leftmost: Regex,
+    /// Says where the matches that begin at a place end; only where not every match counts.
+    ends: Option<dense::DFA<Vec<u32>>>,
+}
 
 impl Automaton {
-    /// The automaton of `shape`; none where it would be larger than [`LARGEST`].
-    pub(super) fn of(shape: &Hir) -> Option<Self> {
+    /// The automata of `shape`; none where one would be larger than [`LARGEST`].
+    pub(super) fn of(shape: &Hir, has_conditions: bool) -> Option<Self> {
         let shapes = std::slice::from_ref(shape);
-        let forward = make(shapes, thompson::Config::new(), dense::Config::new().start_kind(StartKind::Unanchored))?;
-        let backward = dense::Config::new().start_kind(StartKind::Anchored).match_kind(MatchKind::All);
-        let backward = make(shapes, thompson::Config::new().reverse(true), backward)?;
-        Some(Self(Regex::builder().build_from_dfas(forward, backward)))
+        let nfa = thompson::Config::new;
+        let anchored = || dense::Config::new().start_kind(StartKind::Anchored).match_kind(MatchKind::All);
+        let forward = make(shapes, nfa(), dense::Config::new().start_kind(StartKind::Unanchored))?;
+        let backward = make(shapes, nfa().reverse(true), anchored())?;
+        let ends = if has_conditions { Some(make(shapes, nfa(), anchored())?) } else { None };
+        Some(Self { leftmost: Regex::builder().build_from_dfas(forward, backward), ends })
     }
 
     /// The first match in `text` that begins at or behind `from`.
     pub(super) fn next(&self, text: &[u8], from: usize) -> Result<Option<Range<usize>>, MatchError> {
-        let found = self.0.try_search(&Input::new(text).range(from.min(text.len())..))?;
+        let found = self.leftmost.try_search(&Input::new(text).range(from.min(text.len())..))?;
         Ok(found.map(|found| found.range()))
     }
 
+    /// Puts into `ends` where a match that begins where `first` does can end, in rising order.
+    pub(super) fn ends(&self, text: &[u8], first: &Range<usize>, ends: &mut Vec<usize>) -> Result<(), MatchError> {
+        ends.clear();
+        let Some(automaton) = &self.ends else {
+            ends.push(first.end);
+            return Ok(());
+        };
+        let input = Input::new(text).range(first.start..).anchored(Anchored::Yes);
+        let mut state = OverlappingState::start();
+        loop {
+            automaton.try_search_overlapping_fwd(&input, &mut state)?;
+            match state.get_match() {
+                Some(found) => ends.push(found.offset()),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A placeholder that begins with `opening`, such as `[IBAN_`, and within which there is a match.
+    ///
+    /// Numbers are gone through up to the most values of one request, whatever stands before and behind.
+    pub(super) fn placeholder_found(&self, opening: &str) -> Option<String> {
+        let (digits, one_of) = (&b"0123456789"[..], |text: &'static [u8]| text.chunks(1));
+        let numbers = (1..=4).map(|count| std::iter::repeat_n(digits, count).collect::<Vec<_>>());
+        let numbers: Vec<Vec<&[u8]>> = numbers.chain([one_of(b"10000").collect()]).collect();
+        let befores = [None, Some(b' '), Some(b'a')];
+        befores.into_iter().find_map(|before| {
+            numbers.iter().find_map(|number| {
+                let choices = opening.as_bytes().chunks(1).chain(number.iter().copied()).chain(one_of(b"]"));
+                self.match_within(before, choices)
+            })
+        })
+    }
+
+    /// A text with one byte of each of the `choices` in which there is a match.
+    fn match_within<'a>(&self, before: Option<u8>, choices: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+        let automaton = self.leftmost.forward();
+        let start = start::Config::new().anchored(Anchored::No).look_behind(before);
+        let mut ways: Vec<(StateID, String)> = vec![(automaton.start_state(&start).ok()?, String::new())];
+        // Every state stands for all texts that lead to it, so only one of them is followed.
+        for choice in choices {
+            let steps = ways.iter().flat_map(|(state, text)| {
+                let step = |byte: &u8| (automaton.next_state(*state, *byte), format!("{text}{}", char::from(*byte)));
+                choice.iter().map(step).collect::<Vec<_>>()
+            });
+            let mut next: Vec<_> = steps.collect();
+            next.sort_by_key(|(state, _)| *state);
+            next.dedup_by_key(|(state, _)| *state);
+            if let Some(met) = next.iter().position(|(state, _)| automaton.is_match_state(*state)) {
+                return Some(next.swap_remove(met).1);
+            }
+            ways = next;
+        }
+        // A match is known one byte behind its end.
+        let is_met = |state: StateID| {
+            let behind = [automaton.next_state(state, b' '), automaton.next_state(state, b'a')];
+            behind.into_iter().chain([automaton.next_eoi_state(state)]).any(|state| automaton.is_match_state(state))
+        };
+        ways.into_iter().find(|(state, _)| is_met(*state)).map(|(_, text)| text)
+    }
+
     pub(super) fn memory(&self) -> usize {
-        self.0.forward().memory_usage() + self.0.reverse().memory_usage()
+        let ends = self.ends.as_ref().map_or(0, dense::DFA::memory_usage);
+        self.leftmost.forward().memory_usage() + self.leftmost.reverse().memory_usage() + ends
     }
 }
 

@@ -77,15 +77,24 @@ fn within_a_string(shape: &Hir) -> Result<Hir, ShapeError> {
             if !is_text {
                 return Err(ShapeError::NoText);
             }
-            Hir::literal(literal.0.clone())
+            literal_of(&literal.0)
         }
         HirKind::Class(Class::Bytes(class)) => {
             let mut class = class.clone();
+            let has = |byte: u8| class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&byte));
+            if lacks_line_break(has) {
+                class.push(ClassBytesRange::new(b'\n', b'\n'));
+            }
             class.intersect(&ClassBytes::new([ClassBytesRange::new(b'\t', 0x7F)]));
             Hir::class(Class::Bytes(class))
         }
         HirKind::Class(Class::Unicode(class)) => {
             let mut class = class.clone();
+            let has =
+                |byte: u8| class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&char::from(byte)));
+            if lacks_line_break(has) {
+                class.push(ClassUnicodeRange::new('\n', '\n'));
+            }
             class.intersect(&ClassUnicode::new([ClassUnicodeRange::new('\t', char::MAX)]));
             Hir::class(Class::Unicode(class))
         }
@@ -106,4 +115,27 @@ fn within_a_string(shape: &Hir) -> Result<Hir, ShapeError> {
         HirKind::Concat(parts) => Hir::concat(all(parts)?),
         HirKind::Alternation(parts) => Hir::alternation(all(parts)?),
     })
+}
+
+/// Letters that are read as a line break where the JSON has them as escapes, and as themselves elsewhere.
+const READ_AS_LINE_BREAKS: [u8; 3] = [b'\t', b'\r', 0x0C];
+
+/// Whether a class means one of these letters and would miss it. One with a control character that no text has is one of all
+/// that something else is not, such as `.`: it takes line breaks where it says so.
+fn lacks_line_break(has: impl Fn(u8) -> bool) -> bool {
+    READ_AS_LINE_BREAKS.into_iter().any(&has) && !has(b'\n') && !has(1)
+}
+
+/// A text as it stands, but for these letters.
+fn literal_of(text: &[u8]) -> Hir {
+    let is_plain = |byte: &u8| !READ_AS_LINE_BREAKS.contains(byte);
+    let parts = text.chunk_by(|one, next| is_plain(one) && is_plain(next));
+    let part = |part: &[u8]| match part {
+        [byte] if !is_plain(byte) => {
+            let either = [ClassBytesRange::new(*byte, *byte), ClassBytesRange::new(b'\n', b'\n')];
+            Hir::class(Class::Bytes(ClassBytes::new(either)))
+        }
+        part => Hir::literal(part.to_vec()),
+    };
+    Hir::concat(parts.map(part).collect())
 }

@@ -1,23 +1,23 @@
 use super::*;
 use crate::{FindingKind, Group, MAX_PLACES, inspect_with, redact_with};
 
-fn one(name: &str, pattern: &str) -> OwnRecogniser {
+pub(super) fn one(name: &str, pattern: &str) -> OwnRecogniser {
     let kind = TextKind::own(name, None).expect("it is a name");
     OwnRecogniser { kind, pattern: pattern.into(), words: Vec::new(), checksum: None, is_tried: false }
 }
 
-fn set(list: Vec<OwnRecogniser>) -> OwnRecognisers {
+pub(super) fn set(list: Vec<OwnRecogniser>) -> OwnRecognisers {
     for one in &list {
         one.check().unwrap_or_else(|error| panic!("{}: {error}", one.pattern));
     }
     OwnRecognisers::new(list).expect("they fit")
 }
 
-fn found(body: &str, own: &OwnRecognisers) -> Vec<String> {
+pub(super) fn found(body: &str, own: &OwnRecognisers) -> Vec<String> {
     inspect_with(body.as_bytes(), own).iter().map(|finding| format!("{} {}", finding.kind, finding.path)).collect()
 }
 
-fn message(text: &str) -> String {
+pub(super) fn message(text: &str) -> String {
     format!(r#"{{"messages":[{{"role":"user","content":{}}}]}}"#, serde_json::Value::from(text))
 }
 
@@ -258,13 +258,13 @@ fn bounds_hold_at_their_edges() {
 
 /// Strings of a kilobyte, which are never cut: what is read twice there costs twice.
 fn full_of_matches(count: usize) -> String {
-    let strings = (0..count.div_ceil(256)).map(|n| format!("\"{}\"", "012 ".repeat(256.min(count - n * 256))));
+    let strings = (0..count.div_ceil(256)).map(|n| format!("\"{}\"", "abc ".repeat(256.min(count - n * 256))));
     format!("{{\"x\":[{}]}}", strings.collect::<Vec<_>>().join(","))
 }
 
 #[test]
 fn a_text_of_nothing_but_matches_is_counted_and_beyond_the_bound_uninspected() {
-    let own = set(vec![one("digits", "[0-9]{3} ")]);
+    let own = set(vec![one("words", "[a-c]{3} ")]);
     let most = MOST_CANDIDATES as usize;
 
     let within = inspect_with(full_of_matches(most - 1).as_bytes(), &own);
@@ -272,7 +272,7 @@ fn a_text_of_nothing_but_matches_is_counted_and_beyond_the_bound_uninspected() {
 
     assert!(!within.names().contains("uninspected") && beyond.names().contains("uninspected"));
     assert!(within.iter().filter(|finding| finding.kind != FindingKind::Uninspected).count() <= MAX_PLACES);
-    assert!(redact_with(full_of_matches(most).as_bytes(), ["custom:digits"], &own).is_err());
+    assert!(redact_with(full_of_matches(most).as_bytes(), ["custom:words"], &own).is_err());
 }
 
 /// What is only tried takes nothing away, neither from the others nor from what is read.
@@ -281,11 +281,11 @@ fn one_that_is_only_tried_is_told_and_changes_nothing_else() {
     let tried = |one: OwnRecogniser| OwnRecogniser { is_tried: true, ..one };
     let group = Some(Group::Secret);
     let token = OwnRecogniser { kind: TextKind::own("token", group).unwrap(), ..one("token", "acme_[a-z]{8}") };
-    let own = set(vec![tried(token), one("matter", "M-[0-9]{4}"), tried(one("digits", "[0-9]{3} "))]);
+    let own = set(vec![tried(token), one("matter", "M-[0-9]{4}"), tried(one("words", "[a-c]{3} "))]);
     let body = message("acme_abcdefgh about M-1234");
 
     assert_eq!(Vec::from_iter(own.kinds().map(|kind| kind.to_string())), ["custom:matter"]);
-    assert_eq!(Vec::from_iter(own.tried().map(|kind| kind.to_string())), ["custom:token", "custom:digits"]);
+    assert_eq!(Vec::from_iter(own.tried().map(|kind| kind.to_string())), ["custom:token", "custom:words"]);
     assert!(inspect_with(body.as_bytes(), &own).names().contains("custom:token"));
     let (redacted, _) = redact_with(body.as_bytes(), ["secret", "custom:token", "custom:matter"], &own)
         .map(|done| {
@@ -295,7 +295,7 @@ fn one_that_is_only_tried_is_told_and_changes_nothing_else() {
         .unwrap();
     assert_eq!(String::from_utf8(redacted).unwrap(), message("acme_abcdefgh about [CUSTOM_MATTER_1]"));
     let beyond = inspect_with(full_of_matches(MOST_CANDIDATES as usize + 300).as_bytes(), &own);
-    assert!(beyond.names().contains("custom:digits") && !beyond.names().contains("uninspected"));
+    assert!(beyond.names().contains("custom:words") && !beyond.names().contains("uninspected"));
 }
 
 /// The sizes are of the automata, and so of the work for each byte: what would need more states than fit is refused, and

@@ -1,5 +1,6 @@
 //! One pass over a body: every string is read, gathered and searched, and whoever asked is told of each find.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::letters::{self, Reading};
@@ -10,6 +11,7 @@ use super::twofold::{self, Find};
 use crate::engine::{ENGINE, Effort, Hit};
 use crate::kind::TextKind;
 use crate::own::OwnRecognisers;
+use crate::recogniser::NEARBY;
 
 /// Whoever wants to know what a body holds.
 pub(crate) trait Listener {
@@ -44,6 +46,10 @@ pub(crate) struct Packed<'a> {
 /// Longest end of one string that is looked at together with the beginning of the next, in bytes.
 const SEAM: usize = 64;
 
+/// Longest end of the name of a member that is read again for each of many strings or numbers under it, in bytes: more than a
+/// word that says what they are can stand before them, since letters may be written as escapes.
+const NAME: usize = 2 * NEARBY;
+
 /// Most names of members, and most strings under one, of which ends are kept within a message.
 const MOST_NAMES: usize = 8;
 
@@ -59,13 +65,15 @@ pub(crate) fn read(body: &[u8], own: &OwnRecognisers, listener: &mut impl Listen
         body,
         own,
         sheet: Sheet::for_body(body.len()),
+        numbers: Sheet::default(),
+        name: (0..0, 0..0),
         effort: Effort::new(),
         message: 0,
         ends: Vec::new(),
         from: 0,
         listener,
     };
-    let mut strings = Strings::new(body);
+    let mut strings = Strings::new(body).and_short_numbers(!own.is_empty());
     for token in strings.by_ref() {
         reader.token(&token);
         if reader.effort.is_spent() {
@@ -74,6 +82,7 @@ pub(crate) fn read(body: &[u8], own: &OwnRecognisers, listener: &mut impl Listen
         }
     }
     reader.search(None);
+    reader.search_numbers();
     if strings.is_broken || reader.effort.is_spent() {
         reader.listener.uninspected(body.len().saturating_sub(1));
     }
@@ -83,10 +92,14 @@ struct Reader<'a, L> {
     body: &'a [u8],
     own: &'a OwnRecognisers,
     sheet: Sheet,
+    /// Short numbers and their names, for recognisers of one's own.
+    numbers: Sheet,
+    /// The last name of a member whose end was asked for, and that end.
+    name: (Range<usize>, Range<usize>),
     effort: Effort,
     /// The message that `ends` belong to.
     message: u32,
-    /// By the name of the member, the last strings of the message that is being read.
+    /// By the name of the member, the ends of the last strings of the message that is being read.
     ends: Vec<(Range<usize>, Vec<Range<usize>>)>,
     /// Where in the body a sheet begins to report; what is before was reported with the sheet before.
     from: usize,
@@ -95,6 +108,9 @@ struct Reader<'a, L> {
 
 impl<L: Listener> Reader<'_, L> {
     fn token(&mut self, token: &Token) {
+        if token.role == Role::ShortNumber {
+            return self.short_number(token);
+        }
         let raw = self.body.get(token.place.clone()).unwrap_or_default();
         if token.role == Role::Value {
             if self.is_user(token) {
@@ -178,18 +194,58 @@ impl<L: Listener> Reader<'_, L> {
     /// The search of a text in which a backslash may be one or begin an escape: both readings, and what both find once.
     fn search_twice(&mut self, unfolded: &Sheet, until: Option<Until>) {
         let until = until.map_or(usize::MAX, |until| until.raw);
-        let both = |search: &dyn Fn(&Sheet, &mut Effort) -> Vec<Find>, effort: &mut Effort| {
-            twofold::once(self.body, search(&self.sheet, effort), search(unfolded, effort))
-        };
-        let mut all = both(&|sheet, effort| finds(sheet, self.body, effort), &mut self.effort);
-        // Apart from the shipped ones: what one's own find is never a part of something else.
-        all.extend(both(&|sheet, effort| own_finds(self.own, sheet, self.body, effort), &mut self.effort));
+        let literal = finds(&self.sheet, self.body, &mut self.effort);
+        let mut all = twofold::once(self.body, literal, finds(unfolded, self.body, &mut self.effort));
+        all.extend(self.own_of_both(unfolded));
         for find in all {
             let (start, is_split) = (find.start(), find.places.len() > 1);
             if is_split || (self.from..until).contains(&start) {
                 self.listener.found(find.kind, find.places);
             }
         }
+    }
+
+    /// What recognisers of one's own find in either reading, each apart from all others: what one finds is never a part of
+    /// what another does.
+    fn own_of_both(&mut self, unfolded: &Sheet) -> Vec<Find> {
+        let mut by_kind: HashMap<TextKind, [Vec<Find>; 2]> = HashMap::new();
+        for (reading, sheet) in [&self.sheet, unfolded].into_iter().enumerate() {
+            for find in own_finds(self.own, sheet, self.body, &mut self.effort) {
+                if let Some(finds) = by_kind.entry(find.kind).or_default().get_mut(reading) {
+                    finds.push(find);
+                }
+            }
+        }
+        let each = self.own.all().filter_map(|kind| by_kind.remove(&kind));
+        each.flat_map(|[literal, unfolded]| twofold::once(self.body, literal, unfolded)).collect()
+    }
+
+    /// Puts a short number, under the end of its name, onto the sheet that recognisers of one's own alone are shown.
+    fn short_number(&mut self, token: &Token) {
+        let name = self.end_of_name(&token.key);
+        self.numbers.add(self.body, name, true);
+        self.numbers.end(End::Key);
+        self.numbers.add(self.body, token.place.clone(), false);
+        self.numbers.end(End::Value);
+        if self.numbers.is_full() {
+            self.search_numbers();
+        }
+    }
+
+    fn search_numbers(&mut self) {
+        for find in own_finds(self.own, &self.numbers, self.body, &mut self.effort) {
+            self.listener.found(find.kind, find.places);
+        }
+        self.numbers.clear();
+    }
+
+    /// The end of a name of a member, as long as a word that says what something is can stand before it. A list of short
+    /// strings may have a long name, so it is not gone through for each of them.
+    fn end_of_name(&mut self, name: &Range<usize>) -> Range<usize> {
+        if self.name.0 != *name {
+            self.name = (name.clone(), end_of(self.body, name, NAME));
+        }
+        self.name.1.clone()
     }
 
     /// The end of the strings before it and the beginning of this one, as one text of their own.
@@ -206,10 +262,12 @@ impl<L: Listener> Reader<'_, L> {
         if NO_TEXT.contains(&key) {
             return;
         }
-        let known = self.ends.iter().position(|(other, _)| name(other) == key);
+        // One place is one name. Long names are not compared for each string of a long list.
+        let is_short = key.len() <= NAME;
+        let known = self.ends.iter().position(|(other, _)| *other == token.key || (is_short && name(other) == key));
         let Some(known) = known else {
             if self.ends.len() < MOST_NAMES {
-                self.ends.push((token.key.clone(), vec![token.place.clone()]));
+                self.ends.push((token.key.clone(), vec![end_of(self.body, &token.place, SEAM)]));
             }
             return;
         };
@@ -218,7 +276,7 @@ impl<L: Listener> Reader<'_, L> {
         if ends.len() >= SEAM {
             ends.remove(0);
         }
-        ends.push(token.place.clone());
+        ends.push(end_of(self.body, &token.place, SEAM));
         for place in before {
             self.sheet.add(self.body, place, true);
         }
@@ -226,7 +284,8 @@ impl<L: Listener> Reader<'_, L> {
         self.sheet.add(self.body, head, true);
         self.sheet.end(End::Value);
         // The name that stood before all this says of the string itself as well what it is.
-        self.sheet.add(self.body, token.key.clone(), true);
+        let name = self.end_of_name(&token.key);
+        self.sheet.add(self.body, name, true);
         self.sheet.end(End::Key);
     }
 
@@ -299,8 +358,7 @@ fn last_letters(body: &[u8], strings: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut left = SEAM;
     let mut parts = Vec::new();
     for place in strings.iter().rev() {
-        let start = if place.len() <= left { place.start } else { letter_at_or_behind(body, place, place.end - left) };
-        parts.push(start..place.end);
+        parts.push(end_of(body, place, left));
         left = left.saturating_sub(place.len());
         if left == 0 {
             break;
@@ -308,6 +366,12 @@ fn last_letters(body: &[u8], strings: &[Range<usize>]) -> Vec<Range<usize>> {
     }
     parts.reverse();
     parts
+}
+
+/// The last `most` bytes of a string, from where a letter begins.
+fn end_of(body: &[u8], place: &Range<usize>, most: usize) -> Range<usize> {
+    let start = if place.len() <= most { place.start } else { letter_at_or_behind(body, place, place.end - most) };
+    start..place.end
 }
 
 fn first_letters(body: &[u8], place: &Range<usize>) -> Range<usize> {

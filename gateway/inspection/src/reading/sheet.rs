@@ -48,8 +48,8 @@ pub(crate) struct Sheet {
     is_ambiguous: bool,
 }
 
-/// How far on the way back through a sheet one is; places must be asked for in order.
-#[derive(Debug, Default)]
+/// How far on the way back through a sheet one is; places must be asked for in the order of their beginnings.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cursor {
     piece: usize,
     text: usize,
@@ -78,6 +78,8 @@ impl Sheet {
     pub(crate) fn add(&mut self, body: &[u8], place: Range<usize>, seam: bool) -> usize {
         let room = FULL.saturating_sub(self.text.len()).max(1024);
         let raw = body.get(place.clone()).unwrap_or_default();
+        #[cfg(test)]
+        tests::ADDED.set(tests::ADDED.get() + raw.len().min(room));
         let plain = !letters::has_special(raw.get(..room).unwrap_or(raw));
         let mut piece = Piece {
             at: self.text.len(),
@@ -166,15 +168,18 @@ impl Sheet {
         let first = self.pieces.partition_point(|piece| piece.at <= place.start).saturating_sub(1);
         let mut ranges = Vec::with_capacity(1);
         let mut from = place.start;
+        // The next place may begin within this one: what comes behind its beginning is walked apart.
+        self.locate(body, from, cursor);
+        let mut cursor = *cursor;
         for at in first..self.pieces.len() {
             let next = self.pieces.get(at + 1).map_or(self.text.len(), |piece| piece.at);
             let until = place.end.min(next);
             if from >= until {
                 break;
             }
-            let start = self.locate(body, from, cursor);
+            let start = self.locate(body, from, &mut cursor);
             // The end is behind the last letter, and not before the first letter of what follows.
-            let end = self.locate(body, until - 1, cursor);
+            let end = self.locate(body, until - 1, &mut cursor);
             let last = match self.pieces.get(at) {
                 Some(piece) if !piece.plain && end < piece.raw_end => {
                     letters::letter(body.get(end..piece.raw_end).unwrap_or_default(), self.reading).written
@@ -205,6 +210,8 @@ impl Sheet {
             *cursor = Cursor { piece: at, text: piece.at, raw: piece.raw, begun: true };
         }
         loop {
+            #[cfg(test)]
+            tests::WALKED.set(tests::WALKED.get() + 1);
             let rest = body.get(cursor.raw..piece.raw_end).unwrap_or_default();
             let run = letters::plain_run(rest.get(..text - cursor.text).unwrap_or(rest));
             cursor.text += run;
@@ -225,7 +232,16 @@ impl Sheet {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Steps that the way back took in this thread.
+        pub(super) static WALKED: Cell<usize> = const { Cell::new(0) };
+        /// Bytes put onto sheets in this thread.
+        pub(super) static ADDED: Cell<usize> = const { Cell::new(0) };
+    }
 
     #[test]
     fn every_byte_of_the_text_leads_back_to_its_letter() {
@@ -247,6 +263,47 @@ mod tests {
             assert_eq!(written(place, &mut cursor), expected);
         }
         assert_eq!(written(0..1, &mut cursor), "a", "the cursor goes back when it must");
+    }
+
+    /// A list of short strings may stand under a long name.
+    #[test]
+    fn what_is_read_for_a_body_is_not_many_times_its_length() {
+        for (name, list) in
+            [("n".repeat(60_000), "\"a\",".repeat(4_000)), (r"\\n".repeat(20_000), "123,".repeat(4_000))]
+        {
+            let body = format!(r#"{{"messages":[{{"{name}":[{list}0]}}]}}"#);
+            let own = crate::OwnRecogniser {
+                kind: crate::TextKind::own("n", None).expect("it is a name"),
+                pattern: "[0-9]{3}x".into(),
+                words: Vec::new(),
+                checksum: None,
+                is_tried: false,
+            };
+            let own = crate::OwnRecognisers::new(vec![own]).expect("it fits");
+            ADDED.set(0);
+
+            let _ = crate::inspect_with(body.as_bytes(), &own);
+
+            // Beside each short string or number the ends of the name and of what stood before it.
+            assert!(ADDED.get() < 12 * body.len(), "{} bytes for {}", ADDED.get(), body.len());
+        }
+    }
+
+    /// Two recognisers may find the same, so that the same place is asked for twice.
+    #[test]
+    fn places_that_overlap_are_found_in_one_walk() {
+        let body = r"0123456\n9".repeat(4_000).into_bytes();
+        let mut sheet = Sheet::default();
+        sheet.add(&body, 0..body.len(), false);
+        let mut cursor = Cursor::default();
+
+        for at in (0..sheet.text.len() - 20).step_by(10) {
+            for place in [at..at + 20, at..at + 20, at + 1..at + 15] {
+                assert!(!sheet.written(&body, &place, &mut cursor).is_empty());
+            }
+        }
+
+        assert!(WALKED.get() < 4 * body.len(), "{} steps for {} bytes", WALKED.get(), body.len());
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub(crate) const MAX_DEPTH: usize = 1024;
 /// Fewest digits of a number that is looked at as text.
 const LONG_NUMBER: usize = 8;
 
+/// Fewest digits of a number that recognisers of one's own look at: what is shorter none of them matches.
+const SHORT_NUMBER: usize = 3;
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -18,6 +21,8 @@ pub(crate) enum Role {
     Value,
     /// A number below the top level with at least eight digits.
     Number,
+    /// One with fewer, where such are wanted.
+    ShortNumber,
 }
 
 /// A string without its quotes, or a number.
@@ -43,13 +48,20 @@ pub(crate) struct Strings<'a> {
     top: Range<usize>,
     key: Range<usize>,
     message: u32,
+    /// Fewest digits of a number that is wanted.
+    fewest: usize,
     /// The body ended within a string, or was nested too deeply: what comes behind was not read.
     pub(crate) is_broken: bool,
 }
 
 impl<'a> Strings<'a> {
     pub(crate) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0, depth: 0, top: 0..0, key: 0..0, message: 0, is_broken: false }
+        Self { body, at: 0, depth: 0, top: 0..0, key: 0..0, message: 0, fewest: LONG_NUMBER, is_broken: false }
+    }
+
+    /// The walk that stops at short numbers as well, where `wants_short` says so.
+    pub(crate) fn and_short_numbers(self, wants_short: bool) -> Self {
+        Self { fewest: if wants_short { SHORT_NUMBER } else { LONG_NUMBER }, ..self }
     }
 
     fn token(&self, role: Role, place: Range<usize>) -> Token {
@@ -108,8 +120,13 @@ impl Iterator for Strings<'_> {
                     let place = self.at..self.at + count;
                     self.at += count;
                     let is_whole = !matches!(rest.get(count), Some(b'.' | b'e' | b'E'));
-                    if count >= LONG_NUMBER && self.depth > 1 && is_whole {
-                        return Some(self.token(Role::Number, place));
+                    if count >= self.fewest && self.depth > 1 && is_whole {
+                        if count >= LONG_NUMBER {
+                            return Some(self.token(Role::Number, place));
+                        }
+                        if begins_a_number(self.body, place.start) {
+                            return Some(self.token(Role::ShortNumber, place));
+                        }
                     }
                     continue;
                 }
@@ -119,6 +136,19 @@ impl Iterator for Strings<'_> {
         }
         None
     }
+}
+
+/// Whether the digits at `at` are not those of a fraction or an exponent.
+fn begins_a_number(body: &[u8], at: usize) -> bool {
+    !matches!(body.get(..at), Some([.., b'.' | b'e' | b'E' | b'+'] | [.., b'e' | b'E', b'-']))
+}
+
+/// The whole number of the JSON around the digits at `place`, with its sign, fraction and exponent.
+pub(crate) fn whole_number(body: &[u8], place: &Range<usize>) -> Range<usize> {
+    let belongs = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+    let ahead = body.get(..place.start).unwrap_or_default().iter().rev().take_while(belongs).count();
+    let behind = body.get(place.end..).unwrap_or_default().iter().take_while(belongs).count();
+    place.start - ahead..place.end + behind
 }
 
 /// Where the string ends whose content begins at `start`.

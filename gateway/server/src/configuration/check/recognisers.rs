@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inspection::{
     Checksum, Group, LONGEST_MATCH, MOST_OWN, MOST_OWN_NAME, MOST_WORDS, OWN, OwnRecogniser, OwnRecognisers,
-    ShapeError, TextKind,
+    ShapeError, TextKind, TogetherError,
 };
 
 use super::super::document::{Document, FindingGroup, Recogniser, RecogniserChecksum};
@@ -29,7 +29,14 @@ impl Check<'_> {
         match OwnRecognisers::new(list) {
             Ok(own) => Arc::new(own),
             Err(error) => {
-                let remedy = format!("keep at most {MOST_OWN}, or put several shapes into one pattern with `|`");
+                let remedy = match error {
+                    TogetherError::TooMany(_) | TogetherError::TooLarge => {
+                        format!("keep at most {MOST_OWN}, or put several shapes into one pattern with `|`")
+                    }
+                    TogetherError::Placeholder(..) => {
+                        "make the first narrower, or name the second differently".to_owned()
+                    }
+                };
                 self.wrong(self.root.at("recogniser").mark(), format!("recognisers of your own: {error}"), remedy);
                 Arc::default()
             }
@@ -83,7 +90,7 @@ impl Check<'_> {
         }
         for (index, word) in words.iter().enumerate() {
             let is_one = word.trim() == word && word.len() > 1 && word.len() <= LONGEST_WORD;
-            if !is_one || word.bytes().any(|byte| byte.is_ascii_uppercase() || byte < b' ') {
+            if !is_one || word.chars().any(|letter| letter.is_uppercase() || letter.is_control()) {
                 let message = format!("`{setting}`: {} is no word to look for", quote(word));
                 let remedy =
                     format!("write it in lower case, 2 to {LONGEST_WORD} bytes long; capitals are found as well");

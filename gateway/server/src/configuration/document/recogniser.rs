@@ -14,12 +14,13 @@ pub struct Recogniser {
     pub description: String,
     /// The shape, as a regular expression of at most 512 bytes, in a literal string such as `'\bM-[0-9]{4}\b'`. Required. A match
     /// has 3 to 128 bytes, 40 with `checksum`, so that `+` and `*` are out. No look-around, no back references, neither `^` nor
-    /// `$`; classes such as `[^,]` and `.` match ASCII alone.
+    /// `$`; classes such as `[^,]` and `.` match ASCII alone, and `(?i)` holds for ASCII letters: write both forms of others.
     pub pattern: String,
-    /// Words in lower case of which one must stand within 64 bytes before or 24 bytes behind, or be the name of the JSON member;
-    /// at most 32. Absent: the shape is enough.
+    /// Words in lower case of which one must stand within 64 bytes before, where the name of the JSON member counts as text, or
+    /// 24 bytes behind; at most 32. Capitals are found as well. Absent: the shape is enough.
     pub words: Option<Vec<String>>,
-    /// How the digits of a match must add up. Absent: they need not.
+    /// How the digits of a match must add up. Where a match can end at several places, the last one counts at which they do.
+    /// Absent: they need not.
     pub checksum: Option<RecogniserChecksum>,
     /// The group of findings that policies count it to as well. Absent: none.
     pub group: Option<FindingGroup>,
