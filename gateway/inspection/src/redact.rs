@@ -190,9 +190,14 @@ impl Editor<'_> {
     fn numbers(&self) -> Vec<Range<usize>> {
         let tokens = Strings::new(self.body).and_short_numbers(!self.own.is_empty());
         let numbers = tokens.filter(|token| matches!(token.role, Role::Number | Role::ShortNumber));
-        let mut numbers: Vec<_> = numbers.map(|token| strings::whole_number(self.body, &token.place)).collect();
-        numbers.dedup();
-        numbers
+        let mut whole: Vec<Range<usize>> = Vec::new();
+        for token in numbers {
+            // Of a fraction both sides may be looked at.
+            if whole.last().is_none_or(|last| last.end < token.place.end) {
+                whole.push(strings::whole_number(self.body, &token.place));
+            }
+        }
+        whole
     }
 }
 

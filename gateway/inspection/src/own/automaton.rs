@@ -68,43 +68,61 @@ impl Automaton {
     ///
     /// Numbers are gone through up to the most values of one request, whatever stands before and behind.
     pub(super) fn placeholder_found(&self, opening: &str) -> Option<String> {
-        let (digits, one_of) = (&b"0123456789"[..], |text: &'static [u8]| text.chunks(1));
-        let numbers = (1..=4).map(|count| std::iter::repeat_n(digits, count).collect::<Vec<_>>());
-        let numbers: Vec<Vec<&[u8]>> = numbers.chain([one_of(b"10000").collect()]).collect();
-        let befores = [None, Some(b' '), Some(b'a')];
-        befores.into_iter().find_map(|before| {
-            numbers.iter().find_map(|number| {
-                let choices = opening.as_bytes().chunks(1).chain(number.iter().copied()).chain(one_of(b"]"));
-                self.match_within(before, choices)
-            })
-        })
+        const DIGITS: &[u8] = b"0123456789";
+        const NUMBERS: [&[&[u8]]; 5] = [
+            &[b"123456789"],
+            &[b"123456789", DIGITS],
+            &[b"123456789", DIGITS, DIGITS],
+            &[b"123456789", DIGITS, DIGITS, DIGITS],
+            &[b"1", b"0", b"0", b"0", b"0"],
+        ];
+        let automaton = self.leftmost.forward();
+        for before in [None, Some(b' '), Some(b'a')] {
+            let mut state =
+                automaton.start_state(&start::Config::new().anchored(Anchored::No).look_behind(before)).ok()?;
+            let mut is_met = false;
+            for byte in opening.bytes() {
+                state = automaton.next_state(state, byte);
+                is_met |= automaton.is_match_state(state);
+            }
+            let number =
+                if is_met { Some(1) } else { NUMBERS.iter().find_map(|digits| self.number_found(state, digits)) };
+            if let Some(number) = number {
+                return Some(format!("{opening}{number}]"));
+            }
+        }
+        None
     }
 
-    /// A text with one byte of each of the `choices` in which there is a match.
-    fn match_within<'a>(&self, before: Option<u8>, choices: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    /// A number of these digits that comes to a match from `state` on, with a bracket behind it.
+    fn number_found(&self, state: StateID, digits: &[&[u8]]) -> Option<u32> {
         let automaton = self.leftmost.forward();
-        let start = start::Config::new().anchored(Anchored::No).look_behind(before);
-        let mut ways: Vec<(StateID, String)> = vec![(automaton.start_state(&start).ok()?, String::new())];
-        // Every state stands for all texts that lead to it, so only one of them is followed.
-        for choice in choices {
-            let steps = ways.iter().flat_map(|(state, text)| {
-                let step = |byte: &u8| (automaton.next_state(*state, *byte), format!("{text}{}", char::from(*byte)));
-                choice.iter().map(step).collect::<Vec<_>>()
-            });
-            let mut next: Vec<_> = steps.collect();
-            next.sort_by_key(|(state, _)| *state);
-            next.dedup_by_key(|(state, _)| *state);
-            if let Some(met) = next.iter().position(|(state, _)| automaton.is_match_state(*state)) {
-                return Some(next.swap_remove(met).1);
+        let mut ways = vec![(state, 0_u32)];
+        for choice in digits {
+            let step = |(state, number): (StateID, u32)| {
+                choice
+                    .iter()
+                    .map(move |digit| (automaton.next_state(state, *digit), number * 10 + u32::from(digit - b'0')))
+            };
+            let mut next: Vec<(StateID, u32)> = ways.into_iter().flat_map(step).collect();
+            if let Some((_, number)) = next.iter().find(|(state, _)| automaton.is_match_state(*state)) {
+                return Some(*number);
             }
+            // A state stands for all numbers that lead to it, so only one of them is followed.
+            next.sort_unstable();
+            next.dedup_by_key(|(state, _)| *state);
             ways = next;
         }
         // A match is known one byte behind its end.
         let is_met = |state: StateID| {
-            let behind = [automaton.next_state(state, b' '), automaton.next_state(state, b'a')];
-            behind.into_iter().chain([automaton.next_eoi_state(state)]).any(|state| automaton.is_match_state(state))
+            let closed = automaton.next_state(state, b']');
+            let behind = [automaton.next_state(closed, b' '), automaton.next_state(closed, b'a')];
+            [closed, automaton.next_eoi_state(closed)]
+                .into_iter()
+                .chain(behind)
+                .any(|state| automaton.is_match_state(state))
         };
-        ways.into_iter().find(|(state, _)| is_met(*state)).map(|(_, text)| text)
+        ways.into_iter().find(|(state, _)| is_met(*state)).map(|(_, number)| number)
     }
 
     pub(super) fn memory(&self) -> usize {
