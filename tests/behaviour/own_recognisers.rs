@@ -146,6 +146,8 @@ async fn decision_tables_and_explanations_know_it_by_its_name() {
     let arguments =
         ["explain", "--config", "causeway.toml", "--app", "tests", "--model", "assistant", "--request", "request.json"];
     let explained = run(&arguments, gateway.folder()).await;
+    let matrix = ["policy", "matrix", "--config", "causeway.toml", "--by", "finding", "--format", "csv"];
+    let matrix = run(&matrix, gateway.folder()).await;
 
     let table = format!("{}{}", String::from_utf8_lossy(&table.stdout), String::from_utf8_lossy(&table.stderr));
     assert!(table.contains("t.csv:4") && table.contains("custom:other"), "an unknown name is a mistake: {table}");
@@ -153,4 +155,6 @@ async fn decision_tables_and_explanations_know_it_by_its_name() {
     let said = String::from_utf8_lossy(&explained.stdout);
     assert!(said.contains("custom:matter") && said.contains("no-files"), "{said}");
     assert!(!said.contains("M-2044-17"), "{said}");
+    let matrix = String::from_utf8_lossy(&matrix.stdout);
+    assert!(matrix.lines().any(|row| row.contains("custom:matter") && row.contains("no-files")), "{matrix}");
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use policy::{Candidate, Data, Judge, Question, Ruling, Verdict, decide};
+use policy::{Candidate, Data, Judge, Question, Ruling, TextKind, Verdict, decide};
 use replay::page::{escaped, opened};
 use server::configuration::{AppConfig, Compiled};
 use server::outlook;
@@ -144,7 +144,8 @@ impl<'a> Sheet<'a> {
         targets.dedup();
         let candidates: Vec<Candidate> = targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
         let asking = Asking { judge, app, candidates: &candidates, now };
-        let variants = Variant::all(app, &compiled.policy.rules, now);
+        let own: Vec<TextKind> = compiled.recognisers.kinds().collect();
+        let variants = Variant::all((app, &own), &compiled.policy.rules, now);
         let added = compiled.policy.labels.iter().filter(|label| !app.labels.iter().any(|own| **own == ***label));
         let (mut rows, mut left_out) = (Vec::new(), BTreeMap::new());
         for label in std::iter::once(None).chain(added.map(Some)) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use policy::{Class, Finding, FindingKind, Findings, Mention, Operation, Reads, Rules};
+use policy::{Class, Finding, FindingKind, Findings, Mention, Operation, Reads, Rules, TextKind};
 use server::configuration::AppConfig;
 use server::outlook;
 
@@ -59,8 +59,9 @@ impl<'a> Variant<'a> {
         }
     }
 
-    /// All that differ from it in one thing that a policy reads, in the order of [`By`].
-    pub(super) fn all(app: &'a AppConfig, rules: &'a Rules, now: SystemTime) -> Vec<Self> {
+    /// All that differ from it in one thing that a policy reads, in the order of [`By`]; `own` are the kinds of recognisers of
+    /// one's own.
+    pub(super) fn all((app, own): (&'a AppConfig, &[TextKind]), rules: &'a Rules, now: SystemTime) -> Vec<Self> {
         let (usual, reads) = (Self::usual(app), rules.reads());
         let reads_of = |attribute: &str| ["*", attribute].iter().any(|name| reads.context.contains(*name));
         let mut all = Vec::new();
@@ -81,7 +82,7 @@ impl<'a> Variant<'a> {
         }
         for finding in asked_for(reads) {
             let is_hidden = |kind| app.data.suppression(kind, now).is_some();
-            let kind = table::kind_but(finding, is_hidden);
+            let kind = table::kind_but(finding, own, is_hidden);
             // What inspection never reports by this name, and what is an action of its own, are no findings of a row.
             let Some(kind) = kind.ok().filter(|kind| policy::Action::behind(kind).is_none()) else { continue };
             let findings = found(vec![kind]).without(is_hidden);
