@@ -6,8 +6,10 @@
 //! every book and budget).
 //!
 //! **Promises.** What is let in here was taken out of the store before. A part is good for a bounded time, counted from
-//! before it was asked for, so that it ends here before it ends in the store. At most [`part_of`] a limit lies here unused, and at
-//! most twice what came lately; where little is left, nothing does. What an answer used beyond its reservation is owed to the store until it was told.
+//! before it was asked for, so that it ends here before it ends in the store. At most [`part_of`] a limit lies here unused, and of
+//! a level at most twice what came lately; of a flow at most twice what came lately is asked for, and what lies here stays, up to
+//! a part, while requests come. Where little is left of a level, nothing lies here. What an answer used beyond its reservation is
+//! owed to the store until it was told.
 //!
 //! **Does not do.** No I/O and no clock: whoever keeps a [`Counter`] asks its questions and tells it the answers.
 

@@ -183,7 +183,10 @@ impl Fields {
         let rest = self.total_tokens.0.zip(read).map(|(total, read)| total.saturating_sub(read));
         // Who sums up more than the prompt and what it calls output wrote the rest as well: xAI, and proxies in front of Gemini, leave
         // the tokens of thinking out of `completion_tokens`, and charge for them. Where the prompt is unknown the sum tells nothing.
-        let unnamed = rest.filter(|_| writes && read > Some(0)).unwrap_or_default().saturating_sub(beside);
+        // What `input_tokens` counts beside itself is in `read` already; beside `prompt_tokens` it may be in the sum only.
+        let is_in_sum_only = self.prompt_tokens.or_zero() > 0;
+        let rest_of_sum = rest.filter(|_| writes && read > Some(0)).unwrap_or_default();
+        let unnamed = rest_of_sum.saturating_sub(if is_in_sum_only { beside } else { 0 });
         let output = stated.map(|stated| stated.max(unnamed)).or(rest);
         let input = read.or_else(|| self.total_tokens.0.map(|total| total.saturating_sub(output.unwrap_or_default())));
         // Said and no number: how much was written is not known, and not nothing.
@@ -390,6 +393,19 @@ mod tests {
             (
                 r#"{"input_tokens":10,"cache_read_input_tokens":100,"output_tokens":5,"total_tokens":115}"#,
                 [110, 5, 100, 0],
+            ),
+            // And of something that was written and is not called output: the caches beside the input are taken off once.
+            (
+                r#"{"input_tokens":10,"cache_read_input_tokens":100,"output_tokens":5,"total_tokens":415}"#,
+                [110, 305, 100, 0],
+            ),
+            (
+                r#"{"prompt_tokens":0,"input_tokens":10,"cache_creation_input_tokens":100,"output_tokens":5,"total_tokens":415}"#,
+                [110, 305, 0, 0],
+            ),
+            (
+                r#"{"prompt_tokens":10,"cache_read_input_tokens":100,"completion_tokens":5,"total_tokens":415}"#,
+                [10, 305, 100, 0],
             ),
         ];
         for (raw, expected) in table {

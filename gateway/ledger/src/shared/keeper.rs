@@ -37,6 +37,16 @@ struct Asked {
     question: Question,
 }
 
+impl Asked {
+    /// It was sent, and whether the store acted on it is not known. What is owed may be told again, since that counts too much at
+    /// worst; what was given back may not: given back twice, it would be used twice.
+    fn is_told(&mut self) {
+        if let Question::Flow { owed, .. } = &mut self.question {
+            *owed = (*owed).max(0);
+        }
+    }
+}
+
 type Calling = Pin<Box<dyn Future<Output = Result<Store, String>> + Send>>;
 
 pub(super) struct Keeper {
@@ -93,7 +103,7 @@ impl Keeper {
     async fn round(&mut self, looks: bool) {
         let number = self.inner.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let asked = self.collect(looks);
-        let answered = self.answer_all(&asked, looks).await;
+        let answered = self.answer_all(asked, looks).await;
         // Whoever waits sees the latest round only: an empty one after one that failed must not look like an answer.
         let answered = answered && !(self.lost && self.inner.settings.on_loss == OnLoss::Deny);
         self.inner.over.send_replace((number, answered));
@@ -129,9 +139,9 @@ impl Keeper {
     }
 
     /// Whether everybody got an answer, from the store or in its place.
-    async fn answer_all(&mut self, asked: &[Asked], looks: bool) -> bool {
-        let slices: Vec<&[Asked]> =
-            if asked.is_empty() && looks { vec![&[]] } else { asked.chunks(MOST_AT_ONCE).collect() };
+    async fn answer_all(&mut self, mut asked: Vec<Asked>, looks: bool) -> bool {
+        let slices: Vec<&mut [Asked]> =
+            if asked.is_empty() && looks { vec![&mut []] } else { asked.chunks_mut(MOST_AT_ONCE).collect() };
         let mut answered = true;
         for slice in slices {
             let sent_at = now();
@@ -144,7 +154,7 @@ impl Keeper {
     }
 
     /// Asks the store, and a second time over a new connection where the first one broke.
-    async fn exchange(&mut self, asked: &[Asked]) -> bool {
+    async fn exchange(&mut self, asked: &mut [Asked]) -> bool {
         let mut why = "there is no connection".to_owned();
         for _ in 0..2 {
             if self.store.is_none()
@@ -167,6 +177,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     self.store = None;
+                    asked.iter_mut().for_each(Asked::is_told);
                     // One that is slow is not asked again while requests wait.
                     let is_slow = sent_at.elapsed() >= ANSWERS_IN;
                     why = error;

@@ -41,6 +41,10 @@ return {granted, math.floor(math.max(0, limit - used)), wait}
 /// again. What is left and too little for the smallest request that waits there (`least`) stays here: handed out, it would lie in
 /// one gateway while another wants just as much more, and of several that press nobody would get through.
 ///
+/// Where there is room for those who wait and not for what is wanted ahead, the answer is less than what is kept here: what the
+/// gateway held may be in use by now, and its next question says whether it is. Were it told that it may keep it, it would hold
+/// it unused for as long as it is busy, and others would be refused what lies there.
+///
 /// `adopt` names the owners before this one, whose part this one tells as its own: `live` with those that are not over yet.
 const LEVEL: &str = r"
 local clock = redis.call('TIME')
@@ -67,16 +71,19 @@ for i = 1, #all, 2 do
 end
 local room = limit - others
 local ceiling = math.min(holds, room)
+local answer
 if redis.call('EXISTS', KEYS[2]) == 1 then ceiling = holds
 elseif room >= want + 2 * (want - need) then ceiling = want
-elseif room >= need then ceiling = math.max(ceiling, need)
+elseif room >= need then
+  ceiling = math.max(ceiling, need)
+  answer = need
 elseif room >= least then ceiling = room end
 ceiling = math.max(ceiling, used)
 kept = math.min(kept, ceiling)
 if ceiling == 0 and kept == 0 then redis.call('HDEL', KEYS[1], me)
 else redis.call('HSET', KEYS[1], me, string.format('%.0f %.0f %.0f %.0f', now + lives, ceiling, kept, spent)) end
 redis.call('PEXPIRE', KEYS[1], days * 86400000)
-return {ceiling, others, gone}
+return {math.max(answer or ceiling, used), others, gone}
 ";
 
 /// So long a store that lost its memory grants nothing: by then every gateway has told it what it holds.

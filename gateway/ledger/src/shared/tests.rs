@@ -2,6 +2,7 @@ use accounting::{Answer, Bell, Question};
 
 use super::*;
 
+mod flows;
 mod levels;
 
 /// A counter that asks what it is told to.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use accounting::{
     Answer, Ask, Book, Counter, Denied, Limits, Moment, Money, Question, Reservation, Seats, Short, Tokens, Used,
 };
+use tokio::net::UnixStream;
 
 use super::super::resp::Link;
 use super::super::scripts::{self, Asker, Scripts};
@@ -26,7 +27,7 @@ const UNIT: u64 = 1_000;
 const BELIEVED: Duration = Duration::from_millis(100);
 
 /// A store that is killed when this is dropped.
-struct Server {
+pub(super) struct Server {
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -40,7 +41,7 @@ impl Drop for Server {
 
 impl Server {
     /// Starts one; none, loudly, where the machine has none.
-    fn start(what: &str) -> Option<Self> {
+    pub(super) fn start(what: &str) -> Option<Self> {
         let is_there = |program: &&str| Command::new(program).arg("--version").output().is_ok();
         let Some(program) = ["valkey-server", "redis-server"].into_iter().find(is_there) else {
             not_tested(&format!("{what}: there is neither valkey-server nor redis-server"));
@@ -58,16 +59,20 @@ impl Server {
         Some(Self { child, folder })
     }
 
-    async fn link(&self) -> Link {
-        connected(&self.folder.path().join("socket")).await
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    pub(super) async fn link(&self) -> Link {
+        Link::new(Box::new(connected(&self.socket()).await))
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test speaks to a server that it started itself")]
-async fn connected(socket: &Path) -> Link {
+pub(super) async fn connected(socket: &Path) -> UnixStream {
     for _ in 0..3_000 {
-        if let Ok(stream) = tokio::net::UnixStream::connect(socket).await {
-            return Link::new(Box::new(stream));
+        if let Ok(stream) = UnixStream::connect(socket).await {
+            return stream;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -358,6 +363,37 @@ async fn of_those_that_wait_together_as_many_are_let_in_as_fit() {
 
     assert!(let_in >= 1, "{:?}", fleet.standing());
     assert_eq!((after, fleet.taken()), (1, 50), "{:?}", fleet.standing());
+}
+
+#[tokio::test]
+async fn what_a_busy_gateway_holds_ahead_is_left_to_a_neighbour_that_is_short() {
+    let Some(server) = Server::start("a part ahead beside one that is short") else { return };
+    let mut fleet = Fleet::new(&server, "busy", Kind::Seats, (2, 640)).await;
+    // One is let out and one in, as often as it likes: 90 are in use there, and it holds a part of 20 ahead.
+    assert_eq!(fleet.press(0, &[1; 90]).await, 90);
+    fleet.later(Duration::from_millis(300));
+    fleet.settle(0, 0, 1);
+    assert_eq!(fleet.press(0, &[1]).await, 1);
+    fleet.round(0).await;
+    // All that is left but for that part.
+    assert_eq!(fleet.press(1, &[1; 530]).await, 530);
+
+    let mut looks = 0;
+    while fleet.press(1, &[1]).await == 0 {
+        looks += 1;
+        assert!(looks < 20, "20 seats are free and nobody gets one: {:?}", fleet.standing());
+        for _ in 0..5 {
+            fleet.later(BELIEVED);
+            for _ in 0..10 {
+                fleet.settle(0, 0, 1);
+                assert_eq!(fleet.press(0, &[1]).await, 1);
+            }
+        }
+        fleet.round(0).await;
+    }
+
+    assert!((1..=2).contains(&looks), "{looks}");
+    assert_eq!(fleet.taken(), 621);
 }
 
 /// Numbers by chance, the same for the same seed.
