@@ -183,6 +183,39 @@ async fn a_deployment_that_sends_on_to_one_of_another_type_holds_the_endpoint_ba
     }
 }
 
+/// What cannot be read of the other deployment hides nothing of the one that is asked about, and lets nothing pass for confirmed.
+#[tokio::test]
+async fn a_deployment_is_compared_also_where_the_one_that_it_sends_on_to_cannot_be_read() {
+    for (sku, drifts) in [("Standard", false), ("GlobalStandard", true)] {
+        for other in ["overflow", "not a name"] {
+            let authority = Authority::new();
+            let cloud = Cloud::azure(&authority).await;
+            let (upstream, own) = (Upstream::start("cloud").await, Upstream::start("own").await);
+            tell_of_azure(&cloud, sku, "swedencentral");
+            let (id, other_id) = (deployment_path(), deployment_path().replace("gpt-4o", "overflow"));
+            let properties = json!({"spilloverDeploymentName": other});
+            cloud.put(&id, json!({"name": "gpt-4o", "sku": {"name": sku}, "properties": properties}));
+            cloud.put(&other_id, json!({"name": "another", "sku": {"name": "Standard"}}));
+            let gateway = Gateway::start(&on_azure(&authority, &cloud, (&upstream, &own))).await;
+
+            if drifts {
+                let record = held_back(&gateway).await;
+                let why = "it says `GlobalStandard in swedencentral`, which is anywhere";
+                assert!(record["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{record}");
+            }
+            checked(&gateway, "failed").await;
+            let (code, value, errors) = verify(&gateway).await;
+
+            let log = gateway.log();
+            assert!(log.contains("cannot be asked") && log.contains("that it spills over to is"), "{log}");
+            assert!(!metrics(&gateway).await.contains("endpoint=\"cloud\",result=\"agrees\""), "nothing is confirmed");
+            assert!(errors.contains("does not tell to what it spills over"), "{errors}");
+            let wanted = if drifts { (Some(1), "drift") } else { (Some(3), "silent") };
+            assert_eq!((code, value["targets"][0]["verdict"].as_str().unwrap()), wanted, "{sku}, {other}: {value:#}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_profile_that_sends_to_the_declared_countries_agrees_and_one_that_sends_elsewhere_is_held_back() {
     let declared = ["eu-central-1", "eu-north-1", "eu-west-3", "eu-west-2"];

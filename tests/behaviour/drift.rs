@@ -9,6 +9,7 @@ use crate::testkit::{
 
 const SECURITY: &str = "cw_key_of_security";
 const SWEDEN: &str = "{ azure = { region = \"swedencentral\", sku = \"Standard\" } }";
+const ANYWHERE: &str = "{ azure = { region = \"swedencentral\", sku = \"GlobalStandard\" } }";
 const AMERICA: &str = "{ anthropic = { inference_geo = \"us\" } }";
 
 struct World {
@@ -122,7 +123,7 @@ async fn an_answer_by_a_deployment_that_nobody_declared_holds_the_endpoint_back(
     let said = json!([{"by": "x-ms-deployment-name", "said": "overflow"}]);
     assert_eq!(record.outcome["attempts"][0]["place_said"], said);
     let log = world.gateway.log();
-    assert!(log.contains("overflow, a deployment that no target of the endpoint names`, which is anywhere"), "{log}");
+    assert!(log.contains("overflow, a deployment that no target at its URL names`, which is anywhere"), "{log}");
     let verify = ["policy", "verify-places", "--config", "causeway.toml"];
     let looked = run(&verify, world.gateway.folder()).await;
     let text = String::from_utf8_lossy(&looked.stdout);
@@ -145,6 +146,64 @@ async fn an_answer_by_a_deployment_that_is_a_target_of_the_endpoint_contradicts_
     }
 
     assert_eq!(cloud.requests().len(), 2);
+}
+
+/// One resource of Azure with deployments of two types is two endpoints, since each states one type.
+#[tokio::test]
+async fn an_answer_by_a_deployment_of_another_endpoint_at_the_same_url_counts_as_what_is_declared_of_that_one() {
+    for (others, agrees) in
+        [(&["Standard"][..], true), (&["GlobalStandard"][..], false), (&["Standard", "GlobalStandard"][..], false)]
+    {
+        let (cloud, own) = (Upstream::start("cloud").await, Upstream::start("own").await);
+        let mut config = Config::new()
+            .endpoint("cloud", Endpoint::of(&cloud).place(Some(SWEDEN)))
+            .endpoint("own", Endpoint::of(&own))
+            .model("assistant", &["cloud/m", "own/m"]);
+        for sku in others {
+            let place = if *sku == "Standard" { SWEDEN } else { ANYWHERE };
+            config = config.endpoint(sku, Endpoint::of(&cloud).place(Some(place)));
+            config = config.model(&format!("overflow-{sku}"), &[&format!("{sku}/overflow")]);
+        }
+        let gateway = Gateway::start(&config).await;
+        cloud.script([Act::reply(200, &completion("cloud")).header("x-ms-deployment-name", "overflow")]);
+
+        let answer = gateway.chat(&chat("assistant")).await;
+        let decision = answer.decision();
+        answer.of_status(200, "a question").await;
+        gateway.audit().record(&decision).await;
+        gateway.chat(&chat("assistant")).await.of_status(200, "the next question").await;
+
+        let seen = (cloud.requests().len(), own.requests().len());
+        assert_eq!(seen, if agrees { (2, 0) } else { (1, 1) }, "{others:?}");
+        let log = gateway.log();
+        assert_eq!(
+            log.contains("it says `overflow`, which is ") && log.contains("anywhere"),
+            !agrees,
+            "{others:?}: {log}"
+        );
+        let looked = run(&["policy", "verify-places", "--config", "causeway.toml"], gateway.folder()).await;
+        let text = String::from_utf8_lossy(&looked.stdout);
+        assert_eq!(looked.status.code(), Some(i32::from(!agrees)), "{others:?}: {text}");
+    }
+}
+
+/// The same name at another URL is another deployment.
+#[tokio::test]
+async fn a_deployment_of_that_name_at_another_url_is_not_the_one_that_answered() {
+    let (cloud, other) = (Upstream::start("cloud").await, Upstream::start("other").await);
+    let config = Config::new()
+        .endpoint("cloud", Endpoint::of(&cloud).place(Some(SWEDEN)))
+        .endpoint("other", Endpoint::of(&other).place(Some(SWEDEN)))
+        .model("assistant", &["cloud/m", "other/overflow"]);
+    let gateway = Gateway::start(&config).await;
+    cloud.script([Act::reply(200, &completion("cloud")).header("x-ms-deployment-name", "overflow")]);
+
+    for _ in 0..2 {
+        gateway.chat(&chat("assistant")).await.of_status(200, "a question").await;
+    }
+
+    assert_eq!((cloud.requests().len(), other.requests().len()), (1, 1));
+    assert!(gateway.log().contains("a deployment that no target at its URL names"), "{}", gateway.log());
 }
 
 #[tokio::test]

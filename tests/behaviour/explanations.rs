@@ -262,6 +262,6 @@ async fn the_matrix_shows_what_else_changes_a_verdict_where_it_is_asked_for_and_
     let place = "<tr><th scope=\"row\">aoai-zone/m</th><td>Azure OpenAI, Data Zone Standard, European zone, resource in \
                  swedencentral</td><td>every country of the EEA and Switzerland</td><td>Sweden, for up to 30 days</td>";
     assert!(html.contains(place), "and each place:\n{html}");
-    assert!(html.contains("<td>as above</td>"), "{html}");
+    assert!(html.contains("<td>as for the label</td>"), "{html}");
     assert!(html.contains("<th scope=\"row\">(own)<span class=\"why\">finding card</span></th>"), "{html}");
 }

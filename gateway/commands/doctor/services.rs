@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use egress::{ControlError, Inspect, Inspection, StreamHost};
 use ledger::{LookFault, LookKind, LookStep};
-use server::control_planes::AskError;
+use server::control_planes::{Answer, AskError};
 use server::snapshot::{ControlService, LedgerService, Services, StoreService};
 
 use super::examine::{Finding, Manner};
@@ -173,8 +173,9 @@ async fn control(service: &ControlService, manner: Manner) -> Visit {
     }
     for (target, question) in &service.questions {
         let began = Instant::now();
-        let told = tokio::time::timeout(manner.step, question.ask(&service.host)).await;
-        let (seen, wrong) = match told.unwrap_or(Err(AskError::Unusable("it did not come in time"))) {
+        let answer = tokio::time::timeout(manner.step, question.ask(&service.host)).await;
+        let answer = answer.unwrap_or(Err(AskError::Unusable("it did not come in time")));
+        let (seen, wrong) = match answer.and_then(Answer::whole) {
             Ok(told) => (format!("`{target}`: {} says {}", told.by(), told.word()), None),
             Err(error) => {
                 let wrong = refused(target, &error);

@@ -317,7 +317,7 @@ impl Written<'_> {
                 let _ = write!(text, "<tr><th scope=\"row\">{}{}</th>", escaped(&row.label), asked_otherwise(row));
                 for cell in &row.cells {
                     if !cell.is_shown {
-                        text.push_str("<td>as above</td>");
+                        text.push_str("<td>as for the label</td>");
                         continue;
                     }
                     let (verdict, why) = (cell.verdict, escaped(&cell.why));

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use policy::{Asker, Candidate, Class, Echo, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError};
+use policy::{
+    Asker, Candidate, Class, Drift, Echo, Facts, Findings, Grants, Judge, Names, Operation, Reach, TargetId, WorldError,
+};
 use wire::{Api, ServiceTier};
 
 use crate::configuration::{self, AppConfig, Compiled, ReachConfig, TargetConfig};
@@ -54,21 +56,31 @@ pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError>
     Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets).map(Some)
 }
 
-/// What a provider said of where a target's answer was made, by who says it: a header, or a member of the answer.
-#[must_use]
-pub fn echo<'a>(compiled: &'a Compiled, target: &TargetConfig, (by, word): (&str, &'a str)) -> Option<Echo<'a>> {
-    match by {
-        wire::REGION_HEADER => Some(Echo::AzureRegion(word)),
-        wire::DEPLOYMENT_HEADER => {
-            let is_it = |other: &&TargetConfig| {
-                other.endpoint == target.endpoint && other.upstream_model.eq_ignore_ascii_case(word)
-            };
-            let facts = compiled.targets.iter().find(is_it).map(|other| &*other.facts);
-            Some(Echo::AzureServedBy { deployment: word, facts })
-        }
-        wire::GEO_MEMBER => Some(Echo::InferenceGeo(word)),
-        _ => None,
-    }
+/// Holds what a provider said of where a target's answer was made against what is declared, by who says it: a header, or a member
+/// of the answer.
+///
+/// # Errors
+///
+/// [`Drift`] when it contradicts.
+pub fn compare(compiled: &Compiled, target: &TargetConfig, (by, word): (&str, &str)) -> Result<(), Drift> {
+    let known = declared_of(compiled, target, word);
+    let echo = match by {
+        wire::REGION_HEADER => Echo::AzureRegion(word),
+        wire::DEPLOYMENT_HEADER => Echo::AzureServedBy { deployment: word, facts: known.as_ref() },
+        wire::GEO_MEMBER => Echo::InferenceGeo(word),
+        _ => return Ok(()),
+    };
+    configuration::pack().compare(&target.facts, echo)
+}
+
+/// What is declared of a deployment at the URL of a target, at its worst.
+fn declared_of(compiled: &Compiled, target: &TargetConfig, deployment: &str) -> Option<Facts> {
+    let origin = compiled.endpoints[target.endpoint].origin();
+    let is_it = |other: &&TargetConfig| {
+        let endpoint = &compiled.endpoints[other.endpoint];
+        other.upstream_model.eq_ignore_ascii_case(deployment) && endpoint.in_azure() && endpoint.origin() == origin
+    };
+    compiled.targets.iter().filter(is_it).map(|other| Facts::clone(&other.facts)).reduce(Facts::worst_of)
 }
 
 /// What the head of an answer says of where it was made, and who says it.

@@ -284,6 +284,8 @@ pub struct Target {
     pub(crate) own_site: bool,
     /// Azure answers there, so that `x-ms-region` is its word.
     pub(crate) in_azure: bool,
+    /// The endpoint's URL without the path.
+    pub(crate) origin: Arc<str>,
     /// What is declared of where it processes.
     pub(crate) facts: Arc<Facts>,
     /// Who changed or extended a row of the data pack that this rests on, and why.

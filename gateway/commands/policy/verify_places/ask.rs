@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use egress::{ControlHost, EndpointSpec, Fleet, Inspect, ResolverSpec};
 use server::configuration::{Compiled, TargetConfig};
-use server::control_planes::{AskError, Question, Told};
+use server::control_planes::{Answer, AskError, Question, Told};
 use server::outlook;
 use server::snapshot::{self, Specs};
 use time::OffsetDateTime;
@@ -74,17 +74,27 @@ async fn planes(compiled: &Compiled, fleet: &Fleet, heard: &mut impl FnMut(&Targ
         asking.push(tokio::spawn(asked(host, questions)));
     }
     for asked in asking {
-        for (target, told) in asked.await.unwrap_or_default() {
+        for (target, answer) in asked.await.unwrap_or_default() {
             let target = &compiled.targets[target];
-            match told {
-                Ok(told) => heard(target, told),
+            match answer {
+                Ok(Answer { told, gap: None }) => heard(target, told),
+                Ok(Answer { told, gap: Some(why) }) => {
+                    eprintln!(
+                        "target `{}`: its control plane was asked and does not tell to what it spills over: {why}",
+                        target.name
+                    );
+                    // What is missing could contradict, so that the rest confirms nothing.
+                    if told.compare(&target.facts, &target.upstream_model, &compiled.policy.adjustments).is_err() {
+                        heard(target, told);
+                    }
+                }
                 Err(why) => eprintln!("target `{}`: its control plane was asked and tells nothing: {why}", target.name),
             }
         }
     }
 }
 
-async fn asked(host: ControlHost, questions: Vec<(usize, Question)>) -> Vec<(usize, Result<Told, AskError>)> {
+async fn asked(host: ControlHost, questions: Vec<(usize, Question)>) -> Vec<(usize, Result<Answer, AskError>)> {
     let mut told = Vec::new();
     for (target, question) in questions {
         let late = AskError::Unusable("it did not come in time");

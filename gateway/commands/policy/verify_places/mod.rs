@@ -141,8 +141,7 @@ impl<'a> Look<'a> {
         let said = words.map(|((by, word), Word { count, last, told })| {
             let drift = match told {
                 Some(told) => told.compare(&target.facts, &target.upstream_model, adjustments).err(),
-                None => outlook::echo(compiled, target, (by, word))
-                    .and_then(|echo| configuration::pack().compare(&target.facts, echo).err()),
+                None => outlook::compare(compiled, target, (by, word)).err(),
             };
             let drift = drift.map(|drift| drift.to_string());
             Said { by: by.clone(), word: word.clone(), count: *count, last: last.clone(), drift }

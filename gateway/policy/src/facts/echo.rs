@@ -16,7 +16,8 @@ pub enum Echo<'a> {
     AzureServedBy {
         /// The deployment.
         deployment: &'a str,
-        /// What is declared of it; nobody declared anything of one that has no target.
+        /// What is declared of it, at its worst where several targets may be it; nobody declared anything of one that has no
+        /// target.
         facts: Option<&'a Facts>,
     },
     /// Anthropic's `inference_geo`.
@@ -130,7 +131,7 @@ impl Echo<'_> {
             Self::AzureDeployment { sku, location, .. } => format!("{sku} in {location}"),
             Self::AzureServedBy { deployment, facts: Some(_) } => (*deployment).to_owned(),
             Self::AzureServedBy { deployment, facts: None } => {
-                format!("{deployment}, a deployment that no target of the endpoint names")
+                format!("{deployment}, a deployment that no target at its URL names")
             }
             Self::BedrockRegions(regions) => {
                 let name = |region: &String| if region.is_empty() { "no region".to_owned() } else { region.clone() };

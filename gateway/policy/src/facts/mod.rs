@@ -123,7 +123,7 @@ impl Facts {
 
     /// The worst of two cases, for a target of which two rows may be true.
     #[must_use]
-    fn worst_of(self, other: Self) -> Self {
+    pub fn worst_of(self, other: Self) -> Self {
         let operator = if self.operator == other.operator { self.operator } else { Country::ANYWHERE };
         let parent =
             if self.operator_parent == other.operator_parent { self.operator_parent } else { Country::ANYWHERE };

@@ -417,7 +417,7 @@ fn an_answer_by_another_deployment_counts_as_what_is_declared_of_that_one_and_el
     assert!(global.starts_with("it says `overflow`, which is anywhere"), "{global}");
     let unknown = said(None).unwrap_err();
     assert!(
-        unknown.contains("`overflow, a deployment that no target of the endpoint names`, which is anywhere"),
+        unknown.contains("`overflow, a deployment that no target at its URL names`, which is anywhere"),
         "{unknown}"
     );
 }

@@ -14,6 +14,7 @@ use http::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
 use policy::{Adjustments, Drift, Echo, Facts};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::time::timeout;
 
 use crate::configuration::{self, Compiled, EndpointControlConfig};
 
@@ -23,6 +24,8 @@ const VERSION: &str = "2024-10-01";
 const LONGEST: usize = 256 * 1024;
 /// Longest word that is taken from one, in bytes.
 const WORD: usize = 64;
+/// Time for the deployment that another one spills over to: less than a question has, so that what was asked about is told.
+const OVERFLOW: Duration = Duration::from_secs(10);
 /// Most models of a profile. AWS names five; a bound is a bound.
 const MODELS: usize = 256;
 
@@ -54,6 +57,36 @@ pub enum Told {
     },
     /// Of a profile: the regions of its models, sorted, each once; empty for a model that stands in none.
     Regions(Vec<String>),
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub struct Answer {
+    /// What is told of what was asked about.
+    pub told: Told,
+    /// Why it is not known to which deployment it sends what it cannot take, or of which type that is. What is told counts all
+    /// the same where it contradicts; it confirms nothing.
+    pub gap: Option<AskError>,
+}
+
+impl Answer {
+    /// What is told, where nothing is missing.
+    ///
+    /// # Errors
+    ///
+    /// Why something is missing.
+    pub fn whole(self) -> Result<Told, AskError> {
+        match self.gap {
+            None => Ok(self.told),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+impl From<Told> for Answer {
+    fn from(told: Told) -> Self {
+        Self { told, gap: None }
+    }
 }
 
 /// A deployment that takes what another cannot.
@@ -128,27 +161,43 @@ impl Question {
     /// # Errors
     ///
     /// [`AskError`]: then nothing is known, which contradicts nothing.
-    pub async fn ask(&self, host: &ControlHost) -> Result<Told, AskError> {
+    pub async fn ask(&self, host: &ControlHost) -> Result<Answer, AskError> {
         match self {
             Self::Deployment { account, name } => {
-                let path = |name: &str| format!("{account}/deployments/{}?api-version={VERSION}", escaped(name));
-                let deployment: Deployment = self.read(host, &path(name)).await?;
-                let overflow: Option<Deployment> = match deployment.overflow()? {
-                    Some(other) => match self.read(host, &path(other)).await {
-                        Ok(found) => Some(found),
-                        // Nothing goes to a deployment that is not there, and what was asked about is told all the same.
-                        Err(AskError::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
-                        Err(error) => return Err(error),
-                    },
-                    None => None,
-                };
-                let account: Account = self.read(host, &format!("{account}?api-version={VERSION}")).await?;
-                deployment.told(name, overflow, account)
+                let deployment = self.deployment(host, (account, name)).await?;
+                let found: Account = self.read(host, &format!("{account}?api-version={VERSION}")).await?;
+                deployment.check(name, &found)?;
+                // What is wrong with the other deployment hides nothing of this one, nor does it keep this one waiting.
+                let late = AskError::Unusable("the deployment that it spills over to was not told in time");
+                let other = timeout(OVERFLOW, self.overflow(host, account, &deployment)).await.unwrap_or(Err(late));
+                Ok(deployment.told(found, other))
             }
             Self::Profile(id) => {
                 let profile: Profile = self.read(host, &format!("/inference-profiles/{}", escaped(id))).await?;
-                profile.told(id)
+                profile.told(id).map(Answer::from)
             }
+        }
+    }
+
+    async fn deployment(&self, host: &ControlHost, (account, name): (&str, &str)) -> Result<Deployment, AskError> {
+        self.read(host, &format!("{account}/deployments/{}?api-version={VERSION}", escaped(name))).await
+    }
+
+    /// The deployment that takes what `deployment` cannot.
+    async fn overflow(
+        &self,
+        host: &ControlHost,
+        account: &str,
+        deployment: &Deployment,
+    ) -> Result<Option<Overflow>, AskError> {
+        let Some(name) = deployment.overflow()? else { return Ok(None) };
+        // A refusal is to name the deployment that it is about.
+        let about = Self::Deployment { account: account.to_owned(), name: name.to_owned() };
+        match about.deployment(host, (account, name)).await {
+            Ok(found) => found.as_overflow(name).map(Some),
+            // Nothing goes to a deployment that is not there.
+            Err(AskError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -283,20 +332,31 @@ impl Deployment {
         }
     }
 
-    fn told(self, asked: &str, overflow: Option<Self>, account: Account) -> Result<Told, AskError> {
+    /// It and its account are what was asked for.
+    fn check(&self, asked: &str, account: &Account) -> Result<(), AskError> {
         if !self.name.eq_ignore_ascii_case(asked) {
             return Err(AskError::Unusable("it is that of another deployment"));
         }
-        if let (Some(name), Some(other)) = (self.overflow()?, &overflow)
-            && (!other.name.eq_ignore_ascii_case(name) || !is_word(&other.sku.name))
-        {
-            return Err(AskError::Unusable("the deployment that it spills over to is another, or of no known type"));
-        }
-        let overflow = overflow.map(|other| Overflow { name: other.name, sku: other.sku.name });
         if !is_word(&self.sku.name) || !is_word(&account.location) {
             return Err(AskError::Unusable("its deployment type or region is no plain word"));
         }
-        Ok(Told::Deployment { sku: self.sku.name, location: account.location, overflow })
+        Ok(())
+    }
+
+    /// As what another one spills over to, by this name.
+    fn as_overflow(self, name: &str) -> Result<Overflow, AskError> {
+        if !self.name.eq_ignore_ascii_case(name) || !is_word(&self.sku.name) {
+            return Err(AskError::Unusable("the deployment that it spills over to is another, or of no known type"));
+        }
+        Ok(Overflow { name: self.name, sku: self.sku.name })
+    }
+
+    fn told(self, account: Account, overflow: Result<Option<Overflow>, AskError>) -> Answer {
+        let (overflow, gap) = match overflow {
+            Ok(overflow) => (overflow, None),
+            Err(error) => (None, Some(error)),
+        };
+        Answer { told: Told::Deployment { sku: self.sku.name, location: account.location, overflow }, gap }
     }
 }
 
@@ -432,17 +492,15 @@ mod tests {
             let value = serde_json::json!({ "name": name, "sku": { "name": sku }, "properties": properties });
             serde_json::from_value::<Deployment>(value).unwrap()
         };
-        let told = |named: Option<&str>, found: Option<Deployment>| {
-            let account = Account { location: "swedencentral".to_owned() };
-            deployment("ptu", "ProvisionedManaged", named).told("ptu", found, account)
-        };
 
         let overflow = Overflow { name: "more".to_owned(), sku: "Standard".to_owned() };
-        let good = told(Some("More"), Some(deployment("more", "Standard", None))).unwrap();
-        assert!(matches!(good, Told::Deployment { overflow: Some(found), .. } if found == overflow));
-        assert!(matches!(told(None, None).unwrap(), Told::Deployment { overflow: None, .. }));
+        assert_eq!(deployment("more", "Standard", None).as_overflow("More").unwrap(), overflow);
+        assert_eq!(deployment("ptu", "Standard", Some("More")).overflow().unwrap(), Some("More"));
+        for none in [None, Some("")] {
+            assert_eq!(deployment("ptu", "Standard", none).overflow().unwrap(), None);
+        }
         for other in [deployment("other", "Standard", None), deployment("more", "a/b", None)] {
-            assert!(matches!(told(Some("more"), Some(other)), Err(AskError::Unusable(_))));
+            assert!(matches!(other.as_overflow("more"), Err(AskError::Unusable(_))));
         }
         for name in ["a b", "\u{7f}", &"x".repeat(65)] {
             assert!(deployment("ptu", "Standard", Some(name)).overflow().is_err(), "{name}");

@@ -20,7 +20,7 @@ use policy::Adjustments;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-pub use ask::{AskError, Overflow, Question, Told};
+pub use ask::{Answer, AskError, Overflow, Question, Told};
 
 use crate::configuration::Compiled;
 use crate::gateway::Gateway;
@@ -82,43 +82,47 @@ impl Plane {
     async fn sweep(self: &Arc<Self>, gateway: &Arc<Gateway>) -> Option<Duration> {
         let mut wait = None;
         for (target, question) in &self.about {
-            let told = match timeout(LIMIT, question.ask(&self.host)).await {
-                Ok(told) => told,
+            let answer = match timeout(LIMIT, question.ask(&self.host)).await {
+                Ok(answer) => answer,
                 Err(_) => Err(AskError::Unusable("it did not come in time")),
             };
             // Another configuration may declare something else by now, and asks for itself.
             if !gateway.snapshot().planes.iter().any(|plane| Arc::ptr_eq(plane, self)) {
                 return None;
             }
-            match told {
-                Ok(told) => self.heard(gateway, target, &told),
-                Err(error) => {
-                    let after = match &error {
-                        AskError::Refused { after, .. } => *after,
-                        AskError::Unreached(_) | AskError::Unusable(_) => None,
-                    };
-                    wait = wait.max(Some(after.unwrap_or_default()));
-                    self.failed(target, &error);
-                    if error.is_of_the_host() {
-                        return wait;
-                    }
-                }
+            let failure = match answer {
+                Ok(answer) => self.heard(gateway, target, answer),
+                Err(error) => Some(error),
+            };
+            let Some(error) = failure else { continue };
+            let after = match &error {
+                AskError::Refused { after, .. } => *after,
+                AskError::Unreached(_) | AskError::Unusable(_) => None,
+            };
+            wait = wait.max(Some(after.unwrap_or_default()));
+            self.failed(target, &error);
+            if error.is_of_the_host() {
+                return wait;
             }
         }
         wait
     }
 
-    fn heard(&self, gateway: &Arc<Gateway>, target: &Target, told: &Told) {
-        if self.failing.lock().remove(&target.name).is_some() {
+    /// Compares what is told, and gives back what was not.
+    fn heard(&self, gateway: &Arc<Gateway>, target: &Target, answer: Answer) -> Option<AskError> {
+        let Answer { told, gap } = answer;
+        if gap.is_none() && self.failing.lock().remove(&target.name).is_some() {
             tracing::info!(target = &*target.name, "its control plane tells of it again");
         }
         match told.compare(&target.facts, &target.upstream_model, &self.adjustments) {
+            Ok(()) if gap.is_some() => {}
             Ok(()) => target.metrics.place_check("agrees"),
             Err(drift) => {
                 target.metrics.place_check("drift");
                 hold_back(gateway, target, format!("{} of `{}`: {drift}", told.by(), target.name), None);
             }
         }
+        gap
     }
 
     fn failed(&self, target: &Target, error: &AskError) {

@@ -37,16 +37,18 @@ pub(super) fn head(books: &mut Books, target: &Target, headers: &HeaderMap) {
         && !deployment.eq_ignore_ascii_case(&target.upstream_model)
     {
         let known = declared_of(books, target, deployment);
-        let echo = Echo::AzureServedBy { deployment, facts: known.as_deref() };
+        let echo = Echo::AzureServedBy { deployment, facts: known.as_ref() };
         compare(books, target, (DEPLOYMENT_HEADER, deployment), echo);
     }
 }
 
-/// What is declared of another deployment at the same endpoint.
-fn declared_of(books: &Books, target: &Target, deployment: &str) -> Option<Arc<Facts>> {
-    let is_it =
-        |other: &&Target| other.endpoint == target.endpoint && other.upstream_model.eq_ignore_ascii_case(deployment);
-    books.snapshot().targets().find(is_it).map(|other| Arc::clone(&other.facts))
+/// What is declared of another deployment at the same URL, at its worst. An endpoint has one place, so one that is of another
+/// type is a target of another endpoint.
+fn declared_of(books: &Books, target: &Target, deployment: &str) -> Option<Facts> {
+    let is_it = |other: &&Target| {
+        other.in_azure && other.origin == target.origin && other.upstream_model.eq_ignore_ascii_case(deployment)
+    };
+    books.snapshot().targets().filter(is_it).map(|other| Facts::clone(&other.facts)).reduce(Facts::worst_of)
 }
 
 /// The answer came, or its first event.

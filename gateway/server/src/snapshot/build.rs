@@ -189,6 +189,7 @@ pub(super) fn targets(
             api_version: endpoint.api_version.as_deref().map(Into::into),
             own_site: endpoint.own_site,
             in_azure: endpoint.in_azure(),
+            origin: endpoint.origin().into(),
             facts: Arc::clone(&target.facts),
             changed_facts: changed(&target.facts),
             pricing: endpoint.cost.pricing.clone(),

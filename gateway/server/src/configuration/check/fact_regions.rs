@@ -1,11 +1,11 @@
 //! `regions` of `[fact.ROW]`, and which region a change is about that names none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Adjustment, Adjustments, Change, Column, Row};
 
 use super::super::compile::TargetConfig;
-use super::super::document::{Document, Fact};
+use super::super::document::{Document, Fact, Place};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::facts::{endpoint_of, pack};
@@ -66,12 +66,14 @@ impl Check<'_> {
         adjustments: &mut Adjustments,
         targets: &[TargetConfig],
     ) {
-        let used = self.used(document, targets);
+        let (used, asked) = (self.used(document, targets), asked_regions(document));
         for (id, adjustment) in adjustments {
             let Some(row) = pack().rows().iter().find(|row| row.id == *id) else { continue };
             let used = used.get(id).cloned().unwrap_or_default();
             let (at, named) = (section.at(id), format!("{named}.{id}"));
-            for region in adjustment.regions.keys().filter(|region| !used.contains_key(*region)) {
+            let is_told = |region: &str| row.provider == "azure" && asked.contains(region);
+            let is_idle = |region: &&String| !used.contains_key(*region) && !is_told(region);
+            for region in adjustment.regions.keys().filter(is_idle) {
                 let mark = at.at("regions").at(region).key();
                 self.warn(mark, format!("`[{named}.regions.{region}]` is used by no target"), "leave it out");
             }
@@ -105,7 +107,10 @@ impl Check<'_> {
             self.wrong(at.at(key).key(), message, remedy);
             return;
         }
-        if meant.is_empty() && !used.is_empty() {
+        if used.is_empty() {
+            let message = format!("`{named}.{key}` is used by no target");
+            self.warn(at.at(key).key(), message, "name its region in `regions`, or leave it out");
+        } else if meant.is_empty() {
             let message =
                 format!("`{named}.{key}` has no effect: each region that is used has its own below `regions`");
             self.warn(at.at(key).key(), message, "leave it out");
@@ -113,7 +118,11 @@ impl Check<'_> {
         let meant: Vec<String> = meant.into_iter().map(|(region, _)| region.clone()).collect();
         for region in meant {
             let because = adjustment.everywhere.because.clone();
-            let change = adjustment.regions.entry(region).or_insert_with(|| Change { because, ..Change::default() });
+            let change = adjustment
+                .regions
+                .entry(region)
+                .or_insert_with(|| Change { because: because.clone(), ..Change::default() });
+            add_reason(&mut change.because, &because);
             *change.countries_mut(column) = Some(countries.clone());
         }
     }
@@ -134,6 +143,25 @@ impl Check<'_> {
             }
         }
         used
+    }
+}
+
+/// The regions of Azure about whose deployments a control plane is asked. It may tell of a row that no target uses: where it is
+/// of another type than was declared, and of the deployment to which it sends what it cannot take.
+pub(super) fn asked_regions(document: &Document) -> BTreeSet<&str> {
+    let mut regions = BTreeSet::new();
+    for endpoint in document.endpoint.values().filter(|endpoint| endpoint.control.is_some()) {
+        if let Some(Place::Azure(azure)) = &endpoint.place {
+            regions.insert(azure.region.as_str());
+        }
+    }
+    regions
+}
+
+/// A region that has a reason of its own shows that of what it takes over as well, once.
+fn add_reason(because: &mut String, other: &str) {
+    if *because != other && !because.ends_with(&format!("; {other}")) {
+        *because = format!("{because}; {other}");
     }
 }
 

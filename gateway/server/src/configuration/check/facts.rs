@@ -13,6 +13,7 @@ use super::super::compile::TargetConfig;
 use super::super::document::{DeclaredPlace, Document, Fact, Place};
 use super::super::mistakes::{MistakeKind, NoteKind, remedy_for};
 use super::super::report::quote;
+use super::fact_regions::asked_regions;
 use super::keys::{ANNOUNCED, parse_moment};
 use super::policy::Permissions;
 use super::{Check, Cursor};
@@ -167,8 +168,12 @@ impl Check<'_> {
             }
         }
         self.rows_run_out(targets);
-        for id in adjustments.keys() {
-            if !targets.iter().any(|target| target.facts.provenance.rows.contains(id)) {
+        let asked = asked_regions(document);
+        for (id, adjustment) in adjustments {
+            // What a control plane tells may be of a row that no target uses.
+            let is_told = adjustment.regions.keys().any(|region| asked.contains(region.as_str()))
+                && pack().rows().iter().any(|row| row.id == *id && row.provider == "azure");
+            if !is_told && !targets.iter().any(|target| target.facts.provenance.rows.contains(id)) {
                 let mark = self.place("fact", id).key();
                 self.warn(mark, format!("`[fact.{id}]` is used by no target"), "leave it out");
             }

@@ -95,3 +95,65 @@ fn what_is_said_of_a_region_that_nobody_calls_and_above_regions_that_all_have_th
     assert!(noted.contains("`fact.bedrock-in-region.processing` has no effect"), "{noted}");
     assert!(noted.contains("`[fact.bedrock-in-region.regions.eu-west-3]` is used by no target"), "{noted}");
 }
+
+#[test]
+fn countries_of_a_row_that_no_target_uses_are_announced_also_where_they_are_proposed() {
+    let candidates = GERMANY.replace("[fact.", "[policy.candidate_facts.");
+
+    for (facts, named) in [(GERMANY, "fact"), (&candidates, "policy.candidate_facts")] {
+        let noted = noted_of(&world(&[], facts)).join("\n");
+
+        let wanted = format!(
+            "`{named}.bedrock-in-region.processing` is used by no target; name its region in `regions`, or leave it out"
+        );
+        assert!(noted.contains(&wanted), "{noted}");
+    }
+    let used = noted_of(&world(&["eu-central-1"], GERMANY)).join("\n");
+    assert!(!used.contains("is used by no target"), "{used}");
+}
+
+/// It may tell that the deployment, or the one that it spills over to, is of a row that no target uses.
+#[test]
+fn a_region_about_which_a_control_plane_is_asked_is_not_called_unused() {
+    let of = |region: &str, control: &str| {
+        let row = format!(
+            "[endpoint.azure]\nprovider = \"azure-openai\"\nurl = \"https://azure.corp.example\"\n\
+             reach = {{ local = {{ within = [\"192.168.40.0/24\"] }} }}\nauth = {{ key = {{ env = \"CLOUD_KEY\" }} }}\n\
+             place = {{ azure = {{ region = \"swedencentral\", sku = \"ProvisionedManaged\" }} }}\n{control}\
+             [model.azure]\ntargets = [\"azure/m\"]\n\
+             [fact.azure-standard]\nbecause = \"Microsoft, case 1234\"\n\
+             regions = {{ {region} = {{ processing = [\"SE\", \"FI\"] }} }}\n[data.claims]"
+        );
+        let text = changed("[data.claims]", &row);
+        let noted = noted_of(&text).into_iter().filter(|note| note.contains("is used by no target"));
+        noted.collect::<Vec<String>>()
+    };
+    let account = "/subscriptions/8b1f0000-0000-4000-8000-000000000000/resourceGroups/ai/providers/\
+                   Microsoft.CognitiveServices/accounts/contoso";
+    let asked = format!("control = {{ azure = {{ host = \"arm\", account = \"{account}\" }} }}\n{CONTROL}");
+
+    assert_eq!(of("swedencentral", &asked), Vec::<String>::new());
+    let elsewhere = of("francecentral", &asked).join("\n");
+    assert!(elsewhere.contains("`[fact.azure-standard.regions.francecentral]` is used by no target"), "{elsewhere}");
+    let unasked = of("swedencentral", "").join("\n");
+    assert!(unasked.contains("`[fact.azure-standard.regions.swedencentral]` is used by no target"), "{unasked}");
+    assert!(unasked.contains("`[fact.azure-standard]` is used by no target"), "{unasked}");
+}
+
+const CONTROL: &str = "[identity.entra]\nurl = \"https://login.microsoftonline.com\"\nreach = { public = {} }\n\
+                       [control.arm]\nurl = \"https://management.azure.com\"\nreach = { public = {} }\n\
+                       auth = { workload-identity = { identity = \"entra\", tenant = \"contoso.example\", client = \
+                       \"6a5b2c1d-3e4f-4a5b-8c7d-9e0f1a2b3c4d\", token_file = \"/var/run/token\" } }\n";
+
+#[test]
+fn a_region_that_takes_countries_over_shows_both_reasons_and_each_once() {
+    let facts = "[fact.bedrock-in-region]\nprocessing = [\"DE\"]\nat_rest = [\"DE\"]\nbecause = \"letter A of AWS\"\n\
+                 [fact.bedrock-in-region.regions.eu-central-1]\ntraining = false\nbecause = \"terms B of 2026\"\n";
+
+    let compiled = load_one(&world(&["eu-central-1"], facts)).unwrap();
+
+    assert_eq!(
+        processed(&compiled, "eu-central-1"),
+        "DE; row `bedrock-in-region` overridden for eu-central-1, because terms B of 2026; letter A of AWS"
+    );
+}
