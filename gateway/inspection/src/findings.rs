@@ -110,6 +110,18 @@ impl Findings {
         Self { places: list.len(), list, counts }
     }
 
+    /// These findings with what `known` makes of each kind of text, which has to be the same kind with what more is known of it.
+    #[must_use]
+    pub fn with_known(&self, known: impl Fn(TextKind) -> TextKind) -> Self {
+        let known = |kind: &FindingKind| match kind {
+            FindingKind::Text(kind) => FindingKind::Text(known(*kind)),
+            other => other.clone(),
+        };
+        let list = self.list.iter().map(|one| Finding { kind: known(&one.kind), path: one.path.clone() });
+        let counts = self.counts.iter().map(|(kind, count)| (known(kind), *count));
+        Self { list: list.collect(), counts: counts.collect(), places: self.places }
+    }
+
     /// Whether nothing was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::checksum;
 use crate::engine::{Effort, Hit};
 use crate::kind::TextKind;
 use crate::reading::reader::{self, Listener, Packed};
-use crate::recogniser::Found;
+use crate::recogniser::{BEHIND, Found};
 use crate::redact::{meant, opening_of};
 
 mod automaton;
@@ -161,17 +161,37 @@ impl OwnRecogniser {
 
 impl Compiled {
     /// Where what begins with `first` ends: of all ends that a match can have there the last one with which it is accepted.
-    /// `ends` holds them afterwards.
-    fn end(&self, text: &[u8], first: &Range<usize>, ends: &mut Vec<usize>) -> Result<Option<usize>, MatchError> {
+    fn end(&self, text: &[u8], first: &Range<usize>, ends: &mut Vec<usize>) -> Result<Judged, MatchError> {
         self.automaton.ends(text, first, ends)?;
-        let accepts = |end: &&usize| self.accepts(&Found { text, start: first.start, end: **end });
-        Ok(ends.iter().rev().find(accepts).copied())
+        let at = |end: usize| Found { text, start: first.start, end };
+        // What stands before is the same for all ends.
+        let is_known = self.words.as_ref().is_none_or(|words| words.stand_in(at(first.start).shortly_before()));
+        let behind = self.words.as_ref().filter(|words| !is_known && words.occur_in(behind_any(text, ends)));
+        // Many ends of one match are more work than one, and each behind which a word is looked for is as much.
+        let mut cost = 1 + ends.len() as u32 / ENDS_FOR_ONE;
+        let mut accepts = |end: usize| {
+            let in_context = is_known
+                || behind.is_some_and(|words| {
+                    cost += 1;
+                    words.stand_in(at(end).right_behind())
+                });
+            in_context && self.written.checksum.is_none_or(|checksum| checksum.holds(&at(end)))
+        };
+        let end = ends.iter().rev().copied().find(|end| accepts(*end));
+        Ok(Judged { end, cost })
     }
+}
 
-    fn accepts(&self, found: &Found<'_>) -> bool {
-        let in_context = self.words.as_ref().is_none_or(|words| words.stand_beside(found));
-        in_context && self.written.checksum.is_none_or(|checksum| checksum.holds(found))
-    }
+/// Where a match ends, if it is accepted, and how many matches it counts for.
+struct Judged {
+    end: Option<usize>,
+    cost: u32,
+}
+
+/// All that stands right behind some of `ends`, which are in order, of a match.
+fn behind_any<'a>(text: &'a [u8], ends: &[usize]) -> &'a [u8] {
+    let (first, last) = (ends.first().copied().unwrap_or(0), ends.last().copied().unwrap_or(0));
+    text.get(first..text.len().min(last + BEHIND)).unwrap_or_default()
 }
 
 impl OwnRecognisers {
@@ -234,6 +254,24 @@ impl OwnRecognisers {
         self.list.iter().map(|one| one.written.kind)
     }
 
+    /// Whether some of them need a word beside a match.
+    pub(crate) fn have_words(&self) -> bool {
+        self.list.iter().any(|one| one.words.is_some())
+    }
+
+    /// The part of `name`, the end of the name of a member, from the first to the last of the words that can say what a value
+    /// under it is: of each of these the one that stands last.
+    pub(crate) fn last_words_in(&self, name: &[u8]) -> Option<Range<usize>> {
+        let places = self.list.iter().filter_map(|one| one.words.as_ref()?.last_in(name));
+        places.reduce(|all, word| all.start.min(word.start)..all.end.max(word.end))
+    }
+
+    /// Among these the kind of the same name, which knows its group; `kind` itself where there is none.
+    #[must_use]
+    pub fn known(&self, kind: TextKind) -> TextKind {
+        self.all().find(|own| *own == kind).unwrap_or(kind)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -279,14 +317,12 @@ impl OwnRecognisers {
                 Some(first) => Ok(Some((first.start, one.end(text, &first, &mut ends)?))),
                 None => Ok(None),
             });
-            let (start, end) = match judged {
+            let (start, Judged { end, cost }) = match judged {
                 Ok(Some(judged)) => judged,
                 Ok(None) => return,
                 // It does not happen with these automata. If it did, the rest would be unread and not clean.
                 Err(_) => return *left = 0,
             };
-            // Many ends of one match are more work than one.
-            let cost = 1 + ends.len() as u32 / ENDS_FOR_ONE;
             *left = left.saturating_sub(cost);
             // What a rejected match covered is searched again from its second byte on.
             from = end.unwrap_or(start + 1);

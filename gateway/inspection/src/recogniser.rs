@@ -154,7 +154,7 @@ pub(crate) const KEY_END: u8 = 1;
 pub(crate) const NEARBY: usize = 64;
 
 /// How far behind a match such a word may stand.
-const BEHIND: usize = 24;
+pub(crate) const BEHIND: usize = 24;
 
 /// Whether `word`, in lower case, stands in `text` as a word; in `userBsn` and `bsn_number`, `bsn` is one.
 fn is_word_of(text: &[u8], word: &[u8]) -> bool {

@@ -169,6 +169,48 @@ fn a_value_split_across_the_strings_of_one_message_is_found() {
     );
 }
 
+/// What is kept of a long string's end is a few bytes short where the cut would have fallen within a letter.
+#[test]
+fn the_middle_of_a_string_is_not_put_behind_the_end_of_another() {
+    let parts = |texts: &[&str]| {
+        let parts: Vec<String> = texts.iter().map(|text| format!(r#"{{"type":"text","text":"{text}"}}"#)).collect();
+        format!(r#"{{"messages":[{{"role":"user","content":[{}]}}]}}"#, parts.join(","))
+    };
+    let number = crate::OwnRecogniser {
+        kind: TextKind::own("number", None).expect("it is a name"),
+        pattern: "[0-9]{4}[a-z]{2}".into(),
+        words: Vec::new(),
+        checksum: None,
+        is_tried: false,
+    };
+    let own = OwnRecognisers::new(vec![number]).expect("it fits");
+    for letter in ["ä", "€", "𝄞", r"\u00e4", r"\ud834\udd1e"] {
+        for more in 0..letter.len() {
+            // The cut falls somewhere within a letter; right behind that letter come `xy` and the rest of the string.
+            let rest = format!("xy{}", "z".repeat(61 - more));
+            let long = format!("{}{letter}{rest}", "-".repeat(90));
+            let body = parts(&["1234", &long, "end"]);
+
+            let found = inspect_with(body.as_bytes(), &own);
+
+            assert!(found.is_empty(), "{letter} {more}: {found:?}");
+        }
+    }
+    let whole = parts(&["1234", "xyz"]);
+    assert_eq!(inspect_with(whole.as_bytes(), &own).len(), 1, "whole strings are joined");
+}
+
+#[test]
+fn the_name_of_a_member_counts_by_its_letters_however_they_are_written() {
+    let escaped = |text: &str| text.bytes().map(|byte| format!(r"\u00{byte:02x}")).collect::<String>();
+    for name in ["burgerservicenummer_of_the_person", &escaped("bsn_of_the_person_who_asks_for_this_one")] {
+        let body = format!(r#"{{"messages":[{{"{name}":["about","no 111222333"]}}]}}"#);
+        assert_eq!(found(&body).len(), 1, "{name}");
+    }
+    let far = escaped(&format!("bsn_{}", "of_the_person_".repeat(5)));
+    assert_eq!(found(&format!(r#"{{"messages":[{{"{far}":["about","no 111222333"]}}]}}"#)), [""; 0]);
+}
+
 #[test]
 fn packed_text_is_read_and_media_is_said_to_be_unread() {
     let text = crate::reading::media::pack(b"my card is 4111 1111 1111 1111");

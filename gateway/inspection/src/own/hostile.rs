@@ -112,6 +112,57 @@ fn words_are_found_in_capitals_of_other_letters_too() {
         assert_eq!(found(&message(text), &own).len(), 1, "{text}");
     }
     assert_eq!(found(&message("Geräte 123456"), &own), [""; 0]);
+    let own =
+        set(vec![OwnRecogniser { words: vec!["haus-ärzte".into(), "neue öfen".into()], ..one("n", "[0-9]{6}") }]);
+    for text in ["Haus-Ärzte 123456", "haus-ärzte 123456", "HAUS-ÄRZTE 123456", "Neue Öfen 123456", "Neue öfen 123456"]
+    {
+        assert_eq!(found(&message(text), &own).len(), 1, "{text}");
+    }
+}
+
+/// Each end of a match may have a word behind it; what stands before is the same for all of them.
+#[test]
+fn words_are_not_looked_for_again_with_every_end() {
+    let own = set(vec![OwnRecogniser { words: vec!["depot".into()], ..one("n", "[a-z]{3,128}") }]);
+    let searched = |text: &str| {
+        let before = words::SEARCHED.get();
+        let names = inspect_with(message(text).as_bytes(), &own).names();
+        (words::SEARCHED.get() - before, names)
+    };
+
+    // Not one word, which would be taken for base64.
+    let plain = format!("{}. ", "a".repeat(1000)).repeat(16);
+    let (bytes, names) = searched(&plain);
+    assert!(names.is_empty() && bytes < 256 * plain.len(), "{bytes} {names:?}");
+
+    // Words that are only parts of others are looked at closely; that is counted, and comes to an end.
+    let (bytes, names) = searched(&format!("{}. ", "aadepota".repeat(100)).repeat(80));
+    assert!(names.contains("uninspected") && bytes < 64 * MOST_CANDIDATES as usize, "{bytes} {names:?}");
+
+    let (_, names) = searched(&format!("{} depot", "a".repeat(100)));
+    assert!(names.contains("custom:n"), "a word behind the last end is seen");
+}
+
+/// Only what the words of a long name say is read again with each of many numbers under it, and that finds the same.
+#[test]
+fn a_number_far_down_a_list_is_found_by_the_words_of_its_name() {
+    let worded = |name: &str, words: &[&str]| {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        OwnRecogniser { words, ..one(name, r"\b[0-9]{3}\b") }
+    };
+    let own = set(vec![worded("depot", &["depot", "depotnr"]), worded("file", &["akte"]), worded("no", &["other"])]);
+    let list = vec!["123"; 20].join(",");
+    let all = |name: &str| {
+        let findings = inspect_with(format!(r#"{{"x":{{"{name}":[{list}]}}}}"#).as_bytes(), &own);
+        findings.counts().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>()
+    };
+
+    assert_eq!(all("the_depot_of_the_customer"), ["custom:depot 20"]);
+    assert_eq!(all("theDepotOfTheAkteAndMore"), ["custom:depot 20", "custom:file 20"]);
+    assert_eq!(all("depots_of_the_takten_there"), [""; 0]);
+    assert_eq!(all(r"the_\u0064epot_of_the_customer"), ["custom:depot 20"]);
+    assert_eq!(all(&format!("depot_{}", "x".repeat(57))), ["custom:depot 20"], "as far as a word may stand before");
+    assert_eq!(all(&format!("depot_{}", "x".repeat(58))), [""; 0]);
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub enum ShapeError {
     Placeholder(String),
 }
 
+/// Why `\b` may not ask for the letters of all scripts.
+const NO_UNICODE_WORDS: &str = "`\\b` knows words of ASCII alone; write it without `(?u)`";
+
 /// The shape of `pattern`, all of whose matches are at most `longest` bytes long.
 pub(super) fn of(pattern: &str, longest: usize) -> Result<Hir, ShapeError> {
     if pattern.len() > LONGEST_PATTERN {
@@ -105,7 +108,15 @@ fn within_a_string(shape: &Hir) -> Result<Hir, ShapeError> {
             | Look::WordEndAscii
             | Look::WordStartHalfAscii
             | Look::WordEndHalfAscii => Hir::look(*look),
-            _ => return Err(ShapeError::Anchored),
+            Look::WordUnicode
+            | Look::WordUnicodeNegate
+            | Look::WordStartUnicode
+            | Look::WordEndUnicode
+            | Look::WordStartHalfUnicode
+            | Look::WordEndHalfUnicode => return Err(ShapeError::Syntax(NO_UNICODE_WORDS.to_owned())),
+            Look::Start | Look::End | Look::StartLF | Look::EndLF | Look::StartCRLF | Look::EndCRLF => {
+                return Err(ShapeError::Anchored);
+            }
         },
         HirKind::Repetition(repetition) => {
             let sub = Box::new(within_a_string(&repetition.sub)?);

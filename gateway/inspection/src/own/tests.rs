@@ -191,7 +191,7 @@ fn finds_that_overlap_leave_nothing_behind_packed_or_not() {
 
 #[test]
 fn a_pattern_that_could_not_be_used_says_why() {
-    let table: [(&str, &str); 15] = [
+    let table: [(&str, &str); 16] = [
         ("(abc", "it cannot be read as a regular expression: unclosed group"),
         (r"(a)\1bc", "it cannot be read as a regular expression: backreferences are not supported"),
         (
@@ -207,6 +207,10 @@ fn a_pattern_that_could_not_be_used_says_why() {
         ("abc$", "it asks where a text or a line begins or ends, of which a request's strings have none"),
         (r"(?m:^abc)", "it asks where a text or a line begins or ends, of which a request's strings have none"),
         (r"abc[^\x00-\x7F]", "nothing can match it"),
+        (
+            r"(?u)\babc",
+            r"it cannot be read as a regular expression: `\b` knows words of ASCII alone; write it without `(?u)`",
+        ),
         (r"abc\x00", "it names bytes that are no text"),
         (r"abc\xE4", "it names bytes that are no text"),
         (r"[A-Z]{3,4}_[0-9]{1,4}", "it matches `[IPV4_ADDRESS_1]`, which redaction would write"),

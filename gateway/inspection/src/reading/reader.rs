@@ -46,9 +46,18 @@ pub(crate) struct Packed<'a> {
 /// Longest end of one string that is looked at together with the beginning of the next, in bytes.
 const SEAM: usize = 64;
 
-/// Longest end of the name of a member that is read again for each of many strings or numbers under it, in bytes: more than a
-/// word that says what they are can stand before them, since letters may be written as escapes.
+/// Longest end of the name of a member that is read again for each of many strings or numbers under it, in bytes of text: more
+/// than a word that says what they are can stand before them.
 const NAME: usize = 2 * NEARBY;
+
+/// The same in bytes as it is written, since an escape takes six for a letter.
+const WRITTEN_NAME: usize = 6 * NEARBY;
+
+/// Longest name of a member that is read again for each of many numbers whatever it says, in bytes.
+const SHORT_NAME: usize = 16;
+
+/// How many numbers under one longer name are read with the end of it before only what a word of it says is.
+const WITH_WHOLE_NAME: u32 = 8;
 
 /// Most names of members, and most strings under one, of which ends are kept within a message.
 const MOST_NAMES: usize = 8;
@@ -67,6 +76,7 @@ pub(crate) fn read(body: &[u8], own: &OwnRecognisers, listener: &mut impl Listen
         sheet: Sheet::for_body(body.len()),
         numbers: Sheet::default(),
         name: (0..0, 0..0),
+        under: Under::default(),
         effort: Effort::new(),
         message: 0,
         ends: Vec::new(),
@@ -96,11 +106,13 @@ struct Reader<'a, L> {
     numbers: Sheet,
     /// The last name of a member whose end was asked for, and that end.
     name: (Range<usize>, Range<usize>),
+    /// The name that the last short numbers stood under.
+    under: Under,
     effort: Effort,
     /// The message that `ends` belong to.
     message: u32,
     /// By the name of the member, the ends of the last strings of the message that is being read.
-    ends: Vec<(Range<usize>, Vec<Range<usize>>)>,
+    ends: Vec<(Range<usize>, Vec<StringEnd>)>,
     /// Where in the body a sheet begins to report; what is before was reported with the sheet before.
     from: usize,
     listener: &'a mut L,
@@ -220,11 +232,12 @@ impl<L: Listener> Reader<'_, L> {
         each.flat_map(|[literal, unfolded]| twofold::once(self.body, literal, unfolded)).collect()
     }
 
-    /// Puts a short number, under the end of its name, onto the sheet that recognisers of one's own alone are shown.
+    /// Puts a short number, under what its name may say of it, onto the sheet that recognisers of one's own alone are shown.
     fn short_number(&mut self, token: &Token) {
-        let name = self.end_of_name(&token.key);
-        self.numbers.add(self.body, name, true);
-        self.numbers.end(End::Key);
+        if let Some(name) = self.telling_name(&token.key) {
+            self.numbers.add(self.body, name, true);
+            self.numbers.end(End::Key);
+        }
         self.numbers.add(self.body, token.place.clone(), false);
         self.numbers.end(End::Value);
         if self.numbers.is_full() {
@@ -239,11 +252,32 @@ impl<L: Listener> Reader<'_, L> {
         self.numbers.clear();
     }
 
+    /// What may say of a short number under this name what it is; none where nothing of it can.
+    ///
+    /// Many numbers may stand under one long name. After the first ones only the part with words is repeated.
+    fn telling_name(&mut self, name: &Range<usize>) -> Option<Range<usize>> {
+        if !self.own.have_words() {
+            return None;
+        }
+        if self.under.name != *name {
+            self.under = Under { name: name.clone(), ..Under::default() };
+        }
+        self.under.count = self.under.count.saturating_add(1);
+        if name.len() <= SHORT_NAME || self.under.count <= WITH_WHOLE_NAME {
+            return Some(self.end_of_name(name));
+        }
+        if self.under.words.is_none() {
+            let end = self.end_of_name(name);
+            self.under.words = Some(words_of(self.body, &end, self.own));
+        }
+        self.under.words.clone().flatten()
+    }
+
     /// The end of a name of a member, as long as a word that says what something is can stand before it. A list of short
     /// strings may have a long name, so it is not gone through for each of them.
     fn end_of_name(&mut self, name: &Range<usize>) -> Range<usize> {
         if self.name.0 != *name {
-            self.name = (name.clone(), end_of(self.body, name, NAME));
+            self.name = (name.clone(), end_of_name(self.body, name));
         }
         self.name.1.clone()
     }
@@ -267,7 +301,7 @@ impl<L: Listener> Reader<'_, L> {
         let known = self.ends.iter().position(|(other, _)| *other == token.key || (is_short && name(other) == key));
         let Some(known) = known else {
             if self.ends.len() < MOST_NAMES {
-                self.ends.push((token.key.clone(), vec![end_of(self.body, &token.place, SEAM)]));
+                self.ends.push((token.key.clone(), vec![StringEnd::of(self.body, &token.place)]));
             }
             return;
         };
@@ -276,7 +310,7 @@ impl<L: Listener> Reader<'_, L> {
         if ends.len() >= SEAM {
             ends.remove(0);
         }
-        ends.push(end_of(self.body, &token.place, SEAM));
+        ends.push(StringEnd::of(self.body, &token.place));
         for place in before {
             self.sheet.add(self.body, place, true);
         }
@@ -353,19 +387,83 @@ fn own_finds(own: &OwnRecognisers, sheet: &Sheet, body: &[u8], effort: &mut Effo
     finds
 }
 
+/// The name that short numbers stand under.
+#[derive(Default)]
+struct Under {
+    name: Range<usize>,
+    /// How many stood under it so far.
+    count: u32,
+    /// Its part with words of recognisers, once it was asked for; none where there are none.
+    words: Option<Option<Range<usize>>>,
+}
+
+/// The end of a string, at most [`SEAM`] bytes.
+struct StringEnd {
+    place: Range<usize>,
+    /// The string begins before it, so that nothing of another may be put in front of it.
+    is_cut: bool,
+}
+
+impl StringEnd {
+    fn of(body: &[u8], string: &Range<usize>) -> Self {
+        let place = end_of(body, string, SEAM);
+        Self { is_cut: place.start > string.start, place }
+    }
+}
+
 /// The last letters of the last strings, [`SEAM`] bytes together.
-fn last_letters(body: &[u8], strings: &[Range<usize>]) -> Vec<Range<usize>> {
+fn last_letters(body: &[u8], strings: &[StringEnd]) -> Vec<Range<usize>> {
     let mut left = SEAM;
     let mut parts = Vec::new();
-    for place in strings.iter().rev() {
-        parts.push(end_of(body, place, left));
-        left = left.saturating_sub(place.len());
-        if left == 0 {
+    for end in strings.iter().rev() {
+        parts.push(end_of(body, &end.place, left));
+        left = left.saturating_sub(end.place.len());
+        // A cut one may be a few bytes short of all, since no letter is cut.
+        if left == 0 || end.is_cut {
             break;
         }
     }
     parts.reverse();
     parts
+}
+
+/// The end of a name of a member, by what it is read as: at most [`NAME`] bytes of text, [`WRITTEN_NAME`] as it is written.
+fn end_of_name(body: &[u8], name: &Range<usize>) -> Range<usize> {
+    let end = end_of(body, name, WRITTEN_NAME);
+    if !body.get(end.clone()).unwrap_or_default().contains(&b'\\') {
+        return end_of(body, name, NAME);
+    }
+    let mut read = Vec::new();
+    let mut at = end.start;
+    while at < end.end {
+        let rest = body.get(at..end.end).unwrap_or_default();
+        let letter = letters::letter(rest, Reading::Unfolded);
+        // Where the readings differ the other one may be as long as what is written.
+        let bytes = if letters::is_ambiguous(rest) { letter.written } else { letter.bytes().len() };
+        read.push((at, bytes));
+        at += letter.written;
+    }
+    let mut left = NAME;
+    let fitting = read.iter().rev().take_while(|(_, bytes)| {
+        let fits = *bytes <= left;
+        left = left.saturating_sub(*bytes);
+        fits
+    });
+    fitting.last().map_or(end.end, |(at, _)| *at)..end.end
+}
+
+/// The part of the end of a name that holds the words of recognisers of one's own; none where it holds none.
+fn words_of(body: &[u8], name: &Range<usize>, own: &OwnRecognisers) -> Option<Range<usize>> {
+    let mut sheet = Sheet::default();
+    sheet.add(body, name.clone(), true);
+    if sheet.unfolded(body).is_some() {
+        return Some(name.clone());
+    }
+    // A sign of its own stands between the name and its value, and counts.
+    let from = sheet.text.len().saturating_sub(NEARBY - 1);
+    let words = own.last_words_in(sheet.text.get(from..).unwrap_or_default())?;
+    let places = sheet.written(body, &(from + words.start..from + words.end), &mut Cursor::default());
+    places.into_iter().next().or_else(|| Some(name.clone()))
 }
 
 /// The last `most` bytes of a string, from where a letter begins.

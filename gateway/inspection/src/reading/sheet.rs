@@ -289,6 +289,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_long_name_is_not_read_again_for_each_of_many_short_numbers() {
+        let body = format!(r#"{{"x":{{"{}":[{}0]}}}}"#, "n".repeat(100), "123,".repeat(100_000));
+        for words in [Vec::new(), vec!["depot".to_owned()]] {
+            let own = crate::OwnRecogniser {
+                kind: crate::TextKind::own("n", None).expect("it is a name"),
+                pattern: r"\b[0-9]{3}\b".into(),
+                words,
+                checksum: None,
+                is_tried: true,
+            };
+            let own = crate::OwnRecognisers::new(vec![own]).expect("it fits");
+            ADDED.set(0);
+
+            let _ = crate::inspect_with(body.as_bytes(), &own);
+
+            assert!(ADDED.get() < 2 * body.len(), "{} bytes for {}", ADDED.get(), body.len());
+        }
+    }
+
     /// Two recognisers may find the same, so that the same place is asked for twice.
     #[test]
     fn places_that_overlap_are_found_in_one_walk() {

@@ -87,17 +87,18 @@ impl Roots {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a find has a list of places, and most have one")]
 mod tests {
     use super::*;
+
+    /// The kind of each whole and its places, and what is taken.
+    type Shown = (Vec<(String, Vec<Range<usize>>)>, Vec<bool>);
 
     fn kind(name: &str) -> TextKind {
         TextKind::named(name)[0]
     }
 
-    fn shown(
-        finds: &[(&str, &[Range<usize>])],
-        uncut: &[Range<usize>],
-    ) -> (Vec<(String, Vec<Range<usize>>)>, Vec<bool>) {
+    fn shown(finds: &[(&str, &[Range<usize>])], uncut: &[Range<usize>]) -> Shown {
         let finds = finds.iter().map(|(name, places)| (kind(name), places.to_vec())).collect();
         let Together { wholes, is_taken } = together(finds, uncut);
         (wholes.into_iter().map(|whole| (whole.kind.to_string(), whole.places)).collect(), is_taken)

@@ -194,7 +194,7 @@ impl Question {
         // A refusal is to name the deployment that it is about.
         let about = Self::Deployment { account: account.to_owned(), name: name.to_owned() };
         match about.deployment(host, (account, name)).await {
-            Ok(found) => found.as_overflow(name).map(Some),
+            Ok(found) => found.into_overflow(name).map(Some),
             // Nothing goes to a deployment that is not there.
             Err(AskError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -344,7 +344,7 @@ impl Deployment {
     }
 
     /// As what another one spills over to, by this name.
-    fn as_overflow(self, name: &str) -> Result<Overflow, AskError> {
+    fn into_overflow(self, name: &str) -> Result<Overflow, AskError> {
         if !self.name.eq_ignore_ascii_case(name) || !is_word(&self.sku.name) {
             return Err(AskError::Unusable("the deployment that it spills over to is another, or of no known type"));
         }
@@ -494,13 +494,13 @@ mod tests {
         };
 
         let overflow = Overflow { name: "more".to_owned(), sku: "Standard".to_owned() };
-        assert_eq!(deployment("more", "Standard", None).as_overflow("More").unwrap(), overflow);
+        assert_eq!(deployment("more", "Standard", None).into_overflow("More").unwrap(), overflow);
         assert_eq!(deployment("ptu", "Standard", Some("More")).overflow().unwrap(), Some("More"));
         for none in [None, Some("")] {
             assert_eq!(deployment("ptu", "Standard", none).overflow().unwrap(), None);
         }
         for other in [deployment("other", "Standard", None), deployment("more", "a/b", None)] {
-            assert!(matches!(other.as_overflow("more"), Err(AskError::Unusable(_))));
+            assert!(matches!(other.into_overflow("more"), Err(AskError::Unusable(_))));
         }
         for name in ["a b", "\u{7f}", &"x".repeat(65)] {
             assert!(deployment("ptu", "Standard", Some(name)).overflow().is_err(), "{name}");

@@ -98,8 +98,10 @@ impl Snapshot {
         let class = asked.class.unwrap_or(app.class).max(app.class);
         let data = Data { labels: &labels, labelled: true, class, purpose: asked.purpose };
         let (operation, now) = (operation_of(*api), asked.now);
-        let seen = app.data.seen_of(asked.findings, now);
-        let findings = seen.as_ref().unwrap_or(asked.findings);
+        // A record tells the names of kinds; what their groups are, the configuration does.
+        let found = asked.findings.with_known(|kind| self.recognisers.known(kind));
+        let seen = app.data.seen_of(&found, now);
+        let findings = seen.as_ref().unwrap_or(&found);
         let about = Question::about(asked.app, asked.model, candidates);
         policy::decide(&self.judge, &Question { operation, data, findings, now, ..about })
     }
@@ -108,4 +110,99 @@ impl Snapshot {
 /// Purposes bind only apps that have registered some; for these one is required.
 fn accepts(app: &App, purpose: Option<&str>) -> bool {
     app.purposes.is_empty() || purpose.is_some_and(|named| app.purposes.iter().any(|known| **known == *named))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use inspection::{Finding, FindingKind, TextKind};
+    use telemetry::metrics::Metrics;
+
+    use super::*;
+
+    const POLICIES: &str = "@id(\"all\") @owner(\"o\") @basis(\"b\") @grant(\"base\")\n\
+        permit (principal is App, action in Action::\"infer\", resource is Target);\n\
+        @id(\"no-secrets\") @owner(\"o\") @basis(\"b\")\n\
+        forbid (principal, action, resource is Target) when { context.findings.contains(\"secret\") };\n";
+
+    /// 2027-01-01.
+    fn new_year() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_600)
+    }
+
+    /// A configuration with `[recogniser.token]` of the group `secret`, and more lines of it and of its app's data.
+    fn snapshot(recogniser: &str, data: &str) -> Snapshot {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let policies = folder.path().join("policies");
+        std::fs::create_dir(&policies).expect("the folder can be made");
+        std::fs::write(policies.join("10.cedar"), POLICIES).expect("the file can be written");
+        let text = format!(
+            r#"
+[listen]
+address = "127.0.0.1:0"
+[state]
+folder = "{}"
+[policy]
+folder = "{}"
+[site.here]
+country = "DE"
+operator = "DE"
+[endpoint.gpu]
+provider = "openai"
+url = "http://127.0.0.1:9/v1"
+reach = {{ local = {{ within = ["127.0.0.0/8"] }} }}
+place = {{ site = "here" }}
+[model.m]
+targets = ["gpu/m"]
+[app.a]
+team = "t"
+keys = ["sha256:{}"]
+models = ["m"]
+[data.a]
+labels = []
+{data}
+[recogniser.token]
+description = "our tokens"
+pattern = 'acme_[a-z]{{8}}'
+group = "secret"
+examples = ["use «acme_abcdefgh»"]
+counterexamples = ["acme_abc"]
+{recogniser}
+"#,
+            folder.path().display(),
+            policies.display(),
+            "ab".repeat(32),
+        );
+        let options = crate::load::options(new_year());
+        let compiled = crate::configuration::load_text([("causeway.toml".into(), text)], &options);
+        let compiled = compiled.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        Snapshot::build(&compiled, None, &Metrics::new()).expect("it can be built")
+    }
+
+    /// A record holds the names of kinds and not their groups, nor whether their recognisers are only tried.
+    #[test]
+    fn a_finding_of_ones_own_that_is_read_from_a_record_decides_as_it_did() {
+        let hidden = "suppress = { \"custom:token\" = { until = 2027-01-30, owner = \"o\", because = \"policy numbers look like it\" } }";
+        let table = [("", "", false), ("tried = true", "", true), ("", hidden, true)];
+        let kind = TextKind::own_named("custom:token").expect("it is a name");
+        let findings: Findings = [Finding { kind: FindingKind::Text(kind), path: "$".into() }].into_iter().collect();
+        for (recogniser, data, is_permitted) in table {
+            let snapshot = snapshot(recogniser, data);
+            let none = Findings::none();
+            let asked = |findings| Asked {
+                app: "a",
+                model: "m",
+                api: None,
+                labels: &[],
+                class: None,
+                purpose: None,
+                findings,
+                now: new_year(),
+            };
+
+            assert!(snapshot.decide(&asked(&none)).is_ok(), "without it all is well");
+            assert_eq!(snapshot.decide(&asked(&findings)).is_ok(), is_permitted, "{recogniser}{data}");
+        }
+    }
 }
