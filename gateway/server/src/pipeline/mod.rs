@@ -1,9 +1,9 @@
 //! The life of a request, one stage a line.
 //!
 //! Each stage takes the type that the stage before it returned and gives the next, so a stage that is left out is a
-//! type error and not a leak. Its fields go on in a box of their own: each `async fn` keeps room for what it is given and
-//! for what it gives, and both were moved with every request. A refusal at any stage carries what was known by then, and is recorded and answered in
-//! one place ([`refusal`]). A panic in a stage ends that request alone, with a 500 ([`guard`]).
+//! type error and not a leak. Its fields go on in a box: each `async fn` keeps room for what it is given and for what it
+//! gives, and both were moved with every request. A refusal at any stage carries what was known by then, and is recorded
+//! and answered in one place ([`refusal`]). A panic in a stage ends that request alone, with a 500 ([`guard`]).
 //!
 //! | stage | file | proof it needs | proof it gives |
 //! |---|---|---|---|
