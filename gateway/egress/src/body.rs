@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection::Lease;
+use crate::connection::{Incoming, Lease};
 use crate::endpoint::Permit;
 use crate::error::BodyError;
 
@@ -28,6 +27,16 @@ impl UpstreamBody {
     pub(crate) fn new(parts: Vec<Bytes>) -> Self {
         let left = parts.iter().map(|part| part.len() as u64).sum();
         Self { parts: parts.into_iter(), left }
+    }
+
+    /// The parts that are to be sent.
+    pub(crate) fn parts(&self) -> &[Bytes] {
+        self.parts.as_slice()
+    }
+
+    /// The sum of their lengths, in bytes.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 }
 
@@ -101,7 +110,7 @@ impl ReplyBody {
 
     /// Gives connection and permit back if nothing more will come.
     fn release_at_end(&mut self) {
-        if self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        if self.is_end_stream()
             && let Some(held) = self.held.take()
         {
             held.permit.endpoint().give_back(held.lease);
@@ -146,12 +155,8 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { incoming: Some(incoming), held, .. } = &mut *self else { return Poll::Ready(None) };
-        let polled = match held {
-            Some(held) => held.lease.poll_frame(incoming, context),
-            None => Pin::new(incoming).poll_frame(context),
-        };
-        match polled {
+        let Self { incoming: Some(incoming), held: Some(held), .. } = &mut *self else { return Poll::Ready(None) };
+        match held.lease.poll_frame(incoming, context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting_since = None;
                 self.release_at_end();
@@ -174,11 +179,17 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        match (&self.incoming, &self.held) {
+            (Some(incoming), Some(held)) => held.lease.is_over(incoming),
+            _ => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match (&self.incoming, &self.held) {
+            (Some(incoming), Some(held)) => held.lease.size_hint(incoming),
+            _ => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -1,24 +1,24 @@
 //! One HTTP connection: the handshake, what drives it, and the lease under which a request uses it.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use http::{HeaderMap, Request, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::body::UpstreamBody;
 use crate::connect::{ConnectionProof, Protocol, Stream};
-use crate::drive::Driven;
+use crate::error::ExchangeError;
+use crate::http1;
 
 /// A dead HTTP/2 connection behind a load balancer swallows new requests without a word; a ping while requests are open
 /// finds it. Faster pings are answered with GOAWAY by some servers.
@@ -55,9 +55,7 @@ pub(crate) struct Facts {
 
 /// An HTTP/1.1 connection. Whoever holds the box is its only user, and drives it.
 pub(crate) struct H1 {
-    // INVARIANT: dropped before the connection, which learns from it that it is to close.
-    sender: http1::SendRequest<UpstreamBody>,
-    driven: Driven,
+    connection: http1::Connection<Stream>,
     pub(crate) facts: Facts,
     /// How long it may lie idle: the pool's limit, or less if the server said so.
     pub(crate) idle_time: Duration,
@@ -83,6 +81,29 @@ pub(crate) enum Lease {
     H2(H2Stream),
 }
 
+/// The body of a reply, which is read through the lease that it came by.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// It lies in the connection.
+    Http1,
+    /// It has a stream of its own.
+    Http2(hyper::body::Incoming),
+}
+
+/// The head of a reply, and its body.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Incoming,
+}
+
+/// Why there is no reply.
+pub(crate) struct NoAnswer {
+    pub(crate) error: ExchangeError,
+    /// The request, where nothing of it was written.
+    pub(crate) given_back: Option<Box<Request<UpstreamBody>>>,
+}
+
 /// One stream's place on a shared connection; given back when it is dropped.
 pub(crate) struct H2Stream(Arc<H2>);
 
@@ -93,12 +114,11 @@ impl Drop for H2Stream {
 }
 
 /// Speaks the protocol that the connection agreed on.
-pub(crate) async fn establish(stream: Stream, facts: Facts, idle_time: Duration) -> hyper::Result<Lease> {
+pub(crate) async fn establish(stream: Stream, facts: Facts, idle_time: Duration) -> Result<Lease, ExchangeError> {
     match facts.proof.protocol {
         Protocol::Http1 => {
-            let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
-            let driven = Driven::new(connection, facts.proof.tls.is_some());
-            Ok(Lease::H1(Box::new(H1 { sender, driven, facts, idle_time, timer: None })))
+            let connection = http1::Connection::new(stream, facts.proof.tls.is_some());
+            Ok(Lease::H1(Box::new(H1 { connection, facts, idle_time, timer: None })))
         }
         Protocol::Http2 => {
             let (sender, most_streams) = http2_over(stream).await?;
@@ -138,19 +158,14 @@ async fn http2_over(io: Stream) -> hyper::Result<(http2::SendRequest<UpstreamBod
 }
 
 impl H1 {
-    /// Whether it has ended, by all that is known now.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        self.driven.look();
-        self.sender.is_closed()
+    /// Whether it takes another request, by all that is known now.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        self.connection.is_ready()
     }
 
-    /// The next piece of its reply, read from the socket by this very poll.
-    pub(crate) fn poll_frame(
-        &mut self,
-        incoming: &mut Incoming,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        self.driven.poll(context, |context| Pin::new(&mut *incoming).poll_frame(context))
+    /// Whether its last reply left it ready; that its server closed it since is found out when it is looked at.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        self.connection.may_be_kept()
     }
 }
 
@@ -196,10 +211,7 @@ impl Lease {
     /// Whether the connection takes a request now.
     pub(crate) fn is_ready(&mut self) -> bool {
         match self {
-            Self::H1(connection) => {
-                connection.driven.look();
-                connection.sender.is_ready()
-            }
+            Self::H1(held) => held.is_ready(),
             Self::H2(stream) => !stream.0.is_closed(),
         }
     }
@@ -209,46 +221,74 @@ impl Lease {
         &mut self,
         incoming: &mut Incoming,
         context: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match self {
-            Self::H1(connection) => connection.poll_frame(incoming, context),
-            Self::H2(_) => Pin::new(incoming).poll_frame(context),
-        }
-    }
-
-    /// Waits until the connection takes a request; false when it closed instead, or did not within `limit`.
-    ///
-    /// It waits only if a server answered before it had read the whole request.
-    pub(crate) async fn ready(&mut self, limit: Duration) -> bool {
-        match self {
-            Self::H1(connection) => {
-                let H1 { sender, driven, .. } = &mut **connection;
-                let ready = poll_fn(|context| driven.poll(context, |context| sender.poll_ready(context)));
-                matches!(tokio::time::timeout(limit, ready).await, Ok(Ok(())))
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        match (self, incoming) {
+            (Self::H1(held), _) => {
+                let piece = ready!(held.connection.poll_body(context));
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(ExchangeError::Http1)))
             }
-            Self::H2(stream) => !stream.0.is_closed(),
+            (Self::H2(_), Incoming::Http2(body)) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                Poll::Ready(frame.map(|frame| frame.map_err(ExchangeError::Http2)))
+            }
+            (Self::H2(_), Incoming::Http1) => Poll::Ready(None),
         }
     }
 
-    /// Sends the request and waits for the head of its reply, at most until `due`: then it gives nothing. The request
-    /// comes back in the error if nothing of it was written.
+    /// Whether nothing more of the reply will come.
+    pub(crate) fn is_over(&self, incoming: &Incoming) -> bool {
+        match (self, incoming) {
+            (Self::H1(held), _) => held.connection.is_over(),
+            (Self::H2(_), Incoming::Http2(body)) => body.is_end_stream(),
+            (Self::H2(_), Incoming::Http1) => true,
+        }
+    }
+
+    /// How many bytes of the reply will come, as far as it says.
+    pub(crate) fn size_hint(&self, incoming: &Incoming) -> SizeHint {
+        match (self, incoming) {
+            (Self::H1(held), _) => held.connection.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            (Self::H2(_), Incoming::Http2(body)) => body.size_hint(),
+            (Self::H2(_), Incoming::Http1) => SizeHint::with_exact(0),
+        }
+    }
+
+    /// Sends the request and waits for the head of its reply, at most until `due`: then it gives nothing.
     pub(crate) async fn try_send(
         &mut self,
         request: Request<UpstreamBody>,
         due: Instant,
-    ) -> Option<Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> {
+    ) -> Option<Result<Answer, NoAnswer>> {
         match self {
-            Self::H1(connection) => {
-                let H1 { sender, driven, timer, .. } = &mut **connection;
-                let mut sent = pin!(sender.try_send_request(request));
-                driven.stir();
-                poll_fn(|context| match driven.poll(context, |context| sent.as_mut().poll(context)) {
-                    Poll::Ready(sent) => Poll::Ready(Some(sent)),
+            Self::H1(held) => {
+                let H1 { connection, timer, .. } = &mut **held;
+                connection.ask(&request);
+                let answered = poll_fn(|context| match connection.poll_head(context) {
+                    Poll::Ready(answered) => Poll::Ready(Some(answered)),
                     Poll::Pending => poll_due(timer, due, context).map(|()| None),
-                })
-                .await
+                });
+                let (status, headers) = match answered.await? {
+                    Ok(head) => head,
+                    Err(fault) => {
+                        let given_back = connection.is_untouched().then(|| Box::new(request));
+                        return Some(Err(NoAnswer { error: fault.into(), given_back }));
+                    }
+                };
+                Some(Ok(Answer { status, headers, body: Incoming::Http1 }))
             }
-            Self::H2(stream) => timeout_at(due, stream.0.sender.clone().try_send_request(request)).await.ok(),
+            Self::H2(stream) => {
+                let sent = timeout_at(due, stream.0.sender.clone().try_send_request(request)).await.ok()?;
+                Some(match sent {
+                    Ok(response) => {
+                        let (head, body) = response.into_parts();
+                        Ok(Answer { status: head.status, headers: head.headers, body: Incoming::Http2(body) })
+                    }
+                    Err(mut error) => {
+                        let given_back = error.take_message().map(Box::new);
+                        Err(NoAnswer { error: error.into_error().into(), given_back })
+                    }
+                })
+            }
         }
     }
 }
@@ -270,7 +310,8 @@ fn poll_due(timer: &mut Option<Pin<Box<Sleep>>>, due: Instant, context: &mut Con
 
 /// Whether the error says that the upstream has not acted on the request: a stream refused, or above the last one that
 /// a GOAWAY names (RFC 9113 section 8.7).
-pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
+pub(crate) fn is_unprocessed(error: &ExchangeError) -> bool {
+    let ExchangeError::Http2(error) = error else { return false };
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
     source.is_some_and(|error| {
         error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
@@ -364,9 +405,9 @@ mod tests {
         tokio::task::yield_now().await;
 
         let body = UpstreamBody::new(vec![Bytes::from_static(b"{}")]);
-        let mut error = lease.try_send(Request::new(body), later).await.unwrap().unwrap_err();
+        let refused = lease.try_send(Request::new(body), later).await.unwrap();
 
-        assert!(error.take_message().is_some());
+        assert!(refused.is_err_and(|refused| refused.given_back.is_some()));
         assert!(!lease.is_ready());
     }
 }

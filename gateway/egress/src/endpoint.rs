@@ -8,18 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Uri};
-use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use http::{Method, Request, StatusCode, Version};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::body::{Held, Limits, ReplyBody, UpstreamBody};
 use crate::canary::Canary;
 use crate::connect::{ConnectionProof, Connector, Level, Protocol};
-use crate::connection::{self, Facts, Lease};
+use crate::connection::{self, Answer, Facts, Lease, NoAnswer};
 use crate::credentials;
 use crate::dns::Freshness;
-use crate::error::{BodyError, Bound, BuildProblem, Phase, SendError};
+use crate::error::{BodyError, Bound, BuildProblem, ExchangeError, Phase, SendError};
 use crate::identity::Keeper;
 use crate::pool::Pool;
 use crate::resolve::{Resolvers, Source};
@@ -29,9 +28,6 @@ use crate::status::{Counters, EndpointStatus, Last, count};
 use crate::tls::{self, SystemRoots};
 use crate::verify::Verification;
 use crate::via::{Dialled, Via};
-
-/// Time that a kept connection has to get ready before another one is tried.
-const READY_LIMIT: Duration = Duration::from_millis(500);
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -289,22 +285,21 @@ impl Endpoint {
             self.fit(&mut unsent, lease.protocol());
             attempt = self.head(&mut lease, *unsent, (Instant::now(), total_at)).await?;
         }
-        let response = match attempt {
-            Exchanged::Head(response) => response,
+        let Answer { status, headers, body } = match attempt {
+            Exchanged::Head(answer) => answer,
             Exchanged::GivenBack(_, source) => return Err(self.not_sent(&lease, source)),
         };
-        let (head, incoming) = response.into_parts();
         if let Lease::H1(connection) = &mut lease
-            && let Some(limit) = keep_alive(&head.headers)
+            && let Some(limit) = keep_alive(&headers)
         {
             connection.idle_time = connection.idle_time.min(limit);
         }
         let connection = Arc::clone(&lease.facts().proof);
         let limits =
             Limits { endpoint: Arc::clone(&self.spec.name), idle: timeouts.idle, total: timeouts.total, total_at };
-        let body = ReplyBody::new(incoming, Held { lease, permit }, limits);
+        let body = ReplyBody::new(body, Held { lease, permit }, limits);
         let level = self.level_of(connection.level);
-        Ok(Reply { status: head.status, headers: head.headers, body, connection, level })
+        Ok(Reply { status, headers, body, connection, level })
     }
 
     /// Puts the request into HTTP, with the endpoint's credential and none of the caller's.
@@ -333,7 +328,7 @@ impl Endpoint {
         *http.uri_mut() = Uri::from(path);
         *http.headers_mut() = request.headers;
         let headers = http.headers_mut();
-        // The length of the body is what hyper counts; a second opinion is how requests are smuggled.
+        // The length of the body is counted where it is written; a second opinion is how requests are smuggled.
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
         credentials::replace(headers, own);
@@ -381,11 +376,9 @@ impl Endpoint {
         let endpoint = || Arc::clone(&self.spec.name);
         let head_by = now + timeouts.first_byte;
         match lease.try_send(request, head_by.min(total_at)).await {
-            Some(Ok(response)) => Ok(Exchanged::Head(response)),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(request) => Ok(Exchanged::GivenBack(Box::new(request), error.into_error())),
-                None => Err(self.broken_head(lease, error.into_error())),
-            },
+            Some(Ok(answer)) => Ok(Exchanged::Head(answer)),
+            Some(Err(NoAnswer { error, given_back: Some(request) })) => Ok(Exchanged::GivenBack(request, error)),
+            Some(Err(NoAnswer { error, given_back: None })) => Err(self.broken_head(lease, error)),
             None if total_at < head_by => Err(SendError::TotalTimeout { endpoint: endpoint(), after: timeouts.total }),
             None => Err(SendError::FirstByteTimeout { endpoint: endpoint(), after: timeouts.first_byte }),
         }
@@ -393,8 +386,8 @@ impl Endpoint {
 
     /// A connection from the pool, or a new one, and the time at which it was there.
     async fn acquire(self: &Arc<Self>, started: Instant, deadline: Instant) -> Result<(Lease, Instant), SendError> {
-        if let Some(found) = self.pooled(started).await {
-            return Ok(found);
+        if let Some(lease) = self.pooled(started) {
+            return Ok((lease, started));
         }
         // What follows takes longer than reading a clock, and is too large to lie in every request's future.
         let lease = Box::pin(self.open(deadline)).await?;
@@ -409,7 +402,7 @@ impl Endpoint {
         let opening = timeout_at(deadline, self.opening.lock())
             .await
             .map_err(|_| self.connector.too_slow(Phase::Waiting, None))?;
-        if let Some((lease, _)) = self.pooled(Instant::now()).await {
+        if let Some(lease) = self.pooled(Instant::now()) {
             return Ok(lease);
         }
         if self.worth_sharing() {
@@ -419,23 +412,15 @@ impl Endpoint {
         self.dial(deadline).await
     }
 
-    async fn pooled(self: &Arc<Self>, mut now: Instant) -> Option<(Lease, Instant)> {
-        loop {
-            let checked_out = self.pool.check_out(now);
-            if checked_out.refresh {
-                self.refresh();
-            }
-            let mut lease = checked_out.lease?;
-            let at_once = lease.is_ready();
-            let ready = at_once || lease.ready(READY_LIMIT).await;
-            if !at_once {
-                now = Instant::now();
-            }
-            if ready {
-                count(&self.counters.reused);
-                return Some((lease, now));
-            }
+    fn pooled(self: &Arc<Self>, now: Instant) -> Option<Lease> {
+        let checked_out = self.pool.check_out(now);
+        if checked_out.refresh {
+            self.refresh();
         }
+        if checked_out.lease.is_some() {
+            count(&self.counters.reused);
+        }
+        checked_out.lease
     }
 
     fn worth_sharing(&self) -> bool {
@@ -528,12 +513,12 @@ impl Endpoint {
         SendError::Unsendable { endpoint: Arc::clone(&self.spec.name), reason }
     }
 
-    fn not_sent(&self, lease: &Lease, source: hyper::Error) -> SendError {
+    fn not_sent(&self, lease: &Lease, source: ExchangeError) -> SendError {
         let address = lease.facts().proof.address;
         SendError::NotSent { endpoint: Arc::clone(&self.spec.name), address, source }
     }
 
-    fn broken_head(&self, lease: &Lease, source: hyper::Error) -> SendError {
+    fn broken_head(&self, lease: &Lease, source: ExchangeError) -> SendError {
         if connection::is_unprocessed(&source) {
             return self.not_sent(lease, source);
         }
@@ -541,7 +526,7 @@ impl Endpoint {
         SendError::BrokenHead { endpoint: Arc::clone(&self.spec.name), address, source }
     }
 
-    fn not_spoken(&self, address: SocketAddr, source: hyper::Error) -> SendError {
+    fn not_spoken(&self, address: SocketAddr, source: ExchangeError) -> SendError {
         let source = std::io::Error::other(source);
         SendError::Connect { endpoint: Arc::clone(&self.spec.name), address, refused: false, source }
     }
@@ -561,9 +546,9 @@ fn tls_of(spec: &EndpointSpec) -> TlsSpec {
 
 /// What a connection did with a request.
 enum Exchanged {
-    Head(Response<Incoming>),
+    Head(Answer),
     /// Nothing of it was written.
-    GivenBack(Box<Request<UpstreamBody>>, hyper::Error),
+    GivenBack(Box<Request<UpstreamBody>>, ExchangeError),
 }
 
 /// The idle time that a server announces (`Keep-Alive: timeout=5`), less a second, so that we close first: a request that

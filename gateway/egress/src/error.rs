@@ -10,6 +10,7 @@ use policy::TargetId;
 
 use crate::credentials::InvalidCredential;
 use crate::fault::{Code, Verdict};
+use crate::http1::Fault as Http1Fault;
 
 /// Why a request got no reply.
 ///
@@ -96,7 +97,7 @@ pub enum SendError {
         address: SocketAddr,
         /// What the connection said.
         #[source]
-        source: hyper::Error,
+        source: ExchangeError,
     },
     /// No head of an answer within the `first_byte` timeout.
     #[error("endpoint `{endpoint}`: no answer within {after:?}")]
@@ -123,7 +124,7 @@ pub enum SendError {
         address: SocketAddr,
         /// What the connection said.
         #[source]
-        source: hyper::Error,
+        source: ExchangeError,
     },
 }
 
@@ -324,6 +325,17 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
     }
 }
 
+/// What an exchange over a connection failed by.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// On a connection of HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] Http1Fault),
+    /// On one of HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
 /// Why the body of a reply ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -350,7 +362,7 @@ pub enum BodyError {
         endpoint: Arc<str>,
         /// What the connection said.
         #[source]
-        source: hyper::Error,
+        source: ExchangeError,
     },
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::address::Verified;
 use crate::connect::{ConnectionProof, Stream, Vouched};
-use crate::connection::{self, Facts, Slot};
+use crate::connection::{self, Answer as Answered, Facts, Slot};
 use crate::dns::Freshness;
 use crate::endpoint::{Endpoint, UpstreamRequest};
 use crate::error::{Listed, SendError};
@@ -277,7 +277,7 @@ impl Endpoint {
         let mut request = self.prepare("", request, own)?;
         self.fit(&mut request, lease.protocol());
         let response = lease.try_send(request, deadline).await.ok_or_else(too_slow)?;
-        let (head, mut body) = response.map_err(|error| broken(error.into_error()))?.into_parts();
+        let Answered { status, headers, mut body } = response.map_err(|refused| broken(refused.error))?;
         let mut begun = Vec::new();
         let whole = loop {
             if begun.len() >= FRONT_BYTES {
@@ -290,8 +290,8 @@ impl Endpoint {
                 Ok(Some(Err(_))) | Err(_) => break false,
             }
         };
-        let date = head.headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-        Ok(Answer { status: head.status, date, headers: head.headers, body: begun.into(), whole })
+        let date = headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        Ok(Answer { status, date, headers, body: begun.into(), whole })
     }
 }
 

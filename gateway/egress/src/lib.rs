@@ -22,7 +22,7 @@
 //!
 //! **Does not do.** It does not retry elsewhere or classify statuses. Of all dialects only control planes of AWS are signed for (SigV4).
 //!
-//! **Tasks.** An HTTP/1.1 connection is driven by whoever waits for its reply (`drive.rs`); nobody drives an idle one. An
+//! **Tasks.** An HTTP/1.1 connection is driven by whoever waits for its reply (`http1`); nobody drives an idle one. An
 //! HTTP/2 connection, which requests share, is driven by a task that [`tokio::spawn`] puts on the runtime which dialled it;
 //! so are the refresh of an expired resolution (one per lifetime of the answer) and the upkeep that [`Fleet::start`]
 //! begins. No task is spawned per request.
@@ -36,7 +36,6 @@ mod connection;
 mod control;
 mod credentials;
 mod dns;
-mod drive;
 mod endpoint;
 mod error;
 mod fault;
@@ -44,6 +43,7 @@ mod fleet;
 mod front;
 #[cfg(any(test, feature = "lies"))]
 pub mod fuzz;
+mod http1;
 mod identity;
 mod idle;
 mod inspect;
@@ -72,10 +72,11 @@ pub use control::{ControlError, ControlHost, Fetched};
 pub use credentials::{Credential, InvalidCredential, Own, Secret};
 pub use dns::{Failure, Hop, Trouble};
 pub use endpoint::{Endpoint, Reply, UpstreamRequest};
-pub use error::{BodyError, Bound, BuildError, BuildProblem, Phase, SendError, TlsFault};
+pub use error::{BodyError, Bound, BuildError, BuildProblem, ExchangeError, Phase, SendError, TlsFault};
 pub use fault::{Act, Code, Entry, Evidence, Verdict, Who};
 pub use fleet::Fleet;
 pub use front::{FRONT_BYTES, front_of};
+pub use http1::Fault as Http1Fault;
 pub use identity::{Application, Grant, TokenSpec, TokenStatus};
 pub use idle::Silence;
 pub use inspect::{Answer, Inspect, Inspection, Step, StepKind};

@@ -65,9 +65,9 @@ impl State {
         facts.expires > now && vouched && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&address))
     }
 
-    fn keeps(&self, idle: &mut Idle, now: Instant) -> bool {
-        let connection = &mut idle.connection;
-        now < idle.since + connection.idle_time && self.allows(&connection.facts, now) && !connection.is_closed()
+    fn keeps(&self, idle: &Idle, now: Instant) -> bool {
+        let connection = &idle.connection;
+        now < idle.since + connection.idle_time && self.allows(&connection.facts, now)
     }
 
     /// A place on a shared connection.
@@ -94,7 +94,7 @@ impl State {
         let (idle, shared) = (std::mem::take(&mut self.idle), std::mem::take(&mut self.shared));
         let (mut old_idle, mut old_shared) = (Vec::new(), Vec::new());
         for mut idle in idle {
-            if self.keeps(&mut idle, now) {
+            if self.keeps(&idle, now) && idle.connection.is_ready() {
                 self.idle.push(idle);
             } else {
                 old_idle.push(idle);
@@ -128,7 +128,7 @@ impl Pool {
         let mut lease = state.join(now);
         while lease.is_none() {
             let Some(mut idle) = state.idle.pop() else { break };
-            if state.keeps(&mut idle, now) {
+            if state.keeps(&idle, now) && idle.connection.is_ready() {
                 lease = Some(Lease::H1(idle.connection));
             } else {
                 dropped.push(idle);
@@ -164,15 +164,11 @@ impl Pool {
 
     /// Takes a connection back whose reply ended cleanly.
     pub(crate) fn check_in(&self, lease: Lease, now: Instant) {
-        let Lease::H1(mut connection) = lease else { return };
-        // Outside the lock: this is where it notices that its reply has ended.
-        if connection.is_closed() {
-            return;
-        }
-        let mut idle = Idle { connection, since: now };
+        let Lease::H1(connection) = lease else { return };
+        let idle = Idle { connection, since: now };
         let mut state = self.state.lock();
         let full = state.draining || state.idle.len() >= self.bounds.max_idle;
-        if !full && state.keeps(&mut idle, now) {
+        if !full && idle.connection.may_be_kept() && state.keeps(&idle, now) {
             state.idle.push(idle);
             return;
         }
