@@ -14,6 +14,8 @@ use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
+pub use crate::http1::fuzz::reply;
+
 use crate::address::Verified;
 use crate::catalogue;
 use crate::dns::{Asker, Freshness, Route, Script, Server, Via};

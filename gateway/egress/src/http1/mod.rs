@@ -11,6 +11,8 @@
 //! closed and never used again.
 
 mod chunked;
+#[cfg(any(test, feature = "lies"))]
+pub(crate) mod fuzz;
 mod head;
 #[cfg(test)]
 mod tests;
