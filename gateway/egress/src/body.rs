@@ -1,7 +1,6 @@
 //! The two bodies: the request's, which is bytes at hand, and the reply's, which holds what the request holds.
 
 use std::convert::Infallible;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::connection::{Incoming, Lease};
 use crate::endpoint::Permit;
 use crate::error::BodyError;
@@ -76,7 +76,7 @@ pub struct ReplyBody {
     /// Since when the reader has been waiting; `None` when it was last given something.
     waiting_since: Option<Instant>,
     /// Armed when the reader first waits, and moved only when it fires: most chunks never touch the timer wheel.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Alarm>,
 }
 
 /// What a request holds until its reply has ended.
@@ -132,9 +132,9 @@ impl ReplyBody {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         // INVARIANT: never earlier than what the timer is armed for, because `since` only moves on.
         let due = (since + *idle).min(*total_at);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        let timer = self.timer.get_or_insert_with(|| Alarm::at(due));
         loop {
-            ready!(timer.as_mut().poll(context));
+            ready!(timer.poll(context));
             let now = Instant::now();
             if now >= *total_at {
                 return Poll::Ready(BodyError::Total { endpoint: Arc::clone(endpoint), after: *total });
@@ -142,7 +142,7 @@ impl ReplyBody {
             if now >= due {
                 return Poll::Ready(BodyError::Idle { endpoint: Arc::clone(endpoint), after: *idle });
             }
-            timer.as_mut().reset(due);
+            timer.set(due);
         }
     }
 }

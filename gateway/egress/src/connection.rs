@@ -1,6 +1,6 @@
 //! One HTTP connection: the handshake, what drives it, and the lease under which a request uses it.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +13,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use crate::alarm::Alarm;
 use crate::body::UpstreamBody;
 use crate::connect::{ConnectionProof, Protocol, Stream};
 use crate::error::ExchangeError;
@@ -61,7 +62,7 @@ pub(crate) struct H1 {
     pub(crate) idle_time: Duration,
     /// Watches for replies that do not begin. It stays armed from request to request and is moved only when it fires:
     /// hardly any request touches the timer wheel.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Alarm>,
 }
 
 /// An HTTP/2 connection that requests share.
@@ -208,14 +209,6 @@ impl Lease {
         }
     }
 
-    /// Whether the connection takes a request now.
-    pub(crate) fn is_ready(&mut self) -> bool {
-        match self {
-            Self::H1(held) => held.is_ready(),
-            Self::H2(stream) => !stream.0.is_closed(),
-        }
-    }
-
     /// The next piece of a reply that came over it. Only this reads the socket of an HTTP/1.1 connection.
     pub(crate) fn poll_frame(
         &mut self,
@@ -294,17 +287,17 @@ impl Lease {
 }
 
 /// Ready when `due` is past, by a timer that may still be armed for an earlier request.
-fn poll_due(timer: &mut Option<Pin<Box<Sleep>>>, due: Instant, context: &mut Context<'_>) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-    if timer.deadline() > due {
-        timer.as_mut().reset(due);
+fn poll_due(timer: &mut Option<Alarm>, due: Instant, context: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Alarm::at(due));
+    if timer.due() > due {
+        timer.set(due);
     }
     loop {
-        ready!(timer.as_mut().poll(context));
-        if timer.deadline() >= due {
+        ready!(timer.poll(context));
+        if timer.due() >= due {
             return Poll::Ready(());
         }
-        timer.as_mut().reset(due);
+        timer.set(due);
     }
 }
 
@@ -375,11 +368,18 @@ mod tests {
         (lease, server.unwrap().0)
     }
 
+    fn is_ready(lease: &mut Lease) -> bool {
+        match lease {
+            Lease::H1(connection) => connection.is_ready(),
+            Lease::H2(stream) => !stream.0.is_closed(),
+        }
+    }
+
     /// The pool may look at hundreds of connections in one poll of a request's task.
     #[tokio::test]
     async fn a_closed_connection_is_seen_as_closed_though_its_task_has_used_up_its_budget() {
         let (mut lease, server) = leased().await;
-        assert!(lease.is_ready());
+        assert!(is_ready(&mut lease));
         drop(server);
         tokio::task::yield_now().await; // The runtime learns of the end.
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
@@ -387,7 +387,7 @@ mod tests {
 
         let ready = poll_fn(|context| {
             while receiver.poll_recv(context).is_ready() {}
-            Poll::Ready(lease.is_ready())
+            Poll::Ready(is_ready(&mut lease))
         });
 
         assert!(!ready.await);
@@ -399,7 +399,7 @@ mod tests {
     async fn a_request_on_a_connection_that_turns_out_to_be_closed_comes_back_whole() {
         let (mut lease, server) = leased().await;
         let later = Instant::now() + Duration::from_secs(60);
-        assert!(lease.is_ready());
+        assert!(is_ready(&mut lease));
         drop(server);
         // The runtime learns of the end here, and the connection with the request.
         tokio::task::yield_now().await;
@@ -408,6 +408,6 @@ mod tests {
         let refused = lease.try_send(Request::new(body), later).await.unwrap();
 
         assert!(refused.is_err_and(|refused| refused.given_back.is_some()));
-        assert!(!lease.is_ready());
+        assert!(!is_ready(&mut lease));
     }
 }

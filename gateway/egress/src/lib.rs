@@ -28,6 +28,7 @@
 //! begins. No task is spawned per request.
 
 mod address;
+mod alarm;
 mod body;
 mod canary;
 mod catalogue;
@@ -64,6 +65,7 @@ mod verify;
 mod via;
 
 pub use address::{LocalAddr, PrivateAddr, PublicAddr, Verified};
+pub use alarm::Alarm;
 pub use body::ReplyBody;
 pub use canary::{CanaryReport, CanarySeen, CanarySpec};
 pub use catalogue::{ChainKind, HostFault, Service, WrongHost, service, services};

@@ -133,6 +133,9 @@ mod tests {
         };
         let mut bytes = SEEDS[dice(SEEDS.len())].as_bytes().to_vec();
         for _ in 0..dice(4) {
+            if bytes.is_empty() {
+                break;
+            }
             let at = dice(bytes.len());
             match dice(4) {
                 0 => bytes.truncate(at.max(1)),
