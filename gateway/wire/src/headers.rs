@@ -120,7 +120,7 @@ const OURS: &str = "x-causeway-";
 /// `anthropic-*`, `openai-*`, `x-stainless-*`, `user-agent` and `content-type` pass.
 #[must_use]
 pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
-    static DROPPED: Names<5> = Names::new([&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &DEPLOYMENTS, &FRAMING]);
+    static DROPPED: Names<53> = Names::new(&[&HOP_BY_HOP, &CREDENTIALS, &FORWARDING, &DEPLOYMENTS, &FRAMING]);
     kept(downstream, 0, |name| DROPPED.contains(name) || is_for_proxies(name) || is_client_address(name))
 }
 
@@ -128,12 +128,13 @@ pub fn forward_request_headers(downstream: &HeaderMap) -> HeaderMap {
 /// engine behind it, and ours; `content-length` is for the sender of the body to set.
 #[must_use]
 pub fn forward_response_headers(upstream: &HeaderMap) -> HeaderMap {
-    static DROPPED: Names<3> = Names::new([&HOP_BY_HOP, &UPSTREAM_ONLY, &INNER]);
+    static DROPPED: Names<30> = Names::new(&[&HOP_BY_HOP, &UPSTREAM_ONLY, &INNER]);
     kept(upstream, ADDED, |name| DROPPED.contains(name))
 }
 
 fn is_for_proxies(name: &str) -> bool {
-    matches!(name.as_bytes(), [b'x' | b'h' | b'c', ..]) && PROXIES.iter().any(|prefix| name.starts_with(prefix))
+    matches!(name.as_bytes(), [b'x', b'-', ..] | [b'h', b'e', ..] | [b'c', b'f', ..])
+        && PROXIES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn is_client_address(name: &str) -> bool {
@@ -148,8 +149,8 @@ fn kept(headers: &HeaderMap, added: usize, dropped: impl Fn(&str) -> bool) -> He
     let mut out = HeaderMap::with_capacity(headers.len() + added);
     for (name, value) in headers {
         let text = name.as_str();
-        let is_nominated = nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(text));
-        if !is_nominated && !text.starts_with(OURS) && !dropped(text) {
+        let is_nominated = || nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(text));
+        if !dropped(text) && !text.starts_with(OURS) && !is_nominated() {
             out.append(name, value.clone());
         }
     }
@@ -168,38 +169,55 @@ fn nominated(headers: &HeaderMap) -> Vec<&str> {
         .collect()
 }
 
-/// Lists of header names with a filter in front, so that a name in none of them costs one look and no search.
-struct Names<const N: usize> {
-    lists: [&'static [&'static str]; N],
-    filter: [u64; 4],
+/// Header names as one table with open addresses, made when the gateway is compiled: a name in it, or not, costs one look.
+struct Names<const COUNT: usize> {
+    names: [&'static str; COUNT],
+    /// For each place the index of a name, counted from one; zero where none is.
+    places: [u8; PLACES],
 }
 
-impl<const N: usize> Names<N> {
-    const fn new(lists: [&'static [&'static str]; N]) -> Self {
-        let mut filter = [0; 4];
-        let mut list = 0;
-        while list < N {
-            let mut name = 0;
-            while name < lists[list].len() {
-                let bit = Self::bit(lists[list][name].as_bytes());
-                filter[bit / 64] |= 1 << (bit % 64);
-                name += 1;
+/// Four times as many places as the longest of the tables has names, so that most looks for another name end at once.
+const PLACES: usize = 256;
+
+impl<const COUNT: usize> Names<COUNT> {
+    const fn new(lists: &[&[&'static str]]) -> Self {
+        let (mut names, mut places) = ([""; COUNT], [0; PLACES]);
+        let (mut count, mut list) = (0, 0);
+        while list < lists.len() {
+            let mut at = 0;
+            while at < lists[list].len() {
+                names[count] = lists[list][at];
+                count += 1;
+                let mut place = Self::place(names[count - 1].as_bytes());
+                while places[place] != 0 {
+                    place = (place + 1) % PLACES;
+                }
+                places[place] = count as u8;
+                at += 1;
             }
             list += 1;
         }
-        Self { lists, filter }
+        assert!(count == COUNT && count <= u8::MAX as usize, "the lists have as many names as the table");
+        Self { names, places }
     }
 
     fn contains(&self, name: &str) -> bool {
-        let bit = Self::bit(name.as_bytes());
-        (self.filter[bit / 64] >> (bit % 64)) & 1 != 0 && self.lists.iter().any(|list| list.contains(&name))
+        let mut place = Self::place(name.as_bytes());
+        while let Some(index) = usize::from(self.places[place]).checked_sub(1) {
+            if self.names[index] == name {
+                return true;
+            }
+            place = (place + 1) % PLACES;
+        }
+        false
     }
 
-    /// One of 256 bits for a name, by its length and its outermost letters.
-    const fn bit(name: &[u8]) -> usize {
+    /// The first place for a name, by its length and its outermost letters; the factors were tried out, and few of these
+    /// names, or of those that clients send, meet another there.
+    const fn place(name: &[u8]) -> usize {
         match name {
-            [first, .., last] => (name.len() * 37 + *first as usize * 7 + *last as usize * 11) % 256,
-            _ => name.len(),
+            [first, .., last] => (name.len() * 8 + *first as usize * 18 + *last as usize * 25) % PLACES,
+            _ => name.len() % PLACES,
         }
     }
 }
