@@ -96,6 +96,14 @@ fn number_at(body: &Bytes, place: Range<usize>) -> Option<f64> {
     written.parse::<f64>().ok().filter(|number| *number >= 0.0)
 }
 
+/// `text` as a string of JSON. Models' names hold nothing to escape.
+fn in_json(text: &str) -> String {
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        return ["\"", text, "\""].concat();
+    }
+    serde_json::to_string(text).expect("a string always has a JSON form")
+}
+
 struct Edit {
     place: Range<usize>,
     text: Bytes,
@@ -127,9 +135,9 @@ impl Edits {
     }
 
     fn model(&mut self, call: &Call, upstream: &str) {
-        let name = serde_json::to_string(upstream).expect("a string always has a JSON form");
+        let name = in_json(upstream);
         match call.controls().model.clone() {
-            None => self.lead(&format!("\"model\":{name}")),
+            None => self.lead(&["\"model\":", &name].concat()),
             Some(place) => {
                 if call.body().get(place.clone()) != Some(name.as_bytes()) {
                     self.list.push(Edit { place, text: Bytes::from(name) });

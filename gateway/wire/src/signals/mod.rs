@@ -12,7 +12,7 @@ mod provisioned;
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 pub use place::{DEPLOYMENT_HEADER, GEO_MEMBER, REGION_HEADER, deployment_said, geo_said, geo_said_first, region_said};
 
@@ -50,7 +50,7 @@ impl Said {
 /// Reads one form into what is known so far.
 type Reader = fn(&HeaderMap, &mut Said);
 
-/// How the names of each form begin, and who reads it.
+/// How the names of each form begin, and who reads it. The later ones add what the earlier ones have not said.
 const READERS: [(&str, Reader); 4] = [
     ("x-ratelimit-", openai::read),
     ("anthropic-ratelimit-", anthropic::read),
@@ -62,10 +62,14 @@ const READERS: [(&str, Reader); 4] = [
 #[must_use]
 pub fn said_by(headers: &HeaderMap) -> Said {
     let mut said = Said::default();
-    for (beginning, read) in READERS {
-        if headers.keys().any(|name| name.as_str().starts_with(beginning)) {
-            read(headers, &mut said);
+    let mut is_there = [false; READERS.len()];
+    for name in headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(['x', 'a', 'e'])) {
+        for (is_there, (beginning, _)) in is_there.iter_mut().zip(READERS) {
+            *is_there |= name.starts_with(beginning);
         }
+    }
+    for (_, (_, read)) in is_there.into_iter().zip(READERS).filter(|(is_there, _)| *is_there) {
+        read(headers, &mut said);
     }
     said
 }
@@ -88,7 +92,7 @@ mod tests {
 
     pub(super) fn said(list: &[(&'static str, &'static str)]) -> Said {
         let header = |(name, value): &(&'static str, &'static str)| {
-            (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            (HeaderName::from_static(name), http::HeaderValue::from_static(value))
         };
         said_by(&list.iter().map(header).collect())
     }

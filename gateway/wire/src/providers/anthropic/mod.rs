@@ -26,7 +26,7 @@ impl Dialect for Anthropic {
     }
 
     fn path(&self, api: Api, _upstream_model: &str, _api_version: Option<&str>) -> String {
-        format!("/v1/{}", api.tail())
+        ["/v1/", api.tail()].concat()
     }
 
     /// The version that every current client sends; the API refuses a call without one.
