@@ -1,10 +1,10 @@
 //! What a reply says it cost, in tokens.
 
+mod plain;
+
 use std::fmt;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::memmem::FinderRev;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
@@ -60,30 +60,41 @@ fn stated_by(api: Api, body: &[u8]) -> Option<Usage> {
     if api == Api::CountTokens {
         return None; // Its answer is a count, and counting costs nothing.
     }
-    if let Some(raw) = last_mentioned(body) {
-        return from_raw(api, raw.get().as_bytes());
+    if let Some((fields, raw)) = last_mentioned(body) {
+        return fields.usage(writes(api), Bytes::copy_from_slice(raw));
     }
     let reply: Reply<'_> = serde_json::from_slice(body).ok()?;
     let raw = reply.usage.or_else(|| reply.meta.and_then(|meta| meta.tokens))?;
     from_raw(api, raw.get().as_bytes())
 }
 
-static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new("\"usage\""));
-
-/// The usage object of a reply, found from its end, where nearly all servers write it: reading all that stands before it
-/// was a twelfth of the instructions of a small request. `None` where it stands elsewhere, or is none.
+/// The usage object of a reply, read and as it is written, found from the end, where nearly all servers write it: reading all
+/// that stands before it was a twelfth of the instructions of a small request. `None` where it stands elsewhere, or is none.
 ///
 /// A quote within a JSON string is escaped, so text cannot show the word with its quotes. That it is a member of the reply
 /// itself, and not of something in it, is seen by what closes behind it.
-fn last_mentioned(body: &[u8]) -> Option<&RawValue> {
-    let at = USAGE.rfind(body)?;
-    let behind = body.get(at + USAGE.needle().len()..)?.trim_ascii_start();
+fn last_mentioned(body: &[u8]) -> Option<(Fields, &[u8])> {
+    let behind = body.get(behind_last_word(body)?..)?.trim_ascii_start();
     let value = behind.strip_prefix(b":")?.trim_ascii_start();
-    let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
-    let raw = values.next()?.ok()?;
-    let tail = value.get(values.byte_offset()..)?;
+    let (fields, length) = plain::read(value).or_else(|| anyhow(value))?;
+    let (raw, tail) = value.split_at_checked(length)?;
     let is_member = body.trim_ascii_start().starts_with(b"{") && closes_one_object(tail);
-    (raw.get().starts_with('{') && is_member).then_some(raw)
+    is_member.then_some((fields, raw))
+}
+
+/// The offset behind the last `"usage"`, looked for by its letter that is the rarest where tokens are counted.
+fn behind_last_word(body: &[u8]) -> Option<usize> {
+    let mut places = memchr::memrchr_iter(b'g', body);
+    let is_word = |g: usize| g.checked_sub(4).and_then(|start| body.get(start..g + 3)) == Some(b"\"usage\"");
+    Some(places.find(|g| is_word(*g))? + 3)
+}
+
+/// An object in any form that JSON allows, and its length in bytes.
+fn anyhow(value: &[u8]) -> Option<(Fields, usize)> {
+    let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
+    let raw = values.next()?.ok()?.get();
+    let fields = raw.starts_with('{').then(|| serde_json::from_str(raw).ok())?;
+    Some((fields?, raw.len()))
 }
 
 /// Whether `tail` ends one object that was open before it, and nothing follows.
@@ -113,8 +124,11 @@ fn closes_one_object(tail: &[u8]) -> bool {
 
 /// Reads one usage object of an answer of `api`.
 pub(crate) fn from_raw(api: Api, raw: &[u8]) -> Option<Usage> {
-    let fields: Fields = serde_json::from_slice(raw).ok()?;
-    fields.into_usage(writes(api), Bytes::copy_from_slice(raw))
+    let fields = match plain::read(raw) {
+        Some((fields, length)) if length == raw.len() => fields,
+        _ => serde_json::from_slice(raw).ok()?,
+    };
+    fields.usage(writes(api), Bytes::copy_from_slice(raw))
 }
 
 fn writes(api: Api) -> bool {
@@ -176,10 +190,10 @@ struct Details {
 
 impl Fields {
     /// `writes` says that an answer without a number of output tokens is one of which it is not known.
-    fn into_usage(self, writes: bool, raw: Bytes) -> Option<Usage> {
+    fn usage(&self, writes: bool, raw: Bytes) -> Option<Usage> {
         let beside = self.cache_read_input_tokens.or_zero().saturating_add(self.cache_creation_input_tokens.or_zero());
-        let read = counted(self.prompt_tokens, self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)));
-        let stated = counted(self.completion_tokens, self.output_tokens.0);
+        let read = counted(self.prompt_tokens.0, self.input_tokens.0.map(|tokens| tokens.saturating_add(beside)));
+        let stated = counted(self.completion_tokens.0, self.output_tokens.0);
         let rest = self.total_tokens.0.zip(read).map(|(total, read)| total.saturating_sub(read));
         // Who sums up more than the prompt and what it calls output wrote the rest as well: xAI, and proxies in front of Gemini, leave
         // the tokens of thinking out of `completion_tokens`, and charge for them. Where the prompt is unknown the sum tells nothing.
@@ -194,17 +208,14 @@ impl Fields {
         if output.is_none() && (input.is_none() || is_said || writes) {
             return None;
         }
-        let [of_prompt, of_input, of_completion, of_output] = [
-            self.prompt_tokens_details,
-            self.input_tokens_details,
-            self.completion_tokens_details,
-            self.output_tokens_details,
-        ]
-        .map(Option::unwrap_or_default);
-        let cached = counted(of_prompt.cached_tokens, of_input.cached_tokens.0);
+        let cached = |details: &Option<Details>| details.as_ref()?.cached_tokens.0;
+        let cached = counted(cached(&self.prompt_tokens_details), cached(&self.input_tokens_details));
         let cached = cached.or(self.cache_read_input_tokens.0).or(self.prompt_cache_hit_tokens.0);
-        let thought = |details: Details| details.reasoning_tokens.0.or(details.thinking_tokens.0);
-        let reasoning = counted(Count(thought(of_completion), true), thought(of_output));
+        let thought = |details: &Option<Details>| {
+            let details = details.as_ref()?;
+            details.reasoning_tokens.0.or(details.thinking_tokens.0)
+        };
+        let reasoning = counted(thought(&self.completion_tokens_details), thought(&self.output_tokens_details));
         Some(Usage {
             input: input.unwrap_or_default(),
             output: output.unwrap_or_default(),
@@ -220,9 +231,9 @@ impl Fields {
 
 /// Of one number under two names the first, or the second where the first is zero: servers that write the names of both dialects
 /// have counted under one of them.
-fn counted(first: Count, second: Option<u64>) -> Option<u64> {
+fn counted(first: Option<u64>, second: Option<u64>) -> Option<u64> {
     let is_counted = |number: &u64| *number > 0;
-    first.0.filter(is_counted).or(second.filter(is_counted)).or(first.0).or(second)
+    first.filter(is_counted).or(second.filter(is_counted)).or(first).or(second)
 }
 
 /// A number of tokens, however a server writes it: some write `12.0`, some `null`; and whether it was written at all.
