@@ -1,10 +1,8 @@
 //! What single events say.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -211,40 +209,28 @@ impl Sight {
     }
 }
 
-struct Needles {
-    usage: Finder<'static>,
-    finish_reason: Finder<'static>,
-    error: Finder<'static>,
-    index: Finder<'static>,
-}
-
-static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
-    usage: Finder::new("\"usage\""),
-    finish_reason: Finder::new("\"finish_reason\""),
-    error: Finder::new("\"error\""),
-    index: Finder::new("\"index\""),
-});
-
 /// Looks for the words that matter. A quote within a JSON string is escaped, so text cannot show these by chance.
+///
+/// One pass from colon to colon: a search for each of the words by itself was a twelfth of what a chunk costs.
 pub(super) fn glance(data: &[u8], many_choices: &mut bool) -> Sight {
-    let needles = &*NEEDLES;
-    if !*many_choices {
-        *many_choices = has_value(data, &needles.index, |first| first.is_ascii_digit() && first != b'0');
+    let mut sight = Sight { usage: false, finished: false, error: false };
+    for colon in memchr::memchr_iter(b':', data) {
+        let (before, behind) = data.split_at(colon);
+        let key = before.trim_ascii_end();
+        let value = || behind.get(1..).unwrap_or_default().trim_ascii_start().first().copied();
+        match key {
+            [.., b'g', b'e', b'"'] if key.ends_with(b"\"usage\"") => sight.usage |= value() == Some(b'{'),
+            [.., b'o', b'n', b'"'] if key.ends_with(b"\"finish_reason\"") => sight.finished |= value() == Some(b'"'),
+            [.., b'o', b'r', b'"'] if key.ends_with(b"\"error\"") => {
+                sight.error |= matches!(value(), Some(b'{' | b'"'));
+            }
+            [.., b'e', b'x', b'"'] if key.ends_with(b"\"index\"") => {
+                *many_choices |= matches!(value(), Some(b'1'..=b'9'));
+            }
+            _ => {}
+        }
     }
-    Sight {
-        usage: has_value(data, &needles.usage, |first| first == b'{'),
-        finished: has_value(data, &needles.finish_reason, |first| first == b'"'),
-        error: has_value(data, &needles.error, |first| matches!(first, b'{' | b'"')),
-    }
-}
-
-/// Whether one of the keys found is followed by a value that begins as wanted.
-fn has_value(data: &[u8], key: &Finder<'_>, wanted: impl Fn(u8) -> bool) -> bool {
-    key.find_iter(data).any(|at| {
-        let behind = data.get(at + key.needle().len()..).unwrap_or_default().trim_ascii_start();
-        let value = behind.strip_prefix(b":").unwrap_or_default().trim_ascii_start();
-        value.first().is_some_and(|&first| wanted(first))
-    })
+    sight
 }
 
 impl Frame {

@@ -20,6 +20,7 @@
 //! quote it, and in whose place a neutral error event is sent. Comments pass: they keep connections alive.
 
 mod events;
+mod shape;
 
 use bytes::Bytes;
 
@@ -32,6 +33,7 @@ use crate::sse::Frame;
 use crate::usage::{self, Usage};
 use crate::{Api, Code};
 use events::{ChatChunk, Kind};
+use shape::Shape;
 
 /// What a relay must know of the call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub struct StreamRelay {
     wrote: bool,
     usage_chunk_seen: bool,
     choices: Choices,
+    shape: Shape,
     frames: u64,
 }
 
@@ -101,6 +104,7 @@ impl StreamRelay {
             wrote: false,
             usage_chunk_seen: false,
             choices: Choices::default(),
+            shape: Shape::default(),
             frames: 0,
         }
     }
@@ -187,6 +191,9 @@ impl StreamRelay {
     }
 
     fn chat(&mut self, frame: &Frame) -> Decision {
+        if self.shape.fits(frame) {
+            return Decision::Pass;
+        }
         let data = frame.data();
         if data.trim_ascii_start().starts_with(b"[DONE]") {
             self.done = true;
@@ -204,6 +211,9 @@ impl StreamRelay {
             return Decision::Fail(error);
         }
         if !sight.worth_parsing() && !self.choices.many {
+            if self.wrote && !may_be_error {
+                self.shape.learn(frame);
+            }
             return Decision::Pass;
         }
         let Some(chunk) = ChatChunk::read(&data) else {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::SseFramer;
 
@@ -373,4 +375,96 @@ fn huge_token_counts_do_not_overflow() {
     let choice = format!("data: {{\"choices\":[{{\"index\":{max},\"finish_reason\":\"stop\"}}]}}\n\n");
     let (out, _) = clean(Api::Chat, &format!("{choice}{DONE}"));
     assert_eq!(out, format!("{choice}{DONE}"));
+}
+
+/// Whether `"word"` stands somewhere as a key of a value that begins as wanted, looked for at every byte.
+fn is_key(data: &[u8], word: &str, wanted: impl Fn(u8) -> bool) -> bool {
+    let key = format!("\"{word}\"").into_bytes();
+    (0..data.len()).filter_map(|at| data[at..].strip_prefix(&key[..])).any(|behind| {
+        let value = behind.trim_ascii_start().strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+        value.first().is_some_and(|first| wanted(*first))
+    })
+}
+
+/// Pieces of which chunks are made, in any order.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "\"usage\"",
+        "\"finish_reason\"",
+        "\"error\"",
+        "\"index\"",
+        "finish_reason\"",
+        "\\\"usage\\\"",
+        "usage",
+        "\"",
+        ":",
+        " ",
+        "\t",
+        "{",
+        "}",
+        "1",
+        "0",
+        "null",
+        ",",
+        "x",
+    ]);
+    prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+/// Events of a stream of which many differ in a text alone.
+fn events() -> impl Strategy<Value = Vec<String>> {
+    let text = prop::sample::select(vec![
+        "a",
+        " b",
+        "",
+        "usage",
+        "error",
+        "\\n",
+        ":",
+        "\\\"usage\\\":{",
+        "\",\"finish_reason\":\"stop",
+        "\",\"usage\":{\"prompt_tokens\":1},\"x\":\"",
+        "\n",
+    ]);
+    let event = prop_oneof![
+        12 => (text.clone(), prop::sample::select(vec![0, 0, 0, 0, 0, 1])).prop_map(|(text, index)| {
+            format!("data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}],\"usage\":null}}\n\n")
+        }),
+        4 => text.clone().prop_map(|text| format!("data: {{\"choices\":[{{\"finish_reason\":\"{text}\"}}]}}\n\n")),
+        4 => text.prop_map(|text| format!("data: {{\"{text}\":{{\"prompt_tokens\":3,\"completion_tokens\":2}},\"x\":\"a\"}}\n\n")),
+        1 => Just(STOP.to_owned()),
+        1 => Just(USAGE.to_owned()),
+        1 => Just(DONE.to_owned()),
+        1 => Just("data: {\"error\":{\"code\":500}}\n\n".to_owned()),
+    ];
+    prop::collection::vec(event, 0..24)
+}
+
+proptest! {
+    #[test]
+    fn a_glance_sees_what_a_look_at_every_byte_sees(data in pieces()) {
+        let mut many = false;
+
+        let sight = events::glance(&data, &mut many);
+
+        prop_assert_eq!(sight.shows_usage(), is_key(&data, "usage", |first| first == b'{'));
+        prop_assert_eq!(sight.error, is_key(&data, "error", |first| matches!(first, b'{' | b'"')));
+        let finished = is_key(&data, "finish_reason", |first| first == b'"');
+        prop_assert_eq!(sight.worth_parsing(), sight.shows_usage() || finished);
+        prop_assert_eq!(many, is_key(&data, "index", |first| matches!(first, b'1'..=b'9')));
+    }
+
+    #[test]
+    fn a_stream_is_relayed_alike_whether_its_shape_is_remembered_or_not(events in events()) {
+        let mut remembering = StreamRelay::new(Api::Chat, INJECTED);
+        let mut forgetful = StreamRelay::new(Api::Chat, INJECTED);
+        let mut framer = SseFramer::new();
+        framer.push(events.concat().into());
+        while let Some(frame) = framer.next_frame().expect("small") {
+            prop_assert_eq!(remembering.frame(frame.clone()), forgetful.frame(frame));
+            prop_assert_eq!(remembering.usage(), forgetful.usage());
+            forgetful.shape = Shape::default();
+        }
+        prop_assert_eq!(remembering.finish(StreamEnd::Clean), forgetful.finish(StreamEnd::Clean));
+    }
 }

@@ -22,6 +22,11 @@ impl Frame {
         Self { raw, terminated, bom, lone_data }
     }
 
+    /// Whether it is one line of data and the blank line that ends it.
+    pub(crate) fn is_lone_data(&self) -> bool {
+        self.lone_data
+    }
+
     /// The value of the only line, where it is one of data.
     fn lone_data(&self) -> Option<&[u8]> {
         let value = self.raw.strip_prefix(b"data:").filter(|_| self.lone_data)?;

@@ -160,7 +160,8 @@ impl SseFramer {
                 continue;
             }
             let rest = self.input.get(self.scanned..)?;
-            let Some(length) = memchr::memchr2(b'\n', b'\r', rest) else {
+            let is_empty = matches!(first, b'\n' | b'\r');
+            let Some(length) = (if is_empty { Some(0) } else { memchr::memchr2(b'\n', b'\r', rest) }) else {
                 self.line_is_blank = false;
                 self.scanned = self.input.len();
                 return None;
