@@ -36,7 +36,7 @@ pub(crate) struct Writer {
     /// Bytes of it that the database has taken.
     pub(crate) taken: u64,
     /// Lines that the next write takes along.
-    waiting: String,
+    waiting: Vec<u8>,
     /// A write failed in a way that may have left a part of a line behind `length`.
     torn: bool,
     /// Closings that found no room.
@@ -54,7 +54,7 @@ impl Writer {
             file,
             length: HEAD.len() as u64,
             taken: 0,
-            waiting: String::new(),
+            waiting: Vec::new(),
             torn: false,
             lost: 0,
         })
@@ -116,7 +116,7 @@ impl Writer {
             return Ok(());
         }
         self.torn = true;
-        self.file.write_all(self.waiting.as_bytes())?;
+        self.file.write_all(&self.waiting)?;
         self.torn = false;
         self.length += self.waiting.len() as u64;
         self.waiting.clear();
@@ -128,10 +128,10 @@ impl Writer {
         // A number is used once: what stands in the way of one does not stand in the way of the next.
         self.number += 1;
         let (path, mut file) = create(&self.folder, &self.process, self.number)?;
-        let mut kept = String::new();
+        let mut kept = Vec::new();
         open.for_each(|opening| line::write_opening(&mut kept, opening));
         // It is forced to the disk before the old file is removed, and not here: requests wait for this.
-        let written = file.write_all(kept.as_bytes()).and_then(|()| file.try_clone());
+        let written = file.write_all(&kept).and_then(|()| file.try_clone());
         let successor = written.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         // Nothing counts as taken until what was read of the old file is.
         (self.length, self.taken) = ((HEAD.len() + kept.len()) as u64, 0);

@@ -4,7 +4,7 @@
 //! 5d41402a O cwd_0193… 1798761600000 claims insurance claims.keys[0] chat 11 1024 0
 //! ```
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use accounting::{Estimate, Money, SettledBy, Settlement, Tier, Tokens, Used};
@@ -21,9 +21,9 @@ pub(crate) enum Line {
     Closing(Closing),
 }
 
-pub(crate) fn write_opening(out: &mut String, opening: &Opening) {
+pub(crate) fn write_opening(out: &mut Vec<u8>, opening: &Opening) {
     line(out, |out| {
-        out.push('O');
+        out.push(b'O');
         text(out, &opening.request);
         number(out, opening.at_ms);
         text(out, &opening.app);
@@ -40,10 +40,10 @@ pub(crate) fn write_opening(out: &mut String, opening: &Opening) {
     });
 }
 
-pub(crate) fn write_closing(out: &mut String, closing: &Closing) {
+pub(crate) fn write_closing(out: &mut Vec<u8>, closing: &Closing) {
     line(out, |out| {
         let settlement = &closing.settlement;
-        out.push('C');
+        out.push(b'C');
         text(out, &closing.request);
         number(out, closing.at_ms);
         text(out, closing.target.as_deref().unwrap_or_default());
@@ -64,36 +64,56 @@ pub(crate) fn write_closing(out: &mut String, closing: &Closing) {
     });
 }
 
-fn line(out: &mut String, fields: impl FnOnce(&mut String)) {
+fn line(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
     let begin = out.len();
-    out.push_str("00000000 ");
+    out.extend_from_slice(b"00000000 ");
     let body = out.len();
     fields(out);
-    let sum = crc32fast::hash(out.get(body..).unwrap_or_default().as_bytes());
-    let hex: String =
-        (0..8).rev().map(|place| char::from(b"0123456789abcdef"[(sum >> (4 * place)) as usize & 15])).collect();
-    out.replace_range(begin..begin + 8, &hex);
-    out.push('\n');
-}
-
-fn number(out: &mut String, number: u64) {
-    out.push('\t');
-    // Sixteen of them stand in the two lines of a request, and the general way to write a number takes three times as long.
-    out.push_str(itoa::Buffer::new().format(number));
-}
-
-/// Control characters would break the line; `%` marks what stands for one.
-fn text(out: &mut String, text: &str) {
-    out.push('\t');
-    if !text.bytes().any(|byte| byte == b'%' || byte.is_ascii_control()) {
-        out.push_str(text);
-        return;
+    let sum = crc32fast::hash(&out[body..]);
+    for (place, digit) in out[begin..begin + 8].iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(sum >> (4 * place)) as usize & 15];
     }
-    for letter in text.chars() {
-        if letter == '%' || letter.is_ascii_control() {
-            let _ = write!(out, "%{:02x}", u32::from(letter));
+    out.push(b'\n');
+}
+
+fn number(out: &mut Vec<u8>, number: u64) {
+    out.push(b'\t');
+    // Fifteen of them stand in the two lines of a request, most of them zero or one, and the general way to write a number
+    // takes many times as long.
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'\t');
+    if is_plain(text.as_bytes()) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escape(out, text);
+    }
+}
+
+/// Whether nothing of it would break the line: control characters, and `%`, which marks what stands for one.
+fn is_plain(text: &[u8]) -> bool {
+    let breaks = |byte: &u8| (*byte == b'%') | byte.is_ascii_control();
+    // The compiler looks at sixteen at once where it is told that there are as many: the last of a text are looked at twice
+    // rather than one by one.
+    let any_breaks = |piece: &[u8; 16]| piece.iter().fold(false, |any, byte| any | breaks(byte));
+    match text.last_chunk() {
+        Some(last) => !any_breaks(last) && !text.as_chunks().0.iter().any(any_breaks),
+        None => !text.iter().any(breaks),
+    }
+}
+
+#[cold]
+fn escape(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        if is_plain(&[byte]) {
+            out.push(byte);
         } else {
-            out.push(letter);
+            write!(out, "%{byte:02x}").expect("a Vec takes every byte");
         }
     }
 }
@@ -283,21 +303,56 @@ pub(crate) mod tests {
             closing.settlement.lost_money = Money(numbers[5]);
             closing.settlement.used.cached_input = Tokens(numbers[6]);
             (closing.settlement.priced, closing.avoidable) = (flags[0], flags[1]);
-            let mut written = String::new();
+            let mut written = Vec::new();
 
             write_opening(&mut written, &opening);
             write_closing(&mut written, &closing);
 
+            let written = String::from_utf8(written).expect("texts are UTF-8");
             let read: Vec<_> = written.split_terminator('\n').map(read).collect();
             prop_assert_eq!(read, [Some(Line::Opening(opening)), Some(Line::Closing(closing))]);
         }
     }
 
     #[test]
-    fn a_line_with_any_byte_changed_is_not_believed() {
-        let mut written = String::new();
+    fn one_byte_that_would_break_the_line_is_seen_wherever_it_stands_in_a_text_of_any_length() {
+        for length in 0..60 {
+            let plain = vec![b'a'; length];
+            assert!(is_plain(&plain), "{length}");
+            for (at, byte) in (0..length).flat_map(|at| [b'%', b'\t', 0, 0x1f, 0x7f].map(|byte| (at, byte))) {
+                let mut text = plain.clone();
+                text[at] = byte;
+                assert!(!is_plain(&text), "{byte} at {at} of {length}");
+            }
+            for byte in [b' ', b'~', 0x80, 0xff] {
+                assert!(is_plain(&vec![byte; length]), "{byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_lines_of_a_request_are_these() {
+        let mut written = Vec::new();
+        let mut closing = closing_of("cwd_1", 10);
+        (closing.settlement.lost_attempts, closing.settlement.lost) = (2, Tokens(u64::MAX));
+
         write_opening(&mut written, &opening_of("cwd_1", 900));
-        let line = written.trim_end().to_owned();
+        write_opening(&mut written, &Opening { user: Some("a%b\u{7f}\tü".into()), ..opening_of("cwd_2", 0) });
+        write_closing(&mut written, &closing);
+
+        let lines = concat!(
+            "af29db09 O\tcwd_1\t1798761600000\tclaims\tinsurance\tclaims.keys[0]\tchat\t11\t1024\t900\n",
+            "529b3968 O\tcwd_2\t1798761600000\tclaims\tinsurance\tclaims.keys[0]\tchat\t11\t1024\t0\ta%25b%7f%09ü\n",
+            "d91e879f C\tcwd_1\t1798761601000\tgpu-01/llama\treported\t11\t0\t0\t7\t10\t1\t2\t18446744073709551615\t0\tstandard\t\tsunk\t0\n",
+        );
+        assert_eq!(String::from_utf8(written).expect("texts are UTF-8"), lines);
+    }
+
+    #[test]
+    fn a_line_with_any_byte_changed_is_not_believed() {
+        let mut written = Vec::new();
+        write_opening(&mut written, &opening_of("cwd_1", 900));
+        let line = String::from_utf8(written).expect("texts are UTF-8").trim_end().to_owned();
         assert!(read(&line).is_some());
 
         for at in 0..line.len() {
