@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::bundle::{bundle_of, entries_path};
 use super::files;
 use super::queue::Batch;
-use super::tree::{Growth, TILE, leaf};
+use super::tree::{Growth, TILE, leaf_in_place};
 
 /// Where bundles go. The second implementation is the disk that fails on demand in the tests.
 pub(super) trait Sink: Send {
@@ -156,7 +156,8 @@ impl Pen {
     fn commit(&mut self, batch: &mut Batch, written: usize) -> usize {
         let mut whole = 0;
         while let Some((entry, item)) = batch.first().filter(|(_, item)| whole + item.length <= written) {
-            self.growth.push(leaf(entry));
+            // The file has the entry with its length by now, so the last byte of that is room.
+            self.growth.push(leaf_in_place(entry));
             self.intents += u64::from(item.opens);
             self.good += item.length as u64;
             whole += item.length;

@@ -247,10 +247,10 @@ impl Batch {
         self.bytes.get(self.done..self.done + length).unwrap_or_default()
     }
 
-    /// The first entry without its length, and the item that stands for it.
-    pub(super) fn first(&self) -> Option<(&[u8], &Item)> {
+    /// The first entry behind the last byte of its length, and the item that stands for it.
+    pub(super) fn first(&mut self) -> Option<(&mut [u8], &Item)> {
         let item = self.items.front()?;
-        Some((self.bytes.get(self.done + 2..self.done + item.length)?, item))
+        Some((self.bytes.get_mut(self.done + 1..self.done + item.length)?, item))
     }
 
     /// The first entry is in the file.
