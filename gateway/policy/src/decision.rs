@@ -11,18 +11,36 @@ use crate::question::{Action, Candidate, Question, TargetId};
 
 /// Ids of policies, in the order of their names; cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PolicyIds(pub(crate) Arc<[Arc<str>]>);
+pub struct PolicyIds(Arc<Named>);
+
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+struct Named {
+    ids: Box<[Arc<str>]>,
+    /// The ids as a person reads them. Every record has them for every target, and they are put together once for a class of
+    /// requests.
+    text: Box<str>,
+}
 
 impl PolicyIds {
     /// The ids.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|id| &**id)
+        self.0.ids.iter().map(|id| &**id)
+    }
+
+    pub(crate) fn ids(&self) -> &[Arc<str>] {
+        &self.0.ids
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.ids.is_empty()
+    }
+
+    /// The ids as a person reads them: each in backticks, with commas between.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
     }
 }
 
@@ -31,19 +49,14 @@ impl FromIterator<Arc<str>> for PolicyIds {
         let mut ids: Vec<Arc<str>> = ids.into_iter().collect();
         ids.sort_unstable();
         ids.dedup();
-        Self(ids.into())
+        let quoted: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+        Self(Arc::new(Named { ids: ids.into(), text: quoted.join(", ").into() }))
     }
 }
 
 impl fmt::Display for PolicyIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, id) in self.iter().enumerate() {
-            // Piece by piece: it is written for every target of every request, and a format takes three times as long.
-            f.write_str(if index == 0 { "`" } else { ", `" })?;
-            f.write_str(id)?;
-            f.write_str("`")?;
-        }
-        Ok(())
+        f.write_str(self.as_str())
     }
 }
 
@@ -106,28 +119,42 @@ impl Ruling {
     }
 }
 
-impl fmt::Display for Ruling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Ruling {
+    /// Writes it as a person reads it, into a string without the machinery of formats: every record has it for every target.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`; a string has none.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::In { by, obligations } if obligations.is_empty() => {
-                f.write_str("permitted by ")?;
-                by.fmt(f)
+                out.write_str("permitted by ")?;
+                out.write_str(by.as_str())
             }
-            Self::In { by, obligations } => write!(f, "permitted by {by} with {obligations}"),
-            Self::Forbidden(by) => write!(f, "forbidden by {by}"),
-            Self::NotApproved => f.write_str("the endpoint is not approved"),
-            Self::NotPermitted => f.write_str("no policy permits it"),
-            Self::Failed(by) => write!(f, "denied, because {by} could not be evaluated"),
+            Self::In { by, obligations } => write!(out, "permitted by {by} with {obligations}"),
+            Self::Forbidden(by) => {
+                out.write_str("forbidden by ")?;
+                out.write_str(by.as_str())
+            }
+            Self::NotApproved => out.write_str("the endpoint is not approved"),
+            Self::NotPermitted => out.write_str("no policy permits it"),
+            Self::Failed(by) => write!(out, "denied, because {by} could not be evaluated"),
             Self::NotGranted { finding, by } => {
                 match Action::behind(&finding.kind) {
-                    Some(action) => write!(f, "{finding} needs `{action}`, which the endpoint is not granted")?,
-                    None => write!(f, "{finding} is not permitted")?,
+                    Some(action) => write!(out, "{finding} needs `{action}`, which the endpoint is not granted")?,
+                    None => write!(out, "{finding} is not permitted")?,
                 }
-                if by.is_empty() { Ok(()) } else { write!(f, ": forbidden by {by}") }
+                if by.is_empty() { Ok(()) } else { write!(out, ": forbidden by {by}") }
             }
-            Self::Withheld(what) => write!(f, "held back by an administrator: {what}"),
-            Self::Repeated => f.write_str("listed twice"),
+            Self::Withheld(what) => write!(out, "held back by an administrator: {what}"),
+            Self::Repeated => out.write_str("listed twice"),
         }
+    }
+}
+
+impl fmt::Display for Ruling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 
@@ -297,7 +324,7 @@ fn cause(verdicts: &[Verdict]) -> Cause {
     let forbidding: Vec<Arc<str>> = verdicts
         .iter()
         .filter_map(|verdict| match &verdict.ruling {
-            Ruling::Forbidden(by) | Ruling::Failed(by) => Some(by.0.iter().cloned()),
+            Ruling::Forbidden(by) | Ruling::Failed(by) => Some(by.ids().iter().cloned()),
             _ => None,
         })
         .flatten()

@@ -5,7 +5,7 @@
 //! decides.
 
 use std::cmp::Ordering;
-use std::fmt::{self, Display as _};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use accounting::Tokens;
@@ -332,127 +332,136 @@ pub(crate) fn batch_latest(knobs: &Knobs) -> Duration {
     knobs.deadline.unwrap_or(DEFAULT_DEADLINE).mul_f64(BATCH_LATEST)
 }
 
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Declared => f.write_str("healthy, in declared order"),
-            Self::Share { percent } => write!(f, "this request falls into its share of {percent} %"),
+impl Why {
+    /// Writes it as a person reads it, into a string without the machinery of formats: every record has it for every target.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`; a string has none.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        match *self {
+            Self::Declared => out.write_str("healthy, in declared order"),
+            Self::Share { percent } => write!(out, "this request falls into its share of {percent} %"),
             Self::InTime { first_token, within, home } => {
-                f.write_str("first token in ")?;
-                Short(*first_token).fmt(f)?;
+                write_time(out, "first token in ", first_token)?;
                 if let Some(within) = within {
-                    f.write_str(", within ")?;
-                    Short(*within).fmt(f)?;
+                    write_time(out, ", within ", within)?;
                 }
-                at_home(f, *home)
+                write_home(out, home)
             }
             Self::Affordable { price, first_token, quota, home } => {
-                affordable(f, *price, *first_token, *quota)?;
-                at_home(f, *home)
+                write_affordable(out, price, first_token)?;
+                if let Some(quota) = quota {
+                    write_tokens(out, ", quota ", quota)?;
+                    out.write_str(" tokens left")?;
+                }
+                write_home(out, home)
             }
             Self::TooSlow { first_token, within } => {
-                f.write_str("first token in ")?;
-                Short(*first_token).fmt(f)?;
-                f.write_str(", over ")?;
-                Short(*within).fmt(f)
+                write_time(out, "first token in ", first_token)?;
+                write_time(out, ", over ", within)
             }
             Self::SlowPace { per_token, within } => {
-                write!(f, "its streams take {} a token, over {}", Short(*per_token), Short(*within))
+                write_time(out, "its streams take ", per_token)?;
+                write_time(out, " a token, over ", within)
             }
-            Self::CanWait { at_most } => write!(f, "nobody waits, and there is time for {}", Short(*at_most)),
-            Self::OutOfShare => f.write_str("this request does not fall into its share"),
-            Self::QuotaShort { left, wait } => quota_short(f, *left, *wait),
-            Self::Full => f.write_str("it serves as many requests as it may"),
-            Self::Probe => f.write_str("half-open, this request may be the probe"),
-            Self::Spared => f.write_str("ejected, but more than half of the targets are"),
-            Self::Blocked => f.write_str("blocked after a 429"),
-            Self::Ejected => f.write_str("ejected after failures in a row"),
-            Self::Probing => f.write_str("ejected, a probe is on its way"),
-            Self::ProbeTaken => f.write_str("ejected, another request took the probe"),
-            Self::NoBurst => f.write_str("it charges by the token, and `burst` is `never`"),
+            Self::CanWait { at_most } => write_time(out, "nobody waits, and there is time for ", at_most),
+            Self::OutOfShare => out.write_str("this request does not fall into its share"),
+            Self::QuotaShort { left, wait } => write_quota_short(out, left, wait),
+            Self::Full => out.write_str("it serves as many requests as it may"),
+            Self::Probe => out.write_str("half-open, this request may be the probe"),
+            Self::Spared => out.write_str("ejected, but more than half of the targets are"),
+            Self::Blocked => out.write_str("blocked after a 429"),
+            Self::Ejected => out.write_str("ejected after failures in a row"),
+            Self::Probing => out.write_str("ejected, a probe is on its way"),
+            Self::ProbeTaken => out.write_str("ejected, another request took the probe"),
+            Self::NoBurst => out.write_str("it charges by the token, and `burst` is `never`"),
         }
     }
 }
 
-fn affordable(
-    f: &mut fmt::Formatter<'_>,
-    price: Option<f64>,
-    first_token: Option<Duration>,
-    quota: Option<Tokens>,
-) -> fmt::Result {
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+fn write_affordable(out: &mut impl fmt::Write, price: Option<f64>, first_token: Option<Duration>) -> fmt::Result {
     match price {
-        Some(price) => Dollars(price).fmt(f)?,
-        None => f.write_str("at an unknown price")?,
+        Some(price) => write_price(out, "", price)?,
+        None => out.write_str("at an unknown price")?,
     }
     match first_token {
         Some(first_token) => {
-            f.write_str(", first token in ")?;
-            Short(first_token).fmt(f)?;
-            f.write_str(" (p95)")?;
+            write_time(out, ", first token in ", first_token)?;
+            out.write_str(" (p95)")
         }
-        None => f.write_str(", first token not known yet")?,
+        None => out.write_str(", first token not known yet"),
     }
-    quota.map_or(Ok(()), |quota| write!(f, ", quota {quota} tokens left"))
 }
 
 /// Where the session is kept, and what for.
-fn at_home(f: &mut fmt::Formatter<'_>, home: Option<Tokens>) -> fmt::Result {
+fn write_home(out: &mut impl fmt::Write, home: Option<Tokens>) -> fmt::Result {
     match home {
         None => Ok(()),
-        Some(Tokens::ZERO) => f.write_str("; the session's home"),
-        Some(cached) => write!(f, "; the session's home, with about {cached} tokens of its prompt cached"),
+        Some(Tokens::ZERO) => out.write_str("; the session's home"),
+        Some(cached) => {
+            write_tokens(out, "; the session's home, with about ", cached)?;
+            out.write_str(" tokens of its prompt cached")
+        }
     }
 }
 
-fn quota_short(f: &mut fmt::Formatter<'_>, left: Option<Tokens>, wait: Option<Duration>) -> fmt::Result {
-    f.write_str("its quota does not suffice")?;
+fn write_quota_short(out: &mut impl fmt::Write, left: Option<Tokens>, wait: Option<Duration>) -> fmt::Result {
+    out.write_str("its quota does not suffice")?;
     if let Some(left) = left {
-        write!(f, ", {left} tokens left")?;
+        write_tokens(out, ", ", left)?;
+        out.write_str(" tokens left")?;
     }
-    wait.map_or(Ok(()), |wait| write!(f, ", enough in {}", Short(wait)))
+    wait.map_or(Ok(()), |wait| write_time(out, ", enough in ", wait))
 }
 
-/// A time as people read it: `0.41 s`.
-pub(crate) struct Short(pub(crate) Duration);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In whole numbers: it is written for every target of every request, and a float takes several times as long.
-        // Half a hundredth is rounded down.
-        let of_second = u64::from((self.0.subsec_nanos() + 4_999_999) / 10_000_000);
-        match self.0.as_secs().checked_mul(100).and_then(|whole| whole.checked_add(of_second)) {
-            Some(hundredths) => decimal::<2>(f, hundredths)?,
-            None => {
-                let hundredths = (self.0.as_nanos() + 4_999_999) / 10_000_000;
-                write!(f, "{}.{:02}", hundredths / 100, hundredths % 100)?;
-            }
+/// Writes `before` and a time as people read it: `0.41 s`.
+pub(crate) fn write_time(out: &mut impl fmt::Write, before: &str, time: Duration) -> fmt::Result {
+    out.write_str(before)?;
+    // In whole numbers: it is written for every target of every request, and a float takes several times as long.
+    // Half a hundredth is rounded down.
+    let of_second = u64::from((time.subsec_nanos() + 4_999_999) / 10_000_000);
+    match time.as_secs().checked_mul(100).and_then(|whole| whole.checked_add(of_second)) {
+        Some(hundredths) => write_decimal::<2>(out, hundredths)?,
+        None => {
+            let hundredths = (time.as_nanos() + 4_999_999) / 10_000_000;
+            write!(out, "{}.{:02}", hundredths / 100, hundredths % 100)?;
         }
-        f.write_str(" s")
     }
+    out.write_str(" s")
 }
 
-/// A price as people read it: `$0.0013`.
-pub(crate) struct Dollars(pub(crate) f64);
-
-impl fmt::Display for Dollars {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 >= 1.0 {
-            return write!(f, "${:.2}", self.0);
-        }
-        let scaled = self.0 * 10_000.0;
-        let rest = scaled - scaled.floor();
-        // Which way a half is rounded is seen in digits that the product has lost; such a price, and what is none, is left to
-        // the formatter, which takes several times as long.
-        if self.0.is_sign_negative() || !(0.0..1.0).contains(&self.0) || (rest - 0.5).abs() < 1e-6 {
-            return write!(f, "${:.4}", self.0);
-        }
-        f.write_str("$")?;
-        decimal::<4>(f, scaled.floor() as u64 + u64::from(rest > 0.5))
+/// Writes `before` and a price as people read it: `$0.0013`.
+pub(crate) fn write_price(out: &mut impl fmt::Write, before: &str, price: f64) -> fmt::Result {
+    out.write_str(before)?;
+    if price >= 1.0 {
+        return write!(out, "${price:.2}");
     }
+    let scaled = price * 10_000.0;
+    let rest = scaled - scaled.floor();
+    // Which way a half is rounded is seen in digits that the product has lost; such a price, and what is none, is left to
+    // the formatter, which takes several times as long.
+    if price.is_sign_negative() || !(0.0..1.0).contains(&price) || (rest - 0.5).abs() < 1e-6 {
+        return write!(out, "${price:.4}");
+    }
+    out.write_str("$")?;
+    write_decimal::<4>(out, scaled.floor() as u64 + u64::from(rest > 0.5))
+}
+
+/// Writes `before` and a number of tokens.
+pub(crate) fn write_tokens(out: &mut impl fmt::Write, before: &str, tokens: Tokens) -> fmt::Result {
+    out.write_str(before)?;
+    write_decimal::<0>(out, tokens.0)
 }
 
 /// Writes a number of parts of ten to the power of `PLACES`, with so many digits behind the point.
-fn decimal<const PLACES: usize>(f: &mut fmt::Formatter<'_>, mut parts: u64) -> fmt::Result {
+fn write_decimal<const PLACES: usize>(out: &mut impl fmt::Write, mut parts: u64) -> fmt::Result {
     // The longest is 18446744073709551615 with a point.
     let mut text = [b'0'; 21];
     let mut first = text.len();
@@ -460,15 +469,15 @@ fn decimal<const PLACES: usize>(f: &mut fmt::Formatter<'_>, mut parts: u64) -> f
         if place > PLACES && parts == 0 {
             break;
         }
-        first -= 1;
-        if place == PLACES {
-            text[first] = b'.';
+        if PLACES > 0 && place == PLACES {
             first -= 1;
+            text[first] = b'.';
         }
+        first -= 1;
         text[first] = b'0' + (parts % 10) as u8;
         parts /= 10;
     }
-    f.write_str(str::from_utf8(&text[first..]).unwrap_or_default())
+    out.write_str(str::from_utf8(&text[first..]).unwrap_or_default())
 }
 
 #[cfg(test)]

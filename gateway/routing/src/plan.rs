@@ -1,14 +1,14 @@
 //! The plan: the permitted targets in the order in which they are tried.
 
 use std::cmp::Reverse;
-use std::fmt::{self, Display as _};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policy::{Permit, TargetId, Warrant};
 
 use crate::ask::Class;
-use crate::choice::{Demand, Dollars, Group, Judge, Rank, Short, Why, batch_latest};
+use crate::choice::{Demand, Group, Judge, Rank, Why, batch_latest, write_price, write_time, write_tokens};
 use crate::health::Standing;
 use crate::outlook::{Left, Outlook};
 use crate::signals::Tier;
@@ -344,54 +344,55 @@ impl Reason<'_> {
         self.0.ranked.iter().filter_map(late).min()
     }
 
-    fn burst(&self, f: &mut fmt::Formatter<'_>, price: Option<f64>) -> fmt::Result {
+    /// Writes it as a person reads it, into a string without the machinery of formats: every record has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`; a string has none.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let Some(first) = self.0.ranked.first() else { return out.write_str("no target") };
+        match first.why {
+            Why::InTime { .. } => {
+                out.write_str("own capacity: ")?;
+                first.why.write(out)?;
+                self.next_price().map_or(Ok(()), |next| write_price(out, "; elsewhere it would cost ", next))
+            }
+            Why::Affordable { price, .. } => self.write_burst(out, price),
+            Why::TooSlow { .. } | Why::SlowPace { .. } => {
+                out.write_str("the least bad: ")?;
+                first.why.write(out)
+            }
+            why => why.write(out),
+        }
+    }
+
+    fn write_burst(&self, out: &mut impl fmt::Write, price: Option<f64>) -> fmt::Result {
         if self.0.is_burst() {
-            f.write_str("burst: ")?;
             match self.own() {
                 Some((first, within)) => {
-                    f.write_str("own capacity takes ")?;
-                    Short(first).fmt(f)?;
-                    f.write_str(", over ")?;
-                    Short(within).fmt(f)?;
+                    write_time(out, "burst: own capacity takes ", first)?;
+                    write_time(out, ", over ", within)?;
                 }
-                None => f.write_str("own capacity would not do")?,
+                None => out.write_str("burst: own capacity would not do")?,
             }
-            f.write_str("; ")?;
+            out.write_str("; ")?;
         }
         match price {
-            Some(price) => {
-                f.write_str("this costs ")?;
-                Dollars(price).fmt(f)?;
-            }
-            None => f.write_str("the price is unknown")?,
+            Some(price) => write_price(out, "this costs ", price)?,
+            None => out.write_str("the price is unknown")?,
         }
         if let Some(next) = self.next_price() {
-            f.write_str(", the next ")?;
-            Dollars(next).fmt(f)?;
+            write_price(out, ", the next ", next)?;
         }
-        let quota = self.0.ranked.first().and_then(|first| first.outlook.quota.tokens());
-        quota.map_or(Ok(()), |quota| write!(f, "; quota {quota} tokens left"))
+        let Some(quota) = self.0.ranked.first().and_then(|first| first.outlook.quota.tokens()) else { return Ok(()) };
+        write_tokens(out, "; quota ", quota)?;
+        out.write_str(" tokens left")
     }
 }
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.0.ranked.first() else { return f.write_str("no target") };
-        match first.why {
-            Why::InTime { .. } => {
-                f.write_str("own capacity: ")?;
-                first.why.fmt(f)?;
-                let Some(next) = self.next_price() else { return Ok(()) };
-                f.write_str("; elsewhere it would cost ")?;
-                Dollars(next).fmt(f)
-            }
-            Why::Affordable { price, .. } => self.burst(f, price),
-            Why::TooSlow { .. } | Why::SlowPace { .. } => {
-                f.write_str("the least bad: ")?;
-                first.why.fmt(f)
-            }
-            why => why.fmt(f),
-        }
+        self.write(f)
     }
 }
 

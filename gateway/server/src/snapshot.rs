@@ -3,7 +3,7 @@
 //! Built whole from [`Compiled`] and swapped whole. What must outlive a reload (an app's book and limits, a target's
 //! health, an endpoint's pool) is taken over by name from the snapshot before.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -140,7 +140,7 @@ pub struct Snapshot {
     key_facts: Vec<Arc<KeyFacts>>,
     apps: Vec<Arc<App>>,
     models: Vec<Model>,
-    model_by_name: HashMap<Arc<str>, ModelIndex>,
+    model_by_name: BTreeMap<Arc<str>, ModelIndex>,
     targets: Vec<Arc<Target>>,
     /// Decides where requests may go; what it remembers ends with this snapshot.
     pub(crate) judge: Judge,

@@ -15,11 +15,12 @@ mod token;
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher, RandomState};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest;
+use foldhash::fast::RandomState;
 use http::HeaderMap;
 use subtle::ConstantTimeEq;
 
@@ -160,7 +161,7 @@ impl Keys {
     /// Builds the look-up. A digest that comes twice is a mistake in the configuration: it would
     /// not be clear whose key it is.
     pub fn new(entries: Vec<KeyEntry>) -> Result<Self, DuplicateKey> {
-        let mut by_digest = HashMap::with_capacity(entries.len());
+        let mut by_digest = HashMap::with_capacity_and_hasher(entries.len(), RandomState::default());
         for (second, entry) in (0..).map(KeyIndex).zip(&entries) {
             if let Some(first) = by_digest.insert(Digest(entry.digest), second) {
                 return Err(DuplicateKey { first, second });

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use super::Held;
@@ -26,9 +27,13 @@ pub(super) struct Cache(RwLock<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<[u8]>, Arc<[Held]>>,
-    old: HashMap<Box<[u8]>, Arc<[Held]>>,
+    young: Classes,
+    old: Classes,
 }
+
+/// By a hash that is quick and keyed at random, not one that withstands every attack: a class is mostly of names that the
+/// configuration gives, and there are few enough of them to look at each.
+type Classes = HashMap<Box<[u8]>, Arc<[Held]>, RandomState>;
 
 impl Cache {
     pub(super) fn find(&self, key: &[u8]) -> Option<Arc<[Held]>> {

@@ -240,7 +240,7 @@ impl Asking<'_> {
                 }
             }
         }
-        let by = permitting.iter().flat_map(|by| by.0.iter().cloned()).collect();
+        let by = permitting.iter().flat_map(|by| by.ids().iter().cloned()).collect();
         Held::Permitted { by, obligations: obligations.clone() }
     }
 

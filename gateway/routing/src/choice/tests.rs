@@ -253,6 +253,12 @@ fn every_candidate_says_why_it_is_where_it_is() {
     );
 }
 
+fn written(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
+    let mut text = String::new();
+    write(&mut text).expect("a string takes everything");
+    text
+}
+
 fn any_outlook() -> impl Strategy<Value = Outlook> {
     (
         0..5_u8,
@@ -320,18 +326,18 @@ proptest! {
         let half = (f64::from(halves) + 0.5) / 10_000.0;
         for price in [price, -0.0, half, half.next_up(), half.next_down(), f64::from(halves) / 10_000.0] {
             let expected = if price >= 1.0 { format!("${price:.2}") } else { format!("${price:.4}") };
-            prop_assert_eq!(Dollars(price).to_string(), expected);
+            prop_assert_eq!(written(|out| write_price(out, "", price)), expected);
         }
         for nanos in [nanos, nanos % 100_000_000_000, u64::from(halves) * 5_000_000] {
             let hundredths = (u128::from(nanos) + 4_999_999) / 10_000_000;
             let expected = format!("{}.{:02} s", hundredths / 100, hundredths % 100);
-            prop_assert_eq!(Short(Duration::from_nanos(nanos)).to_string(), expected);
+            prop_assert_eq!(written(|out| write_time(out, "", Duration::from_nanos(nanos))), expected);
         }
     }
 }
 
 #[test]
 fn the_longest_time_is_written_whole() {
-    assert_eq!(Short(Duration::MAX).to_string(), "18446744073709551616.00 s");
-    assert_eq!(Short(Duration::from_secs(u64::MAX / 100)).to_string(), "184467440737095516.00 s");
+    assert_eq!(written(|out| write_time(out, "", Duration::MAX)), "18446744073709551616.00 s");
+    assert_eq!(written(|out| write_time(out, "", Duration::from_secs(u64::MAX / 100))), "184467440737095516.00 s");
 }

@@ -5,7 +5,6 @@
 //! something ended or its time came. It looks again each time it is woken, and wakes the next where it waits on. What was
 //! held back meanwhile counts: after its wait a request is authorised again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -156,7 +155,7 @@ pub(super) fn decide(exchange: &Exchange, model: Option<&Model>, permit: &Arc<Pe
 pub(crate) fn order<'a>(
     permit: &Arc<Permit>,
     demand: &Demand<'_>,
-    (shares, tier): (&HashMap<TargetId, u8>, Tier),
+    (shares, tier): (&[(TargetId, u8)], Tier),
     target: impl Fn(TargetId) -> &'a Arc<Target>,
 ) -> Plan {
     let Demand { ask, now, .. } = *demand;
@@ -164,7 +163,8 @@ pub(crate) fn order<'a>(
         let target = target(id);
         let outlook = target.steering.outlook(ask, id, target.standing(now), now);
         let price = target.likely_cost(&ask.expected, outlook.cached, tier);
-        outlook.with_price(price).with_share(shares.get(&id).copied())
+        let share = shares.iter().find(|(shared, _)| *shared == id);
+        outlook.with_price(price).with_share(share.map(|(_, percent)| *percent))
     })
 }
 

@@ -1,6 +1,5 @@
 //! Stage 9: the record that says what will be done, before anything is sent.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use policy::{Ruling, Verdict};
@@ -37,17 +36,20 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         return Err(exchange.refuse(Refusal::AuditUnavailable));
     };
     let written = {
-        let whys = Whys::planned(permit.verdicts(), &exchange.proposed, &plan);
+        let whys = Whys::new(permit.verdicts(), &exchange.proposed, (Some(&plan), &[]));
         let behind = whys_of_stand_ins(&stand_ins, &plan);
         let mut candidates = whys.notes(permit.verdicts(), None, &exchange.snapshot);
         for (stand_in, whys) in stand_ins.iter().zip(&behind) {
             candidates.extend(whys.notes(&stand_in.verdicts, Some(&stand_in.name), &exchange.snapshot));
         }
-        let tried = plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
-        let targets: Vec<&str> = tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()).collect();
+        let mut targets: Vec<&str> = Vec::with_capacity(candidates.len());
+        for part in plan.parts() {
+            let tried = part.explain().iter().filter(|ranked| ranked.is_tried());
+            targets.extend(tried.map(|ranked| exchange.snapshot.target(ranked.target).name.as_ref()));
+        }
         let mut reason = String::with_capacity(USUAL_WHY);
         // Writing to a string does not fail.
-        let _ = write!(reason, "{}", plan.reason());
+        let _ = plan.reason().write(&mut reason);
         let features = feature_notes(&call);
         let findings = finding_counts(&findings, exchange.suppresses());
         let estimate = charge.estimate();
@@ -106,11 +108,8 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
 fn whys_of_stand_ins(stand_ins: &[StandIn], plan: &Plan) -> Vec<Whys> {
     let mut parts = plan.parts().skip(1);
     let whys = |stand_in: &StandIn| {
-        let whys = match stand_in.is_planned().then(|| parts.next()).flatten() {
-            Some(part) => Whys::planned(&stand_in.verdicts, &stand_in.proposed, part),
-            None => Whys::of(&stand_in.verdicts, &stand_in.proposed),
-        };
-        whys.with_labels(&stand_in.added)
+        let part = stand_in.is_planned().then(|| parts.next()).flatten();
+        Whys::new(&stand_in.verdicts, &stand_in.proposed, (part, &stand_in.added))
     };
     stand_ins.iter().map(whys).collect()
 }
@@ -132,43 +131,40 @@ fn pseudonym(snapshot: &Snapshot, caller: &Caller, call: &Call) -> Option<String
 /// Room for a reason, in bytes: few need more, and a string that grows is moved several times.
 const USUAL_WHY: usize = 160;
 
-/// The reasons as text: the policies by which each candidate is in or out, and where the proposed ones would decide otherwise.
-pub(super) struct Whys(Vec<(String, Option<String>)>);
+/// The reasons as text: the policies by which each candidate is in or out, why those that are in have their place in the plan,
+/// and where the proposed policies would decide otherwise.
+pub(super) struct Whys {
+    /// All reasons, one behind the other.
+    text: String,
+    /// Where each ends, and what the proposed policies say.
+    each: Vec<(usize, Option<String>)>,
+}
 
 impl Whys {
     pub(super) fn of(verdicts: &[Verdict], proposed: &[Verdict]) -> Self {
-        let why = |(index, verdict): (usize, &Verdict)| {
-            let other = proposed.get(index).and_then(|proposed| otherwise(&verdict.ruling, &proposed.ruling));
-            let mut why = String::with_capacity(USUAL_WHY);
+        Self::new(verdicts, proposed, (None, &[]))
+    }
+
+    /// `added` are the labels that the route of a model that stands in adds.
+    fn new(verdicts: &[Verdict], proposed: &[Verdict], (plan, added): (Option<&Plan>, &[Arc<str>])) -> Self {
+        let mut text = String::with_capacity(USUAL_WHY * verdicts.len());
+        let mut each = Vec::with_capacity(verdicts.len());
+        for (index, Verdict { target, ruling, .. }) in verdicts.iter().enumerate() {
             // Writing to a string does not fail.
-            let _ = write!(why, "{}", verdict.ruling);
-            (why, other)
-        };
-        Self(verdicts.iter().enumerate().map(why).collect())
-    }
-
-    /// The same, where those that are in say why they have their place in the plan.
-    fn planned(verdicts: &[Verdict], proposed: &[Verdict], plan: &Plan) -> Self {
-        let mut whys = Self::of(verdicts, proposed);
-        for (verdict, (why, _)) in verdicts.iter().zip(&mut whys.0) {
-            let ranked = plan.explain().iter().find(|ranked| ranked.target == verdict.target);
-            if let (true, Some(ranked)) = (verdict.ruling.is_in(), ranked) {
-                // Writing to a string does not fail.
-                let _ = write!(why, "; {}", ranked.why);
+            let _ = ruling.write(&mut text);
+            let planned = plan.filter(|_| ruling.is_in()).map(Plan::explain).unwrap_or_default();
+            if let Some(ranked) = planned.iter().find(|ranked| ranked.target == *target) {
+                text.push_str("; ");
+                let _ = ranked.why.write(&mut text);
             }
-        }
-        whys
-    }
-
-    /// The same, with the labels that the route of a model that stands in adds.
-    fn with_labels(mut self, added: &[Arc<str>]) -> Self {
-        if !added.is_empty() {
-            let labels = added.join(", ");
-            for (why, _) in &mut self.0 {
-                *why = format!("{why}; labels of its route: {labels}");
+            if !added.is_empty() {
+                text.push_str("; labels of its route: ");
+                text.push_str(&added.join(", "));
             }
+            let other = proposed.get(index).and_then(|proposed| otherwise(ruling, &proposed.ruling));
+            each.push((text.len(), other));
         }
-        self
+        Self { text, each }
     }
 
     pub(super) fn notes<'a>(
@@ -177,18 +173,20 @@ impl Whys {
         fallback: Option<&'a str>,
         snapshot: &'a Snapshot,
     ) -> Vec<CandidateNote<'a>> {
-        verdicts
-            .iter()
-            .zip(&self.0)
-            .map(|(verdict, (why, proposed))| CandidateNote {
+        let mut notes = Vec::with_capacity(verdicts.len());
+        let mut start = 0;
+        for (verdict, (end, proposed)) in verdicts.iter().zip(&self.each) {
+            notes.push(CandidateNote {
                 target: &verdict.name,
                 verdict: word(&verdict.ruling),
-                why,
+                why: &self.text[start..*end],
                 proposed: proposed.as_deref(),
                 fallback,
                 facts: snapshot.target(verdict.target).changed_facts.as_deref(),
-            })
-            .collect()
+            });
+            start = *end;
+        }
+        notes
     }
 }
 

@@ -1,6 +1,6 @@
 //! From plain values to what requests use.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -288,7 +288,7 @@ fn pseudonyms(compiled: &Compiled) -> Result<Option<Arc<PseudonymKey>>, Snapshot
     Ok(Some(Arc::new(key)))
 }
 
-fn by_name(models: &[Model]) -> HashMap<Arc<str>, ModelIndex> {
+fn by_name(models: &[Model]) -> BTreeMap<Arc<str>, ModelIndex> {
     models.iter().enumerate().map(|(index, model)| (Arc::clone(&model.name), model_index(index))).collect()
 }
 

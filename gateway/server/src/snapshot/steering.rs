@@ -3,7 +3,7 @@
 //! All of it outlives a reload, by name. Each has a small lock of its own, held for a few instructions and never across
 //! an await.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -248,7 +248,7 @@ pub(crate) struct ModelSteering {
     /// Whether somebody waits for its answers, where neither app nor request says so.
     pub(crate) traffic: Class,
     /// Percent of the traffic that a target takes, where it has a share.
-    pub(crate) shares: HashMap<TargetId, u8>,
+    pub(crate) shares: Box<[(TargetId, u8)]>,
     /// Where its sessions are kept.
     pub(crate) homes: Homes,
     pub(crate) state: Arc<ModelState>,
@@ -275,7 +275,7 @@ impl ModelSteering {
 
 /// What an app's requests turn out to use, by model; kept over a reload.
 #[derive(Debug, Default)]
-pub(crate) struct AppHabits(Mutex<HashMap<Arc<str>, Habits>>);
+pub(crate) struct AppHabits(Mutex<BTreeMap<Arc<str>, Habits>>);
 
 impl AppHabits {
     pub(crate) fn expect(&self, model: &str, input_bytes: usize, max_output: Option<u64>, now: Instant) -> Expected {
