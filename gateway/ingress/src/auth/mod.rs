@@ -128,21 +128,26 @@ pub struct Keys {
 }
 
 /// A digest that is compared in constant time.
+///
+/// By words, because subtle keeps the compiler from seeing through each step of a comparison by bytes.
 #[derive(Debug, Clone, Copy, Eq)]
-struct Digest([u8; 32]);
+struct Digest([u64; 4]);
 
 impl Digest {
-    fn words(&self) -> [u64; 4] {
-        let (words, _) = self.0.as_chunks();
-        [0, 1, 2, 3].map(|index| u64::from_ne_bytes(words[index]))
+    fn new(digest: [u8; 32]) -> Self {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(digest.as_chunks().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        Self(words)
     }
 }
 
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        // By words, because subtle keeps the compiler from seeing through each step of a comparison by bytes.
-        let pairs = self.words().into_iter().zip(other.words());
-        let differing = pairs.fold(0, |differing, (left, right)| differing | (left ^ right));
+        let [a, b, c, d] = self.0;
+        let [e, f, g, h] = other.0;
+        let differing = (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h);
         differing.ct_eq(&0).into()
     }
 }
@@ -150,12 +155,12 @@ impl PartialEq for Digest {
 impl Hash for Digest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // A part of a SHA-256 digest is spread as evenly as all of it.
-        state.write_u64(self.words()[0]);
+        state.write_u64(self.0[0]);
     }
 }
 
 /// What an unknown key is compared with, so that it takes as long as a known one.
-const NO_KEY: Digest = Digest([0; 32]);
+const NO_KEY: Digest = Digest([0; 4]);
 
 impl Keys {
     /// Builds the look-up. A digest that comes twice is a mistake in the configuration: it would
@@ -163,7 +168,7 @@ impl Keys {
     pub fn new(entries: Vec<KeyEntry>) -> Result<Self, DuplicateKey> {
         let mut by_digest = HashMap::with_capacity_and_hasher(entries.len(), RandomState::default());
         for (second, entry) in (0..).map(KeyIndex).zip(&entries) {
-            if let Some(first) = by_digest.insert(Digest(entry.digest), second) {
+            if let Some(first) = by_digest.insert(Digest::new(entry.digest), second) {
                 return Err(DuplicateKey { first, second });
             }
         }
@@ -174,7 +179,7 @@ impl Keys {
     ///
     /// Each look-up makes the same steps whether the key is known or not: one look-up, one comparison in constant time.
     fn look_up(&self, digest: [u8; 32], now: SystemTime) -> Result<Identified, AuthError> {
-        let presented = Digest(digest);
+        let presented = Digest::new(digest);
         let found = self.by_digest.get_key_value(&presented);
         let (digest, key) = found.map_or((&NO_KEY, KeyIndex(u32::MAX)), |(digest, key)| (digest, *key));
         if *digest != presented {

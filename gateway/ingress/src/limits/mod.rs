@@ -200,7 +200,7 @@ impl Admission {
         let key_seat = key.map(|key| Room::enter(&key.room));
         let app_seat = app.map(|app| Room::enter(&app.room));
         let seats = [key_seat.transpose()?, app_seat.transpose()?, None];
-        let standing = pace([key, app].into_iter().flatten())?;
+        let standing = pace([key, app])?;
         Ok(Admitted { _global: entered.0.take(), seats, standing })
     }
 
@@ -208,7 +208,7 @@ impl Admission {
     pub fn model(&self, model: LimitIndex) -> Result<OfModel, Refusal> {
         let Some(place) = self.place(model.0) else { return Ok(OfModel { seat: None, standing: None }) };
         let seat = Room::enter(&place.room)?;
-        let standing = pace([place].into_iter())?;
+        let standing = pace([Some(place), None])?;
         Ok(OfModel { seat: Some(seat), standing })
     }
 
@@ -455,6 +455,10 @@ impl Place {
         }
     }
 
+    fn rates(&self) -> (Option<&Pace>, Option<&Pace>) {
+        (self.per_second.as_ref(), self.per_minute.as_ref())
+    }
+
     /// From now on the store is asked for it.
     fn take_effect(&self, shared: &Shared) {
         let Limit { name, in_flight, .. } = &self.limit;
@@ -477,15 +481,17 @@ const SECOND: Duration = Duration::from_secs(1);
 ///
 /// What was taken before a rate that refuses is not given back, so the time to come back counts what those need as well.
 /// What was taken before a shared rate that must be asked for is: the same request comes again.
-fn pace<'p>(places: impl Iterator<Item = &'p Place> + Clone) -> Result<Option<Standing>, Refusal> {
+fn pace(places: [Option<&Place>; 2]) -> Result<Option<Standing>, Refusal> {
+    let [first, second] = places.map(|place| place.map(Place::rates).unwrap_or_default());
+    let rates = [first.0, first.1, second.0, second.1];
     let (mut tightest, mut refilled) = (None, Duration::ZERO);
-    let rates = places.flat_map(|place| [&place.per_second, &place.per_minute]).flatten();
-    for (taken, rate) in rates.clone().enumerate() {
+    for (taken, rate) in rates.iter().enumerate() {
         let after = match rate {
-            Pace::Own(rate) => take(rate, &mut refilled)?,
-            Pace::Shared(flow) => take_shared(flow, refilled).inspect_err(|refusal| {
+            None => continue,
+            Some(Pace::Own(rate)) => take(rate, &mut refilled)?,
+            Some(Pace::Shared(flow)) => take_shared(flow, refilled).inspect_err(|refusal| {
                 if *refusal == Refusal::Unleased {
-                    rates.clone().take(taken).for_each(Pace::give_back);
+                    rates.iter().take(taken).flatten().for_each(|rate| rate.give_back());
                 }
             })?,
         };
@@ -533,7 +539,11 @@ impl Pace {
 }
 
 fn tighter(one: Option<Standing>, other: Option<Standing>) -> Option<Standing> {
-    [one, other].into_iter().flatten().min_by_key(|standing| standing.remaining)
+    match (one, other) {
+        (Some(one), Some(other)) if other.remaining < one.remaining => Some(other),
+        (Some(one), _) => Some(one),
+        (None, other) => other,
+    }
 }
 
 /// tokio's clock, so that tests can pause it and one clock times all.
