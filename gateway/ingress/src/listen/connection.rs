@@ -45,6 +45,12 @@ const TICK: Duration = Duration::from_secs(10);
 /// hyper accepts no smaller buffer for heads.
 const LEAST_HEADER_BYTES: usize = 8_192;
 
+/// The bound on header fields that hyper has of itself.
+///
+/// One that is set is kept by filling a table of as many places for each head, which costs as much as reading it; hyper's
+/// own is kept by a table that nobody fills.
+const HYPERS_MAX_HEADERS: usize = 100;
+
 /// What a listener's connections have in common.
 #[derive(Debug)]
 pub struct Door {
@@ -118,8 +124,10 @@ fn builder(settings: &ListenSettings) -> auto::Builder<Streams> {
         .keep_alive(true)
         // A caller that closed its side is gone, and its request is cancelled.
         .half_close(false)
-        .max_buf_size(head)
-        .max_headers(settings.max_headers);
+        .max_buf_size(head);
+    if settings.max_headers != HYPERS_MAX_HEADERS {
+        builder.http1().max_headers(settings.max_headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -284,6 +292,28 @@ enum Look {
     Cut(Result<(), ServeError>),
 }
 
+/// What a connection's time is up for.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// The peer takes nothing of what is written.
+    Write,
+    /// A head is not whole.
+    Head,
+    /// It was quiet for long enough, or is drained: it is to finish.
+    Quiet,
+    /// It was to finish, and did not.
+    Closing,
+}
+
+/// The limit that is reached first.
+fn sooner(one: Option<(Instant, Limit)>, other: Option<(Instant, Limit)>) -> Option<(Instant, Limit)> {
+    match (one, other) {
+        (Some((at, _)), Some((earlier, limit))) if earlier < at => Some((earlier, limit)),
+        (Some(one), _) => Some(one),
+        (None, other) => other,
+    }
+}
+
 /// Keeps a connection within its time limits, with one timer that is moved only when it has to
 /// fire earlier, or has fired.
 struct Keeper<'a> {
@@ -321,12 +351,7 @@ impl<'a> Keeper<'a> {
                 return Look::Wait;
             }
             match next {
-                Some((at, look)) if at <= self.timer.deadline() => {
-                    if matches!(look, Look::Close) {
-                        self.closing = Some(Instant::now());
-                    }
-                    return look;
-                }
+                Some((at, limit)) if at <= self.timer.deadline() => return self.reached(limit),
                 // INVARIANT: no limit can come to be that lies before the timer, other than through
                 // this connection's own bytes, which are followed by another look.
                 next => {
@@ -334,6 +359,18 @@ impl<'a> Keeper<'a> {
                     self.move_timer(next.map_or(soon, |(at, _)| at.min(soon)));
                 }
             }
+        }
+    }
+
+    fn reached(&mut self, limit: Limit) -> Look {
+        match limit {
+            Limit::Write => Look::Cut(Err(ServeError::WriteTimeout(self.settings.write_timeout))),
+            Limit::Head => Look::Cut(Err(ServeError::HeaderTimeout(self.settings.header_timeout))),
+            Limit::Quiet => {
+                self.closing = Some(Instant::now());
+                Look::Close
+            }
+            Limit::Closing => Look::Cut(Ok(())),
         }
     }
 
@@ -353,31 +390,24 @@ impl<'a> Keeper<'a> {
     }
 
     /// The limit that is reached first if nothing happens any more.
-    fn next_limit(&self) -> Option<(Instant, Look)> {
+    fn next_limit(&self) -> Option<(Instant, Limit)> {
         if self.drained.is_none() && self.closing.is_none() && self.pulse.is_at_work() {
             return None;
         }
-        let write = self.settings.write_timeout;
-        let blocked = self.pulse.blocked_since().map(|since| {
-            let cut = Err(ServeError::WriteTimeout(write));
-            (since + write, Look::Cut(cut))
-        });
-        let header = self.settings.header_timeout;
+        let blocked = self.pulse.blocked_since().map(|since| (since + self.settings.write_timeout, Limit::Write));
         let head = self.pulse.head_since().or(self.pulse.silent_since());
-        let head = head.filter(|_| !self.pulse.is_busy()).map(|since| {
-            let cut = Err(ServeError::HeaderTimeout(header));
-            (since + header, Look::Cut(cut))
-        });
-        [blocked, head, self.end()].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let head = head.filter(|_| !self.pulse.is_busy());
+        let head = head.map(|since| (since + self.settings.header_timeout, Limit::Head));
+        sooner(sooner(blocked, head), self.end())
     }
 
     /// When the connection is to finish, or to be cut because it did not.
-    fn end(&self) -> Option<(Instant, Look)> {
+    fn end(&self) -> Option<(Instant, Limit)> {
         let busy = self.pulse.is_busy();
         let quiet_since = self.pulse.quiet_since();
         if let Some(closing) = self.closing {
             let overdue = closing.max(quiet_since) + self.settings.header_timeout;
-            return (!busy).then_some((overdue, Look::Cut(Ok(()))));
+            return (!busy).then_some((overdue, Limit::Closing));
         }
         // A head that has begun is waited for, within its own limit.
         let waits = self.pulse.head_since().is_some() && !busy;
@@ -387,9 +417,9 @@ impl<'a> Keeper<'a> {
         if let Some(drained) = self.drained {
             let at_once = busy || (self.pulse.is_http2() && self.pulse.was_asked());
             let linger = if at_once { Duration::ZERO } else { self.settings.drain_linger };
-            return Some((drained + linger, Look::Close));
+            return Some((drained + linger, Limit::Quiet));
         }
-        (!busy).then_some((quiet_since + self.settings.idle_timeout, Look::Close))
+        (!busy).then_some((quiet_since + self.settings.idle_timeout, Limit::Quiet))
     }
 
     /// What the end of the connection means.
