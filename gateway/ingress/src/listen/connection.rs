@@ -124,7 +124,10 @@ fn builder(settings: &ListenSettings) -> auto::Builder<Streams> {
         .keep_alive(true)
         // A caller that closed its side is gone, and its request is cancelled.
         .half_close(false)
-        .max_buf_size(head);
+        .max_buf_size(head)
+        // Nearly all that is written is small, and cheaper to copy than to keep a list of. What is large comes in pieces
+        // (`InFlight`), so that it is never copied whole.
+        .writev(false);
     if settings.max_headers != HYPERS_MAX_HEADERS {
         builder.http1().max_headers(settings.max_headers);
     }
@@ -204,6 +207,7 @@ where
             known = Some(context.waker().clone());
             keeper.must_poll = true;
         }
+        pulse.begin_turn();
         loop {
             // The drain comes first: a request that is read with it already knows that it is the last.
             let asks = waker_changed || news.may_have_begun();

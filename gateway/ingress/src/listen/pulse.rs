@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -41,6 +42,8 @@ pub(super) struct Pulse {
     /// Whether a request has come.
     asked: AtomicBool,
     in_flight: AtomicUsize,
+    /// How often the connection's task was woken.
+    turn: AtomicU64,
     /// When the last request in flight ended, and its answer was taken by the peer.
     quiet_since: AtomicU64,
     /// When the first byte of a head came that is not whole yet. Nearly all heads come whole, so
@@ -58,10 +61,16 @@ impl Pulse {
             draining: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            turn: AtomicU64::new(0),
             quiet_since: AtomicU64::new(0),
             head_since: AtomicU64::new(NEVER),
             blocked_since: AtomicU64::new(NEVER),
         }
+    }
+
+    /// The connection's task was woken. It alone says so, which makes the two steps as good as one.
+    pub(super) fn begin_turn(&self) {
+        self.turn.store(self.turn.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     pub(super) fn begin_drain(&self) {
@@ -177,6 +186,11 @@ impl Flight {
         Self { pulse: Arc::clone(pulse) }
     }
 
+    /// The turn of the connection; `None` on HTTP/2, where each stream has a task of its own.
+    fn turn(&self) -> Option<u64> {
+        (!self.pulse.is_http2()).then(|| self.pulse.turn.load(Ordering::Relaxed))
+    }
+
     /// Whether the answer has to say that the connection ends with it. HTTP/2 says so itself.
     pub(super) fn is_last(&self) -> bool {
         self.pulse.draining.load(Ordering::Relaxed) && !self.pulse.is_http2()
@@ -192,11 +206,19 @@ impl Drop for Flight {
     }
 }
 
+/// Most bytes that are given on at once: 64 KiB. What is given is copied into the connection's buffer.
+const PIECE: usize = 64 << 10;
+
 pin_project! {
     /// The body of an answer, which keeps its request in flight.
     pub(super) struct InFlight<B> {
         #[pin]
         body: B,
+        // What is left of a piece that was too large to be given on at once.
+        rest: Bytes,
+        // The turn of the connection in which the body let its reader wait. hyper asks again after it has written, in the
+        // same turn: what came meanwhile brings the next one.
+        waits: Option<u64>,
         taken: Taken,
         flight: Flight,
     }
@@ -204,31 +226,55 @@ pin_project! {
 
 impl<B> InFlight<B> {
     pub(super) fn new(body: B, flight: Flight) -> Self {
-        Self { body, taken: Taken::current(), flight }
+        Self { body, rest: Bytes::new(), waits: None, taken: Taken::current(), flight }
     }
 }
 
-impl<B: Body> Body for InFlight<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes>> Body for InFlight<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        this.taken.asked();
-        let frame = this.body.poll_frame(context);
-        if frame.is_ready() {
-            this.taken.gave();
+        // INVARIANT: a body that lets its reader wait has been told whom to wake, and in one turn that is the same task.
+        let turn = this.flight.turn();
+        if turn.is_some() && *this.waits == turn {
+            return Poll::Pending;
         }
-        frame
+        this.taken.asked();
+        let frame = match this.rest.is_empty() {
+            true => this.body.poll_frame(context),
+            false => Poll::Ready(Some(Ok(Frame::data(std::mem::take(this.rest))))),
+        };
+        match frame {
+            Poll::Pending => *this.waits = turn,
+            Poll::Ready(_) => this.taken.gave(),
+        }
+        frame.map_ok(|frame| frame.map_data(|data| within_a_piece(data, this.rest)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, mut hint) = (self.rest.len() as u64, self.body.size_hint());
+        if rest > 0 {
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper + rest);
+            }
+            hint.set_lower(hint.lower() + rest);
+        }
+        hint
     }
+}
+
+/// The first piece of `data`; the rest waits.
+fn within_a_piece(mut data: Bytes, rest: &mut Bytes) -> Bytes {
+    if data.len() > PIECE {
+        *rest = data.split_off(PIECE);
+    }
+    data
 }
 
 /// A byte stream that tells its [`Pulse`] what passes.
@@ -291,5 +337,74 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         let shut = Pin::new(&mut self.io).poll_shutdown(context);
         self.pulse.has_tried_to_write(&shut);
         shut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::Waker;
+
+    use http::Version;
+    use http_body_util::Full;
+
+    use super::*;
+
+    /// Never has anything, and counts how often it is asked.
+    #[derive(Default)]
+    struct Silent(usize);
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0 += 1;
+            Poll::Pending
+        }
+    }
+
+    fn answer<B>(body: B, version: Version) -> (Arc<Pulse>, InFlight<B>) {
+        let pulse = Arc::new(Pulse::new(Protocol::Unknown));
+        let flight = Flight::begin(&pulse, version);
+        (pulse, InFlight::new(body, flight))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_waits_is_asked_once_in_a_turn_of_its_connection() {
+        let asked = |version, turns: &[usize]| {
+            let (pulse, mut answer) = answer(Silent::default(), version);
+            for polls in turns {
+                pulse.begin_turn();
+                for _ in 0..*polls {
+                    assert!(Pin::new(&mut answer).poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
+                }
+            }
+            answer.body.0
+        };
+
+        assert_eq!(asked(Version::HTTP_11, &[2, 1, 3]), 3);
+        // Each stream has a task there, whose turns are not the connection's.
+        assert_eq!(asked(Version::HTTP_2, &[2, 1, 3]), 6);
+    }
+
+    #[tokio::test]
+    async fn what_is_large_goes_in_pieces_of_64_kib() {
+        let sizes = |bytes: usize| {
+            let (_pulse, mut answer) = answer(Full::new(Bytes::from(vec![b'x'; bytes])), Version::HTTP_11);
+            let (mut sizes, mut left) = (Vec::new(), bytes);
+            while !answer.is_end_stream() {
+                assert_eq!(answer.size_hint().exact(), Some(left as u64));
+                let frame = Pin::new(&mut answer).poll_frame(&mut Context::from_waker(Waker::noop()));
+                let Poll::Ready(Some(Ok(frame))) = frame else { panic!("{frame:?}") };
+                sizes.push(frame.into_data().unwrap().len());
+                left -= sizes.last().unwrap();
+            }
+            sizes
+        };
+
+        assert_eq!(sizes(PIECE), [PIECE]);
+        assert_eq!(sizes(PIECE + 1), [PIECE, 1]);
+        assert_eq!(sizes(2 * PIECE + 5), [PIECE, PIECE, 5]);
     }
 }
