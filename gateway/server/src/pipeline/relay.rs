@@ -1,6 +1,6 @@
 //! A stream on its way down: frames as they came, comments while it is silent, and an honest end.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,9 +9,10 @@ use bytes::Bytes;
 use egress::BodyError;
 use http_body::Body as _;
 use inspection::StreamRestorer;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use wire::{Api, Frame, OnDisconnect, RelayOptions, Relayed, StreamEnd, StreamRelay, TimeoutKind};
 
+use super::alarm::Alarm;
 use super::books::{Books, End};
 use super::examine::EventStream;
 
@@ -44,7 +45,7 @@ pub(super) struct Relay {
     relay: StreamRelay,
     books: Box<Books>,
     /// Re-armed when it fires and not at every frame, which would cost a timer operation a token.
-    keep_alive: Pin<Box<Sleep>>,
+    keep_alive: Alarm,
     every: Duration,
     last_sent: Instant,
     state: State,
@@ -68,15 +69,7 @@ impl Relay {
         let options = RelayOptions { usage_asked: stream.usage_asked, injected_usage: !stream.usage_asked };
         let relay = StreamRelay::new(stream.api, options);
         let every = books.snapshot().stream_comment;
-        Self {
-            stream,
-            relay,
-            books,
-            keep_alive: Box::pin(tokio::time::sleep_until(now + every)),
-            every,
-            last_sent: now,
-            state: State::Running,
-        }
+        Self { stream, relay, books, keep_alive: Alarm::at(now + every), every, last_sent: now, state: State::Running }
     }
 
     /// The next bytes for the caller; nothing when the stream has ended.
@@ -96,7 +89,7 @@ impl Relay {
             match self.poll_upstream(cx) {
                 Poll::Ready(Some(last)) => return Poll::Ready(Some(last)),
                 Poll::Ready(None) => {}
-                Poll::Pending if self.state == State::Trailing => match self.keep_alive.as_mut().poll(cx) {
+                Poll::Pending if self.state == State::Trailing => match self.keep_alive.poll(cx) {
                     Poll::Ready(()) => self.end(End::Complete),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -124,7 +117,7 @@ impl Relay {
                     self.books.going_down(&bytes);
                     if self.relay.saw_terminal() {
                         self.state = State::Trailing;
-                        self.keep_alive.as_mut().reset(Instant::now() + TRAIL);
+                        self.keep_alive.set(Instant::now() + TRAIL);
                     }
                     return Some(bytes);
                 }
@@ -265,17 +258,17 @@ impl Relay {
 
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         loop {
-            if self.keep_alive.as_mut().poll(cx).is_pending() {
+            if self.keep_alive.poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
             let due = self.last_sent + self.every;
             if now >= due {
                 self.last_sent = now;
-                self.keep_alive.as_mut().reset(now + self.every);
+                self.keep_alive.set(now + self.every);
                 return Poll::Ready(COMMENT);
             }
-            self.keep_alive.as_mut().reset(due);
+            self.keep_alive.set(due);
         }
     }
 }
