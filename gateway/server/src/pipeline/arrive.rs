@@ -29,19 +29,16 @@ use crate::snapshot::{App, KeyFacts, ModelIndex, Snapshot};
 #[derive(Clone)]
 pub struct DecisionId(HeaderValue);
 
-/// Length of an id in bytes.
-const ID_LENGTH: usize = 36;
-
 impl DecisionId {
     fn new(at: SystemTime) -> Self {
         let ms = at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        let [_, _, time @ ..] = ms.to_be_bytes();
-        let random: [u8; 10] = rand::random();
-        let mut text = [0_u8; ID_LENGTH];
-        let (prefix, digits) = text.split_at_mut(4);
-        prefix.copy_from_slice(b"cwd_");
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(time.into_iter().chain(random)) {
-            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        let (few, many): (u16, u64) = rand::random();
+        let mut text = *b"cwd_00000000000000000000000000000000";
+        let (_, digits) = text.split_at_mut(4);
+        for (digits, word) in digits.chunks_exact_mut(16).zip([ms << 16 | u64::from(few), many]) {
+            for (place, digit) in digits.iter_mut().rev().enumerate() {
+                *digit = HEX[(word >> (4 * place)) as usize & 15];
+            }
         }
         Self(HeaderValue::from_bytes(&text).expect("hex digits and an underscore are header characters"))
     }
@@ -49,7 +46,7 @@ impl DecisionId {
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().expect("it was made of hex digits and an underscore")
+        std::str::from_utf8(self.0.as_bytes()).expect("it was made of hex digits and an underscore")
     }
 
     /// The same, for a header; a clone of it is a reference count.
@@ -58,9 +55,7 @@ impl DecisionId {
     }
 }
 
-fn hex_digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + (value - 10) }
-}
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,7 +113,15 @@ pub(super) struct Caller {
 impl Caller {
     /// Output tokens that the call may ask for, by itself and by the bound of its key or app; no bound where neither has one.
     pub(super) fn output_of(&self, call: &Call) -> Option<u64> {
-        [call.max_output_tokens(), self.key.most_output].into_iter().flatten().min()
+        lesser(call.max_output_tokens(), self.key.most_output)
+    }
+}
+
+/// The lesser of two bounds, each of which may be none.
+pub(super) fn lesser(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -360,7 +363,7 @@ mod tests {
 
         let (first, second) = (DecisionId::new(at), DecisionId::new(at));
 
-        assert_eq!(first.as_str().len(), ID_LENGTH);
+        assert_eq!(first.as_str().len(), 36);
         assert!(first.as_str().starts_with("cwd_0123456789ab"), "{first}");
         assert!(first.as_str().bytes().skip(4).all(|digit| digit.is_ascii_hexdigit()), "{first}");
         assert_ne!(first.as_str(), second.as_str());

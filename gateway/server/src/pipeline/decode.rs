@@ -1,10 +1,14 @@
 //! Stage 4: the body is read under its bounds, only now, and the call is read out of it.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use ingress::auth::AppIndex;
 use ingress::body::{self, BodyError, BodyPermit};
 use ingress::limits::{self, Admitted as AdmittedGuard};
+use tokio::time::timeout;
 use wire::{Call, DecodeError, Route};
 
 use super::arrive::{self, Admitted, Caller, Exchange};
@@ -30,11 +34,10 @@ pub(super) async fn decode(admitted: Box<Admitted>) -> Result<Box<Decoded>, Box<
     let Admitted { mut exchange, caller, index, route, guard, body } = *admitted;
     let limits = &exchange.snapshot.body_limits;
     let read = body::read(body, &exchange.head.headers, limits, &exchange.gateway.body_budget);
-    // The timer is armed only for a body that has not come whole with its head.
-    let (bytes, held) = match tokio::time::timeout(exchange.snapshot.body_timeout, read).await {
-        Ok(Ok(read)) => read.into_parts(),
-        Ok(Err(error)) => return Err(exchange.refuse(refusal_of(&error))),
-        Err(_) => return Err(exchange.refuse(Refusal::SlowBody)),
+    let (bytes, held) = match within(exchange.snapshot.body_timeout, read).await {
+        Some(Ok(read)) => read.into_parts(),
+        Some(Err(error)) => return Err(exchange.refuse(refusal_of(&error))),
+        None => return Err(exchange.refuse(Refusal::SlowBody)),
     };
     let Route::Call { api, model: path_model } = route else {
         let path = exchange.head.uri.path().to_owned();
@@ -78,6 +81,16 @@ async fn admit_further(
     }
     let further = sharing::ask(sharing, || snapshot.admission.model(snapshot.model(model).limit)).await?;
     Ok(guard.and(further))
+}
+
+/// What comes of `future`, or nothing where it takes longer than `limit`. A timer is made for what has to be waited for alone:
+/// nearly every body has come whole with its head.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    if let Poll::Ready(at_once) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        return Some(at_once);
+    }
+    timeout(limit, future).await.ok()
 }
 
 fn invalid(error: &DecodeError) -> Refusal {

@@ -9,25 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use accounting::{Ask, Day, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
-use http::HeaderName;
 use ledger::{Closing, Ledger, Opening};
 use routing::Plan;
 use wire::{Api, Call, ServiceTier, Usage};
 
-use super::arrive::Exchange;
 use super::budgets::{self, NoRoom, user};
 use super::plan::{self, Planned};
 use super::refusal::{Refusal, Refused};
 use super::sharing;
 use crate::snapshot::Target;
-
-// OpenAI's names; each is told for the limit that leaves least.
-const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
-const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
-const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
-const RESET_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
 /// What a request holds.
 #[must_use = "a charge that is dropped is settled at what it holds, once something may have been sent"]
@@ -254,70 +244,9 @@ impl Drop for Charge {
     }
 }
 
-/// The headers by which `OpenAI` says how limits on requests and on tokens stand, here for the one that leaves least. An
-/// upstream's own are about the account that all callers share, and are replaced.
-pub(super) fn rate_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
-    if let Some(rate) = exchange.rate {
-        headers.insert(LIMIT_REQUESTS, rate.limit.into());
-        headers.insert(REMAINING_REQUESTS, rate.remaining.into());
-        if let Ok(reset) = http::HeaderValue::from_str(&span(rate.full_in)) {
-            headers.insert(RESET_REQUESTS, reset);
-        }
-    }
-    token_headers(headers, exchange);
-}
-
-/// The headers by which `OpenAI` says how a limit on tokens stands, here for the limit of the key or the app, whichever
-/// leaves less. An upstream's own are about the account that all callers share, and are replaced.
-fn token_headers(headers: &mut http::HeaderMap, exchange: &Exchange) {
-    let Some(caller) = &exchange.caller else { return };
-    let now = Instant::now();
-    let books = [caller.key.book.as_ref(), Some(&caller.app.book)];
-    let standings = books.into_iter().flatten().filter_map(|book| book.rate(now));
-    let Some(tightest) = standings.min_by_key(|standing| standing.remaining) else { return };
-    headers.insert(LIMIT_TOKENS, tightest.limit.into());
-    headers.insert(REMAINING_TOKENS, tightest.remaining.into());
-    if let Ok(reset) = http::HeaderValue::from_str(&span(tightest.full_in)) {
-        headers.insert(RESET_TOKENS, reset);
-    }
-}
-
-/// A time as `OpenAI` writes it: `6m0s`, `1.5s`, `20ms`; rounded up to a millisecond.
-fn span(time: Duration) -> String {
-    let ms = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    let (minutes, rest) = (ms / 60_000, ms % 60_000);
-    let seconds = |ms: u64| match ms % 1_000 {
-        0 => format!("{}s", ms / 1_000),
-        part => format!("{}.{}s", ms / 1_000, format!("{part:03}").trim_end_matches('0')),
-    };
-    match (minutes, rest) {
-        (0, rest) if rest < 1_000 => format!("{rest}ms"),
-        (0, rest) => seconds(rest),
-        (minutes, rest) if minutes >= 60 => format!("{}h{}m{}", minutes / 60, minutes % 60, seconds(rest)),
-        (minutes, rest) => format!("{minutes}m{}", seconds(rest)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_written_as_openai_writes_it() {
-        let table = [
-            (0, "0ms"),
-            (20, "20ms"),
-            (1_000, "1s"),
-            (1_500, "1.5s"),
-            (60_000, "1m0s"),
-            (360_000, "6m0s"),
-            (3_661_050, "1h1m1.05s"),
-        ];
-        for (ms, written) in table {
-            assert_eq!(span(Duration::from_millis(ms)), written);
-        }
-        assert_eq!(span(Duration::from_nanos(1)), "1ms");
-    }
 
     #[test]
     fn counting_the_tokens_of_a_message_reserves_none_and_sending_it_does() {

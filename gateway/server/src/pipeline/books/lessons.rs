@@ -6,6 +6,7 @@ use routing::Class;
 use wire::{Call, Usage};
 
 use super::{Attempt, Books};
+use crate::pipeline::arrive::lesser;
 use crate::snapshot::{Target, used_of};
 
 /// Time between the parts of a stream, told in groups so that a token costs no lock.
@@ -24,7 +25,7 @@ impl Books {
     pub(in crate::pipeline) fn most_output(&self, call: &Call, target: &Target) -> Option<u64> {
         let own = self.exchange().caller.as_ref().and_then(|caller| caller.key.most_output);
         let other = target.output_tokens.filter(|_| call.max_output_tokens().is_none());
-        [own, other].into_iter().flatten().min()
+        lesser(own, other)
     }
 
     /// The first token of a stream came: the target's clock and the model's calibration learn of it.
