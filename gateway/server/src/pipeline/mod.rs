@@ -14,7 +14,6 @@
 //! | clear, resolve, send | [`clear`], [`attempt`] | `policy::Warrant`, `policy::Cleared` | the upstream's reply |
 //! | respond, settle, close | [`respond`], [`relay`], [`books`] | the reply | the caller's bytes, closed books |
 
-mod alarm;
 mod arrive;
 mod attempt;
 mod authorize;

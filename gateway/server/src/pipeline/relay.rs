@@ -6,13 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use egress::BodyError;
+use egress::{Alarm, BodyError};
 use http_body::Body as _;
 use inspection::StreamRestorer;
 use tokio::time::Instant;
 use wire::{Api, Frame, OnDisconnect, RelayOptions, Relayed, StreamEnd, StreamRelay, TimeoutKind};
 
-use super::alarm::Alarm;
 use super::books::{Books, End};
 use super::examine::EventStream;
 
