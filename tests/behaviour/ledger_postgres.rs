@@ -337,7 +337,7 @@ async fn a_budget_counts_what_the_ledger_knows_and_a_restart_forgets_nothing() {
 
 #[tokio::test]
 async fn two_gateways_with_a_shared_store_and_one_ledger_stop_at_one_dollar_also_when_one_is_killed() {
-    let Some(store) = Store::start("a dollar that gateways with one ledger share").await else { return };
+    let Some(store) = Store::met_before("a dollar that gateways with one ledger share").await else { return };
     let Some(world) = World::of("a dollar by a shared ledger").await else { return };
     let config = world.config("usd_per_month = 1").sharing(&store, "");
     let (mut one, two) = tokio::join!(Gateway::start(&config), Gateway::start(&config));

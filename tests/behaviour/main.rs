@@ -58,6 +58,7 @@ mod redaction;
 mod reload;
 mod replay;
 mod replicas;
+mod replicas_emptied;
 mod residency;
 mod responses;
 mod restrictions;

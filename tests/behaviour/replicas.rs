@@ -11,14 +11,14 @@ use crate::testkit::{
     completion, run, until, within,
 };
 
-const PATH: &str = "/v1/chat/completions";
+pub(super) const PATH: &str = "/v1/chat/completions";
 pub(super) const KEY: &str = "cw_test_limited";
 
 /// A thousand dollars per million tokens: 18 tokens, as the scripted answer reports them, are 0.018 dollars.
 const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }";
 
 /// What one of them charges, in millionths of a dollar.
-const CHARGED: u64 = 18_000;
+pub(super) const CHARGED: u64 = 18_000;
 
 pub(super) fn fleet(upstream: &Upstream, shared: &Shared, limits: &str, on_loss: &str) -> Config {
     Config::new()
@@ -233,7 +233,7 @@ async fn use_up(gateways: &[Gateway]) -> u64 {
 }
 
 /// What the ledgers of all say, in millionths of a dollar.
-async fn spent(gateways: &[Gateway]) -> u64 {
+pub(super) async fn spent(gateways: &[Gateway]) -> u64 {
     let mut all = 0;
     for gateway in gateways {
         let settled = until("every request to be settled", async || {
@@ -424,8 +424,12 @@ async fn a_store_is_spoken_to_over_tls_with_a_password_and_to_no_other_certifica
     let good = Gateway::start(&config(&authority, "hush-hush")).await;
     let wrong = Gateway::start(&config(&authority, "guessed")).await;
     let elsewhere = Gateway::start(&config(&Authority::new(), "hush-hush")).await;
+    // Nobody has met it before, so that it first waits for others.
+    let one = asking_for(10);
+    let good = [good];
+    until("the store to grant", async || (ask_all(&good, (1, 1), &one).await.ok == 1).then_some(())).await;
 
-    let answered = ask_all(&[good], (1, 3), &asking_for(10)).await;
+    let answered = ask_all(&good, (1, 3), &asking_for(10)).await;
     let refused = ask_all(&[wrong, elsewhere], (1, 2), &asking_for(10)).await;
 
     assert_eq!((answered.ok, refused.ok, refused.unavailable), (3, 0, 4), "{answered:?} {refused:?}");

@@ -7,7 +7,7 @@ use crate::testkit::{Answer, Client, Config, Endpoint, Gateway, Request, Shared,
 const PATH: &str = "/v1/chat/completions";
 const FIRST: &str = "cw_key_of_the_first_app";
 const SECOND: &str = "cw_key_of_the_second_app";
-const PSEUDONYMS: &str = "PSEUDONYM+KEY+0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+pub(super) const PSEUDONYMS: &str = "PSEUDONYM+KEY+0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
 
 /// A thousand dollars per million tokens: 18 tokens, as the scripted answer reports them, are 0.018 dollars.
 const DEAR: &str = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }";

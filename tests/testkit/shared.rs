@@ -11,8 +11,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Starts both; none, loudly, where the machine lacks one.
+    /// Starts both; none, loudly, where the machine lacks one. The store is one that gateways have met before.
     pub(crate) async fn start(what: &str) -> Option<Self> {
+        Self::with(Store::met_before(what).await?, what).await
+    }
+
+    /// The same with a store that nobody has met.
+    pub(crate) async fn fresh(what: &str) -> Option<Self> {
         Self::with(Store::start(what).await?, what).await
     }
 

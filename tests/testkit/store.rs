@@ -30,6 +30,13 @@ impl Store {
         Self::launch(what, None, &[]).await
     }
 
+    /// The same as one that gateways have met long ago: it does not wait for them to tell it what they hold.
+    pub(crate) async fn met_before(what: &str) -> Option<Self> {
+        let store = Self::start(what).await?;
+        store.does("SET causeway:1:memory long-ago").await;
+        Some(store)
+    }
+
     /// The same as a node of a cluster, which has no slots yet.
     pub(crate) async fn of_a_cluster(what: &str) -> Option<Self> {
         Self::launch(what, None, &["--cluster-enabled", "yes"]).await

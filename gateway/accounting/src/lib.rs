@@ -41,6 +41,6 @@ pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
 pub use limits::{Denied, Limits, Moment, RateStanding};
 pub use money::{Money, MoneyError, Rate};
 pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
-pub use purse::{BudgetStanding, Purse};
+pub use purse::{BudgetStanding, Purse, usable};
 pub use shared::{Answer, Bell, Counter, Flow, GOOD_FOR, Question, Seats, Short, part_of};
 pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, MOST_OUTPUT, Tokens, estimate};

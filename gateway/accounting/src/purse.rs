@@ -66,8 +66,9 @@ fn shared(money: Money) -> u64 {
     money.0.div_ceil(SHARED_UNIT)
 }
 
-/// Rounded down is what may be used.
-fn usable(money: Money) -> u64 {
+/// The same rounded down: what may be used, or is known for certain.
+#[must_use]
+pub fn usable(money: Money) -> u64 {
     money.0 / SHARED_UNIT
 }
 

@@ -105,7 +105,7 @@ impl ServiceCode {
             _ => [
                 "STORE-04",
                 "it is no store that gateways can use",
-                "it does not speak as Valkey and Redis do, it is a cluster, it is loading, or it does not answer in time",
+                "it does not speak as Valkey and Redis do, it is a cluster, it is loading, a newer release counts there, or it does not answer in time",
                 STORE,
                 "name one server, or a primary behind one name",
             ],

@@ -89,15 +89,20 @@ struct Shared {
 }
 
 /// Where an answer goes.
-type Answer<T> = Sender<Result<T, DatabaseError>>;
+pub(crate) type Answer<T> = Sender<Result<T, DatabaseError>>;
 
-enum Ask {
+/// Asks the database and hands the answer over.
+pub(crate) type Reading = Box<dyn FnOnce(&mut Books) + Send>;
+
+pub(crate) enum Ask {
     /// Carry over all that is written by now, and say whether it was.
     Settle(Sender<bool>),
     /// Sum up what was spent on these days.
     Spent { days: (u64, u64), whose: Whose, answer: Answer<Vec<Spent>> },
     /// The same by app, team, model and user.
     SpentBy { seconds: (u64, u64), whose: Whose, answer: Answer<Vec<SpentBy>> },
+    /// Ask the database something else.
+    Read(Reading),
     /// Say whether a notice was delivered.
     WasTold { id: String, answer: Answer<bool> },
     /// Remember that it was.
@@ -243,7 +248,7 @@ impl Ledger {
     }
 
     /// What the keeper's database answers.
-    fn answer<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, LedgerError> {
+    pub(crate) fn answer<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, LedgerError> {
         let (answer, answered) = channel();
         if !self.ask(ask(answer)) {
             return Err(LedgerError::Behind);
@@ -343,6 +348,7 @@ impl Keeper {
         match asked {
             Ask::Spent { days, whose, answer } => drop(answer.send(self.books.spent(days, whose))),
             Ask::SpentBy { seconds, whose, answer } => drop(answer.send(self.books.spent_by(seconds, whose))),
+            Ask::Read(reading) => reading(&mut self.books),
             Ask::WasTold { id, answer } => drop(answer.send(self.books.was_told(&id))),
             Ask::Tell { id, times, answer } => drop(answer.send(self.books.tell(&id, times))),
             Ask::ReachBy(postgres) => self.books.reach_by(postgres),

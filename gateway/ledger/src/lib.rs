@@ -16,6 +16,7 @@
 //! system and not forced to the disk. It dials no database: whoever opens the books hands over a [`Dial`].
 
 mod database;
+mod each;
 mod entry;
 mod home;
 mod journal;
@@ -26,13 +27,15 @@ mod postgres;
 mod shared;
 
 pub use database::DATABASE_VERSION;
+pub use each::OfGateway;
 pub use entry::{Closing, Entry, Opening};
 pub use home::{DatabaseError, Home, Spent, SpentBy, Whose, is_there, read_in};
 pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL};
 pub use look::{LookFault, LookKind, LookStep};
 pub use postgres::{POSTGRES_VERSION, Postgres};
 pub use shared::{
-    Board, Dial, Dialled, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus, Undertaken, Wire,
+    Board, Dial, Dialled, Known, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus,
+    Undertaken, Wire,
 };
 
 #[cfg(test)]

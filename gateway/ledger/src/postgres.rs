@@ -13,7 +13,8 @@ use std::fmt;
 
 use crate::shared::Dial;
 
-pub(crate) use client::{Client, Intent};
+pub(crate) use client::{Client, Connected, Intent, day, failed, in_time};
+pub(crate) use rows::number;
 pub use schema::POSTGRES_VERSION;
 
 /// How the database is reached, and as whom.

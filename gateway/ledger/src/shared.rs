@@ -15,6 +15,7 @@
 mod board;
 mod keeper;
 mod look;
+mod opening;
 mod resp;
 mod scripts;
 mod share;
@@ -22,7 +23,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::future::Future;
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use accounting::Counter;
+use accounting::{Counter, Money};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -121,6 +122,17 @@ pub struct StoreStatus {
     pub counters: usize,
 }
 
+/// What the ledger says that gateways had spent of one account in a month, or in another stretch of a calendar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The name under which the account is [enrolled](Shared::enrol).
+    pub account: Arc<str>,
+    /// The number of the stretch.
+    pub month: u32,
+    /// Each by the name of its ledger's folder, as entries in the database have it.
+    pub spent: Vec<(Arc<str>, Money)>,
+}
+
 /// The shared counters of this process. Cloning is cheap and gives the same.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -129,6 +141,7 @@ pub struct Shared {
 
 struct Inner {
     settings: Settings,
+    /// The name of the state folder, one of this process alone, and the name of the ledger's folder.
     owner: String,
     /// No other process had the state folder when this one took its place in it: what the folder's ledger says is this
     /// one's to tell.
@@ -138,7 +151,13 @@ struct Inner {
     dial: Mutex<Option<Dial>>,
     accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
     queue: Mutex<Vec<Arc<Account>>>,
+    /// What the store is told before it is asked for anything.
+    known: Mutex<VecDeque<Known>>,
     rung: Notify,
+    /// Connections that were begun.
+    turns: AtomicU64,
+    /// How often the store was found without its memory.
+    forgotten: watch::Sender<u64>,
     /// Rounds that have begun.
     begun: AtomicU64,
     /// The latest round that is over, and whether the store answered it or somebody did in its place.
@@ -171,24 +190,28 @@ struct Account {
 }
 
 impl Shared {
-    /// The counters of a process whose state is in `folder`; nobody is dialled yet.
+    /// The counters of a process whose state is in `folder`, and whose ledger is in `books`; nobody is dialled yet.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be used.
-    pub fn open(folder: &Path, settings: Settings) -> io::Result<Self> {
+    /// When a folder cannot be used.
+    pub fn open(folder: &Path, books: &Path, settings: Settings) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let family = family_of(folder)?;
+        std::fs::create_dir_all(books)?;
+        let (family, ledger) = (family_of(folder)?, family_of(books)?);
         let (place, alone) = take_place(folder)?;
         let inner = Inner {
             settings,
-            owner: format!("{family}/{}", random()?),
+            owner: format!("{family}/{}/{ledger}", random()?),
             alone,
             _place: place,
             dial: Mutex::new(None),
             accounts: Mutex::default(),
             queue: Mutex::default(),
+            known: Mutex::default(),
             rung: Notify::new(),
+            turns: AtomicU64::new(0),
+            forgotten: watch::Sender::new(0),
             begun: AtomicU64::new(0),
             over: watch::Sender::new((0, true)),
             status: Mutex::default(),
@@ -270,6 +293,20 @@ impl Shared {
             Ok(Ok(over)) if over.1 => Ok(()),
             _ => Err(StoreLost),
         }
+    }
+
+    /// Tells the store what the ledger knows, before it is asked for anything more: what it has forgotten, or never heard, is
+    /// counted as spent until whoever spent it tells so. What was said before and not told yet is forgotten.
+    pub fn tell(&self, known: Vec<Known>) {
+        *self.inner.known.lock() = known.into();
+        self.inner.rung.notify_one();
+    }
+
+    /// Counts how often the store was found without its memory: each time somebody is to say what the ledger knows that gateways
+    /// which are gone had spent.
+    #[must_use]
+    pub fn forgotten(&self) -> watch::Receiver<u64> {
+        self.inner.forgotten.subscribe()
     }
 
     /// How it stands with the store.

@@ -18,6 +18,7 @@ use tower::retry::budget::TpsBudget;
 use crate::break_glass::BreakGlass;
 use crate::export::Export;
 use crate::issuers::KeySource;
+use crate::known_spending;
 use crate::pipeline;
 use crate::restrictions::Holding;
 use crate::snapshot::{BudgetSpendings, Snapshot};
@@ -98,6 +99,7 @@ impl Gateway {
         snapshot.take_effect();
         Spendings::of(&snapshot, &ledger)?.restore(&snapshot);
         if let Some(sharing) = &snapshot.sharing {
+            sharing.counters.tell(known_spending::known(&snapshot, &ledger)?);
             sharing.counters.serve();
         }
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);

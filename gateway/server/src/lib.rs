@@ -19,6 +19,7 @@ pub mod export;
 pub mod gateway;
 mod issuers;
 pub mod kept;
+mod known_spending;
 pub mod load;
 pub mod notices;
 pub mod outlook;

@@ -128,6 +128,8 @@ pub struct Snapshot {
     /// Books that no snapshot before had: places of apps and of keys.
     new_apps: Vec<usize>,
     new_keys: Vec<(usize, usize)>,
+    /// Every key, with its app.
+    all_keys: Vec<(usize, usize)>,
     renewal: Renewal,
     /// Money beside the books of apps and keys.
     pub(crate) budgets: Budgets,
@@ -194,7 +196,7 @@ impl KeyFacts {
 }
 
 /// A book that begins with this snapshot, and whose it is.
-pub(crate) struct NewBook<'a> {
+pub(crate) struct BookOf<'a> {
     pub(crate) app: &'a str,
     /// The key within the app; the app itself where there is none.
     pub(crate) key: Option<&'a str>,
@@ -435,16 +437,29 @@ impl Snapshot {
     }
 
     /// The books that no snapshot before had.
-    pub(crate) fn new_books(&self) -> impl Iterator<Item = NewBook<'_>> {
-        let of_app = |index: &usize| {
-            let app = self.apps.get(*index)?;
-            Some(NewBook { app: &app.name, key: None, book: &app.book })
+    pub(crate) fn new_books(&self) -> impl Iterator<Item = BookOf<'_>> {
+        self.books_of(self.new_apps.iter().copied(), &self.new_keys)
+    }
+
+    /// All books.
+    pub(crate) fn books(&self) -> impl Iterator<Item = BookOf<'_>> {
+        self.books_of(0..self.apps.len(), &self.all_keys)
+    }
+
+    fn books_of<'a>(
+        &'a self,
+        apps: impl Iterator<Item = usize> + 'a,
+        keys: &'a [(usize, usize)],
+    ) -> impl Iterator<Item = BookOf<'a>> {
+        let of_app = |index: usize| {
+            let app = self.apps.get(index)?;
+            Some(BookOf { app: &app.name, key: None, book: &app.book })
         };
         let of_key = |(app, key): &(usize, usize)| {
             let (app, key) = (self.apps.get(*app)?, self.key_facts.get(*key)?);
-            Some(NewBook { app: &app.name, key: Some(&key.name), book: key.book.as_ref()? })
+            Some(BookOf { app: &app.name, key: Some(&key.name), book: key.book.as_ref()? })
         };
-        self.new_apps.iter().filter_map(of_app).chain(self.new_keys.iter().filter_map(of_key))
+        apps.filter_map(of_app).chain(keys.iter().filter_map(of_key))
     }
 
     /// All keys, in the order of the configuration.

@@ -252,7 +252,7 @@ async fn whoever_waits_for_the_store_is_among_those_in_flight() {
         password: None,
         on_loss: ledger::OnLoss::Deny,
     };
-    let shared = ledger::Shared::open(folder.path(), settings).unwrap();
+    let shared = ledger::Shared::open(folder.path(), folder.path(), settings).unwrap();
     let admission = Admission::shared(most(1), vec![limit("app", 0, 60)], shared);
     admission.take_effect();
 

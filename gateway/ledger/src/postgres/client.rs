@@ -57,8 +57,8 @@ pub(crate) struct Client {
 }
 
 /// A connection, and the task that moves its bytes.
-pub(super) struct Connected {
-    pub(super) client: tokio_postgres::Client,
+pub(crate) struct Connected {
+    pub(crate) client: tokio_postgres::Client,
     /// The statement that posts, as the server knows it: each posting is one question and one answer.
     posting: Option<Statement>,
     task: JoinHandle<()>,
@@ -111,7 +111,7 @@ impl Client {
 
     /// Asks over the connection that there is, or over a new one. After an error the next question has a new one: what
     /// went wrong with this one is not known, and a name may lead to another server by then.
-    fn ask<T>(
+    pub(crate) fn ask<T>(
         &mut self,
         question: impl AsyncFnOnce(&mut Connected) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
@@ -230,11 +230,11 @@ impl Client {
 }
 
 /// A time as the database has it.
-fn day(number: u64) -> i64 {
+pub(crate) fn day(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, DatabaseError> {
+pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, DatabaseError> {
     timeout(TO_ANSWER, answer).await.map_err(|_| silent())?
 }
 
@@ -244,7 +244,7 @@ fn silent() -> DatabaseError {
 
 /// What the server says, with its code, or what became of the connection. The server's details are left out: they quote rows.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
-pub(super) fn failed(error: tokio_postgres::Error) -> DatabaseError {
+pub(crate) fn failed(error: tokio_postgres::Error) -> DatabaseError {
     DatabaseError::Postgres(said(&error))
 }
 

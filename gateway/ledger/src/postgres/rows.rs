@@ -150,7 +150,7 @@ fn text<'a>(row: &'a Row, column: &'static str) -> Result<&'a str, DatabaseError
 }
 
 /// A column that holds no negative number.
-pub(super) fn number(row: &Row, column: &'static str) -> Result<u64, DatabaseError> {
+pub(crate) fn number(row: &Row, column: &'static str) -> Result<u64, DatabaseError> {
     u64::try_from(value::<i64>(row, column)?).map_err(|_| unreadable(row, column))
 }
 

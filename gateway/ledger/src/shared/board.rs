@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keeper::{Store, connect};
+use super::keeper::{Calls, Store, connect};
 use super::resp::{Commands, Reply};
 use super::{Shared, scripts};
 
@@ -71,7 +71,7 @@ impl Board {
         let asked = async {
             let mut store = match self.store.take() {
                 Some(store) => store,
-                None => connect(self.shared.inner.clone(), (None, WITHIN)).await?,
+                None => connect(self.shared.inner.clone(), Calls::Board, WITHIN).await?,
             };
             let replies = store.link.ask(commands).await.map_err(|error| error.to_string())?;
             self.store = Some(store);

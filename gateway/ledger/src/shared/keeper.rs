@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use accounting::{Answer, Counter, Question};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::opening::{self, Opening};
 use super::resp::{Commands, Link, Reply};
 use super::scripts::{self, Asker, Scripts};
-use super::{Account, Inner, OnLoss, now};
+use super::{Account, Inner, Known, OnLoss, now};
 
 /// How often counters are looked at that hold a part, and the store is called when it is lost.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -28,6 +29,31 @@ const MOST_AT_ONCE: usize = 256;
 pub(super) struct Store {
     pub(super) link: Link,
     scripts: Scripts,
+    /// The word that it remembers.
+    memory: Vec<u8>,
+    turn: u64,
+}
+
+/// What a connection is for.
+pub(super) enum Calls {
+    /// For counters. It takes the place of every earlier one, whose questions the store refuses from then on.
+    Counters {
+        /// What the store remembered when it was found last.
+        memory: Option<Vec<u8>>,
+    },
+    /// For notices.
+    Board,
+}
+
+/// What came of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// An answer for everybody.
+    Answers,
+    /// The store heard everybody, and grants nothing before it knows what all hold.
+    Silence,
+    /// Nothing: it is lost.
+    Nothing,
 }
 
 /// A question that is asked, and for whom.
@@ -71,7 +97,7 @@ impl Keeper {
         let mut may_call = true;
         loop {
             if self.lost && calling.is_none() && may_call {
-                calling = Some(Box::pin(connect(Arc::clone(&inner), (self.memory.clone(), CONNECTS_IN.1))));
+                calling = Some(Box::pin(connect(Arc::clone(&inner), self.calls(), CONNECTS_IN.1)));
                 may_call = false;
             }
             // While it is away requests are answered and the store is called at the same time.
@@ -140,21 +166,47 @@ impl Keeper {
 
     /// Whether everybody got an answer, from the store or in its place.
     async fn answer_all(&mut self, mut asked: Vec<Asked>, looks: bool) -> bool {
+        // INVARIANT: before anything is granted, so that nothing is by a store that knows less than the ledger.
+        if !self.lost {
+            self.tell_known().await;
+        }
         let slices: Vec<&mut [Asked]> =
             if asked.is_empty() && looks { vec![&mut []] } else { asked.chunks_mut(MOST_AT_ONCE).collect() };
         let mut answered = true;
         for slice in slices {
             let sent_at = now();
-            if !self.lost && self.exchange(slice).await {
-                continue;
-            }
-            answered &= self.in_its_place(slice, sent_at);
+            let came = if self.lost { Came::Nothing } else { self.exchange(slice).await };
+            answered &= match came {
+                Came::Answers => true,
+                Came::Silence => false,
+                Came::Nothing => self.in_its_place(slice, sent_at),
+            };
         }
         answered
     }
 
+    /// Tells what the ledger knows. What is not told stays to be told.
+    async fn tell_known(&mut self) {
+        loop {
+            let some: Vec<Known> = self.inner.known.lock().iter().take(MOST_AT_ONCE).cloned().collect();
+            if some.is_empty() {
+                return;
+            }
+            let told = match &mut self.store {
+                Some(store) => store.tell(&self.inner, &some).await,
+                None => self.try_connect(CONNECTS_IN.0).await.map(|()| false),
+            };
+            match told {
+                // Others may have been put in their place meanwhile.
+                Ok(true) => self.inner.known.lock().retain(|known| !some.contains(known)),
+                Ok(false) => {}
+                Err(why) => return self.lose(why),
+            }
+        }
+    }
+
     /// Asks the store, and a second time over a new connection where the first one broke.
-    async fn exchange(&mut self, asked: &mut [Asked]) -> bool {
+    async fn exchange(&mut self, asked: &mut [Asked]) -> Came {
         let mut why = "there is no connection".to_owned();
         for _ in 0..2 {
             if self.store.is_none()
@@ -167,13 +219,16 @@ impl Keeper {
             let sent_at = now();
             match store.ask(&self.inner, asked).await {
                 Ok(answers) => {
+                    let is_silent = answers.contains(&None);
                     for (asked, answer) in asked.iter().zip(answers) {
-                        asked.account.share.lock().learn(&asked.question, answer, sent_at);
+                        if let Some(answer) = answer {
+                            asked.account.share.lock().learn(&asked.question, answer, sent_at);
+                        }
                         *asked.account.adopt.lock() = "";
-                        asked.counter.learn(&asked.question, Some(answer), sent_at);
+                        asked.counter.learn(&asked.question, answer, sent_at);
                     }
                     self.inner.status.lock().rounds += 1;
-                    return true;
+                    return if is_silent { Came::Silence } else { Came::Answers };
                 }
                 Err(error) => {
                     self.store = None;
@@ -188,7 +243,7 @@ impl Keeper {
             }
         }
         self.lose(why);
-        false
+        Came::Nothing
     }
 
     /// What is said while the store is away.
@@ -209,14 +264,18 @@ impl Keeper {
         }
     }
 
+    fn calls(&self) -> Calls {
+        Calls::Counters { memory: self.memory.clone() }
+    }
+
     async fn try_connect(&mut self, limit: Duration) -> Result<(), String> {
-        let store = connect(Arc::clone(&self.inner), (self.memory.clone(), limit)).await?;
+        let store = connect(Arc::clone(&self.inner), self.calls(), limit).await?;
         self.found(store);
         Ok(())
     }
 
     fn found(&mut self, store: Store) {
-        let memory = Some(store.scripts.memory.clone());
+        let memory = Some(store.memory.clone());
         if self.memory.is_some() && self.memory != memory {
             tracing::error!("ALARM store_lost: the shared store has lost its memory; every gateway tells it again");
             let accounts: Vec<_> = self.inner.accounts.lock().values().cloned().collect();
@@ -227,6 +286,7 @@ impl Keeper {
                 }
                 self.inner.ring(&account);
             }
+            self.inner.forgotten.send_modify(|times| *times += 1);
         }
         self.memory = memory;
         self.store = Some(store);
@@ -255,15 +315,29 @@ impl Keeper {
 }
 
 impl Store {
+    /// Tells all of these in one exchange.
+    async fn tell(&mut self, inner: &Inner, known: &[Known]) -> Result<bool, String> {
+        let mut commands = Commands::default();
+        let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, turn: self.turn, adopt: "" };
+        known.iter().for_each(|known| self.scripts.tell(&mut commands, known, &asker));
+        let replies = match timeout(ANSWERS_IN, self.link.ask(&commands)).await {
+            Ok(replies) => replies.map_err(|error| error.to_string())?,
+            Err(_) => return Err(format!("the store took longer than {ANSWERS_IN:?}")),
+        };
+        let is_told = replies.iter().all(|reply| matches!(reply, Reply::Integer(_)));
+        if is_told { Ok(true) } else { Err(scripts::complaint(&replies)) }
+    }
+
     /// Asks all of these in one exchange; nothing but whether it is there and remembers where there are none.
-    async fn ask(&mut self, inner: &Inner, asked: &[Asked]) -> Result<Vec<Answer>, String> {
+    async fn ask(&mut self, inner: &Inner, asked: &[Asked]) -> Result<Vec<Option<Answer>>, String> {
         let mut commands = Commands::default();
         // INVARIANT: asked first in every exchange, so that nothing is granted by a store that was emptied while the connection
-        // stood. It then counts as lost, and over a new connection it is told everything again.
-        Scripts::ask_for_memory(&mut commands, &inner.settings.prefix);
+        // stood. It then counts as lost, and over a new connection it is told everything again. Emptied behind this question, it
+        // refuses the others: it knows nothing of this connection.
+        opening::ask_for_memory(&mut commands, &inner.settings.prefix);
         for Asked { account, question, .. } in asked {
             let adopt = *account.adopt.lock();
-            let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, adopt };
+            let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, turn: self.turn, adopt };
             self.scripts.ask(&mut commands, &account.key, question, &asker);
         }
         let replies = match timeout(ANSWERS_IN, self.link.ask(&commands)).await {
@@ -271,7 +345,7 @@ impl Store {
             Err(_) => return Err(format!("the store took longer than {ANSWERS_IN:?}")),
         };
         let Some((memory, replies)) = replies.split_first() else { return Err(scripts::complaint(&replies)) };
-        self.scripts.remembers(memory)?;
+        opening::remembers(memory, &self.memory)?;
         asked.iter().zip(replies).map(|(asked, reply)| scripts::answer(&asked.question, reply)).collect()
     }
 }
@@ -285,8 +359,10 @@ fn with_debt(account: &Account, question: Question, now: Instant) -> Question {
 
 /// Dials, logs in and hands the scripts over. A store that does not remember what it did is told to wait for the others
 /// before anything is asked of it.
-pub(super) async fn connect(inner: Arc<Inner>, (memory, limit): (Option<Vec<u8>>, Duration)) -> Result<Store, String> {
+pub(super) async fn connect(inner: Arc<Inner>, calls: Calls, limit: Duration) -> Result<Store, String> {
     let dial = inner.dial.lock().clone().ok_or("nobody said how it is reached")?;
+    // Counted before anything is sent, so that of two connections the one that was wanted later is the later one.
+    let turn = inner.turns.fetch_add(1, Ordering::Relaxed) + 1;
     let opened = async {
         let mut link = Link::new(dial().await?);
         let settings = &inner.settings;
@@ -296,17 +372,24 @@ pub(super) async fn connect(inner: Arc<Inner>, (memory, limit): (Option<Vec<u8>>
                 return Err(scripts::complaint(&replies));
             }
         }
-        let prefix = &settings.prefix;
-        let word = super::random().map_err(|error| error.to_string())?;
-        let replies = link.ask(&Scripts::load(prefix, &word)).await.map_err(|error| error.to_string())?;
-        let scripts = Scripts::loaded(&replies)?;
-        if memory.is_some_and(|memory| memory != scripts.memory) {
-            let replies = link.ask(&Scripts::hush(prefix)).await.map_err(|error| error.to_string())?;
+        let (prefix, word) = (&settings.prefix, super::random().map_err(|error| error.to_string())?);
+        let counts = matches!(calls, Calls::Counters { .. }).then_some(turn);
+        let mut commands = Commands::default();
+        Opening { prefix, owner: &inner.owner, word: &word, turn: counts }.ask(&mut commands);
+        Scripts::load(&mut commands);
+        let replies = link.ask(&commands).await.map_err(|error| error.to_string())?;
+        let Some((first, rest)) = replies.split_first() else { return Err(scripts::complaint(&replies)) };
+        let memory = opening::opened(first)?;
+        let scripts = Scripts::loaded(rest)?;
+        if let Calls::Counters { memory: Some(known) } = calls
+            && known != memory
+        {
+            let replies = link.ask(&opening::hush(prefix)).await.map_err(|error| error.to_string())?;
             if !matches!(replies[..], [Reply::Simple(_)]) {
                 return Err(scripts::complaint(&replies));
             }
         }
-        Ok(Store { link, scripts })
+        Ok(Store { link, scripts, memory, turn })
     };
     match timeout(limit, opened).await {
         Ok(opened) => opened,

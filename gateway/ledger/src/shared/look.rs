@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::resp::{Commands, Link, Reply};
-use super::{Dial, Settings, scripts};
+use super::{Dial, Settings, opening, scripts};
 use crate::look::{Look, LookFault, LookKind, LookStep, in_time};
 
 /// The digest of no script.
@@ -74,17 +74,22 @@ impl Server {
     }
 }
 
-/// Whether gateways have used it: keys carry the version of what they hold, so another version's are never read.
+/// Whether gateways have used it, and in a format that this release reads.
 async fn format(settings: &Settings, link: &mut Link) -> Result<((), String), LookFault> {
-    let replies = ask(link, &Commands::of(&[b"GET", scripts::memory_of(&settings.prefix).as_bytes()])).await?;
-    let (prefix, version) = (&settings.prefix, scripts::VERSION);
-    match &replies[..] {
-        [Reply::Bulk(_)] => Ok(((), format!("gateways have counters of format {version} below `{prefix}`"))),
-        [Reply::Nothing] => {
-            Ok(((), format!("no counters of format {version} below `{prefix}` yet; the first gateway begins them")))
-        }
-        other => Err(fault(other)),
+    let mut commands = Commands::default();
+    opening::ask_for_memory(&mut commands, &settings.prefix);
+    let replies = ask(link, &commands).await?;
+    let (prefix, version) = (&settings.prefix, opening::VERSION);
+    let [Reply::Array(items)] = &replies[..] else { return Err(fault(&replies)) };
+    let [memory, format] = &items[..] else { return Err(fault(&replies)) };
+    if let Some(too_new) = opening::too_new(format) {
+        return Err(LookFault::of(LookKind::Other, too_new));
     }
+    if *memory == Reply::Nothing {
+        let said = format!("no counters of format {version} below `{prefix}` yet; the first gateway begins them");
+        return Ok(((), said));
+    }
+    Ok(((), format!("gateways have counters of format {version} below `{prefix}`")))
 }
 
 /// Everything that gateways do there, to a key that nobody has, so that nothing comes of it.

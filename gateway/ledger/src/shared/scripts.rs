@@ -1,21 +1,24 @@
 //! The decisions of the store: one script for each, which runs there alone and whole.
 //!
 //! The clock of both is the store's own, so the gateways' need not agree. Keys carry the version of what they hold.
+//!
+//! Both refuse a question of a connection that is not its process's latest, and in a store that was emptied since: what is late,
+//! or meets a store that knows nothing, changes nothing.
 
 use std::time::Duration;
 
-use accounting::{Answer, GOOD_FOR, Question};
+use accounting::{Answer, GOOD_FOR, Question, usable};
 
+use super::Known;
 use super::board::Notice;
+use super::opening::{VERSION, hush_of, turn_of};
 use super::resp::{Commands, Reply};
-
-/// The version of the scripts and of what they keep; it is part of every key, so two versions never read each other's.
-pub(super) const VERSION: &str = "1";
 
 /// One bucket: what is used of it runs out by itself.
 ///
 /// It keeps the units that are used and when that was. Numbers are written with their digits, since Lua would round them.
 const FLOW: &str = r"
+if redis.call('GET', KEYS[3]) ~= ARGV[6] then return redis.error_reply('STALE this connection does not count') end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local limit, period = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -46,7 +49,10 @@ return {granted, math.floor(math.max(0, limit - used)), wait}
 /// it unused for as long as it is busy, and others would be refused what lies there.
 ///
 /// `adopt` names the owners before this one, whose part this one tells as its own: `live` with those that are not over yet.
+///
+/// What an owner tells for the first time is taken off what [`KNOWN`] counts of its ledger as not told.
 const LEVEL: &str = r"
+if redis.call('GET', KEYS[3]) ~= ARGV[13] then return redis.error_reply('STALE this connection does not count') end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local me, limit, lives = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -54,11 +60,13 @@ local used, kept, spent = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]
 local holds, least, need, want = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local adopt, days = ARGV[11], tonumber(ARGV[12])
 local family = string.match(me, '^[^/]*/')
-local others, gone = 0, 0
+local ledger = (string.match(me, '^[^/]*/[^/]*/(.+)$') or '') .. '/ledger'
+local others, gone, is_new, untold = 0, 0, true, 0
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local owner = all[i]
-  if owner ~= me then
+  if owner == me then is_new = false
+  else
     local ends, ceiling, keeps, spends = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+)$')
     local is_over = tonumber(ends) <= now
     local is_before = adopt ~= '' and string.sub(owner, 1, #family) == family and (is_over or adopt == 'live')
@@ -66,13 +74,21 @@ for i = 1, #all, 2 do
     else
       others = others + (is_over and tonumber(keeps) or tonumber(ceiling))
       gone = gone + tonumber(spends)
+      if owner == ledger then untold = tonumber(keeps) end
     end
   end
+end
+if is_new and untold > 0 then
+  local told = math.min(untold, spent)
+  local rest = string.format('%.0f', untold - told)
+  redis.call('HSET', KEYS[1], ledger, '0 0 ' .. rest .. ' ' .. rest)
+  others, gone = others - told, gone - told
 end
 local room = limit - others
 local ceiling = math.min(holds, room)
 local answer
-if redis.call('EXISTS', KEYS[2]) == 1 then ceiling = holds
+local hush = redis.call('EXISTS', KEYS[2])
+if hush == 1 then ceiling = holds
 elseif room >= want + 2 * (want - need) then ceiling = want
 elseif room >= need then
   ceiling = math.max(ceiling, need)
@@ -83,11 +99,38 @@ kept = math.min(kept, ceiling)
 if ceiling == 0 and kept == 0 then redis.call('HDEL', KEYS[1], me)
 else redis.call('HSET', KEYS[1], me, string.format('%.0f %.0f %.0f %.0f', now + lives, ceiling, kept, spent)) end
 redis.call('PEXPIRE', KEYS[1], days * 86400000)
-return {math.max(answer or ceiling, used), others, gone}
+return {math.max(answer or ceiling, used), others, gone, hush}
 ";
 
-/// So long a store that lost its memory grants nothing: by then every gateway has told it what it holds.
-const HUSH_MS: &[u8] = b"4000";
+/// What the ledger says that gateways have spent, each by the name of its ledger, for a level that may have forgotten them: what is
+/// missing of it stands as the line of one that is gone. Those that are there may have spent what they may go up to; what is told by
+/// owners of an earlier release, who do not name their ledgers, may be anybody's.
+const KNOWN: &str = r"
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('STALE this connection does not count') end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local told, anybodys = {}, 0
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if string.sub(all[i], -7) ~= '/ledger' then
+    local ledger = string.match(all[i], '^[^/]*/[^/]*/(.+)$')
+    local ends, ceiling, keeps, spends = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+)$')
+    local most = tonumber(ends) <= now and math.max(tonumber(keeps), tonumber(spends)) or tonumber(ceiling)
+    if ledger then told[ledger] = (told[ledger] or 0) + most else anybodys = anybodys + most end
+  end
+end
+for i = 3, #ARGV, 2 do
+  local missing = math.max(0, tonumber(ARGV[i + 1]) - (told[ARGV[i]] or 0))
+  local covered = math.min(missing, anybodys)
+  missing, anybodys = missing - covered, anybodys - covered
+  if missing > 0 then
+    local text = string.format('%.0f', missing)
+    redis.call('HSET', KEYS[1], ARGV[i] .. '/ledger', '0 0 ' .. text .. ' ' .. text)
+  else redis.call('HDEL', KEYS[1], ARGV[i] .. '/ledger') end
+end
+redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[2]) * 86400000)
+return 1
+";
 
 /// A level of a month is forgotten so long after its last change; the month and a few days of quarrel about it.
 const DAYS_OF_A_MONTH: &[u8] = b"45";
@@ -106,8 +149,7 @@ const _: () =
 pub(super) struct Scripts {
     flow: Vec<u8>,
     level: Vec<u8>,
-    /// A word that was put into the store when it was empty. Another word is another memory.
-    pub(super) memory: Vec<u8>,
+    known: Vec<u8>,
 }
 
 /// Whose name a question is asked in.
@@ -115,61 +157,46 @@ pub(super) struct Asker<'a> {
     /// Before every key.
     pub(super) prefix: &'a str,
     pub(super) owner: &'a str,
+    /// The number of the connection that it is asked over.
+    pub(super) turn: u64,
     /// What becomes of the parts of the processes before this one: `live`, `over` or nothing.
     pub(super) adopt: &'static str,
 }
 
 impl Scripts {
-    /// What hands the scripts over, and the word where there is none.
-    pub(super) fn load(prefix: &str, word: &str) -> Commands {
-        let mut commands = Commands::default();
-        let key = memory_of(prefix);
-        commands.add(&[b"SET", key.as_bytes(), word.as_bytes(), b"NX"]);
-        commands.add(&[b"GET", key.as_bytes()]);
-        for script in [FLOW, LEVEL] {
+    /// Adds what hands the scripts over.
+    pub(super) fn load(commands: &mut Commands) {
+        for script in [FLOW, LEVEL, KNOWN] {
             commands.add(&[b"SCRIPT", b"LOAD", script.as_bytes()]);
         }
-        commands
     }
 
     /// Reads the replies to [`Scripts::load`].
     pub(super) fn loaded(replies: &[Reply]) -> Result<Self, String> {
         match replies {
-            [Reply::Simple(_) | Reply::Nothing, Reply::Bulk(memory), Reply::Bulk(flow), Reply::Bulk(level)] => {
-                Ok(Self { flow: flow.clone(), level: level.clone(), memory: memory.clone() })
+            [Reply::Bulk(flow), Reply::Bulk(level), Reply::Bulk(known)] => {
+                Ok(Self { flow: flow.clone(), level: level.clone(), known: known.clone() })
             }
             other => Err(complaint(other)),
         }
     }
 
-    /// Adds the question for the word, whose answer is for [`Scripts::remembers`].
-    pub(super) fn ask_for_memory(commands: &mut Commands, prefix: &str) {
-        commands.add(&[b"GET", memory_of(prefix).as_bytes()]);
-    }
-
-    /// Whether the store still has the word that it had when it was found.
-    ///
-    /// # Errors
-    ///
-    /// When it has none or another: somebody emptied it, though the connection stands.
-    pub(super) fn remembers(&self, reply: &Reply) -> Result<(), String> {
-        match reply {
-            Reply::Bulk(memory) if *memory == self.memory => Ok(()),
-            Reply::Bulk(_) | Reply::Nothing => Err("the store has lost its memory".to_owned()),
-            other => Err(complaint(std::slice::from_ref(other))),
-        }
-    }
-
-    /// What makes a store without memory grant nothing until everybody has told it.
-    pub(super) fn hush(prefix: &str) -> Commands {
-        Commands::of(&[b"SET", hush_of(prefix).as_bytes(), b"1", b"PX", HUSH_MS])
+    /// Adds what is known of one account beside what gateways tell.
+    pub(super) fn tell(&self, commands: &mut Commands, known: &Known, asker: &Asker<'_>) {
+        let key = level_of(asker.prefix, &known.account, known.month);
+        let (of_owner, turn) = (turn_of(asker.prefix, asker.owner), asker.turn.to_string());
+        let spent: Vec<_> = known.spent.iter().map(|(ledger, money)| (ledger, usable(*money).to_string())).collect();
+        let mut parts = vec![b"EVALSHA", self.known.as_slice(), b"2", key.as_bytes(), of_owner.as_bytes()];
+        parts.extend([turn.as_bytes(), DAYS_OF_A_MONTH]);
+        parts.extend(spent.iter().flat_map(|(ledger, units)| [ledger.as_bytes(), units.as_bytes()]));
+        commands.add(&parts);
     }
 
     /// Adds the question about one account to what is sent.
     pub(super) fn ask(&self, commands: &mut Commands, account: &str, question: &Question, asker: &Asker<'_>) {
-        let Asker { prefix, owner, adopt } = asker;
-        let hush = hush_of(prefix);
-        let hush = hush.as_bytes();
+        let Asker { prefix, owner, turn, adopt } = asker;
+        let (hush, of_owner, turn) = (hush_of(prefix), turn_of(prefix, owner), turn.to_string());
+        let [hush, of_owner, turn] = [&hush, &of_owner, &turn].map(|text| text.as_bytes());
         match *question {
             Question::Flow { limit, period, owed, least, most } => {
                 let key = format!("{prefix}:{VERSION}:flow:{account}");
@@ -181,11 +208,13 @@ impl Scripts {
                     most.to_string(),
                 ];
                 let [limit, period, owed, least, most] = numbers.each_ref().map(|number| number.as_bytes());
-                commands.add(&[b"EVALSHA", &self.flow, b"2", key.as_bytes(), hush, limit, period, owed, least, most]);
+                let key = key.as_bytes();
+                let flow = self.flow.as_slice();
+                commands.add(&[b"EVALSHA", flow, b"3", key, hush, of_owner, limit, period, owed, least, most, turn]);
             }
             Question::Level { month, limit, used, kept, spent, holds, least, need, want } => {
                 let (key, days) = match month {
-                    Some(month) => (format!("{prefix}:{VERSION}:level:{account}:{month}"), DAYS_OF_A_MONTH),
+                    Some(month) => (level_of(prefix, account, month), DAYS_OF_A_MONTH),
                     None => (format!("{prefix}:{VERSION}:level:{account}"), DAYS),
                 };
                 let lives = u64::try_from(LIVES.as_millis()).unwrap_or(u64::MAX);
@@ -199,9 +228,10 @@ impl Scripts {
                 commands.add(&[
                     b"EVALSHA",
                     &self.level,
-                    b"2",
+                    b"3",
                     key,
                     hush,
+                    of_owner,
                     owner,
                     limit,
                     lives,
@@ -214,23 +244,20 @@ impl Scripts {
                     want,
                     adopt,
                     days,
+                    turn,
                 ]);
             }
         }
     }
 }
 
-pub(super) fn memory_of(prefix: &str) -> String {
-    format!("{prefix}:{VERSION}:memory")
+fn level_of(prefix: &str, account: &str, month: u32) -> String {
+    format!("{prefix}:{VERSION}:level:{account}:{month}")
 }
 
 /// A key that nobody has, for whoever tries out what may be done.
 pub(super) fn nobodys(prefix: &str) -> String {
     format!("{prefix}:{VERSION}:nobody")
-}
-
-fn hush_of(prefix: &str) -> String {
-    format!("{prefix}:{VERSION}:hush")
 }
 
 /// One notice: it is put up unless a later one stands there, and the board is bounded.
@@ -263,17 +290,22 @@ pub(super) fn once_of(prefix: &str, what: &str) -> String {
     format!("{prefix}:{VERSION}:once:{what}")
 }
 
-/// What the store answers to a question.
-pub(super) fn answer(question: &Question, reply: &Reply) -> Result<Answer, String> {
+/// What the store answers to a question; nothing of a level in a store that waits to be told what everybody holds.
+pub(super) fn answer(question: &Question, reply: &Reply) -> Result<Option<Answer>, String> {
     let Reply::Array(items) = reply else { return Err(complaint(std::slice::from_ref(reply))) };
-    let [Reply::Integer(first), Reply::Integer(second), Reply::Integer(third)] = items[..] else {
-        return Err("the store's answer is none of ours".to_owned());
-    };
-    let [first, second, third] = [first, second, third].map(|number| u64::try_from(number).unwrap_or(0));
-    Ok(match question {
-        Question::Flow { .. } => Answer::Flow { granted: first, left: second, wait: Duration::from_micros(third) },
-        Question::Level { .. } => Answer::Level { ceiling: first, others: second, spent: third },
-    })
+    let numbers: Option<Vec<u64>> = items
+        .iter()
+        .map(|item| if let Reply::Integer(number) = item { Some(u64::try_from(*number).unwrap_or(0)) } else { None })
+        .collect();
+    match (question, numbers.as_deref()) {
+        (Question::Flow { .. }, Some(&[granted, left, wait])) => {
+            Ok(Some(Answer::Flow { granted, left, wait: Duration::from_micros(wait) }))
+        }
+        (Question::Level { .. }, Some(&[ceiling, others, spent, hush])) => {
+            Ok((hush == 0).then_some(Answer::Level { ceiling, others, spent }))
+        }
+        _ => Err("the store's answer is none of ours".to_owned()),
+    }
 }
 
 /// What the store complains of, without what was sent to it.
@@ -288,22 +320,4 @@ pub(super) fn complaint(replies: &[Reply]) -> String {
 pub(super) fn word_of(replies: &[Reply]) -> Option<&str> {
     let error = replies.iter().find_map(|reply| if let Reply::Error(error) = reply { Some(error) } else { None });
     error.and_then(|error| error.split(' ').next())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_that_has_no_word_or_another_one_has_lost_its_memory() {
-        let [word, flow, level] = [&b"word"[..], b"flow", b"level"].map(|text| Reply::Bulk(text.to_vec()));
-        let scripts = Scripts::loaded(&[Reply::Nothing, word.clone(), flow.clone(), level]).unwrap();
-
-        assert_eq!(scripts.remembers(&word), Ok(()));
-        for reply in [Reply::Nothing, flow] {
-            assert_eq!(scripts.remembers(&reply), Err("the store has lost its memory".to_owned()), "{reply:?}");
-        }
-        let busy = Reply::Error("LOADING not yet".to_owned());
-        assert_eq!(scripts.remembers(&busy), Err("the store answers LOADING".to_owned()));
-    }
 }

@@ -4,6 +4,7 @@ use super::*;
 
 mod flows;
 mod levels;
+mod openings;
 
 /// A counter that asks what it is told to.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ fn nobody() -> Dial {
 
 async fn learned_without_store(on_loss: OnLoss) -> (Result<(), StoreLost>, Vec<Option<Answer>>) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let shared = Shared::open(folder.path(), settings(on_loss)).expect("the folder can be used");
+    let shared = Shared::open(folder.path(), folder.path(), settings(on_loss)).expect("the folder can be used");
     shared.reach_by(nobody());
     let counter = Arc::new(Wants::default());
     let question = Question::Flow { limit: 300, period: Duration::from_secs(60), owed: 0, least: 1, most: 1 };
@@ -72,7 +73,7 @@ async fn while_the_store_is_away_each_goes_on_with_its_share_where_that_was_chos
 #[test]
 fn processes_of_one_folder_have_one_family_and_only_the_first_is_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let open = || Shared::open(folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+    let open = || Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
 
     let (first, second) = (open(), open());
 
@@ -94,7 +95,7 @@ fn a_password_does_not_stand_in_what_is_printed() {
 #[test]
 fn of_two_upgrades_in_a_row_the_third_process_is_not_alone_beside_the_second() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let open = || Shared::open(folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+    let open = || Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
 
     let first = open();
     let second = open();

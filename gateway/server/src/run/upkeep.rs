@@ -11,6 +11,7 @@ use super::{Reloader, housekeeping, notify};
 use crate::admin::emergency;
 use crate::export;
 use crate::gateway::Gateway;
+use crate::known_spending;
 use crate::notices;
 use crate::restrictions::fleet;
 use crate::second_place;
@@ -32,6 +33,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>
         restrictions(gateway),
         break_glass(gateway),
         shared_counters(gateway),
+        known_spending::follow(gateway),
         fleet::follow(gateway),
         // Boxed: what it holds while it delivers would be room in every future around it.
         Box::pin(export::run(gateway)),

@@ -4,12 +4,12 @@
 //! is new, or about others, begins with what the ledger says. Users are bounded: those beyond share one amount, so that nobody
 //! gets more by inventing names.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounting::{Budget, Calendar, Money, Terms};
-use ledger::{Ledger, LedgerError, Shared, SpentBy, Whose};
+use ledger::{Known, Ledger, LedgerError, OfGateway, Shared, SpentBy, Whose};
 use parking_lot::Mutex;
 
 use super::{Sharing, Snapshot};
@@ -134,6 +134,24 @@ impl Budgets {
         Ok(BudgetSpendings { seconds, spent })
     }
 
+    /// What the ledger says that each gateway has spent of each of them, for the store that they share.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot say.
+    pub(crate) fn known(&self, ledger: &Ledger, seconds: u64) -> Result<Vec<Known>, LedgerError> {
+        let stretches: BTreeSet<_> = self.rules.iter().map(|rule| window(&rule.calendar, seconds)).collect();
+        let mut spent = HashMap::new();
+        for stretch in stretches {
+            spent.insert(stretch, ledger.spent_by_of_each(stretch)?);
+        }
+        let known = self.rules.iter().flat_map(|rule| {
+            let of_stretch = spent.get(&window(&rule.calendar, seconds)).into_iter().flatten();
+            rule.known(of_stretch.filter(|of| rule.is_about(payer_of(&of.spent))), seconds)
+        });
+        Ok(known.collect())
+    }
+
     pub(crate) fn has_new(&self) -> bool {
         !self.new.is_empty()
     }
@@ -175,10 +193,36 @@ fn key_of(config: &BudgetConfig, compiled: &Compiled) -> String {
     format!("budget {name} {} {} {whose} {app:?} {team:?} {model:?}", calendar.period().name(), calendar.zone())
 }
 
+/// The amount of one user, by its name in the store.
+fn of_user(key: &str, user: &str) -> String {
+    format!("{key} user {user}")
+}
+
 impl Rule {
     /// What it is about, in words that are the same in every gateway.
     pub(crate) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// One, or one for each user: those who have spent most, and no more than are counted apart.
+    fn known<'a>(&self, spent: impl Iterator<Item = &'a OfGateway<SpentBy>>, seconds: u64) -> Vec<Known> {
+        let mut of_names: HashMap<String, BTreeMap<Arc<str>, Money>> = HashMap::new();
+        for OfGateway { gateway, spent } in spent {
+            let user = spent.user.as_deref().unwrap_or_default();
+            let name = if self.counts_users() { of_user(&self.key, user) } else { self.key.to_string() };
+            let of_gateway = of_names.entry(name).or_default().entry(Arc::clone(gateway)).or_default();
+            *of_gateway = *of_gateway + spent.money;
+        }
+        let month = self.calendar.at(seconds).number;
+        let known = |(name, spent): (String, BTreeMap<_, _>)| {
+            let spent: Vec<_> = spent.into_iter().collect();
+            Known { account: name.into(), month, spent }
+        };
+        let mut known: Vec<Known> = of_names.into_iter().map(known).collect();
+        let sum = |known: &Known| known.spent.iter().map(|(_, money)| *money).sum::<Money>();
+        known.sort_by_cached_key(|known| std::cmp::Reverse(sum(known)));
+        known.truncate(MOST_USERS);
+        known
     }
 
     fn is_about(&self, payer: Payer<'_>) -> bool {
@@ -243,10 +287,10 @@ impl Make {
     }
 
     /// The same, which the store is asked for from now on.
-    fn enrolled(&self, terms: Terms, whose: &str) -> Arc<Budget> {
+    fn enrolled(&self, terms: Terms, name: &str) -> Arc<Budget> {
         let budget = self.budget(terms);
         if let Some(sharing) = &self.sharing {
-            sharing.enrol(&format!("{} {whose}", self.key), budget.purse());
+            sharing.enrol(name, budget.purse());
         }
         budget
     }
@@ -255,11 +299,11 @@ impl Make {
 /// What each user has spent.
 struct Users {
     make: Make,
-    known: Mutex<Known>,
+    known: Mutex<Amounts>,
     most: usize,
 }
 
-struct Known {
+struct Amounts {
     terms: Terms,
     of: HashMap<Arc<str>, Arc<Budget>>,
     /// Of all who found no room, together.
@@ -269,7 +313,7 @@ struct Known {
 
 impl Users {
     fn new(make: Make, terms: Terms, most: usize) -> Self {
-        let known = Known { terms, of: HashMap::new(), rest: None, forgotten: None };
+        let known = Amounts { terms, of: HashMap::new(), rest: None, forgotten: None };
         Self { make, known: Mutex::new(known), most }
     }
 
@@ -282,7 +326,7 @@ impl Users {
     /// The amount of a user; users who name none are one.
     fn of(&self, user: &str, seconds: u64) -> Arc<Budget> {
         let mut known = self.known.lock();
-        let Known { terms, of, rest, forgotten } = &mut *known;
+        let Amounts { terms, of, rest, forgotten } = &mut *known;
         if let Some(budget) = of.get(user) {
             return Arc::clone(budget);
         }
@@ -293,10 +337,10 @@ impl Users {
             *forgotten = Some(Instant::now());
         }
         if of.len() >= self.most {
-            let rest = rest.get_or_insert_with(|| self.make.enrolled(*terms, "rest"));
+            let rest = rest.get_or_insert_with(|| self.make.enrolled(*terms, &format!("{} rest", self.make.key)));
             return Arc::clone(rest);
         }
-        let budget = self.make.enrolled(*terms, &format!("user {user}"));
+        let budget = self.make.enrolled(*terms, &of_user(&self.make.key, user));
         of.insert(user.into(), Arc::clone(&budget));
         budget
     }

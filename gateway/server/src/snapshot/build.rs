@@ -85,7 +85,7 @@ impl Snapshot {
         let books = books::build(compiled, &fleet, before)?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);
-        let new_keys = new_keys(compiled, before);
+        let (new_keys, all_keys) = (new_keys(compiled, before), new_keys(compiled, None));
         let (callers, key_facts) = callers::build(compiled, before, issuers)?;
         let administrators = administrators::build(compiled, callers.tokens().issuers())?;
         let in_flight = NonZeroU32::new(compiled.listen.max_in_flight).unwrap_or(NonZeroU32::MIN);
@@ -133,6 +133,7 @@ impl Snapshot {
             waiting: WaitingBytes::of(buffered(compiled), compiled.listen.max_in_flight),
             new_apps,
             new_keys,
+            all_keys,
             renewal,
             budgets: Budgets::build(compiled, before, sharing.as_ref()),
             sharing,

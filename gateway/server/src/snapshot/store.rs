@@ -1,12 +1,13 @@
 //! The counters that several gateways share, and how their store is reached.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use accounting::{Book, Limits};
+use accounting::{Book, Limits, Money};
 use egress::{Fleet, StreamHost, TlsBegins};
-use ledger::{OnLoss, Shared, SharedSettings};
+use ledger::{Known, OfGateway, OnLoss, Shared, SharedSettings, Spent};
 
 use super::streams::StreamTo;
 use super::{App, KeyFacts, Snapshot, SnapshotError, books};
@@ -57,8 +58,38 @@ pub(super) fn settings(config: &StoreConfig) -> SharedSettings {
 }
 
 fn open(folder: &Path, config: &StoreConfig) -> Result<Shared, SnapshotError> {
-    let folder = folder.join("replica");
-    Shared::open(&folder, settings(config)).map_err(|source| SnapshotError::File { path: folder, source })
+    let (folder, books) = (folder.join("replica"), folder.join("ledger"));
+    Shared::open(&folder, &books, settings(config)).map_err(|source| SnapshotError::File { path: folder, source })
+}
+
+/// The name of a key's book.
+fn of_key(key: &str) -> String {
+    format!("key {key}")
+}
+
+/// The name that the money of a book has in the store.
+fn money_of(name: &str) -> String {
+    format!("money {name}")
+}
+
+impl Snapshot {
+    /// What each gateway has spent of the books that are limited, for the store that they share, by what the ledger says that was
+    /// spent in `month`.
+    pub(crate) fn known(&self, month: u32, spent: &[OfGateway<Spent>]) -> Vec<Known> {
+        let limited = self.books().filter(|of| of.book.budget(month).limit.is_some());
+        let known = limited.map(|of| {
+            let name = of.key.map_or_else(|| of.app.to_string(), |key| of_key(key));
+            let mut of_gateways: BTreeMap<Arc<str>, Money> = BTreeMap::new();
+            for OfGateway { gateway, spent } in spent {
+                if *spent.app == *of.app && of.key.is_none_or(|key| *spent.key == *key) {
+                    let sum = of_gateways.entry(Arc::clone(gateway)).or_default();
+                    *sum = *sum + spent.money;
+                }
+            }
+            Known { account: money_of(&name).into(), month, spent: of_gateways.into_iter().collect() }
+        });
+        known.filter(|known| !known.spent.is_empty()).collect()
+    }
 }
 
 impl Sharing {
@@ -70,13 +101,13 @@ impl Sharing {
         }
         for key in keys {
             if let Some(book) = &key.book {
-                self.enrol(&format!("key {}", key.name), book);
+                self.enrol(&of_key(&key.name), book);
             }
         }
     }
 
     fn enrol(&self, name: &str, book: &Arc<Book>) {
-        self.counters.enrol(&format!("money {name}"), book.purse());
+        self.counters.enrol(&money_of(name), book.purse());
         if let Some(flow) = book.flow() {
             self.counters.enrol(&format!("tokens {name}"), flow);
         }

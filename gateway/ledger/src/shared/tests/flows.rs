@@ -82,7 +82,7 @@ async fn what_is_given_back_is_given_back_once_where_the_connection_breaks_befor
     let full = Commands::of(&[b"HSET", key, b"used", b"60", b"at", b"9000000000000000"]);
     assert_eq!(link.ask(&full).await.expect("the store answers"), [Reply::Integer(2)]);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let shared = Shared::open(folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
     let given_back = Arc::new(AtomicU64::new(0));
     shared.reach_by(breaks_once(server.socket(), &given_back));
     let counter = Arc::new(Wants::default());
