@@ -59,6 +59,7 @@ mod reload;
 mod replay;
 mod replicas;
 mod replicas_emptied;
+mod replicas_hanging;
 mod residency;
 mod responses;
 mod restrictions;

@@ -204,6 +204,13 @@ impl Config {
         self.section(&format!("[resolver.tests]\nzones = [\".\"]\nservers = [\"{}\"]\n", dns.address))
     }
 
+    /// Writes something else in its sections, such as another address.
+    pub(crate) fn replacing(mut self, text: &str, by: &str) -> Self {
+        assert!(self.sections.contains(text), "{text} is not there");
+        self.sections = self.sections.replace(text, by);
+        self
+    }
+
     /// Adds whole sections.
     pub(crate) fn section(mut self, text: &str) -> Self {
         self.sections.push_str(text);

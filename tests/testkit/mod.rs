@@ -4,6 +4,7 @@
 //! speaks HTTP to it from both sides.
 
 mod audit;
+mod between;
 mod bodies;
 mod bucket;
 mod certificates;
@@ -29,6 +30,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use audit::{Audit, Record};
+pub(crate) use between::Between;
 pub(crate) use bodies::*;
 pub(crate) use bucket::{Bucket, BucketKind, SHARED, bucket_sections};
 pub(crate) use certificates::{Authority, DnType, Issued, client_trusting, make_example_certificates};
