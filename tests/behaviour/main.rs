@@ -44,6 +44,7 @@ mod leaving;
 mod ledger;
 mod ledger_postgres;
 mod ledger_reload;
+mod lent_identities;
 mod listeners;
 mod models;
 mod monitoring;

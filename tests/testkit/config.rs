@@ -84,7 +84,7 @@ impl Config {
         Self::new().endpoint("only", Endpoint::of(upstream)).model("assistant", &["only/served-model"])
     }
 
-    /// Adds an endpoint on the site `lab`, with the upstream's credential.
+    /// Adds an endpoint on the site `lab`, with the upstream's credential where it names no other.
     pub(crate) fn endpoint(mut self, name: &str, endpoint: Endpoint) -> Self {
         let Endpoint { provider, url, within, place, mut lines } = endpoint;
         let place = place.map(|place| format!("place = {place}\n")).unwrap_or_default();
@@ -98,11 +98,13 @@ impl Config {
             )
             .expect("writing to a string does not fail");
         }
+        if !lines.contains("auth = ") {
+            lines.push_str("auth = { key = { file = \"upstream.key\" } }\n");
+        }
         write!(
             self.sections,
             "[endpoint.{name}]\nprovider = \"{provider}\"\nurl = \"{url}\"\n\
-             reach = {{ local = {{ within = [\"{within}\"] }} }}\n{place}\
-             auth = {{ key = {{ file = \"upstream.key\" }} }}\n{lines}\n"
+             reach = {{ local = {{ within = [\"{within}\"] }} }}\n{place}{lines}\n"
         )
         .expect("writing to a string does not fail");
         self

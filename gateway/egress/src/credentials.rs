@@ -49,6 +49,25 @@ pub enum Own {
     Token(Arc<TokenSpec>),
     /// By a signature of each request.
     Signature(AwsKeys),
+    /// By a signature with keys that are asked for elsewhere and run out.
+    LentSignature {
+        /// How the keys are asked for.
+        keys: Arc<TokenSpec>,
+        /// Region of the service.
+        region: String,
+        /// The service, as [`AwsKeys::service`].
+        service: &'static str,
+    },
+}
+
+impl Own {
+    /// What is asked for elsewhere and runs out.
+    pub(crate) fn lent(&self) -> Option<&Arc<TokenSpec>> {
+        match self {
+            Self::Token(token) | Self::LentSignature { keys: token, .. } => Some(token),
+            Self::Secret(_) | Self::Signature(_) => None,
+        }
+    }
 }
 
 /// The header that carries a secret to an endpoint.

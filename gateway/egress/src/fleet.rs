@@ -254,7 +254,7 @@ fn keeper_of<'a>(
     known: impl Iterator<Item = &'a Arc<Endpoint>>,
     (resolvers, roots): (&Resolvers, &SystemRoots),
 ) -> Result<Option<Arc<Keeper>>, BuildProblem> {
-    let Some(Own::Token(token)) = &spec.credential else { return Ok(None) };
+    let Some(token) = spec.credential.as_ref().and_then(Own::lent) else { return Ok(None) };
     let known: Vec<&Arc<Keeper>> = known.filter_map(|endpoint| endpoint.keeper()).collect();
     if let Some(same) = known.iter().find(|keeper| *keeper.spec() == *token) {
         return Ok(Some(Arc::clone(same)));

@@ -10,12 +10,14 @@
 
 mod ask;
 mod assertion;
+mod aws;
 mod keeper;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub(crate) use ask::Lent;
 pub(crate) use keeper::Keeper;
 
 use crate::credentials::Secret;
@@ -63,6 +65,28 @@ pub enum Grant {
         /// Which one, where the machine has several.
         client: Option<String>,
     },
+    /// A token of another issuer that a role of AWS trusts, read from a file that somebody keeps fresh; for keys of that role, from
+    /// the security token service. The file is read again for every request.
+    AwsWebIdentity {
+        /// The role's ARN.
+        role: String,
+        /// How the session is named in AWS's own logs.
+        session: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// The role that AWS gave to this machine, from its metadata service, version 2; for keys of that role.
+    AwsMachine {
+        /// Its name; whatever the machine has where absent.
+        role: Option<String>,
+    },
+    /// The role that AWS gave to this container or pod, from the agent beside it; for keys of that role.
+    AwsContainer {
+        /// Path at the agent.
+        path: String,
+        /// The file of the token that the agent wants to see. It is read again for every request.
+        file: Option<PathBuf>,
+    },
     /// The identity of a server that Azure Arc manages, from the agent on it. The agent wants to see that the asker may
     /// read a file, which lies in this folder.
     Arc {
@@ -80,6 +104,14 @@ pub struct Application {
     pub client: String,
 }
 
+/// Keys of AWS that run out.
+#[derive(Clone)]
+pub(crate) struct LentKeys {
+    pub(crate) access_key: Secret,
+    pub(crate) secret_key: Secret,
+    pub(crate) session_token: Secret,
+}
+
 /// Whether what is shown can be used.
 ///
 /// # Errors
@@ -90,7 +122,13 @@ pub(crate) fn check(token: &TokenSpec) -> Result<(), String> {
         Grant::ClientCertificate { certificate, .. } => {
             assertion::check(certificate).map_err(|error| error.to_string())
         }
-        Grant::ClientSecret { .. } | Grant::Federated { .. } | Grant::Machine { .. } | Grant::Arc { .. } => Ok(()),
+        Grant::ClientSecret { .. }
+        | Grant::Federated { .. }
+        | Grant::Machine { .. }
+        | Grant::Arc { .. }
+        | Grant::AwsWebIdentity { .. }
+        | Grant::AwsMachine { .. }
+        | Grant::AwsContainer { .. } => Ok(()),
     }
 }
 
@@ -111,6 +149,9 @@ impl Grant {
             Self::Federated { .. } => "workload-identity",
             Self::Machine { .. } => "managed-identity",
             Self::Arc { .. } => "managed-identity (arc)",
+            Self::AwsWebIdentity { .. } => "aws-web-identity",
+            Self::AwsMachine { .. } => "aws-machine",
+            Self::AwsContainer { .. } => "aws-container",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What identifies the gateway to an endpoint, at the moment of a request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,7 +13,7 @@ use crate::body::UpstreamBody;
 use crate::credentials::{InvalidCredential, Own};
 use crate::endpoint::Endpoint;
 use crate::error::{BuildProblem, SendError};
-use crate::identity::Keeper;
+use crate::identity::{Keeper, Lent, LentKeys};
 use crate::signature::{AwsKeys, Signed};
 use crate::spec::EndpointSpec;
 
@@ -28,6 +29,12 @@ pub(crate) enum Shows {
     Token(Arc<Keeper>),
     /// A signature, which is made when the request is.
     Signature(AwsKeys),
+    /// The same with the keys of the moment.
+    LentSignature {
+        keeper: Arc<Keeper>,
+        region: String,
+        service: &'static str,
+    },
 }
 
 impl Shows {
@@ -41,7 +48,10 @@ impl Shows {
                 Self::Signature(keys.clone())
             }
             (Some(Own::Token(_)), Some(keeper)) => Self::Token(keeper),
-            (Some(Own::Token(_)), None) | (None, _) => Self::Nothing,
+            (Some(Own::LentSignature { region, service, .. }), Some(keeper)) => {
+                Self::LentSignature { keeper, region: region.clone(), service: *service }
+            }
+            (Some(Own::Token(_) | Own::LentSignature { .. }), None) | (None, _) => Self::Nothing,
         })
     }
 }
@@ -52,16 +62,16 @@ impl Endpoint {
         match self.shows() {
             Shows::Nothing | Shows::Signature(_) => Some(None),
             Shows::Header(name, value) => Some(Some((name.clone(), value.clone()))),
-            Shows::Token(keeper) => keeper.at_hand(Instant::now()).map(|token| Some((AUTHORIZATION, token))),
+            Shows::Token(keeper) | Shows::LentSignature { keeper, .. } => keeper.at_hand(Instant::now()).map(header),
         }
     }
 
     /// What identifies the gateway, asked for where it is not at hand.
     pub(crate) async fn token(&self, arrived: Instant) -> Result<Shown, SendError> {
-        let Shows::Token(keeper) = self.shows() else { return Ok(None) };
+        let Some(keeper) = self.keeper() else { return Ok(None) };
         let timeouts = &self.spec().timeouts;
         let deadline = (Instant::now() + timeouts.connect).min(arrived + timeouts.total);
-        Ok(Some((AUTHORIZATION, keeper.token(deadline).await?)))
+        Ok(header(keeper.token(deadline).await?))
     }
 
     /// What identifies the gateway, for a request without content.
@@ -74,24 +84,40 @@ impl Endpoint {
 
     /// What a request with this body is signed with, where it is.
     pub(crate) fn signing(&self, body: &[Bytes]) -> Option<Signing<'_>> {
-        match self.shows() {
-            Shows::Signature(keys) => Some(Signing { keys, body: body.to_vec() }),
-            Shows::Nothing | Shows::Header(..) | Shows::Token(_) => None,
-        }
+        let keys = match self.shows() {
+            Shows::Signature(keys) => Some(Cow::Borrowed(keys)),
+            // Without keys it is not sent at all.
+            Shows::LentSignature { keeper, region, service } => keeper.keys(Instant::now()).map(|keys| {
+                let service = *service;
+                let LentKeys { access_key, secret_key, session_token } = keys;
+                let (region, session_token) = (region.clone(), Some(session_token));
+                Cow::Owned(AwsKeys { region, service, access_key, secret_key, session_token })
+            }),
+            Shows::Nothing | Shows::Header(..) | Shows::Token(_) => return None,
+        };
+        Some(Signing { keys, body: body.to_vec() })
     }
 
     /// Who keeps its token, where it shows one.
     pub(crate) fn keeper(&self) -> Option<&Arc<Keeper>> {
         match self.shows() {
-            Shows::Token(keeper) => Some(keeper),
+            Shows::Token(keeper) | Shows::LentSignature { keeper, .. } => Some(keeper),
             Shows::Nothing | Shows::Header(..) | Shows::Signature(_) => None,
         }
     }
 }
 
+/// What is lent as a header; keys make theirs with the request.
+fn header(lent: Lent) -> Shown {
+    match lent {
+        Lent::Token(token) => Some((AUTHORIZATION, token)),
+        Lent::Keys(_) => None,
+    }
+}
+
 /// Keys, and the body that they are to sign with its request.
 pub(crate) struct Signing<'a> {
-    keys: &'a AwsKeys,
+    keys: Option<Cow<'a, AwsKeys>>,
     body: Vec<Bytes>,
 }
 
@@ -100,6 +126,7 @@ impl Signing<'_> {
     pub(crate) fn sign(self, request: &mut Request<UpstreamBody>, host: &HeaderValue) -> Result<(), InvalidCredential> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let signed = Signed { method: &method, uri: &uri, host, body: &self.body };
-        self.keys.sign(&signed, SystemTime::now(), request.headers_mut())
+        let keys = self.keys.ok_or(InvalidCredential)?;
+        keys.sign(&signed, SystemTime::now(), request.headers_mut())
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::assertion::{self, AssertionError};
-use super::{Application, Grant, TokenSpec};
+use super::{Application, Grant, LentKeys, TokenSpec, aws};
 use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
 use crate::error::SendError;
 
@@ -25,17 +25,26 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 /// Most bytes of a file that stands for an identity. The agent's challenges are smaller.
 const LONGEST_FILE: u64 = 32 * 1024;
 /// A token is believed to live no longer than this, whatever its issuer says.
-const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The grant type of every application.
 const CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");
 /// Says what kind of assertion is shown.
 const BY_ASSERTION: (&str, &str) = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
 static METADATA: HeaderName = HeaderName::from_static("metadata");
 
-/// A token, fresh.
-pub(super) struct Issued {
+/// What is lent for a time.
+#[derive(Clone)]
+pub(crate) enum Lent {
     /// `Bearer …`, marked sensitive.
-    pub(super) value: HeaderValue,
+    Token(HeaderValue),
+    /// Keys to sign with.
+    Keys(LentKeys),
+}
+
+/// A token or keys, fresh.
+pub(super) struct Issued {
+    /// What is lent.
+    pub(super) lent: Lent,
     /// How long it is good from now on.
     pub(super) lifetime: Duration,
     /// When its issuer wishes to be asked again.
@@ -84,6 +93,9 @@ pub(super) async fn ask(spec: &TokenSpec, host: &Arc<Endpoint>) -> Heard {
 }
 
 async fn asked(spec: &TokenSpec, host: &Arc<Endpoint>, ahead_s: &mut Option<i64>) -> Result<Issued, Refused> {
+    if let Some(keys) = aws::asked(spec, host, ahead_s).await {
+        return keys;
+    }
     let request = request(spec, host)?;
     let mut reply = host.send_from_root(request, None).await.map_err(Refused::Unreached)?;
     if let Grant::Arc { folder } = &spec.grant
@@ -93,7 +105,7 @@ async fn asked(spec: &TokenSpec, host: &Arc<Endpoint>, ahead_s: &mut Option<i64>
         let again = machine("2019-11-01", &spec.scope, None);
         reply = host.send_from_root(again, Some((AUTHORIZATION, answer))).await.map_err(Refused::Unreached)?;
     }
-    *ahead_s = clock_ahead(&reply.headers, SystemTime::now());
+    *ahead_s = seen_clock(&reply.headers);
     let status = reply.status;
     let body = read(reply).await?;
     if status.is_success() { issued(&body) } else { Err(Refused::Answered(status, said(&body))) }
@@ -114,6 +126,9 @@ fn request(spec: &TokenSpec, host: &Endpoint) -> Result<UpstreamRequest, Refused
         }
         Grant::Machine { client } => Ok(machine("2018-02-01", &spec.scope, client.as_deref())),
         Grant::Arc { .. } => Ok(machine("2019-11-01", &spec.scope, None)),
+        Grant::AwsWebIdentity { .. } | Grant::AwsMachine { .. } | Grant::AwsContainer { .. } => {
+            Err(Refused::Unusable("keys of AWS are no token"))
+        }
     }
 }
 
@@ -123,8 +138,18 @@ fn path(app: &Application) -> String {
 
 /// A request of an application (RFC 6749, section 4.4).
 fn form(app: &Application, spec: &TokenSpec, fields: &[(&str, &str)]) -> UpstreamRequest {
+    let fields: Vec<_> =
+        [("client_id", app.client.as_str()), ("scope", &spec.scope)].iter().chain(fields).copied().collect();
+    let body = encoded(&fields);
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))]);
+    let body_len = body.len() as u64;
+    UpstreamRequest { method: Method::POST, path_and_query: path(app), headers, body: vec![body], body_len }
+}
+
+/// The fields of a form.
+pub(super) fn encoded(fields: &[(&str, &str)]) -> Bytes {
     let mut body = Zeroizing::new(String::new());
-    for (name, value) in [("client_id", app.client.as_str()), ("scope", &spec.scope)].iter().chain(fields) {
+    for (name, value) in fields {
         if !body.is_empty() {
             body.push('&');
         }
@@ -132,10 +157,7 @@ fn form(app: &Application, spec: &TokenSpec, fields: &[(&str, &str)]) -> Upstrea
         body.push('=');
         escape(value, &mut body);
     }
-    let body = Bytes::copy_from_slice(body.as_bytes());
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))]);
-    let body_len = body.len() as u64;
-    UpstreamRequest { method: Method::POST, path_and_query: path(app), headers, body: vec![body], body_len }
+    Bytes::copy_from_slice(body.as_bytes())
 }
 
 /// A request of a machine. The header keeps requests away that somebody made a server send.
@@ -180,7 +202,7 @@ fn challenge(headers: &HeaderMap, folder: &Path) -> Result<HeaderValue, Refused>
     Ok(value)
 }
 
-fn small_file(path: &Path) -> Result<Zeroizing<String>, Refused> {
+pub(super) fn small_file(path: &Path) -> Result<Zeroizing<String>, Refused> {
     let refused = |why: String| Refused::File(path.to_owned(), why);
     let mut text = Zeroizing::new(String::new());
     let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
@@ -192,7 +214,7 @@ fn small_file(path: &Path) -> Result<Zeroizing<String>, Refused> {
     }
 }
 
-async fn read(mut reply: Reply) -> Result<Zeroizing<Vec<u8>>, Refused> {
+pub(super) async fn read(mut reply: Reply) -> Result<Zeroizing<Vec<u8>>, Refused> {
     let mut bytes = Zeroizing::new(Vec::new());
     loop {
         let frame = std::future::poll_fn(|context| std::pin::Pin::new(&mut reply.body).poll_frame(context)).await;
@@ -248,7 +270,11 @@ fn issued(body: &[u8]) -> Result<Issued, Refused> {
     let text = Zeroizing::new(format!("Bearer {}", token.as_str()));
     let mut value = HeaderValue::from_str(&text).map_err(|_| Refused::Unusable("its token is no token"))?;
     value.set_sensitive(true);
-    Ok(Issued { value, lifetime, refresh_in: answer.refresh_in.as_ref().and_then(Seconds::duration) })
+    Ok(Issued {
+        lent: Lent::Token(value),
+        lifetime,
+        refresh_in: answer.refresh_in.as_ref().and_then(Seconds::duration),
+    })
 }
 
 /// What the host says of its refusal, as far as it is certain to hold nothing that should not be shown: the error's name
@@ -269,6 +295,11 @@ fn said(body: &[u8]) -> String {
     let number = number.filter(|number| number.starts_with("AADSTS") && word(number, b""));
     let number = number.map(|number| format!(" ({number})")).unwrap_or_default();
     format!("{error}{number}")
+}
+
+/// Seconds by which our clock is ahead of that of whoever answers, where it says its time.
+pub(super) fn seen_clock(headers: &HeaderMap) -> Option<i64> {
+    clock_ahead(headers, SystemTime::now())
 }
 
 /// Whole seconds by which `now` is ahead of the `Date` of an answer.

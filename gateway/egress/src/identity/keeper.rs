@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use http::header::HeaderValue;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::ask::{self, Heard, Issued, Refused};
-use super::{TokenSpec, TokenStatus};
+use super::ask::{self, Heard, Issued, Lent, Refused};
+use super::{LentKeys, TokenSpec, TokenStatus};
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
 use crate::fault::{Code, Verdict};
@@ -46,7 +45,7 @@ struct Kept {
 }
 
 struct Token {
-    value: HeaderValue,
+    lent: Lent,
     since: Instant,
     /// By this machine's steady clock, so that a wrong calendar harms nothing.
     ends: Instant,
@@ -101,9 +100,18 @@ impl Keeper {
     }
 
     /// The token, where it is at hand.
-    pub(crate) fn at_hand(&self, now: Instant) -> Option<HeaderValue> {
+    pub(crate) fn at_hand(&self, now: Instant) -> Option<Lent> {
         let kept = self.kept.lock();
-        kept.token.as_ref().filter(|token| now < token.fresh).map(|token| token.value.clone())
+        kept.token.as_ref().filter(|token| now < token.fresh).map(|token| token.lent.clone())
+    }
+
+    /// The keys to sign with, where there are some that have not run out.
+    pub(crate) fn keys(&self, now: Instant) -> Option<LentKeys> {
+        let kept = self.kept.lock();
+        match &kept.token.as_ref().filter(|token| now < token.ends)?.lent {
+            Lent::Keys(keys) => Some(keys.clone()),
+            Lent::Token(_) => None,
+        }
     }
 
     /// The token, asked for if need be.
@@ -111,7 +119,7 @@ impl Keeper {
     /// # Errors
     ///
     /// [`SendError::NoCredential`] when there is none, and at once when one was refused a moment ago.
-    pub(crate) async fn token(&self, deadline: Instant) -> Result<HeaderValue, SendError> {
+    pub(crate) async fn token(&self, deadline: Instant) -> Result<Lent, SendError> {
         let asked = async {
             let _asking = self.asking.lock().await;
             let now = Instant::now();
@@ -123,7 +131,7 @@ impl Keeper {
         let kept = self.kept.lock();
         // An old token is better than none for as long as it is good at all.
         if let Some(token) = kept.token.as_ref().filter(|token| Instant::now() < token.ends) {
-            return Ok(token.value.clone());
+            return Ok(token.lent.clone());
         }
         let verdict = match &kept.failed {
             Some(failed) if in_time => failed.verdict.clone(),
@@ -217,7 +225,7 @@ impl Token {
         let half = life / 2;
         let refresh = issued.refresh_in.map_or(half, |wish| wish.min(half.max(life.saturating_sub(MARGIN * 5))));
         Self {
-            value: issued.value,
+            lent: issued.lent,
             since: now,
             ends: now + life,
             ends_at: SystemTime::now() + life,

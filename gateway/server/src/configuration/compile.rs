@@ -35,7 +35,7 @@ use super::sources::Sources;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
-pub use audit::{AuditConfig, BlobCredentialConfig, WitnessConfig, WitnessKindConfig};
+pub use audit::{AuditConfig, AwsCredentialConfig, BlobCredentialConfig, WitnessConfig, WitnessKindConfig};
 pub use budgets::{BudgetConfig, WebhookConfig};
 pub use control::{AwsKeysConfig, ControlConfig, ControlCredentialConfig, EndpointControlConfig};
 pub use data::{CaptureConfig, ClaimConfig, DataConfig, SuppressionConfig};

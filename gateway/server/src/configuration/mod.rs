@@ -45,12 +45,12 @@ pub use administration::{AdministrationConfig, AdministratorConfig};
 pub(crate) use check::budgets::signing_key;
 pub use check::{PolicyConfig, due, pack};
 pub use compile::{
-    AppConfig, ApplicationConfig, AuditConfig, AwsKeysConfig, BlobCredentialConfig, BudgetConfig, CanaryConfig,
-    CaptureConfig, CertificateConfig, ClaimConfig, ClientCertificate, Compiled, ControlConfig, ControlCredentialConfig,
-    CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointControlConfig, EndpointTlsConfig,
-    FetchedKeysConfig, GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig, IssuerKeysConfig,
-    KeyConfig, KeysPathConfig, Known, LedgerConfig, ListenConfig, ListenTlsConfig, LoadOptions, ModelConfig,
-    OtlpConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig,
+    AppConfig, ApplicationConfig, AuditConfig, AwsCredentialConfig, AwsKeysConfig, BlobCredentialConfig, BudgetConfig,
+    CanaryConfig, CaptureConfig, CertificateConfig, ClaimConfig, ClientCertificate, Compiled, ControlConfig,
+    ControlCredentialConfig, CostConfig, CredentialConfig, DataConfig, EndpointConfig, EndpointControlConfig,
+    EndpointTlsConfig, FetchedKeysConfig, GrantConfig, GrantsConfig, IdentityConfig, IdentityHostConfig, IssuerConfig,
+    IssuerKeysConfig, KeyConfig, KeysPathConfig, Known, LedgerConfig, ListenConfig, ListenTlsConfig, LoadOptions,
+    ModelConfig, OtlpConfig, PoolConfig, PriceList, ProbeConfig, Provider, QuotaConfig, ReachConfig, ResolverConfig,
     ResolverServers, ResolverTls, ResolverTransport, RoutingConfig, Secret, Secrets, StoreConfig, StoreLoss,
     SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig, TokenConfig, TransportConfig, ViaConfig,
     WebhookConfig, WitnessConfig, WitnessKindConfig, load_sources,

@@ -61,6 +61,11 @@ fn grant(grant: &GrantConfig) -> Result<Grant, SnapshotError> {
         GrantConfig::Federated { app, file } => Grant::Federated { app: application(app), file: file.clone() },
         GrantConfig::Machine { client } => Grant::Machine { client: client.clone() },
         GrantConfig::Arc { folder } => Grant::Arc { folder: folder.clone() },
+        GrantConfig::AwsWebIdentity { role, session, file } => {
+            Grant::AwsWebIdentity { role: role.clone(), session: session.clone(), file: file.clone() }
+        }
+        GrantConfig::AwsMachine { role } => Grant::AwsMachine { role: role.clone() },
+        GrantConfig::AwsContainer { path, file } => Grant::AwsContainer { path: path.clone(), file: file.clone() },
     })
 }
 

@@ -9,7 +9,9 @@ use egress::{Credential, EndpointSpec, Fleet, Host, Http2, Own, PoolSpec, Reach,
 use http::header::AUTHORIZATION;
 
 use super::{SnapshotError, control, identity, upstream};
-use crate::configuration::{BlobCredentialConfig, Compiled, Secret as Read, WitnessConfig, WitnessKindConfig};
+use crate::configuration::{
+    AwsCredentialConfig, BlobCredentialConfig, Compiled, Secret as Read, WitnessConfig, WitnessKindConfig,
+};
 use crate::second_place::{Kind, Server};
 
 /// The service, as signatures name it.
@@ -83,7 +85,14 @@ fn credential(config: &WitnessConfig, compiled: &Compiled) -> Result<Option<Own>
         WitnessKindConfig::Plain { user, secret } => {
             secret.as_ref().map(|secret| Own::Secret(plain(user.as_deref(), secret)))
         }
-        WitnessKindConfig::S3(keys) => keys.as_ref().map(|keys| Own::Signature(control::keys_of(keys, S3))),
+        WitnessKindConfig::S3(Some(AwsCredentialConfig::Keys(keys))) => {
+            Some(Own::Signature(control::keys_of(keys, S3)))
+        }
+        WitnessKindConfig::S3(Some(AwsCredentialConfig::Lent { region, keys })) => {
+            let keys = identity::token(keys, compiled)?;
+            Some(Own::LentSignature { keys, region: region.clone(), service: S3 })
+        }
+        WitnessKindConfig::S3(None) => None,
         WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Token(token))) => {
             Some(Own::Token(identity::token(token, compiled)?))
         }

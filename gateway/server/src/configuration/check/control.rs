@@ -87,22 +87,28 @@ impl Check<'_> {
         self.token_credential(owner, usual, &auth).map(ControlCredentialConfig::Token)
     }
 
+    /// A region as signatures name it.
+    pub(super) fn aws_region(&mut self, at: Cursor<'_>, setting: &str, region: &str) -> Option<String> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_region = !region.is_empty() && region.bytes().all(plain);
+        if !is_region {
+            let message = format!("`{setting}` is {}, which is no region", quote(region));
+            self.wrong(at.at("region").mark(), message, "write it as `eu-central-1`");
+        }
+        is_region.then(|| region.to_owned())
+    }
+
     /// The keys in `auth.aws`, by which requests are signed.
     pub(super) fn aws_keys(&mut self, owner: Owner<'_>, keys: &AwsAuth) -> Option<AwsKeysConfig> {
         let at = self.of(owner).at("auth").at("aws");
         let setting = |key: &str| owner.setting(&format!("auth.aws.{key}"));
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_region = !keys.region.is_empty() && keys.region.bytes().all(plain);
-        if !is_region {
-            let message = format!("`{}` is {}, which is no region", setting("region"), quote(&keys.region));
-            self.wrong(at.at("region").mark(), message, "write it as `eu-central-1`");
-        }
+        let region = self.aws_region(at, &setting("region"), &keys.region);
         let access_key = self.key_of(at.at("access_key"), &setting("access_key"), &keys.access_key);
         let secret_key = self.key_of(at.at("secret_key"), &setting("secret_key"), &keys.secret_key);
         let token = keys.session_token.as_ref();
         let token = token.map(|source| self.key_of(at.at("session_token"), &setting("session_token"), source));
         Some(AwsKeysConfig {
-            region: is_region.then(|| keys.region.clone())?,
+            region: region?,
             access_key: access_key?,
             secret_key: secret_key?,
             session_token: token.map_or(Some(None), |found| found.map(Some))?,

@@ -66,7 +66,7 @@ impl Check<'_> {
         Some(TokenAuthConfig { host: host?, scope: scope?, grant: grant? })
     }
 
-    fn identity_named(&mut self, at: Cursor<'_>, owner: Owner<'_>, identity: &str) -> Option<usize> {
+    pub(super) fn identity_named(&mut self, at: Cursor<'_>, owner: Owner<'_>, identity: &str) -> Option<usize> {
         if !self.is_defined("identity", identity) {
             self.dangling(at.at("identity").mark(), &owner.to_string(), "identity", identity);
             return None;

@@ -85,8 +85,13 @@ impl Check<'_> {
 fn region_of(document: &Document) -> Option<Country> {
     let Some(Witness::S3(bucket)) = document.audit.as_ref()?.witness.as_ref() else { return None };
     let host = bucket.url.split("://").nth(1)?.split(['/', ':']).next()?;
-    let WitnessS3Auth::Aws(keys) = &bucket.auth;
-    host.ends_with(".amazonaws.com").then(|| pack().country_of("aws", &keys.region)).flatten()
+    let region = match &bucket.auth {
+        WitnessS3Auth::Aws(own) => &own.region,
+        WitnessS3Auth::AwsWebIdentity(own) => &own.region,
+        WitnessS3Auth::AwsMachine(own) => &own.region,
+        WitnessS3Auth::AwsContainer(own) => &own.region,
+    };
+    host.ends_with(".amazonaws.com").then(|| pack().country_of("aws", region)).flatten()
 }
 
 /// How a sink is written as a key.

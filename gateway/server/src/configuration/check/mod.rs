@@ -22,6 +22,7 @@ mod identity;
 mod issuer_keys;
 mod keys;
 mod ledger;
+mod lent_keys;
 mod listeners;
 mod material;
 mod models;

@@ -1,6 +1,8 @@
 //! `audit.witness`: a server, a bucket or a container that checkpoints are put at.
 
-use super::super::compile::{BlobCredentialConfig, Secret, Secrets, WitnessConfig, WitnessKindConfig};
+use super::super::compile::{
+    AwsCredentialConfig, BlobCredentialConfig, Secret, Secrets, WitnessConfig, WitnessKindConfig,
+};
 use super::super::document::{
     Auth, EndpointTls, EndpointTransport, KeySource, Reach, WitnessAzureBlob, WitnessBlobAuth, WitnessHttp, WitnessS3,
     WitnessS3Auth,
@@ -76,8 +78,10 @@ impl Check<'_> {
             read_back: written.read_back,
         };
         let config = self.witness_way(&way, network);
-        let WitnessS3Auth::Aws(keys) = &written.auth;
-        let keys = self.aws_keys(S3, keys);
+        let keys = match &written.auth {
+            WitnessS3Auth::Aws(keys) => self.aws_keys(S3, keys).map(AwsCredentialConfig::Keys),
+            lent => self.lent_keys(S3, lent),
+        };
         let config = config?;
         self.is_store(S3, &config);
         let names_no_bucket = match &config.host {

@@ -62,9 +62,23 @@ pub enum WitnessKindConfig {
         secret: Option<Secret>,
     },
     /// A bucket of S3.
-    S3(Option<AwsKeysConfig>),
+    S3(Option<AwsCredentialConfig>),
     /// A container of Azure.
     AzureBlob(Option<BlobCredentialConfig>),
+}
+
+/// What a bucket is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AwsCredentialConfig {
+    /// A signature with keys that stand in the document's files.
+    Keys(AwsKeysConfig),
+    /// A signature with keys that are asked for.
+    Lent {
+        /// Region of the bucket.
+        region: String,
+        /// How they are asked for.
+        keys: TokenAuthConfig,
+    },
 }
 
 /// What a container is shown.
@@ -81,7 +95,8 @@ impl WitnessConfig {
     #[must_use]
     pub fn token(&self) -> Option<&TokenAuthConfig> {
         match &self.kind {
-            WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Token(token))) => Some(token),
+            WitnessKindConfig::AzureBlob(Some(BlobCredentialConfig::Token(token)))
+            | WitnessKindConfig::S3(Some(AwsCredentialConfig::Lent { keys: token, .. })) => Some(token),
             WitnessKindConfig::AzureBlob(_) | WitnessKindConfig::S3(_) | WitnessKindConfig::Plain { .. } => None,
         }
     }

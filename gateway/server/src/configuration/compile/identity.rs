@@ -46,7 +46,10 @@ impl CredentialConfig {
                 GrantConfig::Certificate { .. }
                 | GrantConfig::Federated { .. }
                 | GrantConfig::Machine { .. }
-                | GrantConfig::Arc { .. } => None,
+                | GrantConfig::Arc { .. }
+                | GrantConfig::AwsWebIdentity { .. }
+                | GrantConfig::AwsMachine { .. }
+                | GrantConfig::AwsContainer { .. } => None,
             },
         }
     }
@@ -107,6 +110,27 @@ pub enum GrantConfig {
     Arc {
         /// Absolute path of the folder that it writes to.
         folder: PathBuf,
+    },
+    /// The token of another issuer, for keys of a role of AWS.
+    AwsWebIdentity {
+        /// The role's ARN.
+        role: String,
+        /// The name of the session.
+        session: String,
+        /// Absolute path of the file that holds the token.
+        file: PathBuf,
+    },
+    /// Nothing but being this machine, for keys of its role.
+    AwsMachine {
+        /// The role's name.
+        role: Option<String>,
+    },
+    /// Nothing but being this container, or a token beside it, for keys of its role.
+    AwsContainer {
+        /// Path at the agent.
+        path: String,
+        /// Absolute path of the file that holds the token.
+        file: Option<PathBuf>,
     },
 }
 

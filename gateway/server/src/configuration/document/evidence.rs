@@ -70,6 +70,57 @@ pub struct WitnessS3 {
 pub enum WitnessS3Auth {
     /// A signature with keys of AWS, or of the store.
     Aws(AwsAuth),
+    /// The same with keys of a role that run out, which the security token service gives for a token of another issuer.
+    AwsWebIdentity(AwsWebIdentity),
+    /// The same with keys of the role that AWS gave to this machine.
+    AwsMachine(AwsMachine),
+    /// The same with keys of the role that AWS gave to this container or pod.
+    AwsContainer(AwsContainer),
+}
+
+/// A role of AWS that trusts another issuer, such as a cluster of Kubernetes, and is taken with its token.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsWebIdentity {
+    /// Region of what is asked with the keys, such as `"eu-central-1"`. Required.
+    pub region: String,
+    /// Name of the `[identity.NAME]` that is asked: the security token service, such as
+    /// `"https://sts.eu-central-1.amazonaws.com"`, or that of the store. Required.
+    pub identity: String,
+    /// The role, such as `"arn:aws:iam::111122223333:role/causeway-audit"`. Required.
+    pub role: String,
+    /// Path of the file that holds the other issuer's token. Required. It is read for each time that keys are asked for.
+    pub token_file: String,
+    /// How the session is named in AWS's own logs, 2 to 64 characters; default `"causeway"`.
+    pub session: Option<String>,
+}
+
+/// The role that AWS gave to this machine. Version 2 of its metadata service is spoken, never version 1.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsMachine {
+    /// Region of what is asked with the keys, such as `"eu-central-1"`. Required.
+    pub region: String,
+    /// Name of the role, so that keys of no other are taken. Absent: whichever the machine has.
+    pub role: Option<String>,
+    /// Name of the `[identity.NAME]` that is asked. Absent: the service's usual address, `http://169.254.169.254`.
+    pub identity: Option<String>,
+}
+
+/// The role that AWS gave to this container (ECS) or pod (EKS Pod Identity).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsContainer {
+    /// Region of what is asked with the keys, such as `"eu-central-1"`. Required.
+    pub region: String,
+    /// Name of the `[identity.NAME]` that is asked: the agent, `"http://169.254.170.2"` (ECS) or `"http://169.254.170.23"` (EKS),
+    /// with `reach = { local = { within = ["169.254.170.0/24"] } }`. Required.
+    pub identity: String,
+    /// Path at the agent: what `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` holds (ECS), or `"/v1/credentials"` (EKS). Required.
+    pub path: String,
+    /// Path of the file whose content the agent wants to see, as `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` names it. It is read
+    /// for each time that keys are asked for. Absent: nothing is shown.
+    pub token_file: Option<String>,
 }
 
 /// A container that each checkpoint is put into as a block blob of its own, named as with `http`, and never over another.

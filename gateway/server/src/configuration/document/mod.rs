@@ -33,7 +33,10 @@ pub use applications::{
 pub use budgets::{Budget, BudgetMode, BudgetPeriod, Webhook};
 pub use control::{AwsAuth, AzureControl, BedrockControl, Control, ControlAuth, EndpointControl};
 pub use data::{Capture, ClaimMeaning, OnCaptureFailure, Suppression, Users};
-pub use evidence::{Witness, WitnessAzureBlob, WitnessBlobAuth, WitnessHttp, WitnessS3, WitnessS3Auth};
+pub use evidence::{
+    AwsContainer, AwsMachine, AwsWebIdentity, Witness, WitnessAzureBlob, WitnessBlobAuth, WitnessHttp, WitnessS3,
+    WitnessS3Auth,
+};
 pub use identity::{Auth, CertificateAuth, Identity, ManagedIdentity, ManagedSource, SecretAuth, WorkloadIdentity};
 pub use ledger::Ledger;
 pub use network::{
