@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::engine::{ENGINE, Effort, Hit};
+use crate::engine::{ENGINE, Effort};
 use crate::findings::{Finding, Findings};
 use crate::kind::{FindingKind, TextKind};
 use crate::own::OwnRecognisers;
 use crate::reading::paths;
-use crate::reading::reader::{self, Listener, Packed};
+use crate::reading::reader::{self, Listener};
+use crate::reading::unpacked::Unpacked;
 
 /// Reads every string of `body`, known member or not, keys included, and says what is in it.
 ///
@@ -92,9 +93,9 @@ impl Listener for Collector {
         self.add(FindingKind::Text(kind), places.first().map_or(0, |place| place.start));
     }
 
-    fn found_packed(&mut self, packed: &Packed<'_>, hits: Vec<Hit>) {
-        for hit in hits {
-            self.add(FindingKind::Text(hit.kind), packed.place.start);
+    fn found_packed(&mut self, unpacked: Unpacked<'_>) {
+        for find in unpacked.layers().into_iter().flat_map(|layer| &layer.finds) {
+            self.add(FindingKind::Text(find.kind), unpacked.place.start);
         }
     }
 

@@ -17,7 +17,8 @@ use self::words::Words;
 use crate::checksum;
 use crate::engine::{Effort, Hit};
 use crate::kind::TextKind;
-use crate::reading::reader::{self, Listener, Packed};
+use crate::reading::reader::{self, Listener};
+use crate::reading::unpacked::Unpacked;
 use crate::recogniser::{BEHIND, Found};
 use crate::redact::{meant, opening_of};
 
@@ -345,15 +346,15 @@ impl Listener for Seen<'_> {
 
     fn found(&mut self, kind: TextKind, places: Vec<Range<usize>>) {
         if kind == self.kind {
-            let raw: Vec<&[u8]> = places.into_iter().filter_map(|place| self.body.get(place)).collect();
-            self.values.push(meant(&raw.concat()));
+            self.values.push(value(self.body, &places));
         }
     }
 
-    fn found_packed(&mut self, packed: &Packed<'_>, hits: Vec<Hit>) {
-        let of_kind = hits.into_iter().filter(|hit| hit.kind == self.kind);
-        let texts = of_kind.filter_map(|hit| packed.text.get(hit.place));
-        self.values.extend(texts.map(|text| String::from_utf8_lossy(text).into_owned()));
+    fn found_packed(&mut self, unpacked: Unpacked<'_>) {
+        for layer in unpacked.layers() {
+            let of_kind = layer.finds.iter().filter(|find| find.kind == self.kind);
+            self.values.extend(of_kind.map(|find| value(&layer.text, &find.places)));
+        }
     }
 
     fn media(&mut self, _place: Range<usize>) {}
@@ -361,6 +362,12 @@ impl Listener for Seen<'_> {
     fn user(&mut self, _place: Range<usize>) {}
 
     fn uninspected(&mut self, _at: usize) {}
+}
+
+/// What stands at these places of strings.
+fn value(body: &[u8], places: &[Range<usize>]) -> String {
+    let raw: Vec<&[u8]> = places.iter().filter_map(|place| body.get(place.clone())).collect();
+    meant(&raw.concat())
 }
 
 #[cfg(test)]

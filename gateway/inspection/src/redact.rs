@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::{Bound, Range};
 
-use crate::engine::Hit;
 use crate::kind::TextKind;
 use crate::own::OwnRecognisers;
-use crate::reading::media;
-use crate::reading::reader::{self, Listener, Packed};
+use crate::reading::packing;
+use crate::reading::reader::{self, Listener};
 use crate::reading::strings::{self, Role, Strings};
+use crate::reading::unpacked::Unpacked;
 use crate::restore::Restorer;
 
 use self::together::{Together, together};
+pub(crate) use self::written::Written;
 
 mod together;
+mod written;
 
 /// Most different values that are replaced in one request.
 pub const MOST_VALUES: usize = 10_000;
@@ -95,7 +97,8 @@ pub fn redact_with<'n>(
     // What is taken out may bring together what was apart; a second pass finds it, and a third must find nothing.
     for _ in 0..3 {
         let (finds, packed, is_unread) = (Vec::new(), Vec::new(), false);
-        let mut editor = Editor { body: &current, own, kinds: &kinds, finds, packed, is_unread };
+        let written = Written::new(&current, &kinds);
+        let mut editor = Editor { body: &current, own, kinds: &kinds, finds, packed, written, is_unread };
         reader::read(&current, own, &mut editor);
         if editor.is_unread {
             return Err(RedactError::Uninspected);
@@ -108,21 +111,14 @@ pub fn redact_with<'n>(
     Err(RedactError::Left)
 }
 
-/// A string of base64 with finds in the text that it packs.
-struct PackedFind {
-    /// The base64, without what stands in front of it.
-    place: Range<usize>,
-    text: Vec<u8>,
-    hits: Vec<Hit>,
-}
-
 /// Gathers what has to be replaced.
 struct Editor<'a> {
     body: &'a [u8],
     own: &'a OwnRecognisers,
     kinds: &'a HashSet<TextKind>,
     finds: Vec<(TextKind, Vec<Range<usize>>)>,
-    packed: Vec<PackedFind>,
+    packed: Vec<Unpacked<'static>>,
+    written: Written<'a>,
     is_unread: bool,
 }
 
@@ -137,11 +133,12 @@ impl Listener for Editor<'_> {
         }
     }
 
-    fn found_packed(&mut self, packed: &Packed<'_>, mut hits: Vec<Hit>) {
-        hits.retain(|hit| self.kinds.contains(&hit.kind));
-        if !hits.is_empty() {
-            let place = packed.place.start + packed.head..packed.place.end;
-            self.packed.push(PackedFind { place, text: packed.text.to_vec(), hits });
+    fn found_packed(&mut self, mut unpacked: Unpacked<'_>) {
+        for layer in unpacked.layers() {
+            self.written.add(&layer.text);
+        }
+        if unpacked.keep(self.kinds) {
+            self.packed.push(unpacked.into_owned());
         }
     }
 
@@ -163,26 +160,8 @@ impl Editor<'_> {
                 place.clone_from(number);
             }
         }
-        let packed = self.packed.iter().map(|packed| packed.place.clone());
-        let uncut: Vec<Range<usize>> = packed.chain(restorer.placeholders_in(self.body)).collect();
-        let Together { wholes, is_taken } = together(std::mem::take(&mut self.finds), &uncut);
-        let mut edits: Vec<(Range<usize>, String)> = Vec::new();
-        for whole in &wholes {
-            let raw = whole.places.iter().map(|place| self.body.get(place.clone()).unwrap_or_default());
-            let value: String = raw.map(meant).collect();
-            let mut text = restorer.placeholder(whole.kind, &value, self.body).ok_or(RedactError::TooMany)?;
-            for place in &whole.places {
-                let written = std::mem::take(&mut text);
-                let is_number = around(&numbers, place).is_some();
-                edits.push((place.clone(), if is_number { format!("\"{written}\"") } else { written }));
-            }
-        }
-        let packed = self.packed.iter().zip(is_taken).filter(|(_, is_taken)| !is_taken);
-        for (packed, _) in packed {
-            edits.push((packed.place.clone(), packed.redacted(restorer, self.body)?));
-        }
-        edits.sort_by_key(|(place, _)| place.start);
-        Ok(spliced(self.body, edits))
+        let whole = Text { raw: self.body, finds: self.finds, packed: &self.packed, numbers: &numbers };
+        whole.redacted(restorer, &self.written)
     }
 
     /// The numbers of the JSON that were read, whole: of one that holds a find nothing can stay, since what stands for the find
@@ -201,21 +180,53 @@ impl Editor<'_> {
     }
 }
 
-impl PackedFind {
-    /// The text with placeholders, packed again.
-    fn redacted(&self, restorer: &mut Restorer, body: &[u8]) -> Result<String, RedactError> {
-        let finds = self.hits.iter().map(|hit| (hit.kind, vec![hit.place.clone()])).collect();
-        let uncut: Vec<Range<usize>> = restorer.placeholders_in(&self.text).collect();
-        let mut edits = Vec::new();
-        for whole in together(finds, &uncut).wholes {
-            for place in whole.places {
-                let value = String::from_utf8_lossy(self.text.get(place.clone()).unwrap_or_default());
-                let placeholder = restorer.placeholder(whole.kind, &value, body).ok_or(RedactError::TooMany)?;
-                edits.push((place, placeholder));
+/// The body, or the text that one of its strings packs, with what has to be replaced in it.
+struct Text<'a> {
+    raw: &'a [u8],
+    finds: Vec<(TextKind, Vec<Range<usize>>)>,
+    packed: &'a [Unpacked<'static>],
+    numbers: &'a [Range<usize>],
+}
+
+impl Text<'_> {
+    /// The same with placeholders.
+    fn redacted(self, restorer: &mut Restorer, written: &Written<'_>) -> Result<Vec<u8>, RedactError> {
+        let packed = self.packed.iter().map(|packed| packed.place.clone());
+        let uncut: Vec<Range<usize>> = packed.chain(restorer.placeholders_in(self.raw)).collect();
+        let Together { wholes, is_taken } = together(self.finds, &uncut);
+        let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+        for whole in &wholes {
+            let parts = whole.places.iter().map(|place| self.raw.get(place.clone()).unwrap_or_default());
+            let value: String = parts.map(meant).collect();
+            let mut text = restorer.placeholder(whole.kind, &value, written).ok_or(RedactError::TooMany)?;
+            for place in &whole.places {
+                let text = std::mem::take(&mut text);
+                let is_number = around(self.numbers, place).is_some();
+                let text = if is_number { format!("\"{text}\"") } else { text };
+                edits.push((place.clone(), text.into_bytes()));
             }
         }
-        Ok(media::pack(&spliced(&self.text, edits)))
+        for (packed, _) in self.packed.iter().zip(is_taken).filter(|(_, is_taken)| !is_taken) {
+            let like = self.raw.get(packed.place.clone()).unwrap_or_default();
+            edits.push((packed.place.clone(), packed_again(like, packed, restorer, written)?));
+        }
+        edits.sort_by_key(|(place, _)| place.start);
+        Ok(spliced(self.raw, edits))
     }
+}
+
+/// A text that a string packs, with placeholders, written as that string is.
+fn packed_again(
+    like: &[u8],
+    unpacked: &Unpacked<'_>,
+    restorer: &mut Restorer,
+    written: &Written<'_>,
+) -> Result<Vec<u8>, RedactError> {
+    let finds = unpacked.finds.iter().map(|find| (find.kind, find.places.clone())).collect();
+    let text = Text { raw: &unpacked.text, finds, packed: &unpacked.within, numbers: &[] };
+    let text = text.redacted(restorer, written)?;
+    let text = in_json(&text).ok_or(RedactError::Left)?;
+    packing::pack_like(like, text.as_bytes()).ok_or(RedactError::Left)
 }
 
 /// The one of `numbers`, in rising order, that holds `place`.
@@ -225,12 +236,12 @@ fn around<'n>(numbers: &'n [Range<usize>], place: &Range<usize>) -> Option<&'n R
 }
 
 /// The text with the edits made, which are in order and do not overlap.
-fn spliced(text: &[u8], edits: Vec<(Range<usize>, String)>) -> Vec<u8> {
+fn spliced(text: &[u8], edits: Vec<(Range<usize>, Vec<u8>)>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut from = 0;
     for (place, edit) in edits {
         out.extend_from_slice(text.get(from..place.start).unwrap_or_default());
-        out.extend_from_slice(edit.as_bytes());
+        out.extend_from_slice(&edit);
         from = place.end;
     }
     out.extend_from_slice(text.get(from..).unwrap_or_default());
@@ -239,11 +250,13 @@ fn spliced(text: &[u8], edits: Vec<(Range<usize>, String)>) -> Vec<u8> {
 
 /// What a piece of a JSON string means.
 pub(crate) fn meant(raw: &[u8]) -> String {
+    in_json(raw).unwrap_or_else(|| String::from_utf8_lossy(raw).into_owned())
+}
+
+/// The same, where it is whole.
+fn in_json(raw: &[u8]) -> Option<String> {
     let quoted = [b"\"", raw, b"\""].concat();
-    match serde_json::from_slice::<String>(&quoted) {
-        Ok(text) => text,
-        Err(_) => String::from_utf8_lossy(raw).into_owned(),
-    }
+    serde_json::from_slice::<String>(&quoted).ok()
 }
 
 /// A value and its placeholder, both ways.
@@ -258,15 +271,15 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    /// The placeholder of this value: the one it has, or a new one that does not stand in `body`.
-    pub(crate) fn placeholder(&mut self, kind: TextKind, value: &str, body: &[u8]) -> Option<String> {
+    /// The placeholder of this value: the one it has, or a new one that is not `written` already.
+    pub(crate) fn placeholder(&mut self, kind: TextKind, value: &str, written: &Written<'_>) -> Option<String> {
         if let Some(at) = self.by_value.get(&(kind, value.to_owned())) {
             return self.list.get(*at).map(|(placeholder, _)| placeholder.clone());
         }
         if self.list.len() >= MOST_VALUES {
             return None;
         }
-        let number = self.numbers.entry(kind).or_insert_with(|| first_number(kind, body));
+        let number = self.numbers.entry(kind).or_insert_with(|| written.first_number(kind));
         *number += 1;
         let placeholder = format!("{}{number}]", opening_of(kind));
         self.by_value.insert((kind, value.to_owned()), self.list.len());
@@ -291,15 +304,4 @@ impl Pairs {
 /// What the placeholders of a kind begin with: `[IBAN_`, `[CUSTOM_MATTER_`.
 pub(crate) fn opening_of(kind: TextKind) -> String {
     format!("[{}_", kind.name().to_ascii_uppercase().replace(':', "_"))
-}
-
-/// Where to begin to count so that no placeholder is one that the caller wrote.
-fn first_number(kind: TextKind, body: &[u8]) -> usize {
-    let opening = opening_of(kind);
-    let numbers = memchr::memmem::find_iter(body, opening.as_bytes()).filter_map(|at| {
-        let digits = body.get(at + opening.len()..)?;
-        let digits = digits.iter().take(9).take_while(|byte| byte.is_ascii_digit());
-        Some(digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
-    });
-    numbers.max().unwrap_or(0)
 }

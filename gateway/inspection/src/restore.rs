@@ -14,7 +14,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use crate::kind::{MOST_OWN_NAME, TextKind};
-use crate::redact::Pairs;
+use crate::redact::{Pairs, Written};
 
 /// Longest placeholder, in bytes: that of the longest name of one's own and a number of ten digits.
 const LONGEST_PLACEHOLDER: usize = "[CUSTOM__]".len() + MOST_OWN_NAME + 10;
@@ -75,12 +75,12 @@ impl Restorer {
     }
 
     /// What stands for this value, in which placeholders may stand already: it is kept with what they stand for.
-    pub(crate) fn placeholder(&mut self, kind: TextKind, value: &str, body: &[u8]) -> Option<String> {
+    pub(crate) fn placeholder(&mut self, kind: TextKind, value: &str, written: &Written<'_>) -> Option<String> {
         let value = self.text(value, &mut Inner::default());
         if value.len() > LONGEST_VALUE {
             return None;
         }
-        self.pairs.placeholder(kind, &value, body)
+        self.pairs.placeholder(kind, &value, written)
     }
 
     /// Where in a body or another text placeholders stand that were given out.

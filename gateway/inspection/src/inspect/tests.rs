@@ -213,9 +213,9 @@ fn the_name_of_a_member_counts_by_its_letters_however_they_are_written() {
 
 #[test]
 fn packed_text_is_read_and_media_is_said_to_be_unread() {
-    let text = crate::reading::media::pack(b"my card is 4111 1111 1111 1111");
+    let text = crate::reading::packing::pack(b"my card is 4111 1111 1111 1111");
     let noise: Vec<u8> = (0..900_u32).map(|n| (n * 37 % 251) as u8).collect();
-    let image = crate::reading::media::pack(&noise);
+    let image = crate::reading::packing::pack(&noise);
 
     let part = |url: &str| format!(r#"{{"messages":[{{"content":[{{"image_url":{{"url":"{url}"}}}}]}}]}}"#);
 

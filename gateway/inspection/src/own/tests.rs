@@ -106,7 +106,7 @@ fn several_that_fit_the_same_text_all_find_it() {
 fn they_read_what_the_shipped_ones_read() {
     let own = matters();
     let at = "custom:matter $.messages[0].content";
-    let packed = crate::reading::media::pack(b"the matter M-2044-17 is closed");
+    let packed = crate::reading::packing::pack(b"the matter M-2044-17 is closed");
     assert_eq!(found(&message(&format!("data:text/plain;base64,{packed}")), &own), [at]);
     assert_eq!(found(r#"{"messages":[{"content":"\u004d-2044-\u0031\u0037"}]}"#, &own), [at]);
     assert_eq!(found(&message(r#"{"note":"one\nM-2044-17"}"#), &own), [at]);
@@ -179,7 +179,7 @@ fn finds_that_overlap_leave_nothing_behind_packed_or_not() {
         one("tail", "[0-9]{2}-[A-Z]{2}-x"),
     ]);
     let names = ["custom:file", "custom:long_file", "custom:tail"];
-    let packed = crate::reading::media::pack("see F-1234-AB-x there".as_bytes());
+    let packed = crate::reading::packing::pack("see F-1234-AB-x there".as_bytes());
     for text in ["see F-1234-AB-x there".to_owned(), format!("data:text/plain;base64,{packed}")] {
         let (redacted, restorer) = redact_with(message(&text).as_bytes(), names, &own).unwrap().into_parts();
 

@@ -195,7 +195,7 @@ fn inner_hex4(raw: &[u8], at: usize) -> Option<(u32, usize)> {
     })
 }
 
-fn hex4(raw: &[u8], at: usize) -> Option<u32> {
+pub(super) fn hex4(raw: &[u8], at: usize) -> Option<u32> {
     let digits = raw.get(at..at + 4)?;
     digits.iter().try_fold(0, |number, byte| Some(number * 16 + char::from(*byte).to_digit(16)?))
 }

@@ -8,6 +8,7 @@ use super::media::{self, Substance};
 use super::sheet::{Cursor, End, FULL, Sheet};
 use super::strings::{Role, Strings, Token};
 use super::twofold::{self, Find};
+use super::unpacked::{self, Gathered, Inside, LAYERS, Unpacked};
 use crate::engine::{ENGINE, Effort, Hit};
 use crate::kind::TextKind;
 use crate::own::OwnRecognisers;
@@ -22,8 +23,8 @@ pub(crate) trait Listener {
     /// across strings.
     fn found(&mut self, kind: TextKind, places: Vec<Range<usize>>);
 
-    /// Something was found in text that was packed as base64 in the string at this place.
-    fn found_packed(&mut self, packed: &Packed<'_>, hits: Vec<Hit>);
+    /// A text that was packed as base64 was read, and perhaps something was found in it.
+    fn found_packed(&mut self, unpacked: Unpacked<'_>);
 
     /// The string at this place is media that was not read.
     fn media(&mut self, place: Range<usize>);
@@ -33,14 +34,6 @@ pub(crate) trait Listener {
 
     /// What comes at or behind this place was not read.
     fn uninspected(&mut self, at: usize);
-}
-
-/// Text that was packed into a string.
-pub(crate) struct Packed<'a> {
-    pub(crate) place: Range<usize>,
-    /// Bytes of the string in front of the base64.
-    pub(crate) head: usize,
-    pub(crate) text: &'a [u8],
 }
 
 /// Longest end of one string that is looked at together with the beginning of the next, in bytes.
@@ -70,19 +63,8 @@ const NO_TEXT: [&[u8]; 6] = [b"type", b"role", b"id", b"name", b"status", b"call
 
 /// Reads `body` whole.
 pub(crate) fn read(body: &[u8], own: &OwnRecognisers, listener: &mut impl Listener) {
-    let mut reader = Reader {
-        body,
-        own,
-        sheet: Sheet::for_body(body.len()),
-        numbers: Sheet::default(),
-        name: (0..0, 0..0),
-        under: Under::default(),
-        effort: Effort::new(),
-        message: 0,
-        ends: Vec::new(),
-        from: 0,
-        listener,
-    };
+    let mut effort = Effort::new();
+    let mut reader = Reader::new(body, own, &mut effort, listener);
     let mut strings = Strings::new(body).and_short_numbers(!own.is_empty());
     for token in strings.by_ref() {
         reader.token(&token);
@@ -91,10 +73,10 @@ pub(crate) fn read(body: &[u8], own: &OwnRecognisers, listener: &mut impl Listen
             return;
         }
     }
-    reader.search(None);
-    reader.search_numbers();
-    if strings.is_broken || reader.effort.is_spent() {
-        reader.listener.uninspected(body.len().saturating_sub(1));
+    reader.finish();
+    let is_spent = reader.effort.is_spent();
+    if strings.is_broken || is_spent {
+        listener.uninspected(body.len().saturating_sub(1));
     }
 }
 
@@ -102,13 +84,19 @@ struct Reader<'a, L> {
     body: &'a [u8],
     own: &'a OwnRecognisers,
     sheet: Sheet,
+    /// Texts that strings pack, to be read apart.
+    gathered: Gathered,
+    /// How many layers of packing are still undone.
+    layers: u8,
+    /// The last name of a member under which something was packed, and how its end is given to that.
+    folded: (Range<usize>, Vec<u8>),
     /// Short numbers and their names, for recognisers of one's own.
     numbers: Sheet,
     /// The last name of a member whose end was asked for, and that end.
     name: (Range<usize>, Range<usize>),
     /// The name that the last short numbers stood under.
     under: Under,
-    effort: Effort,
+    effort: &'a mut Effort,
     /// The message that `ends` belong to.
     message: u32,
     /// By the name of the member, the ends of the last strings of the message that is being read.
@@ -118,7 +106,33 @@ struct Reader<'a, L> {
     listener: &'a mut L,
 }
 
-impl<L: Listener> Reader<'_, L> {
+impl<'a, L: Listener> Reader<'a, L> {
+    fn new(body: &'a [u8], own: &'a OwnRecognisers, effort: &'a mut Effort, listener: &'a mut L) -> Self {
+        Self {
+            body,
+            own,
+            sheet: Sheet::for_body(body.len()),
+            gathered: Gathered::default(),
+            layers: LAYERS,
+            folded: (0..0, Vec::new()),
+            numbers: Sheet::default(),
+            name: (0..0, 0..0),
+            under: Under::default(),
+            effort,
+            message: 0,
+            ends: Vec::new(),
+            from: 0,
+            listener,
+        }
+    }
+
+    /// Searches what was gathered and not searched yet.
+    fn finish(&mut self) {
+        self.search(None);
+        self.search_numbers();
+        self.read_gathered();
+    }
+
     fn token(&mut self, token: &Token) {
         if token.role == Role::ShortNumber {
             return self.short_number(token);
@@ -128,10 +142,19 @@ impl<L: Listener> Reader<'_, L> {
             if self.is_user(token) {
                 self.listener.user(token.place.clone());
             }
-            match media::judge(raw) {
-                Substance::Text => {}
-                Substance::Media => return self.listener.media(token.place.clone()),
-                Substance::Packed { text, head } => return self.packed(token, &text, head),
+            let stands = match media::judge(raw) {
+                Substance::Text => true,
+                Substance::Packed { text, head, stands } if self.layers > 0 => {
+                    self.unpack(token, &text, head);
+                    stands
+                }
+                Substance::Packed { stands, .. } | Substance::Media { stands } => {
+                    self.listener.media(token.place.clone());
+                    stands
+                }
+            };
+            if !stands {
+                return;
             }
             self.seam(token);
         }
@@ -198,16 +221,16 @@ impl<L: Listener> Reader<'_, L> {
                 listener.found(hit.kind, places);
             }
         };
-        ENGINE.search(&sheet.text, &mut self.effort, |hit| told(hit, &mut cursor));
+        ENGINE.search(&sheet.text, self.effort, |hit| told(hit, &mut cursor));
         cursor = Cursor::default();
-        self.own.search(&sheet.text, &mut self.effort, |hit| told(hit, &mut cursor));
+        self.own.search(&sheet.text, self.effort, |hit| told(hit, &mut cursor));
     }
 
     /// The search of a text in which a backslash may be one or begin an escape: both readings, and what both find once.
     fn search_twice(&mut self, unfolded: &Sheet, until: Option<Until>) {
         let until = until.map_or(usize::MAX, |until| until.raw);
-        let literal = finds(&self.sheet, self.body, &mut self.effort);
-        let mut all = twofold::once(self.body, literal, finds(unfolded, self.body, &mut self.effort));
+        let literal = finds(&self.sheet, self.body, self.effort);
+        let mut all = twofold::once(self.body, literal, finds(unfolded, self.body, self.effort));
         all.extend(self.own_of_both(unfolded));
         for find in all {
             let (start, is_split) = (find.start(), find.places.len() > 1);
@@ -222,7 +245,7 @@ impl<L: Listener> Reader<'_, L> {
     fn own_of_both(&mut self, unfolded: &Sheet) -> Vec<Find> {
         let mut by_kind: HashMap<TextKind, [Vec<Find>; 2]> = HashMap::new();
         for (reading, sheet) in [&self.sheet, unfolded].into_iter().enumerate() {
-            for find in own_finds(self.own, sheet, self.body, &mut self.effort) {
+            for find in own_finds(self.own, sheet, self.body, self.effort) {
                 if let Some(finds) = by_kind.entry(find.kind).or_default().get_mut(reading) {
                     finds.push(find);
                 }
@@ -246,7 +269,7 @@ impl<L: Listener> Reader<'_, L> {
     }
 
     fn search_numbers(&mut self) {
-        for find in own_finds(self.own, &self.numbers, self.body, &mut self.effort) {
+        for find in own_finds(self.own, &self.numbers, self.body, self.effort) {
             self.listener.found(find.kind, find.places);
         }
         self.numbers.clear();
@@ -323,12 +346,37 @@ impl<L: Listener> Reader<'_, L> {
         self.sheet.end(End::Key);
     }
 
-    fn packed(&mut self, token: &Token, text: &[u8], head: usize) {
-        let mut hits = Vec::new();
-        ENGINE.search(text, &mut self.effort, |hit| hits.push(hit));
-        self.own.search(text, &mut self.effort, |hit| hits.push(hit));
-        let packed = Packed { place: token.place.clone(), head, text };
-        self.listener.found_packed(&packed, hits);
+    /// Gathers the text that was packed into a string, to be read under the name of its member.
+    fn unpack(&mut self, token: &Token, text: &[u8], head: usize) {
+        if self.folded.0 != token.key {
+            let end = self.end_of_name(&token.key);
+            self.folded = (token.key.clone(), folded(self.body, &end));
+        }
+        self.gathered.add(token.place.start + head..token.place.end, &self.folded.1, text);
+        if self.gathered.is_full() {
+            self.read_gathered();
+        }
+    }
+
+    /// Reads the texts that were gathered.
+    fn read_gathered(&mut self) {
+        let gathered = std::mem::take(&mut self.gathered);
+        if gathered.entries.is_empty() {
+            return;
+        }
+        let mut inside = Inside::default();
+        let reader = Reader::new(&gathered.body, self.own, &mut *self.effort, &mut inside);
+        let mut reader = Reader { layers: self.layers.saturating_sub(1), ..reader };
+        for entry in &gathered.entries {
+            reader.sheet.add(&gathered.body, entry.name.clone(), true);
+            reader.sheet.end(End::Key);
+            reader.token(&entry.token());
+            if reader.effort.is_spent() {
+                break;
+            }
+        }
+        reader.finish();
+        gathered.tell(inside, self.listener);
     }
 }
 
@@ -450,6 +498,20 @@ fn end_of_name(body: &[u8], name: &Range<usize>) -> Range<usize> {
         fits
     });
     fitting.last().map_or(end.end, |(at, _)| *at)..end.end
+}
+
+/// The end of a name as text within a JSON string, short enough to be put before each of many short texts: as much of it as a
+/// word can stand in, and twice that where a backslash may begin an escape.
+fn folded(body: &[u8], name: &Range<usize>) -> Vec<u8> {
+    let mut sheet = Sheet::default();
+    sheet.add(body, name.clone(), true);
+    let most = if sheet.text.contains(&b'\\') { NAME } else { NEARBY };
+    let cut = sheet.text.len().saturating_sub(most);
+    let end = sheet.text.get(cut..).unwrap_or_default();
+    let letters = end.iter().position(|byte| byte & 0xC0 != 0x80).and_then(|at| end.get(at..));
+    let mut out = Vec::new();
+    unpacked::escape(letters.unwrap_or_default(), &mut out);
+    out
 }
 
 /// The part of the end of a name that holds the words of recognisers of one's own; none where it holds none.

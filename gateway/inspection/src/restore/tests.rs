@@ -41,7 +41,7 @@ fn a_group_stands_for_its_kinds() {
 
 #[test]
 fn every_form_in_which_a_value_is_found_is_replaced() {
-    let packed = crate::reading::media::pack(format!("my account {IBAN}").as_bytes());
+    let packed = crate::reading::packing::pack(format!("my account {IBAN}").as_bytes());
     let body = format!(
         r#"{{"{IBAN}":1,"messages":[{{"content":[{{"text":"DE89 3704 00"}},{{"text":"44 0532 0130 00 x"}}]}},
         {{"content":"DE89 \u0033704 0044 0532 0130 00"}},{{"arguments":"{{\"to\":\"{IBAN}\"}}"}},

@@ -1,0 +1,329 @@
+//! Base64 as a JSON string holds it: its letters, what they say, and the same writing for another text.
+//!
+//! | written | is |
+//! |---|---|
+//! | `A` to `Z`, `a` to `z`, `0` to `9`, `+`, `/`, or `-`, `_` | letters, those of one alphabet |
+//! | `=`, once or twice at the end | padding, which may be missing |
+//! | `\n`, `\r`, `\u000a`, `\\n` (JSON within the JSON string) | a line break, anywhere |
+//! | `\/`, `\u002b`, `\\/`, `\\u002b` | the letter that is meant |
+//! | anything else, a tab and a space among it | no base64 |
+//!
+//! A backslash is no letter of base64, so here nothing is ambiguous that [`letters`](super::letters) reads in two ways.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::letters::hex4;
+
+/// Most bytes that are unpacked from one string.
+pub(crate) const MOST_UNPACKED: usize = 4 << 20;
+
+/// Letters that tell an image from a text without unpacking all of it; they pack whole bytes.
+const BEGINNING: usize = 64;
+
+/// Letters in a line of MIME (RFC 2045 section 6.8) and of PEM (RFC 7468 section 2).
+const USUAL_WIDTHS: [usize; 2] = [76, 64];
+
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const USUAL: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
+const FOR_URLS: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
+const BARE: GeneralPurposeConfig = LENIENT.with_encode_padding(false);
+const USUAL_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
+const FOR_URLS_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
+
+/// A string that is base64 from its first letter to its last, without saying what it packs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Written<'a> {
+    /// Without line breaks, and without the padding at the end.
+    letters: Cow<'a, [u8]>,
+    padding: usize,
+    lines: Lines,
+    /// Escapes that hardly any writer of base64 needs, so that the string may be something else.
+    has_odd_escapes: bool,
+}
+
+impl<'a> Written<'a> {
+    /// Nothing where some letter of `raw` is none of base64. Text shows that by its first space, a word or two into it.
+    pub(crate) fn of(raw: &'a [u8]) -> Option<Self> {
+        let (blocks, rest) = raw.as_chunks::<16>();
+        if !blocks.iter().all(|block| fits(block)) || !fits(rest) {
+            return None;
+        }
+        match memchr::memchr(b'\\', raw) {
+            None => Some(Self::trimmed(Cow::Borrowed(raw), Lines::default(), false)),
+            Some(first) => Self::of_escaped(raw, first),
+        }
+    }
+
+    fn of_escaped(raw: &[u8], first: usize) -> Option<Written<'static>> {
+        let mut letters = Vec::with_capacity(raw.len());
+        let (mut lines, mut has_odd_escapes) = (Lines::default(), false);
+        let (mut at, mut until) = (0, first);
+        loop {
+            letters.extend_from_slice(raw.get(at..until).unwrap_or_default());
+            let Some(escape) = raw.get(until..).filter(|rest| !rest.is_empty()) else { break };
+            let (letter, written) = letter(escape)?;
+            match letter {
+                b'\n' | b'\r' => lines.end(letters.len()),
+                _ if fits(&[letter]) && letter != b'\\' => letters.push(letter),
+                _ => return None,
+            }
+            has_odd_escapes |= written > 2;
+            at = until + written;
+            until = memchr::memchr(b'\\', raw.get(at..)?).map_or(raw.len(), |next| at + next);
+        }
+        lines.end(letters.len());
+        Some(Written::trimmed(Cow::Owned(letters), lines, has_odd_escapes))
+    }
+
+    fn trimmed(mut letters: Cow<'a, [u8]>, lines: Lines, has_odd_escapes: bool) -> Self {
+        let padding = letters.iter().rev().take_while(|letter| **letter == b'=').count();
+        let count = letters.len() - padding;
+        match &mut letters {
+            Cow::Borrowed(all) => *all = all.get(..count).unwrap_or_default(),
+            Cow::Owned(all) => all.truncate(count),
+        }
+        Self { letters, padding, lines, has_odd_escapes }
+    }
+
+    /// Its letters and its padding; line breaks do not count, and an escape is one letter.
+    pub(crate) fn count(&self) -> usize {
+        self.letters.len() + self.padding
+    }
+
+    /// Whether nobody writes like this but a program that packs: in one run, or in lines as long as MIME's or PEM's.
+    pub(crate) fn is_as_programs_write(&self) -> bool {
+        !self.has_odd_escapes && self.lines.are_usual()
+    }
+
+    /// What was packed, where it is UTF-8 without control characters other than tabs and line breaks.
+    ///
+    /// By chance that is so of one in five thousand words, numbers and identifiers of 16 letters, and of one in a million of 24.
+    pub(crate) fn text(&self) -> Option<Vec<u8>> {
+        if !may_begin_a_text(self.letters.first()) || self.letters.len() * 3 / 4 > MOST_UNPACKED {
+            return None;
+        }
+        if let Some(beginning) = self.letters.get(..BEGINNING).filter(|_| self.letters.len() > BEGINNING)
+            && !is_text(&decode(beginning)?)
+        {
+            return None;
+        }
+        let text = decode(&self.letters)?;
+        (is_text(&text) && std::str::from_utf8(&text).is_ok()).then_some(text)
+    }
+}
+
+/// Whether base64 with this letter first can pack a text: no byte that begins a letter of UTF-8 is from 0x80 to 0xBF, or above
+/// 0xF7. It tells most words and identifiers from what is packed, and costs nothing.
+fn may_begin_a_text(letter: Option<&u8>) -> bool {
+    !matches!(letter, None | Some(b'g'..=b'v' | b'+' | b'/' | b'-' | b'_'))
+}
+
+/// Whether all of these bytes are letters or padding of base64, or a backslash. Without a branch, so that the loop becomes
+/// vector instructions.
+fn fits(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |fits, &byte| {
+        let is_word = ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10);
+        let is_sign = (byte == b'+') | (byte == b'/') | (byte == b'-') | (byte == b'_');
+        fits & (is_word | is_sign | (byte == b'=') | (byte == b'\\'))
+    })
+}
+
+/// The lines in which base64 is written, by their letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lines {
+    /// Where the line that is being read begins.
+    from: usize,
+    count: usize,
+    first: usize,
+    longest: usize,
+    last: usize,
+    /// Some line that is not the last is not as long as the first.
+    are_uneven: bool,
+}
+
+impl Lines {
+    /// Ends a line at so many letters; an empty one is none.
+    fn end(&mut self, letters: usize) {
+        if letters == self.from {
+            return;
+        }
+        self.are_uneven |= self.count > 0 && self.last != self.first;
+        self.last = letters - self.from;
+        self.longest = self.longest.max(self.last);
+        if self.count == 0 {
+            self.first = self.last;
+        }
+        self.count += 1;
+        self.from = letters;
+    }
+
+    fn are_usual(&self) -> bool {
+        self.count < 2 || (!self.are_uneven && self.last <= self.first && USUAL_WIDTHS.contains(&self.first))
+    }
+}
+
+/// The letter at the beginning of `raw` and how many bytes it is written with, escapes undone once or twice.
+fn letter(raw: &[u8]) -> Option<(u8, usize)> {
+    let (first, slash) = unescaped(raw)?;
+    if first != b'\\' {
+        return Some((first, slash));
+    }
+    let next = |at: usize| unescaped(raw.get(at..)?).map(|(letter, written)| (letter, at + written));
+    let (escaped, behind) = next(slash)?;
+    match escaped {
+        b'n' => Some((b'\n', behind)),
+        b'r' => Some((b'\r', behind)),
+        b'/' => Some((b'/', behind)),
+        b'u' => {
+            let (code, behind) = (0..4).try_fold((0, behind), |(code, at), _| {
+                let (digit, behind) = next(at)?;
+                Some((code * 16 + char::from(digit).to_digit(16)?, behind))
+            })?;
+            Some((ascii(code)?, behind))
+        }
+        _ => None,
+    }
+}
+
+/// The same with escapes undone once.
+fn unescaped(raw: &[u8]) -> Option<(u8, usize)> {
+    match *raw {
+        [b'\\', b'u', ..] => Some((ascii(hex4(raw, 2)?)?, 6)),
+        [b'\\', b'n', ..] => Some((b'\n', 2)),
+        [b'\\', b'r', ..] => Some((b'\r', 2)),
+        [b'\\', escaped @ (b'/' | b'\\'), ..] => Some((escaped, 2)),
+        [b'\\', ..] | [] => None,
+        [byte, ..] => Some((byte, 1)),
+    }
+}
+
+fn ascii(code: u32) -> Option<u8> {
+    u8::try_from(code).ok().filter(u8::is_ascii)
+}
+
+fn decode(letters: &[u8]) -> Option<Vec<u8>> {
+    // Of a long string that is put together from several, as it was always read.
+    let joined: Vec<u8>;
+    let letters = match memchr::memchr(b'=', letters) {
+        None => letters,
+        Some(_) => {
+            joined = letters.iter().copied().filter(|letter| *letter != b'=').collect();
+            &joined
+        }
+    };
+    if is_for_urls(letters) { FOR_URLS.decode(letters).ok() } else { USUAL.decode(letters).ok() }
+}
+
+fn is_for_urls(letters: &[u8]) -> bool {
+    memchr::memchr2(b'-', b'_', letters).is_some()
+}
+
+/// No control characters but those of text; a letter cut at the end is no matter.
+fn is_text(bytes: &[u8]) -> bool {
+    let controls = bytes.iter().any(|byte| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r'));
+    let is_utf8 = || match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    !controls && is_utf8()
+}
+
+/// `text` packed as base64, written as `like` is, which stands in a JSON string: in the same alphabet, with padding or without,
+/// in lines of the same length with the same breaks, behind the last as well.
+///
+/// Where `like` does not show it, as it is most often: the usual alphabet with padding, the one for URLs without. `None` where
+/// `like` is no base64.
+pub(crate) fn pack_like(like: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let written = Written::of(like)?;
+    let letters = &written.letters;
+    let lacks_padding = written.padding == 0 && !letters.len().is_multiple_of(4);
+    let is_usual = memchr::memchr2(b'+', b'/', letters).is_some();
+    let is_for_urls = is_for_urls(letters) || (lacks_padding && !is_usual);
+    let is_padded = written.padding > 0 || !(lacks_padding || is_for_urls);
+    let engine = match (is_for_urls, is_padded) {
+        (false, true) => USUAL,
+        (false, false) => USUAL_BARE,
+        (true, true) => FOR_URLS,
+        (true, false) => FOR_URLS_BARE,
+    };
+    let packed = engine.encode(text).into_bytes();
+    let breaks = Breaks::of(like);
+    let width = if written.lines.count < 2 { usize::MAX } else { written.lines.longest };
+    let mut out = breaks.before.to_vec();
+    for (line, letters) in packed.chunks(width).enumerate() {
+        if line > 0 {
+            out.extend_from_slice(breaks.between.as_bytes());
+        }
+        out.extend_from_slice(letters);
+    }
+    out.extend_from_slice(breaks.behind);
+    Some(out)
+}
+
+/// The line breaks of base64: before the first letter and behind the last as they are written, and what the first one between
+/// lines means. That one is written anew, since an escape can be many times as long as what it means, and new lines are more.
+#[derive(Default)]
+struct Breaks<'a> {
+    before: &'a [u8],
+    between: &'static str,
+    behind: &'a [u8],
+}
+
+impl<'a> Breaks<'a> {
+    fn of(raw: &'a [u8]) -> Self {
+        let mut breaks = Self::default();
+        let (mut at, mut has_letters) = (0, false);
+        while at < raw.len() {
+            let rest = raw.get(at..).unwrap_or_default();
+            let run = rest.get(..break_at(rest)).unwrap_or_default();
+            at += run.len();
+            if run.is_empty() {
+                has_letters = true;
+                at += letter(rest).map_or(1, |(_, written)| written);
+            } else if !has_letters {
+                breaks.before = run;
+            } else if at == raw.len() {
+                breaks.behind = run;
+            } else if breaks.between.is_empty() {
+                breaks.between = meaning(run);
+            }
+        }
+        breaks
+    }
+}
+
+/// How many bytes of line breaks `raw` begins with.
+fn break_at(raw: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((b'\n' | b'\r', written)) = raw.get(at..).and_then(letter) {
+        at += written;
+    }
+    at
+}
+
+/// The first line break of `run`, in the shortest escapes of the JSON of the body or of that within its string.
+fn meaning(run: &[u8]) -> &'static str {
+    let first = letter(run);
+    let second = first.and_then(|(_, written)| letter(run.get(written..)?));
+    let is_within = unescaped(run).is_some_and(|(letter, _)| letter == b'\\');
+    match (first.map(|(letter, _)| letter), second.map(|(letter, _)| letter), is_within) {
+        (Some(b'\r'), Some(b'\n'), false) => r"\r\n",
+        (Some(b'\r'), Some(b'\n'), true) => r"\\r\\n",
+        (Some(b'\r'), _, false) => r"\r",
+        (Some(b'\r'), _, true) => r"\\r",
+        (_, _, false) => r"\n",
+        (_, _, true) => r"\\n",
+    }
+}
+
+/// `text` packed as most programs do.
+#[cfg(test)]
+pub(crate) fn pack(text: &[u8]) -> String {
+    USUAL.encode(text)
+}
