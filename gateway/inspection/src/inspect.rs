@@ -113,4 +113,6 @@ impl Listener for Collector {
 }
 
 #[cfg(test)]
+mod packed;
+#[cfg(test)]
 mod tests;

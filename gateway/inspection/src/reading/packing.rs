@@ -96,9 +96,12 @@ impl<'a> Written<'a> {
         self.letters.len() + self.padding
     }
 
-    /// Whether nobody writes like this but a program that packs: in one run, or in lines as long as MIME's or PEM's.
+    /// Whether nobody writes like this but a program that packs: in one run, or in lines as long as MIME's or PEM's, with small
+    /// letters and capitals, of which figures and most identifiers lack one.
     pub(crate) fn is_as_programs_write(&self) -> bool {
-        !self.has_odd_escapes && self.lines.are_usual()
+        let has_both =
+            || self.letters.iter().any(u8::is_ascii_lowercase) && self.letters.iter().any(u8::is_ascii_uppercase);
+        !self.has_odd_escapes && self.lines.are_usual() && has_both()
     }
 
     /// What was packed, where it is UTF-8 without control characters other than tabs and line breaks.
@@ -326,4 +329,107 @@ fn meaning(run: &[u8]) -> &'static str {
 #[cfg(test)]
 pub(crate) fn pack(text: &[u8]) -> String {
     USUAL.encode(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "subjects?_d: DE89 3704 0044 0532 0130 00, thank you!";
+
+    #[test]
+    fn however_it_is_written_the_same_text_is_unpacked() {
+        let packed = pack(TEXT.as_bytes());
+        assert!(packed.contains('/') && packed.ends_with("=="), "{packed}");
+        let lines = |end: &str| {
+            packed.as_bytes().chunks(20).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join(end)
+        };
+        let written = [
+            packed.clone(),
+            packed.replace('=', ""),
+            packed.replace('/', "_"),
+            packed.replace('/', r"\/"),
+            packed.replace('/', r"\u002f").replace('=', r"\u003D"),
+            packed.replace('/', r"\\/"),
+            packed.replace('/', r"\u005c/"),
+            packed.replace('/', r"\\u002F"),
+            packed.replace('/', r"\u005c\u0075\u0030\u0030\u0032\u0066"),
+            lines(r"\n"),
+            lines(r"\r\n"),
+            lines(r"\u000d\u000a") + r"\u000a",
+            lines(r"\\n"),
+            lines(r"\\r\\n"),
+            format!(r"\n\n{}\n", lines(r"\n\n")),
+            packed.bytes().map(|byte| format!(r"\u{byte:04x}")).collect(),
+        ];
+        for raw in written {
+            let written = Written::of(raw.as_bytes()).expect("it is base64");
+            assert_eq!(written.text().as_deref(), Some(TEXT.as_bytes()), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_holds_another_letter_is_no_base64() {
+        let packed = pack(TEXT.as_bytes());
+        for letter in
+            [" ", ".", "%", ":", r"\t", r"\b", r"\\t", r"\u0020", r"\u00e4", "ä", r"\\\\n", r"\u12", r"\x", "\n"]
+        {
+            for at in [0, 1, 20, packed.len()] {
+                let (before, behind) = packed.split_at(at);
+                assert_eq!(Written::of(format!("{before}{letter}{behind}").as_bytes()), None, "{letter:?} at {at}");
+            }
+        }
+        assert_eq!(Written::of(br"QUJD\"), None);
+        let mixed = format!("{}-", packed.trim_end_matches('='));
+        assert_eq!(Written::of(mixed.as_bytes()).and_then(|written| written.text()), None, "two alphabets");
+    }
+
+    #[test]
+    fn a_text_is_packed_again_as_the_other_was_written() {
+        let (long, short) = ("subjects?_d ".repeat(9), "subjects?");
+        let packed = |text: &str| pack(text.as_bytes());
+        let in_lines = |text: &str, width: usize, end: &str| {
+            let packed = packed(text);
+            let lines: Vec<_> =
+                packed.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+            lines.join(end)
+        };
+        let other = "and what? stands? instead";
+        let both = packed(other);
+        assert!(both.ends_with("==") && both.contains('/'), "{both}");
+        let bare = both.trim_end_matches('=');
+        let table = [
+            (packed(short), both.clone()),
+            (packed(short).replace('/', "_"), bare.replace('/', "_")),
+            (packed("subjects?1").replace('/', "_"), both.replace('/', "_")),
+            (packed("subjects?1").replace('=', ""), bare.to_owned()),
+            (packed("plainly").replace('=', ""), bare.replace('/', "_")),
+            (packed("plainly1"), both.clone()),
+            (packed(&long).replace('/', r"\u002f"), both.clone()),
+            (in_lines(&long, 12, r"\n"), in_lines(other, 12, r"\n")),
+            (in_lines(&long, 12, r"\r\n") + r"\r\n", in_lines(other, 12, r"\r\n") + r"\r\n"),
+            (in_lines(&long, 12, r"\u000a"), in_lines(other, 12, r"\n")),
+            (in_lines(&long, 16, r"\\n"), in_lines(other, 16, r"\\n")),
+            (in_lines(&long, 16, r"\\r\\n") + r"\\r\\n", in_lines(other, 16, r"\\r\\n") + r"\\r\\n"),
+            (format!(r"\n{}\n", packed(&long)), format!(r"\n{both}\n")),
+        ];
+        for (like, expected) in table {
+            let again = pack_like(like.as_bytes(), other.as_bytes()).expect("it is base64");
+            assert_eq!(String::from_utf8_lossy(&again), expected, "like {like}");
+            assert_eq!(Written::of(&again).and_then(|written| written.text()).as_deref(), Some(other.as_bytes()));
+        }
+        assert_eq!(pack_like(b"no base64", b"x"), None);
+    }
+
+    /// What is written once may not stand between all lines.
+    #[test]
+    fn a_text_is_not_many_times_as_long_when_it_is_packed_again() {
+        let text = "text ".repeat(2_000);
+        let packed = pack(text.as_bytes());
+        let odd = format!("{}{}{}", &packed[..1], r"\u005c\u0075\u0030\u0030\u0030\u0061".repeat(1_000), &packed[1..]);
+
+        let again = pack_like(odd.as_bytes(), text.as_bytes()).expect("it is base64");
+
+        assert!(again.len() < packed.len() + 100, "{} for {}", again.len(), packed.len());
+    }
 }

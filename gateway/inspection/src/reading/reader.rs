@@ -138,27 +138,40 @@ impl<'a, L: Listener> Reader<'a, L> {
             return self.short_number(token);
         }
         let raw = self.body.get(token.place.clone()).unwrap_or_default();
-        if token.role == Role::Value {
-            if self.is_user(token) {
-                self.listener.user(token.place.clone());
-            }
-            let stands = match media::judge(raw) {
-                Substance::Text => true,
-                Substance::Packed { text, head, stands } if self.layers > 0 => {
-                    self.unpack(token, &text, head);
-                    stands
-                }
-                Substance::Packed { stands, .. } | Substance::Media { stands } => {
-                    self.listener.media(token.place.clone());
-                    stands
-                }
-            };
-            if !stands {
-                return;
-            }
-            self.seam(token);
+        match token.role {
+            Role::Key => self.key(token, raw),
+            Role::Value if self.value(token, raw) => self.seam(token),
+            Role::Value => return,
+            Role::Number | Role::ShortNumber => {}
         }
         self.string(token);
+    }
+
+    /// A name may pack a text as any string. It is read as it stands in any case.
+    fn key(&mut self, token: &Token, raw: &[u8]) {
+        if let Substance::Packed { text, head, .. } = media::judge(raw)
+            && self.layers > 0
+        {
+            self.unpack(token, &text, head);
+        }
+    }
+
+    /// Takes out the text that a string packs, and says whether it is read as it stands as well.
+    fn value(&mut self, token: &Token, raw: &[u8]) -> bool {
+        if self.is_user(token) {
+            self.listener.user(token.place.clone());
+        }
+        match media::judge(raw) {
+            Substance::Text => true,
+            Substance::Packed { text, head, stands } if self.layers > 0 => {
+                self.unpack(token, &text, head);
+                stands
+            }
+            Substance::Packed { stands, .. } | Substance::Media { stands } => {
+                self.listener.media(token.place.clone());
+                stands
+            }
+        }
     }
 
     /// `user`, `safety_identifier`, and in Anthropic's API `metadata.user_id`.
@@ -346,9 +359,11 @@ impl<'a, L: Listener> Reader<'a, L> {
         self.sheet.end(End::Key);
     }
 
-    /// Gathers the text that was packed into a string, to be read under the name of its member.
+    /// Gathers the text that was packed into a string, to be read under the name of its member; a name has none.
     fn unpack(&mut self, token: &Token, text: &[u8], head: usize) {
-        if self.folded.0 != token.key {
+        if token.role == Role::Key {
+            self.folded = (0..0, Vec::new());
+        } else if self.folded.0 != token.key {
             let end = self.end_of_name(&token.key);
             self.folded = (token.key.clone(), folded(self.body, &end));
         }
@@ -386,13 +401,14 @@ const MOST_DIGITS: usize = 5;
 /// Longest name of a member that a path shows, in bytes: longer ones are secrets as often as names.
 const LONGEST_NAME: usize = 32;
 
-/// Whether the name of a member may tell what was found: it holds a finding in some reading, or looks as if a word elsewhere
-/// made it one.
+/// Whether the name of a member may tell what was found: it holds a finding in some reading, packs a text, or looks as if a word
+/// elsewhere made it one.
 pub(crate) fn is_telling(body: &[u8], name: &Range<usize>, own: &OwnRecognisers) -> bool {
     let mut sheet = Sheet::default();
     let end = sheet.add(body, name.clone(), false);
     let digits = sheet.text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    if end < name.end || name.len() > LONGEST_NAME || digits > MOST_DIGITS {
+    let packs_a_text = || matches!(media::judge(body.get(name.clone()).unwrap_or_default()), Substance::Packed { .. });
+    if end < name.end || name.len() > LONGEST_NAME || digits > MOST_DIGITS || packs_a_text() {
         return true;
     }
     let unfolded = sheet.unfolded(body);
