@@ -114,6 +114,46 @@ async fn the_other_dialects_are_redacted_and_restored_as_well() {
     }
 }
 
+/// `Refund 4111 1111 1111 1111` in base64, in lines of 20, and `Refund [CARD_1]` in the same way.
+const PACKED: [&str; 2] = ["UmVmdW5kIDQxMTEgMTEx\nMSAxMTExIDExMTE=\n", "UmVmdW5kIFtDQVJEXzFd\n"];
+
+#[tokio::test]
+async fn a_card_in_a_short_string_of_base64_leaves_as_a_placeholder_in_base64_and_comes_back_as_itself() {
+    let (upstream, gateway) = gateway().await;
+    let [packed, replaced] = PACKED;
+    let body = json!({"model": "assistant", "messages": [{"role": "user", "content": packed}]});
+    let message = json!({"role": "assistant", "content": "Refunding [CARD_1]."});
+    upstream
+        .script([Act::reply(200, &json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))]);
+
+    let answer = gateway.send(Request::post("/v1/chat/completions", &body)).await;
+
+    let decision = answer.decision();
+    let answer: Value = serde_json::from_str(&answer.of_status(200, "redacted").await).expect("the answer is JSON");
+    assert_eq!(answer["choices"][0]["message"]["content"], format!("Refunding {CARD}."));
+    let sent = upstream.only_request().json();
+    assert_eq!(sent["messages"][0]["content"], replaced);
+    gateway.audit().record(&decision).await;
+    let intents = gateway.audit().of_kind("intent");
+    assert_eq!(intents[0]["findings"], json!([{"kind": "card", "count": 1}]), "{intents:?}");
+}
+
+#[tokio::test]
+async fn a_secret_in_a_short_string_of_base64_is_not_sent() {
+    let (upstream, gateway) = gateway().await;
+    // `postgres://anna:s3cret-pw@db.internal/claims`
+    let call = json!({"role": "tool", "tool_call_id": "c", "content": "cG9zdGdyZXM6Ly9hbm5hOnMzY3JldC1wd0BkYi5pbnRlcm5hbC9jbGFpbXM"});
+    let body = json!({"model": "assistant", "messages": [{"role": "user", "content": "go on"}, call]});
+
+    let answer = gateway.send(Request::post("/v1/chat/completions", &body)).await;
+
+    let decision = answer.decision();
+    answer.of_status(403, "a secret stays on own sites").await;
+    assert_eq!((upstream.requests().len(), upstream.connections()), (0, 0));
+    let refusal = gateway.audit().refusal(&decision).await;
+    assert_eq!(refusal["findings"], json!([{"kind": "basic_auth_url", "count": 1}]), "{refusal}");
+}
+
 /// A number that passes Luhn's check, one for each `index`.
 fn card(index: u32) -> String {
     let digits = format!("41111111{index:07}");

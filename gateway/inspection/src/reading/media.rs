@@ -63,7 +63,7 @@ fn data_url(raw: &[u8]) -> Substance {
     }
     let is_text = |kind: &[u8]| memchr::memmem::find(&head, kind).is_some();
     let types: [&[u8]; 7] = [b"text\\/", b"text/", b"json", b"xml", b"yaml", b"csv", b"javascript"];
-    let unpacked = types.into_iter().any(is_text).then(|| Written::of(payload)?.text()).flatten();
+    let unpacked = types.into_iter().any(is_text).then(|| Written::of_said(payload)?.text()).flatten();
     match unpacked {
         Some(text) => Substance::Packed { text, head: comma + 1, stands: false },
         None => Substance::Media { stands: false },
@@ -98,6 +98,7 @@ pub(crate) mod tests {
         let long = pack("ä line of text\n".repeat(30).as_bytes());
 
         assert_eq!(judge(url.as_bytes()), packed(text, url.len() - bare.len(), false));
+        assert_eq!(judge(url.replace("BERT", r"BE\tRT").as_bytes()), packed(text, url.len() - bare.len(), false));
         assert_eq!(judge(bare.as_bytes()), packed(text, 0, true));
         for bare in [long.replace('/', "\\/").replace('A', "A\\n"), long] {
             assert_eq!(judge(bare.as_bytes()), packed("ä line of text\n".repeat(30).as_bytes(), 0, true));

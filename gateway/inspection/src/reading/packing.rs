@@ -36,6 +36,13 @@ const BARE: GeneralPurposeConfig = LENIENT.with_encode_padding(false);
 const USUAL_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const FOR_URLS_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
+/// What may stand between letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spaces {
+    LineBreaks,
+    TabsToo,
+}
+
 /// A string that is base64 from its first letter to its last, without saying what it packs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Written<'a> {
@@ -50,17 +57,26 @@ pub(crate) struct Written<'a> {
 impl<'a> Written<'a> {
     /// Nothing where some letter of `raw` is none of base64. Text shows that by its first space, a word or two into it.
     pub(crate) fn of(raw: &'a [u8]) -> Option<Self> {
+        Self::with(raw, Spaces::LineBreaks)
+    }
+
+    /// The same for what is said to be base64, as in a URL: there a tab tells nothing.
+    pub(crate) fn of_said(raw: &'a [u8]) -> Option<Self> {
+        Self::with(raw, Spaces::TabsToo)
+    }
+
+    fn with(raw: &'a [u8], spaces: Spaces) -> Option<Self> {
         let (blocks, rest) = raw.as_chunks::<16>();
         if !blocks.iter().all(|block| fits(block)) || !fits(rest) {
             return None;
         }
         match memchr::memchr(b'\\', raw) {
             None => Some(Self::trimmed(Cow::Borrowed(raw), Lines::default(), false)),
-            Some(first) => Self::of_escaped(raw, first),
+            Some(first) => Self::of_escaped(raw, first, spaces),
         }
     }
 
-    fn of_escaped(raw: &[u8], first: usize) -> Option<Written<'static>> {
+    fn of_escaped(raw: &[u8], first: usize, spaces: Spaces) -> Option<Written<'static>> {
         let mut letters = Vec::with_capacity(raw.len());
         let (mut lines, mut has_odd_escapes) = (Lines::default(), false);
         let (mut at, mut until) = (0, first);
@@ -70,6 +86,7 @@ impl<'a> Written<'a> {
             let (letter, written) = letter(escape)?;
             match letter {
                 b'\n' | b'\r' => lines.end(letters.len()),
+                b'\t' if spaces == Spaces::TabsToo => lines.end(letters.len()),
                 _ if fits(&[letter]) && letter != b'\\' => letters.push(letter),
                 _ => return None,
             }
@@ -108,15 +125,19 @@ impl<'a> Written<'a> {
     ///
     /// By chance that is so of one in five thousand words, numbers and identifiers of 16 letters, and of one in a million of 24.
     pub(crate) fn text(&self) -> Option<Vec<u8>> {
-        if !may_begin_a_text(self.letters.first()) || self.letters.len() * 3 / 4 > MOST_UNPACKED {
+        if !may_begin_a_text(self.letters.first()) {
             return None;
         }
-        if let Some(beginning) = self.letters.get(..BEGINNING).filter(|_| self.letters.len() > BEGINNING)
+        let letters = without_padding(&self.letters);
+        if letters.len() * 3 / 4 > MOST_UNPACKED {
+            return None;
+        }
+        if let Some(beginning) = letters.get(..BEGINNING).filter(|_| letters.len() > BEGINNING)
             && !is_text(&decode(beginning)?)
         {
             return None;
         }
-        let text = decode(&self.letters)?;
+        let text = decode(&letters)?;
         (is_text(&text) && std::str::from_utf8(&text).is_ok()).then_some(text)
     }
 }
@@ -182,6 +203,7 @@ fn letter(raw: &[u8]) -> Option<(u8, usize)> {
     match escaped {
         b'n' => Some((b'\n', behind)),
         b'r' => Some((b'\r', behind)),
+        b't' | b'b' | b'f' => Some((b'\t', behind)),
         b'/' => Some((b'/', behind)),
         b'u' => {
             let (code, behind) = (0..4).try_fold((0, behind), |(code, at), _| {
@@ -200,6 +222,7 @@ fn unescaped(raw: &[u8]) -> Option<(u8, usize)> {
         [b'\\', b'u', ..] => Some((ascii(hex4(raw, 2)?)?, 6)),
         [b'\\', b'n', ..] => Some((b'\n', 2)),
         [b'\\', b'r', ..] => Some((b'\r', 2)),
+        [b'\\', b't' | b'b' | b'f', ..] => Some((b'\t', 2)),
         [b'\\', escaped @ (b'/' | b'\\'), ..] => Some((escaped, 2)),
         [b'\\', ..] | [] => None,
         [byte, ..] => Some((byte, 1)),
@@ -210,16 +233,15 @@ fn ascii(code: u32) -> Option<u8> {
     u8::try_from(code).ok().filter(u8::is_ascii)
 }
 
+/// The letters without padding between them, which stands in what was put together from several.
+fn without_padding(letters: &[u8]) -> Cow<'_, [u8]> {
+    match memchr::memchr(b'=', letters) {
+        None => Cow::Borrowed(letters),
+        Some(_) => Cow::Owned(letters.iter().copied().filter(|letter| *letter != b'=').collect()),
+    }
+}
+
 fn decode(letters: &[u8]) -> Option<Vec<u8>> {
-    // Of a long string that is put together from several, as it was always read.
-    let joined: Vec<u8>;
-    let letters = match memchr::memchr(b'=', letters) {
-        None => letters,
-        Some(_) => {
-            joined = letters.iter().copied().filter(|letter| *letter != b'=').collect();
-            &joined
-        }
-    };
     if is_for_urls(letters) { FOR_URLS.decode(letters).ok() } else { USUAL.decode(letters).ok() }
 }
 
@@ -243,7 +265,7 @@ fn is_text(bytes: &[u8]) -> bool {
 /// Where `like` does not show it, as it is most often: the usual alphabet with padding, the one for URLs without. `None` where
 /// `like` is no base64.
 pub(crate) fn pack_like(like: &[u8], text: &[u8]) -> Option<Vec<u8>> {
-    let written = Written::of(like)?;
+    let written = Written::of_said(like)?;
     let letters = &written.letters;
     let lacks_padding = written.padding == 0 && !letters.len().is_multiple_of(4);
     let is_usual = memchr::memchr2(b'+', b'/', letters).is_some();
@@ -304,7 +326,7 @@ impl<'a> Breaks<'a> {
 /// How many bytes of line breaks `raw` begins with.
 fn break_at(raw: &[u8]) -> usize {
     let mut at = 0;
-    while let Some((b'\n' | b'\r', written)) = raw.get(at..).and_then(letter) {
+    while let Some((b'\n' | b'\r' | b'\t', written)) = raw.get(at..).and_then(letter) {
         at += written;
     }
     at
@@ -412,6 +434,7 @@ mod tests {
             (in_lines(&long, 16, r"\\n"), in_lines(other, 16, r"\\n")),
             (in_lines(&long, 16, r"\\r\\n") + r"\\r\\n", in_lines(other, 16, r"\\r\\n") + r"\\r\\n"),
             (format!(r"\n{}\n", packed(&long)), format!(r"\n{both}\n")),
+            (format!(r"\t{}\t", packed(&long)), format!(r"\t{both}\t")),
         ];
         for (like, expected) in table {
             let again = pack_like(like.as_bytes(), other.as_bytes()).expect("it is base64");

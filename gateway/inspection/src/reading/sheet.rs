@@ -268,9 +268,12 @@ mod tests {
     /// A list of short strings may stand under a long name.
     #[test]
     fn what_is_read_for_a_body_is_not_many_times_its_length() {
-        for (name, list) in
-            [("n".repeat(60_000), "\"a\",".repeat(4_000)), (r"\\n".repeat(20_000), "123,".repeat(4_000))]
-        {
+        for (name, list) in [
+            ("n".repeat(60_000), "\"a\",".repeat(4_000)),
+            (r"\\n".repeat(20_000), "123,".repeat(4_000)),
+            ("n".repeat(60_000), "\"aGVsbG8sIGRlYXJz\",".repeat(4_000)),
+            (r"\\n".repeat(20_000), "\"aGVsbG8sIGRlYXJz\",".repeat(4_000)),
+        ] {
             let body = format!(r#"{{"messages":[{{"{name}":[{list}0]}}]}}"#);
             let own = crate::OwnRecogniser {
                 kind: crate::TextKind::own("n", None).expect("it is a name"),
