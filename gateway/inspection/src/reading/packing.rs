@@ -439,7 +439,7 @@ mod tests {
         for (like, expected) in table {
             let again = pack_like(like.as_bytes(), other.as_bytes()).expect("it is base64");
             assert_eq!(String::from_utf8_lossy(&again), expected, "like {like}");
-            assert_eq!(Written::of(&again).and_then(|written| written.text()).as_deref(), Some(other.as_bytes()));
+            assert_eq!(Written::of_said(&again).and_then(|written| written.text()).as_deref(), Some(other.as_bytes()));
         }
         assert_eq!(pack_like(b"no base64", b"x"), None);
     }
