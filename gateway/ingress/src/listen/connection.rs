@@ -186,9 +186,7 @@ where
             let (head, body) = request.into_parts();
             Arc::clone(&handler).handle(Incoming { head, body, peer: Arc::clone(&peer) })
         });
-        // Boxed, because hyper keeps the room of this future for as long as the connection lives: some 10 KiB that only a
-        // request which is worked on needs, and neither an idle connection nor an open stream does.
-        Box::pin(async move { Ok::<_, NoLonger>(in_flight(answer?.await, flight)) })
+        async move { Ok::<_, NoLonger>(in_flight(answer?.await, flight)) }
     });
 
     let mut connection = pin!(builder.serve_connection(io, service));

@@ -137,5 +137,8 @@ pub trait Handler: Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
 
     /// Answers one request.
+    ///
+    /// hyper keeps the room of this future for as long as the connection lives, so what is large in it belongs into a box:
+    /// neither an idle connection nor an open stream needs it.
     fn handle(self: Arc<Self>, incoming: Incoming) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 }

@@ -95,7 +95,8 @@ impl Handler for Admin {
         };
         let now = SystemTime::now();
         match gate::authorize(&self.gateway, (&head, &peer), route, now) {
-            Ok(authorized) => self.carry_out(authorized, &head, body).await,
+            // Boxed, because the connection keeps the room of this future.
+            Ok(authorized) => Box::pin(self.carry_out(authorized, &head, body)).await,
             Err(denied) => {
                 ingress::body::drain(body, actions::LONGEST, actions::WITHIN).await;
                 gate::note(&self.gateway, &denied, route, now).await;

@@ -104,23 +104,23 @@ impl AsRef<[u8]> for Kept {
 }
 
 pub(super) fn respond(answered: Answered) -> Response<ReplyBody> {
-    let Answered { mut books, endpoint, status, headers: upstream, reply } = answered;
-    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
-    *response.status_mut() = status;
-    *response.headers_mut() = upstream;
-    match reply {
+    let Answered { mut books, endpoint, status, mut headers, reply } = answered;
+    let body = match reply {
         Reply::Whole { body, usage, failed, share } => {
             books.going_down(&body);
             let (exchange, held) = books.close_whole(status, usage.as_ref(), failed);
-            headers::name_decision(response.headers_mut(), &exchange, Some(&endpoint));
-            *response.body_mut() = ReplyBody::whole(kept(body, (held, share)));
+            headers::name_decision(&mut headers, &exchange, Some(&endpoint));
+            ReplyBody::whole(kept(body, (held, share)))
         }
         Reply::Stream(stream) => {
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers::name_decision(response.headers_mut(), books.exchange(), Some(&endpoint));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            headers::name_decision(&mut headers, books.exchange(), Some(&endpoint));
             books.forget_the_head();
-            *response.body_mut() = ReplyBody(Inner::Stream(Some(Box::new(Relay::new(stream, books)))));
+            ReplyBody(Inner::Stream(Some(Box::new(Relay::new(stream, books)))))
         }
-    }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     response
 }

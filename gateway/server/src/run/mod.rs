@@ -59,7 +59,10 @@ struct Callers(Arc<Gateway>);
 impl Handler for Callers {
     type Body = pipeline::ReplyBody;
 
-    async fn handle(self: Arc<Self>, incoming: Incoming) -> http::Response<Self::Body> {
-        pipeline::handle(Arc::clone(&self.0), incoming).await
+    fn handle(
+        self: Arc<Self>,
+        incoming: Incoming,
+    ) -> impl Future<Output = http::Response<Self::Body>> + Send + 'static {
+        pipeline::handle(Arc::clone(&self.0), incoming)
     }
 }
