@@ -83,8 +83,8 @@ impl Body for ReplyBody {
     }
 }
 
-/// A reply above this many bytes keeps its place in flight until its last byte has left; a smaller one is in the socket's
-/// buffer as soon as it is handed over.
+/// A reply above this many bytes keeps its place in flight until the last piece of it is handed over, which is when the others
+/// have left; a smaller one is such a piece.
 const KEPT_FROM: usize = 64 << 10;
 
 /// A large reply with what it holds: a caller that does not read it holds its place, not only the memory.
