@@ -198,10 +198,14 @@ impl Queue {
     /// Everything that waits and is still wanted; `spare` is an empty batch whose memory is used again.
     pub(super) fn take(&mut self, spare: Batch) -> Batch {
         let mut batch = std::mem::replace(&mut self.batch, spare);
-        let wanted: Vec<bool> = batch.items.iter().map(|item| item.wait.take(item.opens)).collect();
-        if wanted.contains(&false) {
-            let mut wanted = wanted.into_iter();
-            batch.retain(|_| wanted.next().unwrap_or(true));
+        let mut given_up = Vec::new();
+        for (index, item) in batch.items.iter().enumerate() {
+            if !item.wait.take(item.opens) {
+                given_up.push(index);
+            }
+        }
+        if !given_up.is_empty() {
+            batch.remove(&given_up);
         }
         batch
     }
@@ -290,13 +294,15 @@ impl Batch {
         self
     }
 
-    fn retain(&mut self, mut wanted: impl FnMut(&Item) -> bool) {
+    /// Takes out the entries at these places, which are in order.
+    #[cold]
+    fn remove(&mut self, places: &[usize]) {
         let items = std::mem::take(&mut self.items);
         let mut kept = Vec::with_capacity(self.bytes.len());
         let mut at = self.done;
-        for item in items {
+        for (place, item) in items.into_iter().enumerate() {
             let end = at + item.length;
-            if wanted(&item) {
+            if places.binary_search(&place).is_err() {
                 kept.extend_from_slice(self.bytes.get(at..end).unwrap_or_default());
                 self.items.push_back(item);
             }
