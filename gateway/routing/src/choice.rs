@@ -14,7 +14,7 @@ use crate::ask::{Ask, Burst, Class, DEFAULT_DEADLINE, Knobs, Prefer};
 use crate::calibration::Tightness;
 use crate::health::Standing;
 use crate::outlook::{Left, Outlook};
-use crate::signals::Tier;
+use crate::signals::Paid;
 
 /// What is wanted for one request.
 #[derive(Clone, Copy, Debug)]
@@ -250,7 +250,7 @@ impl<'a> Judge<'a> {
     /// With `burst = "never"` only own capacity serves, where the permit covers any. A permit without any is no burst.
     fn is_barred(&self, outlook: &Outlook) -> bool {
         let never = self.demand.is_some_and(|demand| demand.knobs.burst == Burst::Never);
-        never && self.has_own && !outlook.tier.is_sunk()
+        never && self.has_own && !outlook.paid.is_sunk()
     }
 
     /// Whether the target would do, health aside, and its number within its group.
@@ -264,11 +264,11 @@ impl<'a> Judge<'a> {
             let number = wait.map_or(f64::MAX, |wait| wait.as_secs_f64());
             return (Why::QuotaShort { left: tokens, wait }, Group::WouldRefuse, number);
         }
-        let own = outlook.tier == Tier::Sunk;
+        let own = outlook.paid == Paid::Sunk;
         let within = if own { self.own_within } else { self.within };
         let late = within.filter(|within| first + outlook.doubt * DOUBTS > *within);
         let slow = self.slow_pace(outlook, demand).filter(|_| own);
-        let waits = !self.can_wait.is_zero() && (late.is_some() || slow.is_some() || !outlook.tier.is_sunk());
+        let waits = !self.can_wait.is_zero() && (late.is_some() || slow.is_some() || !outlook.paid.is_sunk());
         if waits {
             return (Why::CanWait { at_most: self.can_wait }, Group::CanWait, first.as_secs_f64());
         }
@@ -292,14 +292,14 @@ impl<'a> Judge<'a> {
         let soonest = if outlook.home { soonest - sooner } else { soonest };
         let soonest = soonest + outlook.doubt.as_secs_f64() * scatter(demand.ask.draw, declared);
         let home = outlook.as_home();
-        let (why, group, number) = match (outlook.tier, outlook.first_token) {
-            (Tier::Sunk, Some(first_token)) => (Why::InTime { first_token, within, home }, Group::Own, soonest),
-            (Tier::Sunk, None) => (Why::Declared, Group::Own, 0.0),
-            (Tier::Provisioned, first) => {
+        let (why, group, number) = match (outlook.paid, outlook.first_token) {
+            (Paid::Sunk, Some(first_token)) => (Why::InTime { first_token, within, home }, Group::Own, soonest),
+            (Paid::Sunk, None) => (Why::Declared, Group::Own, 0.0),
+            (Paid::Provisioned, first) => {
                 let first_token = first.unwrap_or_default();
                 (Why::InTime { first_token, within, home }, Group::Provisioned, soonest)
             }
-            (Tier::PerToken(_) | Tier::Unpriced, first_token) => {
+            (Paid::PerToken | Paid::Unpriced, first_token) => {
                 let (price, quota) = (outlook.price, outlook.quota.tokens());
                 (Why::Affordable { price, first_token, quota, home }, Group::Paid, price.unwrap_or(f64::MAX))
             }

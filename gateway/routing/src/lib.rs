@@ -45,4 +45,4 @@ pub use health::{
 pub use outlook::{Left, Outlook};
 pub use plan::{Advice, Plan, Ranked, Reason, plan, route};
 pub use queue::{Bounds, Full, Place, Queue, Waiting};
-pub use signals::{Prices, QuotaHeaders, Sent, Signals, Terms, Tier, TokenPrices, Used};
+pub use signals::{Paid, Prices, QuotaHeaders, Sent, Signals, Terms, Tier, TokenPrices, Used};

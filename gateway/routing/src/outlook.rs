@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use accounting::Tokens;
 
 use crate::health::Standing;
-use crate::signals::Tier;
+use crate::signals::Paid;
 
 /// What one target is to one request. Made by [`Signals::outlook`](crate::Signals::outlook).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Outlook {
     /// What its health says.
     pub standing: Standing,
     /// How it is paid for.
-    pub tier: Tier,
+    pub paid: Paid,
     /// When the first token is expected: of own servers the prediction, of others the 95th percentile.
     pub first_token: Option<Duration>,
     /// The first token's median.
@@ -70,7 +70,7 @@ impl Outlook {
     pub const fn of(standing: Standing) -> Self {
         Self {
             standing,
-            tier: Tier::Sunk,
+            paid: Paid::Sunk,
             first_token: None,
             typical: None,
             doubt: Duration::ZERO,

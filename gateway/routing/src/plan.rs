@@ -11,7 +11,7 @@ use crate::ask::Class;
 use crate::choice::{Demand, Group, Judge, Rank, Why, batch_latest, write_price, write_time, write_tokens};
 use crate::health::Standing;
 use crate::outlook::{Left, Outlook};
-use crate::signals::Tier;
+use crate::signals::Paid;
 
 /// Orders the targets that `permit` covers by their health alone, best first.
 ///
@@ -78,7 +78,7 @@ fn arrange(permit: &Arc<Permit>, demand: Option<&Demand<'_>>, mut outlook: impl 
     };
     // The one allocation of a decision: the list that the plan is.
     let mut ranked: Vec<Ranked> = permit.targets().iter().copied().enumerate().map(unjudged).collect();
-    let has_own = ranked.iter().any(|entry| entry.outlook.tier.is_sunk());
+    let has_own = ranked.iter().any(|entry| entry.outlook.paid.is_sunk());
     let spared = spared(&ranked);
     let mut judge = Judge::new(demand, has_own);
     for (index, entry) in ranked.iter_mut().enumerate() {
@@ -256,14 +256,14 @@ impl Plan {
     #[must_use]
     pub fn is_burst(&self) -> bool {
         let paid =
-            self.ranked.first().is_some_and(|first| !first.outlook.tier.is_sunk() && first.rank.group == Group::Paid);
-        paid && self.ranked.iter().any(|entry| entry.outlook.tier.is_sunk())
+            self.ranked.first().is_some_and(|first| !first.outlook.paid.is_sunk() && first.rank.group == Group::Paid);
+        paid && self.ranked.iter().any(|entry| entry.outlook.paid.is_sunk())
     }
 
     /// When the first token of the soonest own server is expected, where own capacity is permitted.
     #[must_use]
     pub fn own_first_token(&self) -> Option<Duration> {
-        let own = self.ranked.iter().filter(|entry| entry.outlook.tier == Tier::Sunk);
+        let own = self.ranked.iter().filter(|entry| entry.outlook.paid == Paid::Sunk);
         own.filter_map(|entry| entry.outlook.first_token).min()
     }
 
@@ -338,7 +338,7 @@ impl Reason<'_> {
     /// How soon own capacity would have been, and what it was allowed.
     fn own(&self) -> Option<(Duration, Duration)> {
         let late = |entry: &Ranked| match entry.why {
-            Why::TooSlow { first_token, within } if entry.outlook.tier == Tier::Sunk => Some((first_token, within)),
+            Why::TooSlow { first_token, within } if entry.outlook.paid == Paid::Sunk => Some((first_token, within)),
             _ => None,
         };
         self.0.ranked.iter().filter_map(late).min()

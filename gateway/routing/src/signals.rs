@@ -31,6 +31,32 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The same without prices.
+    #[must_use]
+    pub const fn paid(self) -> Paid {
+        match self {
+            Self::Sunk => Paid::Sunk,
+            Self::Provisioned => Paid::Provisioned,
+            Self::PerToken(_) => Paid::PerToken,
+            Self::Unpriced => Paid::Unpriced,
+        }
+    }
+}
+
+/// How a target is paid for, where its prices do not matter: each decision moves this about for each target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paid {
+    /// As [`Tier::Sunk`].
+    Sunk,
+    /// As [`Tier::Provisioned`].
+    Provisioned,
+    /// As [`Tier::PerToken`].
+    PerToken,
+    /// As [`Tier::Unpriced`].
+    Unpriced,
+}
+
+impl Paid {
     /// Whether it costs nothing more to use it.
     #[must_use]
     pub const fn is_sunk(self) -> bool {
@@ -43,7 +69,7 @@ impl Tier {
         match self {
             Self::Sunk => "sunk",
             Self::Provisioned => "provisioned",
-            Self::PerToken(_) => "per_token",
+            Self::PerToken => "per_token",
             Self::Unpriced => "unpriced",
         }
     }
@@ -205,7 +231,7 @@ impl Signals {
         let prefix = ask.session.filter(|prefix| prefix.target == target);
         let cached = prefix.map_or(0.0, |prefix| self.cache.expected(prefix.tokens.0 as f64, ask));
         let mut outlook = Outlook {
-            tier: self.terms.tier,
+            paid: self.terms.tier.paid(),
             per_token: self.pace_at(at),
             full: self.terms.in_flight.is_some_and(|most| self.in_flight >= most) || self.is_used_up(at),
             home: prefix.is_some() && self.cache.may_pay(),

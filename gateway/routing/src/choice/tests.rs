@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::ask::{Expected, Prefer};
 use crate::plan::{Advice, Plan, route};
-use crate::signals::Prices;
 
 const TARGET: Duration = Duration::from_millis(1_500);
 
@@ -25,7 +24,7 @@ fn own(first_ms: u64) -> Outlook {
 }
 
 fn cloud(price: f64, p95_ms: u64) -> Outlook {
-    Outlook { tier: Tier::PerToken(Prices::flat(0.0, 0.0)), price: Some(price), ..own(p95_ms) }
+    Outlook { paid: Paid::PerToken, price: Some(price), ..own(p95_ms) }
 }
 
 fn short(outlook: Outlook, wait_ms: u64) -> Outlook {
@@ -115,7 +114,7 @@ fn without_a_first_token_target_own_servers_are_never_too_slow() {
 
 #[test]
 fn provisioned_throughput_stands_between_own_servers_and_clouds_until_it_is_used_up() {
-    let provisioned = Outlook { tier: Tier::Provisioned, ..own(700) };
+    let provisioned = Outlook { paid: Paid::Provisioned, ..own(700) };
     let used_up = Outlook { full: true, ..provisioned };
 
     assert_eq!(order(plan_of(&ask(), &knobs(), &[cloud(0.001, 500), provisioned, own(1_000)])), [2, 1, 0]);
@@ -124,7 +123,7 @@ fn provisioned_throughput_stands_between_own_servers_and_clouds_until_it_is_used
 
 #[test]
 fn a_target_without_a_price_comes_after_all_that_have_one() {
-    let unpriced = Outlook { tier: Tier::Unpriced, price: None, ..own(200) };
+    let unpriced = Outlook { paid: Paid::Unpriced, price: None, ..own(200) };
 
     let plan = plan_of(&ask(), &knobs(), &[unpriced, cloud(9.0, 900)]);
 
@@ -253,7 +252,7 @@ fn every_candidate_says_why_it_is_where_it_is() {
     );
 }
 
-fn written(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
+fn written(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
     let mut text = String::new();
     write(&mut text).expect("a string takes everything");
     text
@@ -268,7 +267,7 @@ fn any_outlook() -> impl Strategy<Value = Outlook> {
         any::<bool>(),
         proptest::option::of(0..101_u8),
     )
-        .prop_map(|(standing, tier, first, full, dry, share)| {
+        .prop_map(|(standing, paid, first, full, dry, share)| {
             let now = Instant::now();
             let standing = match standing {
                 0 => Standing::Blocked { until: now },
@@ -276,13 +275,13 @@ fn any_outlook() -> impl Strategy<Value = Outlook> {
                 2 => Standing::HalfOpen,
                 _ => Standing::Healthy,
             };
-            let tier = match tier {
-                0 => Tier::Sunk,
-                1 => Tier::Unpriced,
-                _ => Tier::PerToken(Prices::flat(0.0, 0.0)),
+            let paid = match paid {
+                0 => Paid::Sunk,
+                1 => Paid::Unpriced,
+                _ => Paid::PerToken,
             };
             let quota = if dry { Left::Short { tokens: None, wait: None } } else { Left::Unknown };
-            Outlook { tier, first_token: first.map(ms), full, quota, share, ..Outlook::of(standing) }
+            Outlook { paid, first_token: first.map(ms), full, quota, share, ..Outlook::of(standing) }
         })
 }
 

@@ -287,7 +287,7 @@ fn explanation(
 
 /// Whether a target that is paid for already would have met the request's time, although another goes first.
 pub(super) fn own_would_do(plan: &Plan) -> bool {
-    plan.explain().iter().any(|ranked| ranked.outlook.tier.is_sunk() && matches!(ranked.why, Why::InTime { .. }))
+    plan.explain().iter().any(|ranked| ranked.outlook.paid.is_sunk() && matches!(ranked.why, Why::InTime { .. }))
 }
 
 #[cfg(test)]

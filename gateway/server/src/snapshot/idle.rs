@@ -127,7 +127,7 @@ impl IdleTarget {
             rank: ranked.place,
             is_tried: ranked.is_tried(),
             first_token: outlook.first_token,
-            paid: outlook.tier.name(),
+            paid: outlook.paid.name(),
             usd: outlook.price,
             share: outlook.share,
             why: ranked.why.to_string(),
