@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ingress::body::BodyPermit;
-use ingress::limits::Admitted as AdmittedGuard;
 use inspection::{Finding, FindingKind, Findings, OwnRecognisers};
 use policy::{Candidate, Cause, Denial, Judge, Operation, Permit, Question, Verdict};
 use wire::{Api, Call, FeatureKind};
@@ -99,27 +97,23 @@ pub(super) fn kind_of(kind: &FeatureKind) -> FindingKind {
 
 /// Stage 6: a permit covers at least one target.
 pub(super) struct Authorized {
-    pub(super) exchange: Box<Exchange>,
-    pub(super) caller: Caller,
-    pub(super) guard: AdmittedGuard,
-    pub(super) held: BodyPermit,
-    pub(super) call: Call,
+    pub(super) decoded: Box<Decoded>,
     pub(super) findings: Findings,
     pub(super) permit: Arc<Permit>,
 }
 
-pub(super) fn authorize(inspected: Inspected) -> Result<Box<Authorized>, Box<Refused>> {
-    let Inspected { decoded, findings } = inspected;
-    let Decoded { mut exchange, caller, guard, call, model, held } = *decoded;
-    let known = Known { labels: &exchange.snapshot.labels, route: &exchange.snapshot.model(model).labels };
-    let data = match data::read(&caller, known, &exchange.head.headers, &call) {
+pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>> {
+    let Inspected { mut decoded, findings } = inspected;
+    let Decoded { exchange, caller, call, model, .. } = &mut *decoded;
+    let known = Known { labels: &exchange.snapshot.labels, route: &exchange.snapshot.model(*model).labels };
+    let data = match data::read(caller, known, &exchange.head.headers, call) {
         Ok(data) => exchange.data.insert(data).clone(),
-        Err(refusal) => return Err(exchange.refuse(refusal)),
+        Err(refusal) => return Err(decoded.exchange.refuse(refusal)),
     };
-    let now = exchange.at;
-    let (exchange, permit) =
-        decide(exchange, Asking { caller: &caller, call: &call, findings: &findings, now }, (model, &data))?;
-    Ok(Box::new(Authorized { exchange, caller, guard, held, call, findings, permit }))
+    let asking = Asking { caller: &decoded.caller, call: &decoded.call, findings: &findings, now: decoded.exchange.at };
+    let (exchange, permit) = decide(decoded.exchange, asking, (decoded.model, &data))?;
+    decoded.exchange = exchange;
+    Ok(Authorized { decoded, findings, permit })
 }
 
 /// Stage 6 once more, for a request that has waited: by now its credential may have ended, and something be held back.

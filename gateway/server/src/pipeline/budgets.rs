@@ -46,8 +46,8 @@ impl Paying {
 }
 
 fn payer<'a>(planned: &'a Planned, user: Option<&'a str>) -> Payer<'a> {
-    let app = &planned.caller.app;
-    Payer { app: &app.name, team: &app.team, model: planned.call.model(), user }
+    let app = &planned.decoded.caller.app;
+    Payer { app: &app.name, team: &app.team, model: planned.decoded.call.model(), user }
 }
 
 /// The pseudonym of the user that the request names, where a budget counts users.
@@ -55,17 +55,17 @@ fn payer<'a>(planned: &'a Planned, user: Option<&'a str>) -> Payer<'a> {
 /// The one of the audit log, or one of the gateway's own where that has none: so the ledger tells no more of a person than the
 /// log does.
 pub(super) fn user(planned: &Planned) -> Option<Arc<str>> {
-    let snapshot = &planned.exchange.snapshot;
+    let snapshot = &planned.decoded.exchange.snapshot;
     if !snapshot.budgets.count_users(payer(planned, None)) {
         return None;
     }
-    let user = planned.call.user().filter(|user| !user.is_empty())?;
+    let user = planned.decoded.call.user().filter(|user| !user.is_empty())?;
     let key = snapshot.pseudonyms.as_ref().unwrap_or(&snapshot.shown_users);
-    Some(key.pseudonym(Realm::Audit, &planned.caller.app.name, &user).into())
+    Some(key.pseudonym(Realm::Audit, &planned.decoded.caller.app.name, &user).into())
 }
 
 /// The budgets of a request, at the moment at which it reserves.
 pub(super) fn of(planned: &Planned, user: Option<&str>, (now, calendar): (Moment, SystemTime)) -> Paying {
     let seconds = calendar.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Paying { of: planned.exchange.snapshot.budgets.of(payer(planned, user), seconds), at: now.at, seconds }
+    Paying { of: planned.decoded.exchange.snapshot.budgets.of(payer(planned, user), seconds), at: now.at, seconds }
 }

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use accounting::{Tier, Tokens};
 use http::{HeaderName, HeaderValue};
-use ingress::body::BodyPermit;
-use ingress::limits::Admitted as AdmittedGuard;
 use inspection::Findings;
 use policy::{Permit, TargetId};
 use routing::{
@@ -23,6 +21,7 @@ use wire::{Api, Call, ServiceTier};
 
 use super::arrive::{Caller, Exchange};
 use super::authorize::{self, Asking, Authorized};
+use super::decode::Decoded;
 use super::fallback::{self, StandIn};
 use super::refusal::{Refusal, Refused};
 use super::reserve;
@@ -30,11 +29,7 @@ use crate::snapshot::{Model, ModelState, ModelSteering, Session, Snapshot, Targe
 
 /// Stage 7: the attempts in order, each with its warrant.
 pub(super) struct Planned {
-    pub(super) exchange: Box<Exchange>,
-    pub(super) caller: Caller,
-    pub(super) guard: AdmittedGuard,
-    pub(super) held: BodyPermit,
-    pub(super) call: Call,
+    pub(super) decoded: Box<Decoded>,
     pub(super) findings: Findings,
     pub(super) permit: Arc<Permit>,
     /// With a part behind it for each model that stands in and has a permitted target.
@@ -46,31 +41,33 @@ pub(super) struct Planned {
     pub(super) turn: Option<Turn>,
 }
 
-pub(super) async fn plan(authorized: Box<Authorized>) -> Result<Box<Planned>, Box<Refused>> {
-    let Authorized { mut exchange, caller, guard, held, call, findings, mut permit } = *authorized;
-    exchange.tier = reserve::tier(&call);
-    let (mut ask, priority) = ask(&exchange, &caller, &call);
+pub(super) async fn plan(authorized: Authorized) -> Result<Box<Planned>, Box<Refused>> {
+    let Authorized { mut decoded, findings, mut permit } = authorized;
+    decoded.exchange.tier = reserve::tier(&decoded.call);
+    let (mut ask, priority) = ask(&decoded);
     let session;
-    (session, ask.session) = session_of(&exchange, &caller, (&call, &permit));
-    let mut plan = decide(&exchange, model_of(&exchange), &permit, &ask);
+    (session, ask.session) = session_of(&decoded, &permit);
+    let mut plan = decide(&decoded.exchange, model_of(&decoded.exchange), &permit, &ask);
     let mut turn = None;
     if let Advice::Wait { .. } = plan.advice() {
         // Boxed, because few wait, and all would carry its room.
-        turn = Box::pin(wait(&exchange, (&caller, &held), &permit, (&mut ask, priority, &mut plan))).await;
+        turn = Box::pin(wait(&decoded, &permit, (&mut ask, priority, &mut plan))).await;
         if turn.is_some() {
-            (exchange, permit) = authorize::again(exchange, &caller, (&call, &findings))?;
-            exchange.ready = Instant::now();
-            plan = decide(&exchange, model_of(&exchange), &permit, &ask);
+            let asked = (&decoded.call, &findings);
+            (decoded.exchange, permit) = authorize::again(decoded.exchange, &decoded.caller, asked)?;
+            decoded.exchange.ready = Instant::now();
+            plan = decide(&decoded.exchange, model_of(&decoded.exchange), &permit, &ask);
         }
     }
-    let asking = Asking { caller: &caller, call: &call, findings: &findings, now: exchange.asked_at };
-    let (plan, stand_ins) = fallback::stand_ins(&exchange, asking, &ask, plan);
+    let Decoded { exchange, caller, call, .. } = &mut *decoded;
+    let asking = Asking { caller, call, findings: &findings, now: exchange.asked_at };
+    let (plan, stand_ins) = fallback::stand_ins(exchange, asking, &ask, plan);
     if plan.advice() == Advice::Nothing {
-        return Err(exchange.refuse(Refusal::Overloaded { retry_after: retry_after(&plan) }));
+        return Err(decoded.exchange.refuse(Refusal::Overloaded { retry_after: retry_after(&plan) }));
     }
-    note_decision(&exchange, &plan, &ask);
-    exchange.explanation = explanation(&exchange, &caller, (&plan, &stand_ins));
-    Ok(Box::new(Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn }))
+    note_decision(exchange, &plan, &ask);
+    exchange.explanation = explanation(exchange, caller, (&plan, &stand_ins));
+    Ok(Box::new(Planned { decoded, findings, permit, plan, stand_ins, ask, session, turn }))
 }
 
 /// What a caller is told where its targets have no room, at least.
@@ -87,7 +84,7 @@ fn bounded(free_in: Option<Duration>) -> Duration {
 }
 
 /// The request in numbers.
-fn ask(exchange: &Exchange, caller: &Caller, call: &Call) -> (Ask, Priority) {
+fn ask(Decoded { exchange, caller, call, .. }: &Decoded) -> (Ask, Priority) {
     let expected = expected(exchange, caller, (call, call.model()));
     let configured = caller.app.traffic.or_else(|| model_of(exchange).map(|model| model.steering.traffic));
     let (class, priority) = class_of(call.service_tier(), configured);
@@ -116,11 +113,7 @@ pub(crate) fn of_choices(expected: Expected, choices: u64) -> Expected {
 }
 
 /// The session of the call, where it has one and there is a choice, and where it is at home.
-fn session_of(
-    exchange: &Exchange,
-    caller: &Caller,
-    (call, permit): (&Call, &Permit),
-) -> (Option<Session>, Option<Prefix>) {
+fn session_of(Decoded { exchange, caller, call, .. }: &Decoded, permit: &Permit) -> (Option<Session>, Option<Prefix>) {
     // Counting the tokens of a conversation reads none of it.
     let counts = call.api() != Api::CountTokens;
     let homes = model_of(exchange).map(|model| &model.steering.homes).filter(|homes| counts && homes.matter());
@@ -187,8 +180,7 @@ pub(crate) fn knobs_within(mut knobs: Knobs, class: Class, totals: impl Iterator
 
 /// Waits until the plan says send or the time is over. A request for which there is no room to wait does not.
 async fn wait(
-    exchange: &Exchange,
-    (caller, held): (&Caller, &BodyPermit),
+    Decoded { exchange, caller, held, .. }: &Decoded,
     permit: &Arc<Permit>,
     (ask, priority, plan): (&mut Ask, Priority, &mut Plan),
 ) -> Option<Turn> {

@@ -13,6 +13,7 @@ use super::authorize::{FindingCount, finding_counts, kind_of};
 use super::books::{Books, Carried};
 use super::capture;
 use super::data::DataFacts;
+use super::decode::Decoded;
 use super::fallback::StandIn;
 use super::plan::Planned;
 use super::refusal::{Refusal, Refused};
@@ -29,8 +30,8 @@ pub(super) struct Recorded {
 
 pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>> {
     let Reserved { planned, charge } = reserved;
-    let Planned { exchange, caller, guard, held, call, findings, permit, plan, stand_ins, ask, session, turn } =
-        *planned;
+    let Planned { decoded, findings, permit, plan, stand_ins, ask, session, turn } = *planned;
+    let Decoded { exchange, caller, guard, held, call, .. } = *decoded;
     let Some(kept) = capture::request(&exchange, &caller, &call).await else {
         charge.not_sent();
         return Err(exchange.refuse(Refusal::AuditUnavailable));
@@ -218,4 +219,38 @@ pub(super) fn counted(findings: &[FindingCount]) -> Vec<FindingNote<'_>> {
 
 pub(super) fn borrowed<'a>(features: &'a [(String, &'a str)]) -> Vec<FeatureNote<'a>> {
     features.iter().map(|(kind, path)| FeatureNote { kind, path }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::{Candidate, Judge, Question, TargetId};
+    use routing::Standing;
+
+    use super::*;
+
+    #[test]
+    fn each_candidate_has_its_own_reasons_and_those_that_are_in_say_why_they_have_their_place() {
+        let candidate = |id, name, approved| Candidate { approved, ..Candidate::new(TargetId(id), name) };
+        let decided = |is_cloud_approved| {
+            let cloud = candidate(1, "aoai/gpt-4o", is_cloud_approved);
+            let candidates = [candidate(0, "gpu-1/llama", true), cloud, candidate(2, "gpu-2/llama", true)];
+            policy::decide(&Judge::of_grants(&candidates), &Question::about("claims", "chat", &candidates)).unwrap()
+        };
+        let (permit, proposed) = (decided(false), decided(true));
+        let plan = routing::plan(&permit, |_| Standing::Healthy);
+        let added = ["health".into(), "payment".into()];
+
+        let whys = Whys::new(permit.verdicts(), proposed.verdicts(), (Some(&plan), &added));
+
+        let mut start = 0;
+        let each = whys.each.iter().map(|(end, other)| {
+            let why = &whys.text[start..*end];
+            start = *end;
+            (why, other.as_deref())
+        });
+        let place = "permitted by `approved-targets`; healthy, in declared order; labels of its route: health, payment";
+        let out = "the endpoint is not approved; labels of its route: health, payment";
+        let expected = [(place, None), (out, Some("in: permitted by `approved-targets`")), (place, None)];
+        assert_eq!(each.collect::<Vec<_>>(), expected);
+    }
 }

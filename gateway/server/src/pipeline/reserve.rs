@@ -42,14 +42,14 @@ pub(super) struct Reserved {
 }
 
 pub(super) async fn reserve(planned: Box<Planned>) -> Result<Reserved, Box<Refused>> {
-    let most_output = planned.caller.output_of(&planned.call);
-    let (estimate, tier) = (estimate(&planned.call, most_output), planned.exchange.tier);
-    let snapshot = &planned.exchange.snapshot;
+    let most_output = planned.decoded.caller.output_of(&planned.decoded.call);
+    let (estimate, tier) = (estimate(&planned.decoded.call, most_output), planned.decoded.exchange.tier);
+    let snapshot = &planned.decoded.exchange.snapshot;
     let most = |target: &Target| target.pricing.most(estimate, tier);
     let tried = planned.plan.parts().flat_map(Plan::explain).filter(|ranked| ranked.is_tried());
     let dearest = tried.map(|ranked| most(snapshot.target(ranked.target))).max();
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
-    let app = &planned.caller.app.book;
+    let app = &planned.decoded.caller.app.book;
     let user = user(&planned);
     // A body may take long to come, and a request may wait for a place or for the store: what counts is when it is let in.
     // Budgets first: what they hold is given back where the books have no room.
@@ -57,35 +57,35 @@ pub(super) async fn reserve(planned: Box<Planned>) -> Result<Reserved, Box<Refus
         let calendar = SystemTime::now();
         let now = moment(Instant::now(), calendar);
         let held = budgets::of(&planned, user.as_deref(), (now, calendar)).hold(ask.money)?;
-        let reserved = match &planned.caller.key.book {
+        let reserved = match &planned.decoded.caller.key.book {
             Some(key) => key.reserve(Some(app), ask, now),
             None => app.reserve(None, ask, now),
         };
         Ok((reserved.map_err(NoRoom::Book)?.paying(held), calendar))
     };
-    let taken = sharing::ask(planned.exchange.snapshot.sharing.as_ref(), take).await;
+    let taken = sharing::ask(planned.decoded.exchange.snapshot.sharing.as_ref(), take).await;
     let (reservation, at) = match taken {
         Ok(taken) => taken,
-        Err(no_room) => return Err(planned.exchange.refuse(no_room.refusal())),
+        Err(no_room) => return Err(planned.decoded.exchange.refuse(no_room.refusal())),
     };
     let opening = opening(&planned, (&reservation, at), user);
-    let ledger = planned.exchange.gateway.ledger.clone();
+    let ledger = planned.decoded.exchange.gateway.ledger.clone();
     if let Err(error) = ledger.begin(&opening) {
         // Nothing was sent, so nothing is owed.
         let _ = reservation.not_sent();
         tracing::error!(%error, "the reservation could not be written; the request is refused");
-        return Err(planned.exchange.refuse(Refusal::LedgerUnavailable));
+        return Err(planned.decoded.exchange.refuse(Refusal::LedgerUnavailable));
     }
     let request = opening.request;
     let avoidable = plan::own_would_do(&planned.plan);
-    let is_free = planned.call.api() == Api::CountTokens;
+    let is_free = planned.decoded.call.api() == Api::CountTokens;
     let charge =
         Charge { reservation: Some(reservation), tier, is_free, may_be_sent: false, ledger, request, avoidable };
     Ok(Reserved { planned, charge })
 }
 
 fn opening(planned: &Planned, (reservation, at): (&Reservation, SystemTime), user: Option<Arc<str>>) -> Opening {
-    let (exchange, caller) = (&planned.exchange, &planned.caller);
+    let (exchange, caller) = (&planned.decoded.exchange, &planned.decoded.caller);
     Opening {
         request: exchange.decision.as_str().into(),
         // The stretch that it counts in must be the one in which its budget was asked.
@@ -93,11 +93,18 @@ fn opening(planned: &Planned, (reservation, at): (&Reservation, SystemTime), use
         app: Arc::clone(&caller.app.name),
         team: Arc::clone(&caller.app.team),
         key: Arc::clone(&caller.key.name),
-        model: planned.call.model().into(),
+        model: model_name(planned),
         user,
         estimate: reservation.estimate(),
         money: reservation.money(),
     }
+}
+
+/// The model that was asked for, as the configuration has its name already.
+fn model_name(planned: &Planned) -> Arc<str> {
+    let known = plan::model_of(&planned.decoded.exchange).map(|model| &model.name);
+    let asked = planned.decoded.call.model();
+    known.filter(|name| ***name == *asked).map_or_else(|| asked.into(), Arc::clone)
 }
 
 /// What an upstream says that it used, as the books count it.
