@@ -49,7 +49,7 @@ impl Shows {
             }
             (Some(Own::Token(_)), Some(keeper)) => Self::Token(keeper),
             (Some(Own::LentSignature { region, service, .. }), Some(keeper)) => {
-                Self::LentSignature { keeper, region: region.clone(), service: *service }
+                Self::LentSignature { keeper, region: region.clone(), service }
             }
             (Some(Own::Token(_) | Own::LentSignature { .. }), None) | (None, _) => Self::Nothing,
         })

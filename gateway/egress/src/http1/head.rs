@@ -49,28 +49,37 @@ pub(super) struct Head {
     pub(super) keeps: bool,
 }
 
-/// Takes a head out of `input` once it has come whole.
-pub(super) fn take(input: &mut BytesMut, to_head: bool) -> Result<Option<Head>, Fault> {
-    let Some(length) = end(input) else {
+/// How far a head was looked at whose end has not come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looked {
+    /// Where its last line begins.
+    line: usize,
+    /// A line that is not empty has come.
+    has_line: bool,
+}
+
+/// Takes a head out of `input` once it has come whole; `looked` is kept from one try to the next.
+pub(super) fn take(input: &mut BytesMut, looked: &mut Looked, to_head: bool) -> Result<Option<Head>, Fault> {
+    let Some(length) = end(input, looked) else {
         return if input.len() > MOST_HEAD { Err(Fault::HeadTooLarge) } else { Ok(None) };
     };
     if length > MOST_HEAD {
         return Err(Fault::HeadTooLarge);
     }
+    *looked = Looked::default();
     read(&input.split_to(length).freeze(), to_head).map(Some)
 }
 
 /// The length of the head that `input` begins with: to the first empty line behind the first line that is not empty.
-fn end(input: &[u8]) -> Option<usize> {
-    let mut begun = 0;
-    let mut has_line = false;
-    for end in memchr::memchr_iter(b'\n', input) {
-        let is_empty = matches!(input.get(begun..end), Some(b"" | b"\r"));
-        if is_empty && has_line {
+fn end(input: &[u8], looked: &mut Looked) -> Option<usize> {
+    let from = looked.line;
+    for end in memchr::memchr_iter(b'\n', input.get(from..).unwrap_or_default()).map(|at| from + at) {
+        let is_empty = matches!(input.get(looked.line..end), Some(b"" | b"\r"));
+        if is_empty && looked.has_line {
             return Some(end + 1);
         }
-        has_line |= !is_empty;
-        begun = end + 1;
+        looked.has_line |= !is_empty;
+        looked.line = end + 1;
     }
     None
 }
@@ -100,13 +109,17 @@ fn read(bytes: &Bytes, to_head: bool) -> Result<Head, Fault> {
 fn framing(status: StatusCode, version: u8, headers: &HeaderMap, to_head: bool) -> Result<(Framing, bool), Fault> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // Nothing was asked to be switched; what follows is no HTTP.
-        return Ok((Framing::Length(0), false));
-    }
-    let has_none = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if to_head || has_none {
-        return Ok((Framing::Length(0), true));
+        return Err(Fault::Unasked);
     }
     let length = length(headers)?;
+    let has_none = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if to_head || has_none {
+        // A server that announces a body where none can be may send it all the same, and later than this reply is done with.
+        let may_tell = to_head || status == StatusCode::NOT_MODIFIED;
+        let is_announced =
+            headers.contains_key(TRANSFER_ENCODING) || (length.is_some_and(|length| length > 0) && !may_tell);
+        return Ok((Framing::Length(0), !is_announced));
+    }
     if headers.contains_key(TRANSFER_ENCODING) {
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
         let only = codings.next().filter(|_| codings.next().is_none());

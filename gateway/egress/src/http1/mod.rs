@@ -61,6 +61,9 @@ pub enum Fault {
     /// A coding that nobody asked for.
     #[error("the answer's `transfer-encoding` is not `chunked` alone, or the answer is HTTP/1.0")]
     TransferEncoding,
+    /// It switches to another protocol.
+    #[error("the answer switches to a protocol that was not asked for")]
+    Unasked,
     /// The chunked coding is broken.
     #[error("the answer's chunks are broken: {0}")]
     Chunk(&'static str),
@@ -117,9 +120,12 @@ pub(crate) struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     /// Room for the next read.
     room: usize,
     output: Output,
+    /// How far the head that is waited for was looked at.
+    looked: head::Looked,
     state: State,
-    /// TLS says goodbye, so that its peer can tell an end from a cut.
-    says_goodbye: bool,
+    /// TLS is spoken: it says goodbye, so that its peer can tell an end from a cut, and may have sent a part of what it says
+    /// that it could not write.
+    is_encrypted: bool,
 }
 
 /// What is still to be written.
@@ -129,6 +135,8 @@ struct Output {
     head: Vec<u8>,
     /// Bytes of the head that have left.
     begun: usize,
+    /// Something may have left all the same.
+    is_doubtful: bool,
     parts: Vec<Bytes>,
     /// Parts that have left.
     done: usize,
@@ -142,12 +150,12 @@ impl Output {
     fn begin(&mut self) {
         self.head.clear();
         self.parts.clear();
-        (self.begun, self.done, self.is_unflushed, self.failed) = (0, 0, false, None);
+        (self.begun, self.is_doubtful, self.done, self.is_unflushed, self.failed) = (0, false, 0, false, None);
     }
 
     /// Nothing of the request has left.
     fn is_untouched(&self) -> bool {
-        self.begun == 0
+        self.begun == 0 && !self.is_doubtful
     }
 
     fn is_empty(&self) -> bool {
@@ -185,9 +193,9 @@ impl Output {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(crate) fn new(io: S, says_goodbye: bool) -> Self {
-        let (input, output) = (BytesMut::new(), Output::default());
-        Self { io, input, room: LEAST_ROOM, output, state: State::Ready, says_goodbye }
+    pub(crate) fn new(io: S, is_encrypted: bool) -> Self {
+        let (input, output, looked) = (BytesMut::new(), Output::default(), head::Looked::default());
+        Self { io, input, room: LEAST_ROOM, output, looked, state: State::Ready, is_encrypted }
     }
 
     /// Whether it takes a request, by all that is known now.
@@ -217,6 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// INVARIANT: it is ready, or the request comes back with the first poll.
     pub(crate) fn ask(&mut self, request: &Request<UpstreamBody>) {
         self.output.begin();
+        self.looked = head::Looked::default();
         if !self.is_ready() {
             return;
         }
@@ -243,9 +252,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(Err(self.closed_by(failed.into())));
         }
         loop {
-            match head::take(&mut self.input, to_head) {
-                // 100, 102 and 103 say that the reply is yet to come; 101 is one.
-                Ok(Some(head)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {}
+            match head::take(&mut self.input, &mut self.looked, to_head) {
+                // It says that the reply is yet to come.
+                Ok(Some(head)) if head.status.is_informational() => {}
                 Ok(Some(head)) => {
                     self.state = State::Body { framing: head.framing, keeps: head.keeps };
                     self.note_end();
@@ -345,6 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.output.failed.is_none()
             && let Poll::Ready(Err(error)) = self.poll_write(context)
         {
+            self.output.is_doubtful |= self.is_encrypted;
             self.output.failed = Some(error);
         }
     }
@@ -370,7 +380,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Connection<S> {
     fn drop(&mut self) {
-        if !self.says_goodbye {
+        if !self.is_encrypted {
             return;
         }
         let leaving = pin!(unconstrained(poll_fn(|context| {

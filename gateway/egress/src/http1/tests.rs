@@ -65,19 +65,23 @@ fn shown(read: &Read) -> String {
     }
 }
 
-const REPLIES: [(&str, bool, &str); 24] = [
+const REPLIES: [(&str, bool, &str); 27] = [
     ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", false, r#"200 "hi" again"#),
     ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\ncontent-length: 2\r\n\r\nhi", false, r#"200 "hi" again"#),
     ("HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", false, r#"200 "" again"#),
     ("\r\nHTTP/1.1 200 OK\ncontent-length: 2\n\nhi", false, r#"200 "hi" again"#),
     ("HTTP/1.1 204 No Content\r\n\r\n", false, r#"204 "" again"#),
     ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", false, r#"304 "" again"#),
+    ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", false, r#"204 "" again"#),
+    // A body that may come later, where none can be.
+    ("HTTP/1.1 204 No Content\r\ncontent-length: 9\r\n\r\n", false, r#"204 "" closed"#),
+    ("HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", false, r#"304 "" closed"#),
     (
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
         false,
         r#"200 "hi" again"#,
     ),
-    ("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", false, r#"101 "" closed"#),
+    ("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", false, "Unasked"),
     (
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0A;x=\"y\"\r\n, you there\r\n0\r\n\r\n",
         false,
@@ -185,9 +189,12 @@ async fn the_lines_of_a_chunked_body_have_bounds() {
     assert!(!ok(reply(&extension(4096), "")).await);
     // The empty line that ends them counts from its first byte as well.
     assert!(ok(reply("2", &trailers((16 << 10) - 1))).await);
-    assert!(!ok(reply("2", &trailers(16 << 10))).await);
+    for beyond in [16 << 10, (16 << 10) + 1, (16 << 10) + 2] {
+        assert!(!ok(reply("2", &trailers(beyond))).await);
+        assert!(!ok(reply("2", &[trailers(100), trailers(beyond - 100)].concat())).await);
+    }
     assert!(ok(reply("0000000000000002", "")).await);
-    for size in ["00000000000000002", "", "2x", "-2", "0x2", " 2", "2\n", "3", "1"] {
+    for size in ["00000000000000002", "", "2\r", "2;x\ry", "2 \r", "2x", "-2", "0x2", " 2", "2\n", "3", "1"] {
         assert!(!ok(reply(size, "")).await, "{size:?}");
     }
 }
@@ -239,7 +246,7 @@ async fn a_reply_to_head_has_no_body_whatever_it_says() {
 
     let asked = request(Method::HEAD, &[]);
     let (read, ()) = tokio::join!(exchange(&mut connection, &asked), async {
-        server.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await.unwrap();
     });
     assert_eq!(shown(&read), r#"200 "" again"#);
 }
@@ -355,6 +362,18 @@ async fn what_fails_before_its_first_byte_may_be_sent_elsewhere_and_nothing_late
         // Where something has left, the server may still answer, or close.
         assert_eq!(matches!(polled, Poll::Ready(Err(Fault::Io(_)))), untouched);
     }
+}
+
+/// TLS hands on what it was given piece by piece, and says nothing of what has left when a later piece does not go.
+#[tokio::test]
+async fn of_what_fails_within_tls_something_may_have_left() {
+    let narrow = Narrow { at_once: 1, fails_at: Some(0), ..Narrow::default() };
+    let mut connection = Connection::new(narrow, true);
+    connection.ask(&post());
+
+    drop(poll_fn(|context| Poll::Ready(connection.poll_head(context))).await);
+
+    assert!(!connection.is_untouched());
 }
 
 #[tokio::test]

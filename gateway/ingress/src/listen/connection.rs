@@ -124,10 +124,7 @@ fn builder(settings: &ListenSettings) -> auto::Builder<Streams> {
         .keep_alive(true)
         // A caller that closed its side is gone, and its request is cancelled.
         .half_close(false)
-        .max_buf_size(head)
-        // Nearly all that is written is small, and cheaper to copy than to keep a list of. What is large comes in pieces
-        // (`InFlight`), so that it is never copied whole.
-        .writev(false);
+        .max_buf_size(head);
     if settings.max_headers != HYPERS_MAX_HEADERS {
         builder.http1().max_headers(settings.max_headers);
     }

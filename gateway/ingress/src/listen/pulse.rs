@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -206,16 +205,11 @@ impl Drop for Flight {
     }
 }
 
-/// Most bytes that are given on at once: 64 KiB. What is given is copied into the connection's buffer.
-const PIECE: usize = 64 << 10;
-
 pin_project! {
     /// The body of an answer, which keeps its request in flight.
     pub(super) struct InFlight<B> {
         #[pin]
         body: B,
-        // What is left of a piece that was too large to be given on at once.
-        rest: Bytes,
         // The turn of the connection in which the body let its reader wait. hyper asks again after it has written, in the
         // same turn: what came meanwhile brings the next one.
         waits: Option<u64>,
@@ -226,15 +220,15 @@ pin_project! {
 
 impl<B> InFlight<B> {
     pub(super) fn new(body: B, flight: Flight) -> Self {
-        Self { body, rest: Bytes::new(), waits: None, taken: Taken::current(), flight }
+        Self { body, waits: None, taken: Taken::current(), flight }
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for InFlight<B> {
-    type Data = Bytes;
+impl<B: Body> Body for InFlight<B> {
+    type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         // INVARIANT: a body that lets its reader wait has been told whom to wake, and in one turn that is the same task.
         let turn = this.flight.turn();
@@ -242,39 +236,21 @@ impl<B: Body<Data = Bytes>> Body for InFlight<B> {
             return Poll::Pending;
         }
         this.taken.asked();
-        let frame = match this.rest.is_empty() {
-            true => this.body.poll_frame(context),
-            false => Poll::Ready(Some(Ok(Frame::data(std::mem::take(this.rest))))),
-        };
+        let frame = this.body.poll_frame(context);
         match frame {
             Poll::Pending => *this.waits = turn,
             Poll::Ready(_) => this.taken.gave(),
         }
-        frame.map_ok(|frame| frame.map_data(|data| within_a_piece(data, this.rest)))
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, mut hint) = (self.rest.len() as u64, self.body.size_hint());
-        if rest > 0 {
-            if let Some(upper) = hint.upper() {
-                hint.set_upper(upper + rest);
-            }
-            hint.set_lower(hint.lower() + rest);
-        }
-        hint
+        self.body.size_hint()
     }
-}
-
-/// The first piece of `data`; the rest waits.
-fn within_a_piece(mut data: Bytes, rest: &mut Bytes) -> Bytes {
-    if data.len() > PIECE {
-        *rest = data.split_off(PIECE);
-    }
-    data
 }
 
 /// A byte stream that tells its [`Pulse`] what passes.
@@ -345,8 +321,8 @@ mod tests {
     use std::convert::Infallible;
     use std::task::Waker;
 
+    use bytes::Bytes;
     use http::Version;
-    use http_body_util::Full;
 
     use super::*;
 
@@ -386,25 +362,5 @@ mod tests {
         assert_eq!(asked(Version::HTTP_11, &[2, 1, 3]), 3);
         // Each stream has a task there, whose turns are not the connection's.
         assert_eq!(asked(Version::HTTP_2, &[2, 1, 3]), 6);
-    }
-
-    #[tokio::test]
-    async fn what_is_large_goes_in_pieces_of_64_kib() {
-        let sizes = |bytes: usize| {
-            let (_pulse, mut answer) = answer(Full::new(Bytes::from(vec![b'x'; bytes])), Version::HTTP_11);
-            let (mut sizes, mut left) = (Vec::new(), bytes);
-            while !answer.is_end_stream() {
-                assert_eq!(answer.size_hint().exact(), Some(left as u64));
-                let frame = Pin::new(&mut answer).poll_frame(&mut Context::from_waker(Waker::noop()));
-                let Poll::Ready(Some(Ok(frame))) = frame else { panic!("{frame:?}") };
-                sizes.push(frame.into_data().unwrap().len());
-                left -= sizes.last().unwrap();
-            }
-            sizes
-        };
-
-        assert_eq!(sizes(PIECE), [PIECE]);
-        assert_eq!(sizes(PIECE + 1), [PIECE, 1]);
-        assert_eq!(sizes(2 * PIECE + 5), [PIECE, PIECE, 5]);
     }
 }

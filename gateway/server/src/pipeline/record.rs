@@ -180,7 +180,7 @@ impl Whys {
             notes.push(CandidateNote {
                 target: &verdict.name,
                 verdict: word(&verdict.ruling),
-                why: &self.text[start..*end],
+                why: self.text.get(start..*end).unwrap_or_default(),
                 proposed: proposed.as_deref(),
                 fallback,
                 facts: snapshot.target(verdict.target).changed_facts.as_deref(),
@@ -244,7 +244,7 @@ mod tests {
 
         let mut start = 0;
         let each = whys.each.iter().map(|(end, other)| {
-            let why = &whys.text[start..*end];
+            let why = whys.text.get(start..*end).unwrap();
             start = *end;
             (why, other.as_deref())
         });

@@ -78,7 +78,7 @@ impl Snapshot {
     pub(crate) fn known(&self, month: u32, spent: &[OfGateway<Spent>]) -> Vec<Known> {
         let limited = self.books().filter(|of| of.book.budget(month).limit.is_some());
         let known = limited.map(|of| {
-            let name = of.key.map_or_else(|| of.app.to_string(), |key| of_key(key));
+            let name = of.key.map_or_else(|| of.app.to_string(), of_key);
             let mut of_gateways: BTreeMap<Arc<str>, Money> = BTreeMap::new();
             for OfGateway { gateway, spent } in spent {
                 if *spent.app == *of.app && of.key.is_none_or(|key| *spent.key == *key) {
