@@ -297,6 +297,6 @@ fn keys(more: &str, life: Duration) -> String {
 fn end(life: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     let plain = stamp(now + life);
-    let part = |range: std::ops::Range<usize>| &plain[range];
+    let part = |range: std::ops::Range<usize>| plain.get(range).expect("a time has this form");
     format!("{}-{}-{}T{}:{}:{}Z", part(0..4), part(4..6), part(6..8), part(9..11), part(11..13), part(13..15))
 }

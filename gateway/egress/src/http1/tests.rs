@@ -155,7 +155,7 @@ async fn a_reply_that_is_cut_short_is_never_whole() {
         let is_read = expected.ends_with("again");
         for at in (0..reply.len()).filter(|_| is_read) {
             let seen = read(&[&reply.as_bytes()[..at]], true).await;
-            assert!(matches!(seen, Err(Fault::Closed | Fault::CutShort)), "{:?}: {}", &reply[..at], shown(&seen));
+            assert!(matches!(seen, Err(Fault::Closed | Fault::CutShort)), "{reply:?} at {at}: {}", shown(&seen));
         }
     }
 }

@@ -214,7 +214,7 @@ fn a_placeholder_that_the_caller_packed_is_not_given_out() {
 #[test]
 fn a_value_split_across_strings_takes_a_packed_text_with_it() {
     // The second string ends the number and is base64 of text as well.
-    let rest = format!("0532013000/{}", &pack(b"?x and DE89 3704 0044 0532 0130 00")[..]);
+    let rest = format!("0532013000/{}", pack(b"?x and DE89 3704 0044 0532 0130 00"));
     let body = json!({"messages": [{"content": [{"text": "DE8937040044"}, {"text": rest}]}]}).to_string();
 
     let after = redacted(&body);

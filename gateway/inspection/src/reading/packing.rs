@@ -363,9 +363,7 @@ mod tests {
     fn however_it_is_written_the_same_text_is_unpacked() {
         let packed = pack(TEXT.as_bytes());
         assert!(packed.contains('/') && packed.ends_with("=="), "{packed}");
-        let lines = |end: &str| {
-            packed.as_bytes().chunks(20).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join(end)
-        };
+        let lines = |end: &str| packed.as_bytes().chunks(20).map(String::from_utf8_lossy).collect::<Vec<_>>().join(end);
         let written = [
             packed.clone(),
             packed.replace('=', ""),
@@ -412,8 +410,7 @@ mod tests {
         let packed = |text: &str| pack(text.as_bytes());
         let in_lines = |text: &str, width: usize, end: &str| {
             let packed = packed(text);
-            let lines: Vec<_> =
-                packed.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+            let lines: Vec<_> = packed.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
             lines.join(end)
         };
         let other = "and what? stands? instead";
@@ -449,7 +446,8 @@ mod tests {
     fn a_text_is_not_many_times_as_long_when_it_is_packed_again() {
         let text = "text ".repeat(2_000);
         let packed = pack(text.as_bytes());
-        let odd = format!("{}{}{}", &packed[..1], r"\u005c\u0075\u0030\u0030\u0030\u0061".repeat(1_000), &packed[1..]);
+        let (first, rest) = packed.split_at(1);
+        let odd = format!("{first}{}{rest}", r"\u005c\u0075\u0030\u0030\u0030\u0061".repeat(1_000));
 
         let again = pack_like(odd.as_bytes(), text.as_bytes()).expect("it is base64");
 
