@@ -119,7 +119,8 @@ struct Read {
 /// [`DecodeError`] says what is wrong and which member is at fault.
 pub fn decode(api: Api, path_model: Option<&str>, body: Bytes) -> Result<Call, DecodeError> {
     let mut walker = Walker::new(api, Scanner::new(&body)?);
-    let mut controls = walker.top()?;
+    let mut controls = Controls::default();
+    walker.top(&mut controls)?;
     let in_body = controls.model_text.take();
     let model = match (path_model, in_body) {
         (Some(model), _) => model.to_owned(),
@@ -134,8 +135,7 @@ pub fn decode(api: Api, path_model: Option<&str>, body: Bytes) -> Result<Call, D
     }
     let input_bytes = walker.input_bytes();
     let features = walker.features.into_list();
-    let read = Arc::new(Read { model, controls, features, input_bytes });
-    Ok(Call { api, body, read })
+    Ok(Call { api, body, read: Arc::new(Read { model, controls, features, input_bytes }) })
 }
 
 fn no_model(controls: &Controls, body: &[u8]) -> DecodeError {

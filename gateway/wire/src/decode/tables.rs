@@ -232,13 +232,7 @@ pub(super) fn check_of(folded: &[u8]) -> Check {
         | b"input_video" | b"file" | b"files" | b"media" | b"endpoint" | b"src" | b"path" | b"image_path"
         | b"video_path" | b"audio_path" | b"href" | b"link" | b"multimodal_data" | b"multi_modal_data" => Check::Media,
         b"api_base" | b"apibase" | b"webhook" | b"webhooks" => Check::Url,
-        _ if folded.ends_with(b"url")
-            || folded.ends_with(b"uri")
-            || folded.ends_with(b"urls")
-            || folded.ends_with(b"uris") =>
-        {
-            Check::Url
-        }
+        [.., b'u', b'r', b'l' | b'i'] | [.., b'u', b'r', b'l' | b'i', b's'] => Check::Url,
         _ => Check::No,
     }
 }

@@ -104,10 +104,10 @@ pub(crate) enum StoreValue {
 pub(super) fn member(walker: &mut Walker<'_>, controls: &mut Controls, key: Text) -> Result<(), DecodeError> {
     let name = key.unescaped_bytes(walker.scan.bytes());
     let folded = tables::folded(&name);
-    if let Some(read) = tables::READ.iter().find(|read| read.as_bytes() == &*folded)
-        && read.as_bytes() != &*name
+    if *folded != *name
+        && let Some(expected) = tables::READ.iter().find(|read| read.as_bytes() == &*folded)
     {
-        return Err(DecodeError::LookAlike { expected: read });
+        return Err(DecodeError::LookAlike { expected });
     }
     if tables::names_a_place(&folded) {
         return Err(DecodeError::PlaceNamed);

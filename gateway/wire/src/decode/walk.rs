@@ -139,17 +139,16 @@ impl<'a> Walker<'a> {
         self.scan.text_bytes + self.token_bytes
     }
 
-    /// Walks the members of the top-level object.
-    pub(super) fn top(&mut self) -> Result<top::Controls, DecodeError> {
+    /// Walks the members of the top-level object and notes what they say.
+    pub(super) fn top(&mut self, controls: &mut top::Controls) -> Result<(), DecodeError> {
         if self.scan.peek() != Some(b'{') {
             self.scan.skip_value()?;
             self.scan.end()?;
             return Err(DecodeError::NotAnObject);
         }
-        let mut controls = top::Controls { open: self.scan.position(), ..top::Controls::default() };
-        controls.empty = self.members(|walker, key| top::member(walker, &mut controls, key))?;
-        self.scan.end()?;
-        Ok(controls)
+        controls.open = self.scan.position();
+        controls.empty = self.members(|walker, key| top::member(walker, controls, key))?;
+        Ok(self.scan.end()?)
     }
 
     /// Hands each member of the object that was peeked to `each`; says whether there was none.
@@ -452,7 +451,7 @@ impl<'a> Walker<'a> {
     }
 
     pub(super) fn is_text(&self, value: &Seen, expected: &str) -> bool {
-        matches!(value, Seen::Text(text) if text.unescaped(self.scan.bytes()) == expected)
+        matches!(value, Seen::Text(text) if *text.unescaped_bytes(self.scan.bytes()) == *expected.as_bytes())
     }
 }
 

@@ -12,10 +12,12 @@ use super::{JsonError, JsonFault, MAX_MEMBERS, Text};
 const COMPARED: usize = 32;
 
 /// The keys of all objects that are open, innermost last.
-#[derive(Default)]
 pub(super) struct Keys {
     stack: Vec<Text>,
 }
+
+/// Keys for which there is room from the start: most bodies never have more open at once.
+const USUAL: usize = 32;
 
 /// The part of the stack that belongs to one object.
 pub(crate) struct ObjectKeys {
@@ -31,6 +33,10 @@ impl ObjectKeys {
 }
 
 impl Keys {
+    pub(super) fn new() -> Self {
+        Self { stack: Vec::with_capacity(USUAL) }
+    }
+
     pub(super) fn open(&self) -> ObjectKeys {
         ObjectKeys { base: self.stack.len(), count: 0, filter: 0 }
     }

@@ -125,7 +125,7 @@ impl<'a> Scanner<'a> {
         }
         match survey::survey(bytes) {
             Ok(Survey { has_control }) => {
-                Ok(Self { bytes, pos: 0, depth: 0, has_control, keys: Keys::default(), text_bytes: 0 })
+                Ok(Self { bytes, pos: 0, depth: 0, has_control, keys: Keys::new(), text_bytes: 0 })
             }
             Err(at) => Err(JsonError { at, fault: JsonFault::NotUtf8 }),
         }

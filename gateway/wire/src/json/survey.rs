@@ -29,7 +29,9 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, usize> {
     let mut goes_on = false;
     while at < bytes.len() {
         let rest = bytes.get(at..).unwrap_or_default();
-        if !goes_on && rest.first_chunk::<STRIDE>().is_some_and(is_plain) {
+        // What is shorter than a stride is seen with the bytes before it, a second time.
+        let stride = rest.first_chunk::<STRIDE>().or_else(|| bytes.last_chunk());
+        if !goes_on && stride.is_some_and(is_plain) {
             at += STRIDE;
             continue;
         }
