@@ -60,7 +60,8 @@ fn stated_by(api: Api, body: &[u8]) -> Option<Usage> {
     if api == Api::CountTokens {
         return None; // Its answer is a count, and counting costs nothing.
     }
-    if let Some((fields, raw)) = last_mentioned(body) {
+    let mut fields = Fields::default();
+    if let Some(raw) = last_mentioned(body, &mut fields) {
         return fields.usage(writes(api), Bytes::copy_from_slice(raw));
     }
     let reply: Reply<'_> = serde_json::from_slice(body).ok()?;
@@ -68,18 +69,19 @@ fn stated_by(api: Api, body: &[u8]) -> Option<Usage> {
     from_raw(api, raw.get().as_bytes())
 }
 
-/// The usage object of a reply, read and as it is written, found from the end, where nearly all servers write it: reading all
-/// that stands before it was a twelfth of the instructions of a small request. `None` where it stands elsewhere, or is none.
+/// Reads the usage object of a reply, and gives it as it is written. It is found from the end, where nearly all servers write
+/// it: reading all that stands before it was a twelfth of the instructions of a small request. `None` where it stands
+/// elsewhere, or is none.
 ///
 /// A quote within a JSON string is escaped, so text cannot show the word with its quotes. That it is a member of the reply
 /// itself, and not of something in it, is seen by what closes behind it.
-fn last_mentioned(body: &[u8]) -> Option<(Fields, &[u8])> {
+fn last_mentioned<'a>(body: &'a [u8], fields: &mut Fields) -> Option<&'a [u8]> {
     let behind = body.get(behind_last_word(body)?..)?.trim_ascii_start();
     let value = behind.strip_prefix(b":")?.trim_ascii_start();
-    let (fields, length) = plain::read(value).or_else(|| anyhow(value))?;
+    let length = plain::read(value, fields).or_else(|| anyhow(value, fields))?;
     let (raw, tail) = value.split_at_checked(length)?;
     let is_member = body.trim_ascii_start().starts_with(b"{") && closes_one_object(tail);
-    is_member.then_some((fields, raw))
+    is_member.then_some(raw)
 }
 
 /// The offset behind the last `"usage"`, looked for by its letter that is the rarest where tokens are counted.
@@ -89,12 +91,12 @@ fn behind_last_word(body: &[u8]) -> Option<usize> {
     Some(places.find(|g| is_word(*g))? + 3)
 }
 
-/// An object in any form that JSON allows, and its length in bytes.
-fn anyhow(value: &[u8]) -> Option<(Fields, usize)> {
+/// Reads an object in any form that JSON allows, and gives its length in bytes.
+fn anyhow(value: &[u8], fields: &mut Fields) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
     let raw = values.next()?.ok()?.get();
-    let fields = raw.starts_with('{').then(|| serde_json::from_str(raw).ok())?;
-    Some((fields?, raw.len()))
+    *fields = raw.starts_with('{').then(|| serde_json::from_str(raw).ok())??;
+    Some(raw.len())
 }
 
 /// Whether `tail` ends one object that was open before it, and nothing follows.
@@ -124,10 +126,10 @@ fn closes_one_object(tail: &[u8]) -> bool {
 
 /// Reads one usage object of an answer of `api`.
 pub(crate) fn from_raw(api: Api, raw: &[u8]) -> Option<Usage> {
-    let fields = match plain::read(raw) {
-        Some((fields, length)) if length == raw.len() => fields,
-        _ => serde_json::from_slice(raw).ok()?,
-    };
+    let mut fields = Fields::default();
+    if plain::read(raw, &mut fields) != Some(raw.len()) {
+        fields = serde_json::from_slice(raw).ok()?;
+    }
     fields.usage(writes(api), Bytes::copy_from_slice(raw))
 }
 

@@ -98,10 +98,14 @@ fn number_at(body: &Bytes, place: Range<usize>) -> Option<f64> {
 
 /// `text` as a string of JSON. Models' names hold nothing to escape.
 fn in_json(text: &str) -> String {
-    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
-        return ["\"", text, "\""].concat();
+    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        return serde_json::to_string(text).expect("a string always has a JSON form");
     }
-    serde_json::to_string(text).expect("a string always has a JSON form")
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    quoted.push_str(text);
+    quoted.push('"');
+    quoted
 }
 
 struct Edit {

@@ -11,13 +11,13 @@ use super::{Count, Details, Fields};
 /// Longest run of digits that is read: more may not fit.
 const MAX_DIGITS: usize = 18;
 
-/// The fields of the object with which `bytes` begins, and its length in bytes.
-pub(super) fn read(bytes: &[u8]) -> Option<(Fields, usize)> {
+/// Reads the object with which `bytes` begins, and gives its length in bytes. Where it is left to serde, `fields` may hold some
+/// of it.
+pub(super) fn read(bytes: &[u8], fields: &mut Fields) -> Option<usize> {
     let mut reader = Reader { rest: bytes };
-    let mut fields = Fields::default();
     reader.expect(b'{')?;
-    reader.members(|reader, name| reader.field(name, &mut fields))?;
-    Some((fields, bytes.len() - reader.rest.len()))
+    reader.members(|reader, name| reader.field(name, fields))?;
+    Some(bytes.len() - reader.rest.len())
 }
 
 struct Reader<'a> {
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
     fn members(&mut self, mut each: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
         loop {
             self.expect(b'"')?;
-            let name = self.text()?;
+            let name = self.written()?;
             self.expect(b':')?;
             each(self, name)?;
             match self.next()? {
@@ -55,13 +55,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A string of plain letters whose opening quote was read.
-    fn text(&mut self) -> Option<&'a [u8]> {
-        let is_letter = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        let length = self.rest.iter().take_while(|byte| is_letter(byte)).count();
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest.strip_prefix(b"\"")?;
-        Some(text)
+    /// What is written up to the next quote, behind one that was read: a string, where it is plain.
+    fn written(&mut self) -> Option<&'a [u8]> {
+        let length = self.rest.iter().position(|byte| *byte == b'"')?;
+        let (written, rest) = self.rest.split_at(length);
+        self.rest = rest.get(1..)?;
+        Some(written)
     }
 
     fn word(&mut self, rest_of_it: &[u8]) -> Option<()> {
@@ -112,7 +111,7 @@ impl<'a> Reader<'a> {
             b"input_tokens_details" => self.details(&mut fields.input_tokens_details),
             b"completion_tokens_details" => self.details(&mut fields.completion_tokens_details),
             b"output_tokens_details" => self.details(&mut fields.output_tokens_details),
-            _ => self.other(),
+            _ => self.other(name),
         }
     }
 
@@ -127,31 +126,32 @@ impl<'a> Reader<'a> {
                 b"cached_tokens" => reader.count(&mut details.cached_tokens),
                 b"reasoning_tokens" => reader.count(&mut details.reasoning_tokens),
                 b"thinking_tokens" => reader.count(&mut details.thinking_tokens),
-                _ => {
-                    let first = reader.next()?;
-                    reader.plain(first)
-                }
+                _ => reader.plain_member(name),
             }),
             b'n' => self.word(b"ull"),
             _ => None,
         }
     }
 
-    /// Steps over what is not known.
-    fn other(&mut self) -> Option<()> {
+    /// Steps over a member that is not known.
+    fn other(&mut self, name: &[u8]) -> Option<()> {
+        is_plain(name)?;
         match self.next()? {
-            b'{' => self.members(|reader, _| {
-                let first = reader.next()?;
-                reader.plain(first)
-            }),
+            b'{' => self.members(Self::plain_member),
             first => self.plain(first),
         }
+    }
+
+    fn plain_member(&mut self, name: &[u8]) -> Option<()> {
+        is_plain(name)?;
+        let first = self.next()?;
+        self.plain(first)
     }
 
     /// Steps over a value that is no object, of which the first byte was read.
     fn plain(&mut self, first: u8) -> Option<()> {
         match first {
-            b'"' => self.text().map(drop),
+            b'"' => is_plain(self.written()?),
             b'0'..=b'9' => self.number(first).map(drop),
             b'n' => self.word(b"ull"),
             b't' => self.word(b"rue"),
@@ -159,6 +159,12 @@ impl<'a> Reader<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether a string as it is written is the string that is meant, and text.
+fn is_plain(written: &[u8]) -> Option<()> {
+    let is_letter = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    written.iter().all(is_letter).then_some(())
 }
 
 #[cfg(test)]
@@ -175,7 +181,8 @@ mod tests {
 
     /// What is read is what serde reads; says whether anything was.
     fn as_serde(bytes: &[u8]) -> bool {
-        let Some((fields, length)) = read(bytes) else {
+        let mut fields = Fields::default();
+        let Some(length) = read(bytes, &mut fields) else {
             return false;
         };
         let theirs: Fields = serde_json::from_slice(&bytes[..length]).expect("serde reads it as well");
@@ -197,7 +204,7 @@ mod tests {
         for bytes in table {
             assert!(as_serde(bytes), "{}", String::from_utf8_lossy(bytes));
             for cut in 0..bytes.len() {
-                assert!(read(&bytes[..cut]).is_none(), "{}", String::from_utf8_lossy(&bytes[..cut]));
+                assert!(!as_serde(&bytes[..cut]), "{}", String::from_utf8_lossy(&bytes[..cut]));
             }
         }
     }

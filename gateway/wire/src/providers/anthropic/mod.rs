@@ -26,7 +26,7 @@ impl Dialect for Anthropic {
     }
 
     fn path(&self, api: Api, _upstream_model: &str, _api_version: Option<&str>) -> String {
-        ["/v1/", api.tail()].concat()
+        String::from("/v1/") + api.tail()
     }
 
     /// The version that every current client sends; the API refuses a call without one.

@@ -28,7 +28,7 @@ impl Dialect for OpenAi {
     }
 
     fn path(&self, api: Api, _upstream_model: &str, _api_version: Option<&str>) -> String {
-        ["/", api.tail()].concat()
+        String::from("/") + api.tail()
     }
 
     fn required_headers(&self) -> &'static [(&'static str, &'static str)] {
