@@ -37,7 +37,8 @@ pub(crate) struct Effort {
     /// The same of those that are only tried, which then find no more.
     pub(crate) tried: u32,
     parts: Vec<Range<usize>>,
-    fitting: PatternSet,
+    /// None until something was found that some pattern may match, as it never is in most requests.
+    fitting: Option<PatternSet>,
 }
 
 impl Effort {
@@ -47,7 +48,7 @@ impl Effort {
             own: own::MOST_CANDIDATES,
             tried: own::MOST_CANDIDATES,
             parts: Vec::new(),
-            fitting: PatternSet::new(LIST.len()),
+            fitting: None,
         }
     }
 
@@ -130,14 +131,14 @@ impl Engine {
     /// The first recogniser in the order of the list whose match at the beginning of `place` passes its check.
     fn judge(&self, text: &[u8], place: Range<usize>, effort: &mut Effort) -> Option<Hit> {
         let input = Input::new(text).range(place.clone()).anchored(Anchored::Yes);
-        let mut fitting = std::mem::replace(&mut effort.fitting, PatternSet::new(0));
+        let mut fitting = effort.fitting.take().unwrap_or_else(|| PatternSet::new(LIST.len()));
         fitting.clear();
         self.all.which_overlapping_matches(&input, &mut fitting);
         let hit = fitting.iter().find_map(|pattern| {
             effort.candidates = effort.candidates.saturating_sub(1);
             self.check(pattern, text, &input)
         });
-        effort.fitting = fitting;
+        effort.fitting = Some(fitting);
         hit
     }
 

@@ -288,8 +288,6 @@ fn is_capital(byte: u8, next: u8) -> bool {
 ///
 /// Some more bytes are taken for signs as well, because that takes fewer instructions.
 fn is_quiet(window: &Window) -> bool {
-    let [block @ .., _, _] = window;
-    let [_, nexts @ .., _] = window;
     let is_loud = |byte: u8, next: u8| {
         // As signed numbers, bytes beyond ASCII are less than all others.
         let (signed, low) = (byte.cast_signed(), byte | 0x20);
@@ -298,7 +296,7 @@ fn is_quiet(window: &Window) -> bool {
         let capital_within = (signed >= b'@'.cast_signed()) & ((next & 0xE0) == b'@');
         digit_or_like | (byte == b'-') | bracket_or_like | capital_within
     };
-    let loud = block.iter().zip(nexts).fold(false, |loud, (byte, next)| loud | is_loud(*byte, *next));
+    let loud = (0..BLOCK).fold(false, |loud, at| loud | is_loud(window[at], window[at + 1]));
     !loud & (window[BLOCK] != b':')
 }
 
@@ -318,9 +316,8 @@ impl Seen {
     /// colon or a full stop among digits at all.
     fn of(window: &Window) -> Self {
         let (mut digits, mut hyphens, mut at_signs, mut colons, mut stops) = (0_u8, 0_u8, 0_u8, 0_u8, 0_u8);
-        let [block @ .., _, _] = window;
-        let [_, nexts @ .., _] = window;
         let (mut signs, mut capitals) = (0_u8, 0_u8);
+        let [block @ .., _, _] = window;
         for &byte in block {
             // Wrapping, because a check for overflow would keep this from becoming vector instructions; 64 fit.
             digits = digits.wrapping_add(u8::from(byte.wrapping_sub(b'0') < 10));
@@ -329,9 +326,9 @@ impl Seen {
             colons |= u8::from(byte == b':');
             stops |= u8::from(byte == b'.');
         }
-        for (&byte, &next) in block.iter().zip(nexts) {
-            signs |= u8::from(is_sign(byte));
-            capitals |= u8::from(is_capital(byte, next));
+        for at in 0..BLOCK {
+            signs |= u8::from(is_sign(window[at]));
+            capitals |= u8::from(is_capital(window[at], window[at + 1]));
         }
         let triples = || window.windows(3).filter_map(|three| <&[u8; 3]>::try_from(three).ok());
         let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';

@@ -75,6 +75,10 @@ fn plain_words(raw: &[u8]) -> usize {
     let is_plain = |word: &&[u8; 8]| is_plain_ascii(**word) || !word.iter().any(|byte| is_special(*byte));
     let clear = words.iter().take_while(is_plain).count() * 8;
     let rest = raw.get(clear..).unwrap_or_default();
+    // What is less than a word is seen with the bytes before it, a second time.
+    if rest.len() < 8 && raw.last_chunk().is_some_and(|last| is_plain_ascii(*last)) {
+        return raw.len();
+    }
     clear + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
