@@ -75,11 +75,16 @@ pub(super) struct Gathered {
 impl Gathered {
     /// Adds the text that the base64 at `place` packs, under the end of a name.
     pub(super) fn add(&mut self, place: Range<usize>, name: &[u8], text: &[u8]) {
-        let begin = self.body.len();
-        self.body.extend_from_slice(name);
+        // The strings of a list have one name, which may be many times as long as each of them.
+        let last = self.entries.last().map(|last| last.name.clone());
+        let name = last.filter(|last| self.body.get(last.clone()) == Some(name)).unwrap_or_else(|| {
+            let begin = self.body.len();
+            self.body.extend_from_slice(name);
+            begin..self.body.len()
+        });
         let from = self.body.len();
         escape(text, &mut self.body);
-        self.entries.push(Entry { place, name: begin..from, text: from..self.body.len() });
+        self.entries.push(Entry { place, name, text: from..self.body.len() });
     }
 
     pub(super) fn is_full(&self) -> bool {
