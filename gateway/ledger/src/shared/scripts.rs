@@ -50,7 +50,9 @@ return {granted, math.floor(math.max(0, limit - used)), wait}
 ///
 /// `adopt` names the owners before this one, whose part this one tells as its own: `live` with those that are not over yet.
 ///
-/// What an owner tells for the first time is taken off what [`KNOWN`] counts of its ledger as not told.
+/// What an owner tells for the first time, or again after its line was over, is taken off what [`KNOWN`] counts of its ledger as not
+/// told: so much of it as the line did not say, since the line was counted beside it. While its line stands, what it tells anew was
+/// spent anew.
 const LEVEL: &str = r"
 if redis.call('GET', KEYS[3]) ~= ARGV[13] then return redis.error_reply('STALE this connection does not count') end
 local clock = redis.call('TIME')
@@ -61,14 +63,17 @@ local holds, least, need, want = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(
 local adopt, days = ARGV[11], tonumber(ARGV[12])
 local family = string.match(me, '^[^/]*/')
 local ledger = (string.match(me, '^[^/]*/[^/]*/(.+)$') or '') .. '/ledger'
-local others, gone, is_new, untold = 0, 0, true, 0
+local others, gone, untold = 0, 0, 0
+local is_there, before = false, 0
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local owner = all[i]
-  if owner == me then is_new = false
+  local ends, ceiling, keeps, spends = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+)$')
+  local is_over = tonumber(ends) <= now
+  if owner == me then
+    is_there = not is_over
+    before = math.max(tonumber(keeps), tonumber(spends))
   else
-    local ends, ceiling, keeps, spends = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+)$')
-    local is_over = tonumber(ends) <= now
     local is_before = adopt ~= '' and string.sub(owner, 1, #family) == family and (is_over or adopt == 'live')
     if is_before or (is_over and tonumber(keeps) == 0) then redis.call('HDEL', KEYS[1], owner)
     else
@@ -78,8 +83,8 @@ for i = 1, #all, 2 do
     end
   end
 end
-if is_new and untold > 0 then
-  local told = math.min(untold, spent)
+if untold > 0 and not is_there then
+  local told = math.min(untold, math.max(0, spent - before))
   local rest = string.format('%.0f', untold - told)
   redis.call('HSET', KEYS[1], ledger, '0 0 ' .. rest .. ' ' .. rest)
   others, gone = others - told, gone - told

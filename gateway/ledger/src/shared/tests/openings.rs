@@ -149,6 +149,46 @@ async fn what_the_ledger_knows_of_a_gateway_is_counted_until_it_tells_that_itsel
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_cut_off_from_the_store_alone_is_not_counted_twice_when_it_is_back() {
+    let Some(server) = Server::start("a gateway that comes back with the line it had") else { return };
+    let mut link = server.link().await;
+    let scripts = opens(&mut link, "a/1/A").await;
+    opens(&mut link, "b/1/B").await;
+    speaks_again(&mut link).await;
+    let key = &b"test:1:level:a:7"[..];
+    let says = async |link: &mut Link, owner: &str, spent: u64| {
+        let mut commands = Commands::default();
+        let asker = Asker { prefix: "test", owner, turn: 1, adopt: "" };
+        scripts.ask(&mut commands, "a", &money(spent), &asker);
+        level(&link.ask(&commands).await.expect("the store answers")[0])
+    };
+    let known = async |link: &mut Link, units: u64| {
+        let mut commands = Commands::default();
+        let asker = Asker { prefix: "test", owner: "b/1/B", turn: 1, adopt: "" };
+        let spent = vec![("A".into(), Money(units * 1_000))];
+        scripts.tell(&mut commands, &Known { account: "a".into(), month: 7, spent }, &asker);
+        assert_eq!(link.ask(&commands).await.expect("the store answers"), [Reply::Integer(1)]);
+    };
+    assert_eq!(says(&mut link, "a/1/A", 100).await, (110, 0, 0));
+    // Three seconds later its line is over. It goes on with what it has, and posts that into the ledger.
+    let over = Commands::of(&[b"HSET", key, b"a/1/A", b"1 110 110 100"]);
+    assert_eq!(link.ask(&over).await.expect("the store answers"), [Reply::Integer(0)]);
+    known(&mut link, 300).await;
+    assert_eq!(says(&mut link, "b/1/B", 0).await, (10, 300, 290));
+
+    // It is back. What it tells less than the ledger knew stays; nobody else can have spent that.
+    assert_eq!(says(&mut link, "a/1/A", 250).await, (260, 60, 50));
+    assert_eq!(says(&mut link, "b/1/B", 0).await, (10, 310, 300));
+    // What it spends from now on, while its line stands, is not what the ledger knew.
+    assert_eq!(says(&mut link, "a/1/A", 270).await, (280, 60, 50));
+    // Cut off again, it tells the rest.
+    let over = Commands::of(&[b"HSET", key, b"a/1/A", b"1 280 280 270"]);
+    assert_eq!(link.ask(&over).await.expect("the store answers"), [Reply::Integer(0)]);
+    assert_eq!(says(&mut link, "a/1/A", 330).await, (340, 10, 0));
+    assert_eq!(says(&mut link, "b/1/B", 0).await, (10, 340, 330));
+}
+
+#[tokio::test]
 async fn what_an_earlier_release_tells_is_not_counted_twice_beside_what_the_ledger_knows() {
     let Some(server) = Server::start("what is known beside an earlier release") else { return };
     let mut link = server.link().await;
