@@ -19,11 +19,12 @@ mod opening;
 mod resp;
 mod scripts;
 mod share;
+mod untold;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::future::Future;
@@ -43,6 +44,7 @@ pub use board::{Board, Notice, Undertaken};
 use resp::Commands;
 pub use resp::Wire;
 use share::Share;
+use untold::Untold;
 
 /// Opens a stream to the store; `server` has `egress` do it.
 pub type Dial = Arc<dyn Fn() -> Dialled + Send + Sync>;
@@ -151,8 +153,8 @@ struct Inner {
     dial: Mutex<Option<Dial>>,
     accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
     queue: Mutex<Vec<Arc<Account>>>,
-    /// What the store is told before it is asked for anything.
-    known: Mutex<VecDeque<Known>>,
+    /// What the store is told before it is asked for money.
+    untold: Mutex<Untold>,
     rung: Notify,
     /// Connections that were begun.
     turns: AtomicU64,
@@ -208,7 +210,7 @@ impl Shared {
             dial: Mutex::new(None),
             accounts: Mutex::default(),
             queue: Mutex::default(),
-            known: Mutex::default(),
+            untold: Mutex::default(),
             rung: Notify::new(),
             turns: AtomicU64::new(0),
             forgotten: watch::Sender::new(0),
@@ -295,10 +297,10 @@ impl Shared {
         }
     }
 
-    /// Tells the store what the ledger knows, before it is asked for anything more: what it has forgotten, or never heard, is
+    /// Tells the store what the ledger knows, before it is asked for money again: what it has forgotten, or never heard, is
     /// counted as spent until whoever spent it tells so. What was said before and not told yet is forgotten.
     pub fn tell(&self, known: Vec<Known>) {
-        *self.inner.known.lock() = known.into();
+        self.inner.untold.lock().replace(known);
         self.inner.rung.notify_one();
     }
 

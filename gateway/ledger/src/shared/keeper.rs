@@ -25,6 +25,10 @@ const CONNECTS_IN: (Duration, Duration) = (Duration::from_millis(400), Duration:
 /// Most questions in one exchange.
 const MOST_AT_ONCE: usize = 256;
 
+/// Most exchanges of a round in which the store is told what the ledger knows, so that rates and requests in flight, of which the
+/// ledger knows nothing, are not held up by a long list.
+const MOST_TOLD_IN_A_ROUND: usize = 4;
+
 /// The store, with the scripts that it has.
 pub(super) struct Store {
     pub(super) link: Link,
@@ -166,9 +170,12 @@ impl Keeper {
 
     /// Whether everybody got an answer, from the store or in its place.
     async fn answer_all(&mut self, mut asked: Vec<Asked>, looks: bool) -> bool {
-        // INVARIANT: before anything is granted, so that nothing is by a store that knows less than the ledger.
-        if !self.lost {
-            self.tell_known().await;
+        // INVARIANT: before any money is granted, so that none is while what was read from the ledger is not told. It is not read at
+        // once: a store that lost its memory grants nothing for four seconds, and what a ledger that answers later than that knows
+        // of gateways that are gone does not count until it was read.
+        let is_all_told = self.lost || self.tell_known().await;
+        if !is_all_told && !self.lost {
+            self.put_off_money(&mut asked);
         }
         let slices: Vec<&mut [Asked]> =
             if asked.is_empty() && looks { vec![&mut []] } else { asked.chunks_mut(MOST_AT_ONCE).collect() };
@@ -185,24 +192,60 @@ impl Keeper {
         answered
     }
 
-    /// Tells what the ledger knows. What is not told stays to be told.
-    async fn tell_known(&mut self) {
-        loop {
-            let some: Vec<Known> = self.inner.known.lock().iter().take(MOST_AT_ONCE).cloned().collect();
-            if some.is_empty() {
-                return;
+    /// Tells what the ledger knows, as much of it as fits into one round, and says whether that was all. What is not told stays to
+    /// be told.
+    async fn tell_known(&mut self) -> bool {
+        for _ in 0..MOST_TOLD_IN_A_ROUND {
+            let front = self.inner.untold.lock().front(MOST_AT_ONCE);
+            if front.known.is_empty() {
+                return true;
             }
-            let told = match &mut self.store {
-                Some(store) => store.tell(&self.inner, &some).await,
-                None => self.try_connect(CONNECTS_IN.0).await.map(|()| false),
-            };
-            match told {
-                // Others may have been put in their place meanwhile.
-                Ok(true) => self.inner.known.lock().retain(|known| !some.contains(known)),
-                Ok(false) => {}
-                Err(why) => return self.lose(why),
+            if let Err(why) = self.tell(&front.known).await {
+                self.lose(why);
+                return false;
+            }
+            self.inner.untold.lock().is_told(&front);
+        }
+        self.inner.untold.lock().is_empty()
+    }
+
+    /// Tells these, and a second time over a new connection where the first one broke: what is told twice counts once.
+    async fn tell(&mut self, known: &[Known]) -> Result<(), String> {
+        let mut why = "there is no connection".to_owned();
+        for _ in 0..2 {
+            if self.store.is_none()
+                && let Err(error) = self.try_connect(CONNECTS_IN.0).await
+            {
+                why = error;
+                continue;
+            }
+            let Some(store) = &mut self.store else { continue };
+            let sent_at = now();
+            match store.tell(&self.inner, known).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.store = None;
+                    why = error;
+                    if sent_at.elapsed() >= ANSWERS_IN {
+                        break;
+                    }
+                }
             }
         }
+        Err(why)
+    }
+
+    /// Puts those back that ask for money, with all who wait for it: the next round begins at once, and tells more.
+    fn put_off_money(&self, asked: &mut Vec<Asked>) {
+        asked.retain(|Asked { account, counter, question }| {
+            let is_money = matches!(question, Question::Level { month: Some(_), .. });
+            if is_money {
+                counter.learn(question, None, now());
+                self.inner.ring(account);
+            }
+            !is_money
+        });
+        self.inner.rung.notify_one();
     }
 
     /// Asks the store, and a second time over a new connection where the first one broke.
@@ -316,16 +359,17 @@ impl Keeper {
 
 impl Store {
     /// Tells all of these in one exchange.
-    async fn tell(&mut self, inner: &Inner, known: &[Known]) -> Result<bool, String> {
+    async fn tell(&mut self, inner: &Inner, known: &[Known]) -> Result<(), String> {
         let mut commands = Commands::default();
         let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, turn: self.turn, adopt: "" };
         known.iter().for_each(|known| self.scripts.tell(&mut commands, known, &asker));
+        opening::keep_turn(&mut commands, asker.prefix, asker.owner);
         let replies = match timeout(ANSWERS_IN, self.link.ask(&commands)).await {
             Ok(replies) => replies.map_err(|error| error.to_string())?,
             Err(_) => return Err(format!("the store took longer than {ANSWERS_IN:?}")),
         };
         let is_told = replies.iter().all(|reply| matches!(reply, Reply::Integer(_)));
-        if is_told { Ok(true) } else { Err(scripts::complaint(&replies)) }
+        if is_told { Ok(()) } else { Err(scripts::complaint(&replies)) }
     }
 
     /// Asks all of these in one exchange; nothing but whether it is there and remembers where there are none.
@@ -340,6 +384,7 @@ impl Store {
             let asker = Asker { prefix: &inner.settings.prefix, owner: &inner.owner, turn: self.turn, adopt };
             self.scripts.ask(&mut commands, &account.key, question, &asker);
         }
+        opening::keep_turn(&mut commands, &inner.settings.prefix, &inner.owner);
         let replies = match timeout(ANSWERS_IN, self.link.ask(&commands)).await {
             Ok(replies) => replies.map_err(|error| error.to_string())?,
             Err(_) => return Err(format!("the store took longer than {ANSWERS_IN:?}")),

@@ -17,7 +17,7 @@ pub(super) const VERSION: &str = "1";
 /// So long a store that lost its memory grants nothing: by then every gateway has told it what it holds.
 const HUSH_MS: &str = "4000";
 
-/// So long after a connection was opened it is known that it was: longer than any question can be on its way.
+/// So long after a connection was opened, or used last, it is known that it was: longer than any question can be on its way.
 const TURN_MS: &str = "86400000";
 
 /// Opens a connection.
@@ -96,6 +96,11 @@ pub(super) fn remembers(reply: &Reply, memory: &[u8]) -> Result<(), String> {
         Reply::Bulk(word) if word == memory => Ok(()),
         _ => Err("the store has lost its memory".to_owned()),
     }
+}
+
+/// Adds that the latest connection of this process is in use. Nothing hangs on the answer.
+pub(super) fn keep_turn(commands: &mut Commands, prefix: &str, owner: &str) {
+    commands.add(&[b"PEXPIRE", turn_of(prefix, owner).as_bytes(), TURN_MS.as_bytes()]);
 }
 
 /// What is wrong with a format that a newer release keeps; nothing with ours, or where none is said.

@@ -270,7 +270,7 @@ async fn a_connection_that_the_store_no_longer_knows_is_opened_anew_and_nobody_c
     comes_to(&shared, |status| status.connected).await;
     speaks_again(&mut link).await;
 
-    // As it is a day after it was opened.
+    // As it is a day after it was used last.
     let of_owner = opening::turn_of("test", &shared.inner.owner);
     let forgotten = link.ask(&Commands::of(&[b"DEL", of_owner.as_bytes()])).await.expect("it answers");
     counter.questions.lock().push(FLOW);
@@ -283,6 +283,67 @@ async fn a_connection_that_the_store_no_longer_knows_is_opened_anew_and_nobody_c
     assert_eq!(forgotten, [Reply::Integer(1)]);
     assert!(matches!(counter.learned.lock()[..], [Some(Answer::Flow { granted: 4, .. })]));
     assert_eq!((shared.status().losses, shared.status().lost), (0, None));
+}
+
+#[tokio::test]
+async fn over_a_connection_that_the_store_no_longer_knows_the_ledger_is_told_over_a_new_one() {
+    let Some(server) = Server::start("telling over a connection that is old") else { return };
+    let mut link = server.link().await;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+    shared.reach_by(dials(&server));
+    let keeper = shared.clone();
+    let running = tokio::spawn(async move { keeper.run().await });
+    comes_to(&shared, |status| status.connected).await;
+
+    let of_owner = opening::turn_of("test", &shared.inner.owner);
+    let forgotten = link.ask(&Commands::of(&[b"DEL", of_owner.as_bytes()])).await.expect("it answers");
+    shared.tell(vec![Known { account: "a".into(), month: 7, spent: vec![("C".into(), Money(200_000))] }]);
+    comes_to(&shared, |_| shared.inner.untold.lock().is_empty()).await;
+
+    running.abort();
+    assert_eq!(forgotten, [Reply::Integer(1)]);
+    let line = Commands::of(&[b"HGET", b"test:1:level:a:7", b"C/ledger"]);
+    assert_eq!(link.ask(&line).await.expect("it answers"), [Reply::Bulk(b"0 0 200 200".to_vec())]);
+    assert_eq!((shared.status().losses, shared.status().lost), (0, None));
+}
+
+#[tokio::test]
+async fn money_waits_until_a_long_list_was_told_and_rates_do_not() {
+    let Some(server) = Server::start("a long list of what is known") else { return };
+    let mut link = server.link().await;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+    shared.reach_by(dials(&server));
+    let counter = Arc::new(Wants::default());
+    shared.enrol("a", &counter);
+    opens(&mut link, "b/1").await;
+    speaks_again(&mut link).await;
+    // More than one round tells, and at its end what matters here.
+    let of = |account: &str| Known { account: account.into(), month: 7, spent: vec![("C".into(), Money(200_000))] };
+    let others = (0..1_500).map(|number| of(&format!("user {number}")));
+    shared.tell(others.chain([of("a")]).collect());
+    counter.questions.lock().extend([FLOW, money(0)]);
+    shared.serve();
+
+    let keeper = shared.clone();
+    let running = tokio::spawn(async move { keeper.run().await });
+    let mut learned: Vec<Option<Answer>> = Vec::new();
+    while !learned.iter().any(|answer| matches!(answer, Some(Answer::Level { .. }))) {
+        let after = shared.latest();
+        let _ = shared.round(after).await;
+        learned.clone_from(&counter.learned.lock());
+        // As a request that is still short asks again.
+        if learned.last() == Some(&None) || counter.questions.lock().is_empty() {
+            counter.questions.lock().push(money(0));
+        }
+    }
+
+    running.abort();
+    // Money is put off first, and rates are answered in the same round.
+    assert!(matches!(learned[..2], [None, Some(Answer::Flow { granted: 4, .. })]), "{learned:?}");
+    let granted = learned.iter().flatten().find(|answer| matches!(answer, Answer::Level { .. }));
+    assert_eq!(granted, Some(&Answer::Level { ceiling: 10, others: 200, spent: 200 }));
 }
 
 #[tokio::test]
