@@ -70,6 +70,34 @@ async fn a_gateway_that_finds_the_store_emptied_asks_the_ledger_what_those_that_
     assert!((first + rest) * CHARGED <= 1_000_000, "{first} and {rest} at 0.018 dollars each");
 }
 
+#[tokio::test]
+async fn a_reload_that_limits_what_was_not_limited_counts_what_gateways_that_are_gone_had_spent() {
+    let Some(shared) = Shared::start("limits that a reload brings, and what was spent before").await else { return };
+    let budget = "[budget.app]\napp = \"limited\"\nusd = 1\nperiod = \"week\"\n";
+    let body = asking_for(20);
+    for (limits, section) in [("usd_per_month = 1", ""), ("requests_per_minute = 60000", budget)] {
+        let upstream = Upstream::start("only").await;
+        let config = fleet(&upstream, &shared, "requests_per_minute = 60000", "");
+        let gateways = [Gateway::start(&config).await];
+        let first = spends_and_dies(Gateway::start(&config).await, &body).await;
+
+        gateways[0].configure(&fleet(&upstream, &shared, limits, "").section(section));
+        gateways[0].signal("HUP");
+        until("the configuration to be reloaded", async || {
+            gateways[0].log().contains("configuration reloaded").then_some(())
+        })
+        .await;
+        let rest = use_up_all(&gateways, first, &body).await;
+
+        assert_eq!((first, upstream.requests().len() as u64), (40, first + rest), "{limits}");
+        assert!((first + rest) * CHARGED <= 1_000_000, "{limits}: {first} and {rest} at 0.018 dollars each");
+        // It posts nothing more into a ledger that is emptied for the next.
+        let [mut gateway] = gateways;
+        gateway.kill().await;
+        shared.database.tell("TRUNCATE causeway.entry, causeway.spent, causeway.spent_slot").await;
+    }
+}
+
 /// Asks until the dollar is used up, so far as these gateways know; gives how many more were let in.
 async fn use_up_all(gateways: &[Gateway], before: u64, body: &Value) -> u64 {
     let mut more = 0;

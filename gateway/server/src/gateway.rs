@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
-use ledger::{Ledger, LedgerError, Spent, Whose};
+use ledger::{Known, Ledger, LedgerError, Spent, Whose};
 use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
 use telemetry::capture::Vault;
@@ -26,6 +26,9 @@ use crate::snapshot::{BudgetSpendings, Snapshot};
 /// One gateway: the snapshot in force, and what outlives snapshots.
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
+    /// Held while a snapshot comes into force, and while the store is told what was read for the one in force: what was read for
+    /// an earlier one, with fewer limits, must not take the place of what a reload tells.
+    telling: Mutex<()>,
     /// Where decisions are written before anything is sent.
     pub audit: AuditLog,
     /// Where money is written before anything is sent, and settled.
@@ -107,6 +110,7 @@ impl Gateway {
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            telling: Mutex::default(),
             audit,
             ledger,
             metrics,
@@ -131,17 +135,25 @@ impl Gateway {
         self.snapshot.load_full()
     }
 
-    /// What was spent this month by those whose books are new in `next`.
+    /// What was spent this month by those whose books are new in `next`, and what the store is to be told for its new limits.
     ///
     /// # Errors
     ///
     /// When the ledger cannot say: `next` must not come into force then.
     pub fn spendings(&self, next: &Snapshot) -> Result<Spendings, LedgerError> {
-        Spendings::of(next, &self.ledger)
+        let own = Spendings::of(next, &self.ledger)?;
+        let is_told = next.has_new_limits(own.month);
+        let known = is_told.then(|| known_spending::known(next, &self.ledger)).transpose()?;
+        Ok(Spendings { known, ..own })
     }
 
     /// Puts a snapshot in force, whole. Requests in flight keep the one they started with.
-    pub fn put_in_force(&self, next: Snapshot, spendings: &Spendings) {
+    pub fn put_in_force(&self, next: Snapshot, mut spendings: Spendings) {
+        let telling = self.telling.lock();
+        // INVARIANT: before the store can be asked of what is limited from now on.
+        if let (Some(sharing), Some(known)) = (&next.sharing, spendings.known.take()) {
+            sharing.counters.tell(known);
+        }
         self.metrics.set_configuration(&next.hash, next.loaded, false);
         self.body_budget.resize(next.max_buffered_bytes);
         next.take_effect();
@@ -152,7 +164,18 @@ impl Gateway {
             self.ledger.reach_by(postgres);
         }
         self.snapshot.store(Arc::new(next));
+        drop(telling);
         self.refreshed.notify_one();
+    }
+
+    /// Tells the store what was read for this snapshot; not where another is in force by now.
+    pub(crate) fn tell(&self, read_for: &Arc<Snapshot>, known: Vec<Known>) -> bool {
+        let _telling = self.telling.lock();
+        let is_in_force = Arc::ptr_eq(&self.snapshot(), read_for);
+        if let (true, Some(sharing)) = (is_in_force, &read_for.sharing) {
+            sharing.counters.tell(known);
+        }
+        is_in_force
     }
 
     /// Keeps the connections of the snapshot in force, and of each that follows it: warm-up, health probes, closing what
@@ -198,6 +221,8 @@ pub struct Spendings {
     month: u32,
     spent: Vec<Spent>,
     budgets: BudgetSpendings,
+    /// What the store is to be told of all gateways; nothing where it was told of every limit before.
+    known: Option<Vec<Known>>,
 }
 
 impl Spendings {
@@ -205,7 +230,7 @@ impl Spendings {
     fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
         let now = SystemTime::now();
         let month = pipeline::month_of(now);
-        let nothing = Self { month, spent: Vec::new(), budgets: BudgetSpendings::default() };
+        let nothing = Self { month, spent: Vec::new(), budgets: BudgetSpendings::default(), known: None };
         if snapshot.new_books().next().is_none() && !snapshot.budgets.has_new() {
             return Ok(nothing);
         }
@@ -220,7 +245,8 @@ impl Spendings {
         let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let budgets = snapshot.budgets.spendings(ledger, seconds, whose)?;
-        Ok(Self { month, spent: ledger.spent((first(month), first(month + 1)), whose)?, budgets })
+        let spent = ledger.spent((first(month), first(month + 1)), whose)?;
+        Ok(Self { month, spent, budgets, known: None })
     }
 
     /// Tells the books that are new in this snapshot.

@@ -2,7 +2,7 @@
 //!
 //! The store is told by the gateways that are there. One that was emptied would not hear of those that are gone, nor of those that
 //! are not back yet; their spending is in the ledger that all post into. So every gateway tells the store what the ledger says of
-//! all, when it begins, when its books change, and whenever the store was found without its memory.
+//! all, when it begins, when a reload limits what was not limited, and whenever the store was found without its memory.
 //!
 //! **Does not do.** What a gateway that is gone had not posted, a second's worth while the ledger takes what it is offered, is
 //! known to nobody before its folder is in use again.
@@ -42,7 +42,12 @@ pub(crate) async fn follow(gateway: &Arc<Gateway>) {
     while forgotten.changed().await.is_ok() {
         loop {
             match look_up(gateway).await {
-                Ok(known) => break sharing.counters.tell(known),
+                // Where a reload came in between, what it limits is wanted as well.
+                Ok((snapshot, known)) => {
+                    if gateway.tell(&snapshot, known) {
+                        break;
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "what gateways that are gone had spent is not known; the ledger is asked again");
                     tokio::time::sleep(AGAIN).await;
@@ -52,8 +57,8 @@ pub(crate) async fn follow(gateway: &Arc<Gateway>) {
     }
 }
 
-async fn look_up(gateway: &Arc<Gateway>) -> Result<Vec<Known>, String> {
+async fn look_up(gateway: &Arc<Gateway>) -> Result<(Arc<Snapshot>, Vec<Known>), String> {
     let (snapshot, ledger) = (gateway.snapshot(), gateway.ledger.clone());
-    let looked = tokio::task::spawn_blocking(move || known(&snapshot, &ledger)).await;
+    let looked = tokio::task::spawn_blocking(move || known(&snapshot, &ledger).map(|known| (snapshot, known))).await;
     looked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

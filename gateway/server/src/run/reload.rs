@@ -238,7 +238,7 @@ impl Reloader {
         self.warn_of_what_needs_a_restart(&compiled);
         // INVARIANT: nothing below can fail, so that what is refused changes nothing.
         certificates.take();
-        gateway.put_in_force(next, &spendings);
+        gateway.put_in_force(next, spendings);
         persist(&compiled, &sources);
         Ok(compiled)
     }

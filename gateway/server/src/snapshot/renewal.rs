@@ -24,6 +24,11 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
+    /// The books that have a limit by the month from when this is applied.
+    pub(super) fn limited(&self) -> impl Iterator<Item = &Arc<Book>> {
+        self.limits.iter().filter(|(_, limits)| limits.per_month.is_some()).map(|(book, _)| book)
+    }
+
     /// The lists are in the order of the configuration's.
     pub(super) fn of(compiled: &Compiled, targets: &[Arc<Target>], apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) -> Self {
         let of_targets = targets.iter().zip(&compiled.targets);

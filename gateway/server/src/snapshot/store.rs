@@ -1,6 +1,6 @@
 //! The counters that several gateways share, and how their store is reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -76,7 +76,8 @@ impl Snapshot {
     /// What each gateway has spent of the books that are limited, for the store that they share, by what the ledger says that was
     /// spent in `month`.
     pub(crate) fn known(&self, month: u32, spent: &[OfGateway<Spent>]) -> Vec<Known> {
-        let limited = self.books().filter(|of| of.book.budget(month).limit.is_some());
+        let books: HashSet<_> = self.renewal.limited().map(Arc::as_ptr).collect();
+        let limited = self.books().filter(|of| books.contains(&Arc::as_ptr(of.book)));
         let known = limited.map(|of| {
             let name = of.key.map_or_else(|| of.app.to_string(), of_key);
             let mut of_gateways: BTreeMap<Arc<str>, Money> = BTreeMap::new();
@@ -89,6 +90,14 @@ impl Snapshot {
             Known { account: money_of(&name).into(), month, spent: of_gateways.into_iter().collect() }
         });
         known.filter(|known| !known.spent.is_empty()).collect()
+    }
+
+    /// Whether it limits what nothing before it did, so that the store was never told who has spent of it. Asked before it comes
+    /// into force: then all its books have the limits that it gives them, and before that the new ones alone.
+    pub(crate) fn has_new_limits(&self, month: u32) -> bool {
+        self.budgets.has_new()
+            || self.new_books().any(|of| of.book.budget(month).limit.is_some())
+            || self.renewal.limited().any(|book| book.budget(month).limit.is_none())
     }
 }
 
