@@ -31,8 +31,9 @@ struct Generations {
     old: Classes,
 }
 
-/// By a hash that is quick and keyed at random, not one that withstands every attack: a class is mostly of names that the
-/// configuration gives, and there are few enough of them to look at each.
+/// By a hash that is quick and keyed at random, not one that withstands every attack. A class is mostly of names that the
+/// configuration gives, but the labels and purposes that a caller names are in it where a policy reads them. Whoever made all of them
+/// meet in one place would have a request look at [`MOST_KEPT`] entries of [`LONGEST_KEY`] bytes at most.
 type Classes = HashMap<Box<[u8]>, Arc<[Held]>, RandomState>;
 
 impl Cache {
