@@ -268,11 +268,12 @@ mod tests {
     /// A list of short strings may stand under a long name.
     #[test]
     fn what_is_read_for_a_body_is_not_many_times_its_length() {
-        for (name, list) in [
-            ("n".repeat(60_000), "\"a\",".repeat(4_000)),
-            (r"\\n".repeat(20_000), "123,".repeat(4_000)),
-            ("n".repeat(60_000), "\"aGVsbG8sIGRlYXJz\",".repeat(4_000)),
-            (r"\\n".repeat(20_000), "\"aGVsbG8sIGRlYXJz\",".repeat(4_000)),
+        // What packs a text is read as it stands and as what it packs, each beside the end of the name.
+        for (name, list, most) in [
+            ("n".repeat(60_000), "\"a\",".repeat(4_000), 12),
+            (r"\\n".repeat(20_000), "123,".repeat(4_000), 12),
+            ("n".repeat(60_000), "\"aGVsbG8sIGRlYXJz\",".repeat(4_000), 24),
+            (r"\\n".repeat(20_000), "\"aGVsbG8sIGRlYXJz\",".repeat(4_000), 24),
         ] {
             let body = format!(r#"{{"messages":[{{"{name}":[{list}0]}}]}}"#);
             let own = crate::OwnRecogniser {
@@ -288,7 +289,7 @@ mod tests {
             let _ = crate::inspect_with(body.as_bytes(), &own);
 
             // Beside each short string or number the ends of the name and of what stood before it.
-            assert!(ADDED.get() < 12 * body.len(), "{} bytes for {}", ADDED.get(), body.len());
+            assert!(ADDED.get() < most * body.len(), "{} bytes for {}", ADDED.get(), body.len());
         }
     }
 
