@@ -6,11 +6,13 @@
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::ask::{Issued, LONGEST_LIFE, Lent, Refused, encoded, read, seen_clock, small_file};
@@ -190,35 +192,15 @@ fn said(body: &[u8]) -> String {
     code.filter(plain).map(|code| format!(" ({code})")).unwrap_or_default()
 }
 
-/// `2026-11-27T14:05:06Z`, also with parts of a second, which are left out.
+/// `2026-11-27T14:05:06Z`, as RFC 3339 has it.
 fn moment(text: &str) -> Option<SystemTime> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let time = time.split('.').next()?;
-    let numbers = |text: &str, by: char| -> Option<[u64; 3]> {
-        let mut parts = text.split(by);
-        let mut number = || {
-            let part = parts.next()?;
-            part.bytes().all(|digit| digit.is_ascii_digit()).then(|| part.parse().ok())?
-        };
-        let found = [number()?, number()?, number()?];
-        parts.next().is_none().then_some(found)
-    };
-    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
-    if !((1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day)) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Days since 1970 of the calendar in which the year begins in March, so that the leap day is its last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    let days = days.checked_sub(719_468)?;
-    Some(UNIX_EPOCH + Duration::from_secs(days * 86_400 + hour * 3_600 + minute * 60 + second))
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
