@@ -45,6 +45,22 @@ async fn speaks_again(link: &mut Link) {
     assert!(matches!(spoken.expect("the store answers")[..], [Reply::Integer(0 | 1)]));
 }
 
+/// Has `owner` say that it has spent so much, and gives what it hears.
+async fn says(link: &mut Link, scripts: &Scripts, (owner, spent): (&str, u64)) -> (u64, u64, u64) {
+    let mut commands = Commands::default();
+    scripts.ask(&mut commands, "a", &money(spent), &Asker { prefix: "test", owner, turn: 1, adopt: "" });
+    level(&link.ask(&commands).await.expect("the store answers")[0])
+}
+
+/// Has `owner` tell what the ledger knows of each.
+async fn tells(link: &mut Link, scripts: &Scripts, owner: &str, spent: &[(&str, u64)]) {
+    let spent = spent.iter().map(|(ledger, units)| (Arc::from(*ledger), Money(units * 1_000))).collect();
+    let mut commands = Commands::default();
+    let asker = Asker { prefix: "test", owner, turn: 1, adopt: "" };
+    scripts.tell(&mut commands, &Known { account: "a".into(), month: 7, spent }, &asker);
+    assert_eq!(link.ask(&commands).await.expect("the store answers"), [Reply::Integer(1)]);
+}
+
 fn level(reply: &Reply) -> (u64, u64, u64) {
     let answer = scripts::answer(&money(0), reply).expect("it answers what it was asked");
     let Some(Answer::Level { ceiling, others, spent }) = answer else { unreachable!("{reply:?}") };
@@ -116,23 +132,12 @@ async fn what_the_ledger_knows_of_a_gateway_is_counted_until_it_tells_that_itsel
     let scripts = opens(&mut link, "a/1/A").await;
     opens(&mut link, "b/1/B").await;
     speaks_again(&mut link).await;
-    let mut says = async |owner: &str, spent: u64| {
-        let mut commands = Commands::default();
-        let asker = Asker { prefix: "test", owner, turn: 1, adopt: "" };
-        scripts.ask(&mut commands, "a", &money(spent), &asker);
-        level(&link.ask(&commands).await.expect("the store answers")[0])
-    };
+    let mut other = server.link().await;
+    let mut says = async |owner: &str, spent: u64| says(&mut link, &scripts, (owner, spent)).await;
+    let mut known = async |spent: &[(&str, u64)]| tells(&mut other, &scripts, "a/1/A", spent).await;
     assert_eq!(says("a/1/A", 100).await, (110, 0, 0));
 
     // Of A less than it told itself, of B and C what nobody told.
-    let mut other = server.link().await;
-    let mut known = async |spent: &[(&str, u64)]| {
-        let spent = spent.iter().map(|(ledger, units)| (Arc::from(*ledger), Money(units * 1_000))).collect();
-        let mut commands = Commands::default();
-        let asker = Asker { prefix: "test", owner: "a/1/A", turn: 1, adopt: "" };
-        scripts.tell(&mut commands, &Known { account: "a".into(), month: 7, spent }, &asker);
-        assert_eq!(other.ask(&commands).await.expect("the store answers"), [Reply::Integer(1)]);
-    };
     known(&[("A", 105), ("B", 300), ("C", 200)]).await;
 
     assert_eq!(says("a/1/A", 250).await, (260, 500, 500));
@@ -156,36 +161,23 @@ async fn a_gateway_that_was_cut_off_from_the_store_alone_is_not_counted_twice_wh
     opens(&mut link, "b/1/B").await;
     speaks_again(&mut link).await;
     let key = &b"test:1:level:a:7"[..];
-    let says = async |link: &mut Link, owner: &str, spent: u64| {
-        let mut commands = Commands::default();
-        let asker = Asker { prefix: "test", owner, turn: 1, adopt: "" };
-        scripts.ask(&mut commands, "a", &money(spent), &asker);
-        level(&link.ask(&commands).await.expect("the store answers")[0])
-    };
-    let known = async |link: &mut Link, units: u64| {
-        let mut commands = Commands::default();
-        let asker = Asker { prefix: "test", owner: "b/1/B", turn: 1, adopt: "" };
-        let spent = vec![("A".into(), Money(units * 1_000))];
-        scripts.tell(&mut commands, &Known { account: "a".into(), month: 7, spent }, &asker);
-        assert_eq!(link.ask(&commands).await.expect("the store answers"), [Reply::Integer(1)]);
-    };
-    assert_eq!(says(&mut link, "a/1/A", 100).await, (110, 0, 0));
+    assert_eq!(says(&mut link, &scripts, ("a/1/A", 100)).await, (110, 0, 0));
     // Three seconds later its line is over. It goes on with what it has, and posts that into the ledger.
     let over = Commands::of(&[b"HSET", key, b"a/1/A", b"1 110 110 100"]);
     assert_eq!(link.ask(&over).await.expect("the store answers"), [Reply::Integer(0)]);
-    known(&mut link, 300).await;
-    assert_eq!(says(&mut link, "b/1/B", 0).await, (10, 300, 290));
+    tells(&mut link, &scripts, "b/1/B", &[("A", 300)]).await;
+    assert_eq!(says(&mut link, &scripts, ("b/1/B", 0)).await, (10, 300, 290));
 
     // It is back. What it tells less than the ledger knew stays; nobody else can have spent that.
-    assert_eq!(says(&mut link, "a/1/A", 250).await, (260, 60, 50));
-    assert_eq!(says(&mut link, "b/1/B", 0).await, (10, 310, 300));
+    assert_eq!(says(&mut link, &scripts, ("a/1/A", 250)).await, (260, 60, 50));
+    assert_eq!(says(&mut link, &scripts, ("b/1/B", 0)).await, (10, 310, 300));
     // What it spends from now on, while its line stands, is not what the ledger knew.
-    assert_eq!(says(&mut link, "a/1/A", 270).await, (280, 60, 50));
+    assert_eq!(says(&mut link, &scripts, ("a/1/A", 270)).await, (280, 60, 50));
     // Cut off again, it tells the rest.
     let over = Commands::of(&[b"HSET", key, b"a/1/A", b"1 280 280 270"]);
     assert_eq!(link.ask(&over).await.expect("the store answers"), [Reply::Integer(0)]);
-    assert_eq!(says(&mut link, "a/1/A", 330).await, (340, 10, 0));
-    assert_eq!(says(&mut link, "b/1/B", 0).await, (10, 340, 330));
+    assert_eq!(says(&mut link, &scripts, ("a/1/A", 330)).await, (340, 10, 0));
+    assert_eq!(says(&mut link, &scripts, ("b/1/B", 0)).await, (10, 340, 330));
 }
 
 #[tokio::test]
@@ -219,6 +211,20 @@ fn dials(server: &Server) -> Dial {
     })
 }
 
+/// The counters of a process that reaches this store, and the folder of its state.
+fn process(server: &Server) -> (Shared, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
+    shared.reach_by(dials(server));
+    (shared, folder)
+}
+
+/// Has a process ask for as long as this task is not ended.
+fn begins(shared: &Shared) -> tokio::task::JoinHandle<()> {
+    let keeper = shared.clone();
+    tokio::spawn(async move { keeper.run().await })
+}
+
 /// Waits until it is said of the store what is expected.
 async fn comes_to(shared: &Shared, is: impl Fn(&StoreStatus) -> bool) {
     for _ in 0..3_000 {
@@ -234,11 +240,8 @@ async fn comes_to(shared: &Shared, is: impl Fn(&StoreStatus) -> bool) {
 async fn a_store_in_which_a_newer_release_counts_is_lost_to_this_one_also_while_it_runs() {
     let Some(server) = Server::start("counters of a newer release") else { return };
     let mut link = server.link().await;
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
-    shared.reach_by(dials(&server));
-    let keeper = shared.clone();
-    let running = tokio::spawn(async move { keeper.run().await });
+    let (shared, _folder) = process(&server);
+    let running = begins(&shared);
     comes_to(&shared, |status| status.connected).await;
     let format = Commands::of(&[b"GET", b"test:format"]);
     assert_eq!(link.ask(&format).await.expect("it answers"), [Reply::Bulk(b"1".to_vec())]);
@@ -260,13 +263,10 @@ async fn a_store_in_which_a_newer_release_counts_is_lost_to_this_one_also_while_
 async fn a_connection_that_the_store_no_longer_knows_is_opened_anew_and_nobody_calls_that_a_loss() {
     let Some(server) = Server::start("a connection that is old") else { return };
     let mut link = server.link().await;
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
-    shared.reach_by(dials(&server));
+    let (shared, _folder) = process(&server);
     let counter = Arc::new(Wants::default());
     shared.enrol("a", &counter);
-    let keeper = shared.clone();
-    let running = tokio::spawn(async move { keeper.run().await });
+    let running = begins(&shared);
     comes_to(&shared, |status| status.connected).await;
     speaks_again(&mut link).await;
 
@@ -289,11 +289,8 @@ async fn a_connection_that_the_store_no_longer_knows_is_opened_anew_and_nobody_c
 async fn over_a_connection_that_the_store_no_longer_knows_the_ledger_is_told_over_a_new_one() {
     let Some(server) = Server::start("telling over a connection that is old") else { return };
     let mut link = server.link().await;
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
-    shared.reach_by(dials(&server));
-    let keeper = shared.clone();
-    let running = tokio::spawn(async move { keeper.run().await });
+    let (shared, _folder) = process(&server);
+    let running = begins(&shared);
     comes_to(&shared, |status| status.connected).await;
 
     let of_owner = opening::turn_of("test", &shared.inner.owner);
@@ -312,9 +309,7 @@ async fn over_a_connection_that_the_store_no_longer_knows_the_ledger_is_told_ove
 async fn money_waits_until_a_long_list_was_told_and_rates_do_not() {
     let Some(server) = Server::start("a long list of what is known") else { return };
     let mut link = server.link().await;
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let shared = Shared::open(folder.path(), folder.path(), settings(OnLoss::Deny)).expect("the folder can be used");
-    shared.reach_by(dials(&server));
+    let (shared, _folder) = process(&server);
     let counter = Arc::new(Wants::default());
     shared.enrol("a", &counter);
     opens(&mut link, "b/1").await;
@@ -326,8 +321,7 @@ async fn money_waits_until_a_long_list_was_told_and_rates_do_not() {
     counter.questions.lock().extend([FLOW, money(0)]);
     shared.serve();
 
-    let keeper = shared.clone();
-    let running = tokio::spawn(async move { keeper.run().await });
+    let running = begins(&shared);
     let mut learned: Vec<Option<Answer>> = Vec::new();
     while !learned.iter().any(|answer| matches!(answer, Some(Answer::Level { .. }))) {
         let after = shared.latest();
