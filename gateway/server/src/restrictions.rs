@@ -2,8 +2,9 @@
 //! "local only". It is kept in the state folder, so that a restart does not undo what somebody did at three in the morning.
 //!
 //! **Promises.** A restriction only takes away: every look at it ends in less being permitted than the configuration and its
-//! policies permit. A restriction is in force before it is written, so that a full disk delays none, and stays in force
-//! whatever the file says until it is written; lifting one is written before it is in force. A file that is damaged or of a
+//! policies permit. A restriction is written before it is in force, so that what was refused once is refused after a kill as
+//! well; a disk that refuses delays none, and one that hangs at most for [`PATIENCE`]. What is not written stays in force
+//! whatever the file says until it is. Lifting one is written before it is in force as well. A file that is damaged or of a
 //! newer version refuses the start: what it held back is not known. One that vanishes while the process runs lifts nothing:
 //! it is written again.
 //! At most [`MOST_RESTRICTIONS`] stand at once.
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -29,6 +31,9 @@ use crate::snapshot::{App, KeyFacts, Target};
 
 /// Most restrictions at once. A leak of more keys than this is a case for a new configuration.
 pub const MOST_RESTRICTIONS: usize = 4_096;
+
+/// How long a disk may take to keep a restriction before it comes into force without being kept.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One thing that can be held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,33 +256,55 @@ impl Holding {
         self.current.load_full()
     }
 
-    /// Holds something back: in force when this returns, and kept where the disk takes it. What stands already is kept with
-    /// its first reason, and written now where it could not be before.
+    /// Holds something back: kept where the disk takes it, then in force, which it is in any case when this returns. What
+    /// stands already is kept with its first reason, and written now where it could not be before. It waits for the disk;
+    /// whoever must not wait for long goes by way of [`Holding::in_time`].
     ///
     /// # Errors
     ///
     /// [`RestrictionsError::TooMany`]; nothing is changed then.
     pub fn tighten(&self, what: &Restraint, held: &Held) -> Result<Changed, RestrictionsError> {
-        {
-            let mut unwritten = self.unwritten.lock();
-            let now = self.current.load_full();
-            if now.held(what).is_none() {
-                if now.len() >= MOST_RESTRICTIONS {
-                    return Err(RestrictionsError::TooMany);
-                }
-                // INVARIANT: it is in force before any disk is asked, which may hang.
-                unwritten.add(what.clone(), held.clone());
-                self.put(Restrictions::clone(&now), &unwritten);
-            } else if unwritten.held(what).is_none() {
-                return Ok(Changed::Already);
-            }
+        if self.is_kept(what) {
+            return Ok(Changed::Already);
         }
         let home = self.home.lock();
+        let now = self.current();
+        if now.held(what).is_none() && now.len() >= MOST_RESTRICTIONS {
+            return Err(RestrictionsError::TooMany);
+        }
         let Some(home) = home.as_ref() else {
+            self.hold_at_once(what, held);
             self.unwritten.lock().remove(what);
             return Ok(Changed::Kept);
         };
-        Ok(self.write_out(home).map_or_else(Changed::NotKept, |()| Changed::Kept))
+        // INVARIANT: kept before it is in force. Whoever saw it in force sees it after a kill as well, and so nothing that
+        // other gateways were told, or do because they were, is let go by one that starts anew.
+        match self.write_out(home, Some((what, held))) {
+            Ok(()) => Ok(Changed::Kept),
+            Err(error) => {
+                self.hold_at_once(what, held);
+                Ok(Changed::NotKept(error))
+            }
+        }
+    }
+
+    /// Waits for a change that holds `held` back on a thread of its own; where the disk hangs all of it is in force after
+    /// [`PATIENCE`].
+    pub(crate) async fn in_time<T>(&self, held: &[(Restraint, Held)], change: impl Future<Output = T>) -> T {
+        let mut change = std::pin::pin!(change);
+        if let Ok(done) = tokio::time::timeout(PATIENCE, &mut change).await {
+            return done;
+        }
+        for (what, held) in held {
+            self.hold_at_once(what, held);
+            tracing::error!(%what, "held back, but not kept yet: the disk of the state folder does not answer");
+        }
+        change.await
+    }
+
+    /// Whether it is in force and in the file.
+    fn is_kept(&self, what: &Restraint) -> bool {
+        self.current.load().held(what).is_some() && self.unwritten.lock().held(what).is_none()
     }
 
     /// Holds something back without asking a disk: in force when this returns, and kept by the next [`Holding::tighten`] of
@@ -291,10 +318,15 @@ impl Holding {
         }
     }
 
-    /// Writes what is in force and not written yet to what the file holds.
-    fn write_out(&self, home: &Home<Restrictions>) -> Result<(), KeptError> {
+    /// Writes what is in force and not written yet to what the file holds, and `news`; that is in force then as well.
+    fn write_out(&self, home: &Home<Restrictions>, news: Option<(&Restraint, &Held)>) -> Result<(), KeptError> {
         let _alone = home.alone()?;
-        let written = self.unwritten.lock().clone();
+        let mut written = self.unwritten.lock().clone();
+        if let Some((what, held)) = news
+            && written.held(what).is_none()
+        {
+            written.add(what.clone(), held.clone());
+        }
         let mut next = self.kept(home);
         next.take_over(&written);
         home.write(&next)?;
@@ -345,10 +377,10 @@ impl Holding {
         let mut home = self.home.lock();
         let Some(home) = home.as_mut() else { return Ok(false) };
         if home.has_vanished() {
-            self.write_out(home)?;
+            self.write_out(home, None)?;
             tracing::error!("the file of what is held back was gone; it is written again, and nothing was let go");
         } else if !self.unwritten.lock().is_empty() {
-            self.write_out(home)?;
+            self.write_out(home, None)?;
         }
         if !home.has_changed() {
             return Ok(false);

@@ -1,7 +1,8 @@
 //! What administrators do: hold back, let go again, reload. Each is a record with the name of who did it.
 //!
-//! Holding back is in force first, then kept, then recorded: neither a full disk nor a failing audit log delays it, and the
-//! answer says what did not succeed. Letting go again is recorded first, then kept, then in force.
+//! Holding back is kept first, then in force, then recorded. A disk that refuses and a failing audit log do not delay it, and
+//! one that hangs does for a second; the answer says what did not succeed. Letting go again is recorded first, then kept,
+//! then in force.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -256,11 +257,17 @@ impl Action<'_> {
     /// On a thread that may wait: a disk that hangs must not hold up the listener.
     async fn change(&self, what: Restraint, held: Option<Held>) -> Result<Changed, Fault> {
         let gateway = Arc::clone(self.gateway);
+        let news: Vec<_> = held.clone().map(|held| (what.clone(), held)).into_iter().collect();
         let changing = tokio::task::spawn_blocking(move || match held {
             Some(held) => gateway.restrictions.tighten(&what, &held),
             None => gateway.restrictions.lift(&what),
         });
-        let changed = changing.await.map_err(|_| Fault::Impossible("a fault of the gateway".to_owned()))?;
+        let changed = self
+            .gateway
+            .restrictions
+            .in_time(&news, changing)
+            .await
+            .map_err(|_| Fault::Impossible("a fault of the gateway".to_owned()))?;
         changed.map_err(|error| Fault::Impossible(error.to_string()))
     }
 

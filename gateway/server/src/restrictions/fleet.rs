@@ -3,7 +3,8 @@
 //!
 //! **Promises.** What an administrator holds back at one gateway is held back at all that reach the store, within a few seconds;
 //! one that does not reach it holds back what it knew, and more when it is back. Letting go is put up first: where the store does not answer,
-//! nothing is let go. A store that lost its memory learns it again from whoever holds it back.
+//! nothing is let go. A store that lost its memory learns it again from whoever holds it back. What is learnt there is kept in
+//! the state folder before it is in force, so that no gateway that did what stood there lets it go when it starts anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,6 +62,16 @@ struct Heard {
 }
 
 impl Holding {
+    /// What is held back on the board and not here.
+    fn news(&self, board: &[Notice]) -> Vec<(Restraint, Held)> {
+        let now = self.current();
+        let news = board.iter().filter_map(|notice| {
+            let what = Restraint::named(&notice.about).filter(|what| now.held(what).is_none())?;
+            Some((what, serde_json::from_str(notice.text.as_deref()?).ok()?))
+        });
+        news.collect()
+    }
+
     /// Does what stands on the board, and says what is missing there.
     fn heed(&self, board: Vec<Notice>) -> Heard {
         let mut heard = Heard::default();
@@ -132,9 +143,10 @@ pub(crate) async fn follow(gateway: &Arc<Gateway>) {
 async fn follow_once(gateway: &Arc<Gateway>, board: &mut ledger::Board) -> Result<(), String> {
     let notices = board.read().await?;
     let owner = Arc::clone(gateway);
+    let news = gateway.restrictions.news(&notices);
     // A disk that hangs must not hang the timers beside this one.
-    let heard = tokio::task::spawn_blocking(move || owner.restrictions.heed(notices)).await;
-    let heard = heard.map_err(|error| error.to_string())?;
+    let heeding = tokio::task::spawn_blocking(move || owner.restrictions.heed(notices));
+    let heard = gateway.restrictions.in_time(&news, heeding).await.map_err(|error| error.to_string())?;
     for (what, held) in &heard.held {
         tracing::warn!(%what, by = held.by, because = held.because, "held back by the fleet");
         record(gateway, "fleet_holds_back", &held.by, &format!("{what}: {}", held.because)).await;

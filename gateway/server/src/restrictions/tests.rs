@@ -1,8 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use policy::{Candidate, TargetId};
 
-use super::{Changed, Held, Holding, MOST_RESTRICTIONS, Restraint, Restrictions, RestrictionsError};
+use super::{Changed, Held, Holding, MOST_RESTRICTIONS, PATIENCE, Restraint, Restrictions, RestrictionsError};
 use crate::kept::{FORMAT_VERSION, KeptError};
 
 fn held(because: &str) -> Held {
@@ -123,6 +124,49 @@ fn a_disk_that_takes_nothing_delays_no_restriction_and_lifts_none() {
     std::fs::remove_file(folder.path().join("restrictions")).unwrap();
     holding.tighten(&Restraint::App("two".to_owned()), &held("later")).unwrap();
     assert_eq!(opened(folder.path()).current().len(), 3, "what was not written before is written with the next");
+}
+
+/// The writer stands still at a pipe in place of its file, into which no more than 64 KiB go unread and which cannot be synced.
+#[test]
+fn nothing_is_in_force_that_a_kill_would_undo_until_the_disk_has_refused_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = Arc::new(opened(folder.path()));
+    holding.tighten(&Restraint::LocalOnly, &held("an attack")).unwrap();
+    let pipe = folder.path().join("restrictions").join(format!(".restrictions.{}.tmp", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (what, why) = (Restraint::Key("leaked".to_owned()), held(&"a leak ".repeat(20_000)));
+    let tightening = {
+        let (holding, what, why) = (Arc::clone(&holding), what.clone(), why.clone());
+        std::thread::spawn(move || holding.tighten(&what, &why).unwrap())
+    };
+
+    // Opening waits for the writer.
+    let reader = std::fs::File::open(&pipe).unwrap();
+    let while_it_is_written = holding.current().held(&what).cloned();
+    let after_a_kill = opened(folder.path()).current().held(&what).cloned();
+    std::io::read_to_string(reader).unwrap();
+    let changed = tightening.join().unwrap();
+
+    assert!(while_it_is_written.is_none() && after_a_kill.is_none());
+    assert!(matches!(changed, Changed::NotKept(_)));
+    assert!(holding.current().held(&what) == Some(&why), "what the disk refuses is in force");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_delays_a_restriction_by_a_second_and_no_longer() {
+    let holding = Holding::default();
+    let news = [(Restraint::LocalOnly, held("an attack")), (Restraint::App("one".to_owned()), held("a leak"))];
+    let (disk, answer) = tokio::sync::oneshot::channel();
+    let in_force = || holding.current().len();
+    let mut waiting = std::pin::pin!(holding.in_time(&news, answer));
+
+    let just_before = tokio::time::timeout(PATIENCE - Duration::from_millis(1), &mut waiting).await;
+    assert_eq!((just_before.is_err(), in_force()), (true, 0));
+    let just_after = tokio::time::timeout(Duration::from_millis(2), &mut waiting).await;
+    assert_eq!((just_after.is_err(), in_force()), (true, 2));
+
+    disk.send("kept").unwrap();
+    assert_eq!(waiting.await, Ok("kept"));
 }
 
 #[test]
