@@ -163,3 +163,37 @@ async fn keys_are_asked_for_anew_ahead_of_their_end_and_what_is_refused_costs_no
     until("keys to be asked for again", async || (lender.lent() >= 2).then_some(())).await;
     assert_eq!(bucket.faults(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn keys_that_a_bucket_blames_are_asked_for_anew_once_and_those_that_it_denies_are_not() {
+    let table = [
+        ((400, "ExpiredToken"), 2),
+        ((400, "InvalidToken"), 2),
+        ((403, "InvalidAccessKeyId"), 2),
+        ((400, "TokenRefreshRequired"), 2),
+        ((403, "AccessDenied"), 1),
+        ((403, "SignatureDoesNotMatch"), 1),
+    ];
+    // Each waits for what the gateway tries again, so they wait together.
+    let [expired, invalid, unknown, stale, denied, unsigned] = table.map(is_turned_away);
+    tokio::join!(expired, invalid, unknown, stale, denied, unsigned);
+}
+
+/// A bucket that goes on turning away costs no more askings; one that takes keys again gets its checkpoint.
+async fn is_turned_away((answer, lent): ((u16, &'static str), usize)) {
+    let (authority, upstream) = (Authority::new(), Upstream::start("only").await);
+    let bucket = Bucket::start(&authority, BucketKind::S3).await;
+    bucket.turns_away(Some(answer));
+    let lender = Lender::start(&authority, Lends::WebIdentity, FIRST).await;
+    let gateway = Gateway::start(&copying(Lends::WebIdentity, &lender, &authority, (&upstream, &bucket))).await;
+
+    // Keys that were lent anew are shown at the second of these.
+    until("it to be turned away thrice", async || (bucket.puts() >= 3).then_some(())).await;
+    assert_eq!(lender.lent(), lent, "{answer:?}");
+
+    bucket.turns_away(None);
+    until("a checkpoint to be there", async || (!bucket.names().is_empty()).then_some(())).await;
+    assert_eq!((lender.lent(), bucket.faults()), (lent, Vec::new()), "{answer:?}");
+    assert_eq!(gateway.log().contains("an endpoint refuses the token"), lent == 2, "{answer:?}");
+    assert!(!gateway.log().contains(AWS_TOKEN));
+}

@@ -57,6 +57,8 @@ struct State {
     /// How often something was not put because something of its name was there.
     kept: u64,
     tokens: u32,
+    /// The status and the code with which it refuses what is signed as it should be.
+    turned_away: Option<(u16, &'static str)>,
     faults: Vec<String>,
 }
 
@@ -77,6 +79,7 @@ impl Bucket {
             puts: 0,
             kept: 0,
             tokens: 0,
+            turned_away: None,
             faults: Vec::new(),
         }));
         let task = tokio::spawn(accept(listener, TlsAcceptor::from(authority.server()), Arc::clone(&state)));
@@ -89,6 +92,11 @@ impl Bucket {
 
     pub(crate) fn becomes(&self, mood: ShelfMood) {
         self.state().mood = mood;
+    }
+
+    /// From now on it answers with this status and code whatever is signed as it should be, or as ever again.
+    pub(crate) fn turns_away(&self, with: Option<(u16, &'static str)>) {
+        self.state().turned_away = with;
     }
 
     pub(crate) fn puts(&self) -> u64 {
@@ -171,6 +179,9 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Result<Resp
         }
         if let Err((status, code, fault)) = admitted(&state, &asked) {
             state.faults.push(fault);
+            return Ok(refusal(state.kind, status, code));
+        }
+        if let Some((status, code)) = state.turned_away {
             return Ok(refusal(state.kind, status, code));
         }
         state.mood

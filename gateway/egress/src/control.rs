@@ -8,9 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, Reply, UpstreamRequest};
 use crate::error::{BodyError, SendError};
+use crate::identity::blames_keys;
 use crate::inspect::{Inspect, Inspection};
 use crate::spec::EndpointSpec;
 use crate::status::EndpointStatus;
@@ -121,8 +123,13 @@ impl ControlHost {
 
     async fn ask(&self, request: UpstreamRequest, longest: usize) -> Result<Fetched, ControlError> {
         let own = self.0.identified().await?;
+        let sent = Instant::now();
         let reply = self.0.send_from_root(request, own).await?;
-        read(reply, longest).await
+        let fetched = read(reply, longest).await?;
+        if blames_keys(fetched.status, &fetched.body) {
+            self.0.doubt_keys(sent);
+        }
+        Ok(fetched)
     }
 
     /// Whether it is the same host with the same connections.

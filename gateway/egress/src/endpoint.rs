@@ -248,6 +248,14 @@ impl Endpoint {
         reply.map_err(|error| self.noted(error))
     }
 
+    /// Somebody who was asked from `sent` on blames the keys that were lent for signing, where they are lent.
+    pub(crate) fn doubt_keys(&self, sent: Instant) {
+        let now = Instant::now();
+        if let Some(keeper) = self.keeper().filter(|keeper| keeper.keys(now).is_some()) {
+            keeper.is_doubted(sent, now);
+        }
+    }
+
     fn noted(&self, error: SendError) -> SendError {
         count(&self.counters.failed);
         self.last.note_error(error.to_string());

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub(crate) use ask::Lent;
+pub(crate) use aws::blames_keys;
 pub(crate) use keeper::Keeper;
 
 use crate::credentials::Secret;

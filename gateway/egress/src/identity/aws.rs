@@ -3,7 +3,8 @@
 //!
 //! Sources: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>,
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html> (version 2 alone is spoken),
-//! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
+//! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>,
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,6 +27,10 @@ const STS: (&str, &str) = ("Version", "2011-06-15");
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 /// How long a session with the metadata service is asked for, in seconds. Each asking begins one.
 const SESSION_S: &str = "60";
+
+/// By what S3 says that it is the keys that are at fault: none of these comes with a 401, and `AccessDenied` is not among them,
+/// since what new keys of the same role may do is the same.
+const AT_FAULT: [&str; 4] = ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"];
 
 static TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 static SESSION: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
@@ -179,6 +184,12 @@ fn within<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     (!after.contains(&begins) && !inside.contains(&begins)).then(|| inside.trim())
 }
 
+/// Whether this answer of a store blames the keys that it was shown, so that new ones may be taken.
+pub(crate) fn blames_keys(status: StatusCode, body: &[u8]) -> bool {
+    let code = || within(std::str::from_utf8(body).ok()?, "Code");
+    status.is_client_error() && code().is_some_and(|code| AT_FAULT.contains(&code))
+}
+
 /// The word by which STS (`<Code>`) or a metadata service (`code`) says what is wrong; nothing that could hold more than a word.
 fn said(body: &[u8]) -> String {
     #[derive(Deserialize)]
@@ -220,6 +231,31 @@ mod tests {
         ] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_store_blames_the_keys_by_these_words_and_by_no_others() {
+        let blames = |status: u16, code: &str| {
+            let body =
+                format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>at length</Message></Error>");
+            blames_keys(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+
+        let blamed =
+            [(400, "ExpiredToken"), (400, "InvalidToken"), (400, "TokenRefreshRequired"), (403, "InvalidAccessKeyId")];
+        assert!(blamed.iter().all(|(status, code)| blames(*status, code)));
+        for (status, code) in [
+            (403, "AccessDenied"),
+            (403, "SignatureDoesNotMatch"),
+            (403, "RequestTimeTooSkewed"),
+            (400, ""),
+            (200, "ExpiredToken"),
+            (503, "ExpiredToken"),
+        ] {
+            assert!(!blames(status, code), "{status} {code}");
+        }
+        assert!(!blames_keys(StatusCode::BAD_REQUEST, b"<Code>ExpiredToken</Code><Code>AccessDenied</Code>"));
+        assert!(!blames_keys(StatusCode::BAD_REQUEST, b"\xff"));
     }
 
     #[test]

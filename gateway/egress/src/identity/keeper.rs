@@ -140,8 +140,8 @@ impl Keeper {
         Err(SendError::NoCredential(Box::new(verdict)))
     }
 
-    /// An endpoint refused the token (401) of a request that began at `sent`: the next request asks for a new one. The old
-    /// one is used until there is, because it may not be what was refused.
+    /// An endpoint refused the token (401) of a request that began at `sent`, or a store the keys: the next request asks for a
+    /// new one. The old one is used until there is, because it may not be what was refused.
     pub(crate) fn is_doubted(&self, sent: Instant, now: Instant) {
         let mut kept = self.kept.lock();
         if kept.doubted_until.is_some_and(|until| now < until) {
