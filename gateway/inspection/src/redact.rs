@@ -6,11 +6,12 @@ use std::ops::{Bound, Range};
 
 use crate::kind::TextKind;
 use crate::own::OwnRecognisers;
+use crate::reading::letters::{self, Reading};
 use crate::reading::packing;
 use crate::reading::reader::{self, Listener};
 use crate::reading::strings::{self, Role, Strings};
 use crate::reading::unpacked::Unpacked;
-use crate::restore::Restorer;
+use crate::restore::{LONGEST_VALUE, Restorer};
 
 use self::together::{Together, together};
 pub(crate) use self::written::Written;
@@ -195,11 +196,15 @@ impl Text<'_> {
         let uncut: Vec<Range<usize>> = packed.chain(restorer.placeholders_in(self.raw)).collect();
         let Together { wholes, is_taken } = together(self.finds, &uncut);
         let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
-        for whole in &wholes {
-            let parts = whole.places.iter().map(|place| self.raw.get(place.clone()).unwrap_or_default());
+        let values = wholes.into_iter().flat_map(|whole| {
+            let kind = whole.kind;
+            bounded(self.raw, whole.places).into_iter().map(move |places| (kind, places))
+        });
+        for (kind, places) in values {
+            let parts = places.iter().map(|place| self.raw.get(place.clone()).unwrap_or_default());
             let value: String = parts.map(meant).collect();
-            let mut text = restorer.placeholder(whole.kind, &value, written).ok_or(RedactError::TooMany)?;
-            for place in &whole.places {
+            let mut text = restorer.placeholder(kind, &value, written).ok_or(RedactError::TooMany)?;
+            for place in &places {
                 let text = std::mem::take(&mut text);
                 let is_number = around(self.numbers, place).is_some();
                 let text = if is_number { format!("\"{text}\"") } else { text };
@@ -213,6 +218,28 @@ impl Text<'_> {
         edits.sort_by_key(|(place, _)| place.start);
         Ok(spliced(self.raw, edits))
     }
+}
+
+/// The places of one value, where a placeholder may stand for so much; else pieces that are values of their own. Only a long
+/// packed text is so long in which something was found as it stands: it is taken whole, or what it packs would be cut.
+fn bounded(raw: &[u8], places: Vec<Range<usize>>) -> Vec<Vec<Range<usize>>> {
+    if places.iter().map(ExactSizeIterator::len).sum::<usize>() <= LONGEST_VALUE {
+        return vec![places];
+    }
+    let mut pieces = Vec::new();
+    for place in places {
+        let (mut from, mut at) = (place.start, place.start);
+        while at < place.end {
+            let letter = letters::letter(raw.get(at..place.end).unwrap_or_default(), Reading::Literal);
+            if at + letter.written - from > LONGEST_VALUE {
+                pieces.push(from..at);
+                from = at;
+            }
+            at += letter.written;
+        }
+        pieces.push(from..place.end);
+    }
+    pieces.into_iter().map(|piece| Vec::from([piece])).collect()
 }
 
 /// A text that a string packs, with placeholders, written as that string is.

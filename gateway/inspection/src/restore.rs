@@ -20,7 +20,7 @@ use crate::redact::{Pairs, Written};
 const LONGEST_PLACEHOLDER: usize = "[CUSTOM__]".len() + MOST_OWN_NAME + 10;
 
 /// Longest value of which a placeholder is made, in bytes: an answer may repeat it, and each time the value comes back.
-const LONGEST_VALUE: usize = 64 << 10;
+pub(crate) const LONGEST_VALUE: usize = 64 << 10;
 
 /// What one call replaced. It lives as long as the call and shows nothing of the values.
 #[derive(Default)]

@@ -64,10 +64,28 @@ fn a_packed_text_is_read_as_any_other() {
         ("\u{feff}DE89370400440532013000", "iban"),
         ("größe \u{1f600} DE89370400440532013000", "iban"),
         ("the bsn is 111222333", "nl_bsn"),
+        ("DE89\u{0}3704\u{1b}0044\u{7f}0532\u{80}013000", "iban"),
     ];
     for (text, kind) in table {
         assert_eq!(found(&message(&pack(text.as_bytes()))), [format!("{kind} $.messages[0].content")], "{text}");
     }
+}
+
+#[test]
+fn control_characters_hide_nothing() {
+    let wide: Vec<u8> = IBAN.bytes().flat_map(|byte| [byte, 0]).collect();
+    for raw in [r"DE89\u00073704\u00000044\u001b0532013000", "DE89\u{86}3704 0044 0532 0130 00", &pack(&wide)] {
+        assert_eq!(found(&message(raw)), ["iban $.messages[0].content"], "{raw}");
+    }
+    assert_eq!(
+        redacted(&json!({"input": pack(b"pay DE89\x073704\x000044\x7f0532013000 now")}).to_string())["input"],
+        pack(b"pay [IBAN_1] now")
+    );
+    assert_eq!(
+        found(&message(&pack(&[wide, b" \0".repeat(80)].concat()))),
+        ["uninspected_media $.messages[0].content", "iban $.messages[0].content"],
+        "what may be no text is both"
+    );
 }
 
 #[test]
@@ -223,6 +241,33 @@ fn a_value_split_across_strings_takes_a_packed_text_with_it() {
     assert_eq!(after["messages"][0]["content"][0]["text"], "[IBAN_1]");
 }
 
+#[test]
+fn a_long_packed_text_in_which_something_is_found_as_it_stands_is_replaced_in_bounded_pieces() {
+    let own = OwnRecogniser {
+        kind: TextKind::own("matter", None).expect("it is a name"),
+        pattern: r"\bY2FyIGN".into(),
+        words: Vec::new(),
+        checksum: None,
+        is_tried: false,
+    };
+    let own = OwnRecognisers::new(vec![own]).expect("it fits");
+    let packed = pack(format!("{}{IBAN}", "car ".repeat(30_000)).as_bytes());
+    // In lines as no program writes them it is read as it stands as well.
+    let lines: Vec<_> = packed.as_bytes().chunks(22).map(String::from_utf8_lossy).collect();
+    let content = lines.join("\n");
+    let body = json!({"input": content, "again": IBAN}).to_string();
+
+    let redacted = crate::redact_with(body.as_bytes(), ["custom:matter", "iban"], &own).expect("it is read");
+    let (after, restorer) = redacted.into_parts();
+
+    let placeholders = "[CUSTOM_MATTER_1][CUSTOM_MATTER_2][CUSTOM_MATTER_3]";
+    let after: Value = serde_json::from_slice(&after).expect("what is redacted is JSON");
+    assert!(after == json!({"input": placeholders, "again": "[IBAN_1]"}), "{} bytes", after.to_string().len());
+    let answer = restorer.whole(json!({"a": placeholders}).to_string().as_bytes());
+    let answer: Value = serde_json::from_slice(&answer).expect("it stays JSON");
+    assert!(answer == json!({"a": content}), "{} bytes", answer.to_string().len());
+}
+
 // ---- what nobody would send in earnest
 
 #[test]
@@ -254,6 +299,8 @@ struct Way {
     layers: usize,
     for_urls: bool,
     padded: bool,
+    /// Bytes that are packed at once, where each piece ends with its padding.
+    piece: usize,
     width: usize,
     line_break: &'static str,
     ends_with_one: bool,
@@ -263,7 +310,8 @@ struct Way {
 impl Way {
     fn write(&self, text: &str) -> String {
         let mut packed = (1..self.layers).fold(text.to_owned(), |text, _| pack(text.as_bytes()));
-        packed = pack(packed.as_bytes());
+        let piece = if self.padded { self.piece } else { usize::MAX };
+        packed = packed.as_bytes().chunks(piece).map(pack).collect();
         if self.for_urls {
             packed = packed.replace('+', "-").replace('/', "_");
         }
@@ -290,12 +338,14 @@ impl Way {
 fn way() -> impl Strategy<Value = Way> {
     let breaks = vec![r"\n", r"\r\n", r"\r", r"\u000a", r"\u000D\u000A", r"\\n", r"\\r\\n", r"\n\n"];
     let escaped = prop_oneof![Just(vec![false]), Just(vec![true]), proptest::collection::vec(any::<bool>(), 7)];
-    let shape = (1_usize..=3, any::<bool>(), any::<bool>(), prop_oneof![Just(usize::MAX), 1_usize..90], any::<bool>());
+    let part = || prop_oneof![Just(usize::MAX), 1_usize..90];
+    let shape = (1_usize..=3, any::<bool>(), any::<bool>(), part(), part(), any::<bool>());
     (shape, prop::sample::select(breaks), escaped).prop_map(
-        |((layers, for_urls, padded, width, ends_with_one), line_break, escaped)| Way {
+        |((layers, for_urls, padded, piece, width, ends_with_one), line_break, escaped)| Way {
             layers,
             for_urls,
             padded,
+            piece,
             width,
             line_break,
             ends_with_one,

@@ -6,8 +6,9 @@
 //! | `\\u0040`, `\\n`, `\\\"`, `\\/` (JSON within a JSON string, or a backslash and a word) | by the [`Reading`] |
 //! | decimal digits of any script, full-width forms, superscript and subscript digits | ASCII |
 //! | spaces of any width, hyphens and minus signs of any length | a space, `-` |
-//! | soft hyphens, zero-width and direction marks, variation selectors | nothing |
+//! | soft hyphens, zero-width and direction marks, variation selectors, tags, control characters | nothing |
 //!
+//! Not left out: the control character U+007F where it is written as itself; all others are escapes there, or begin with C2.
 //! Not folded: letters of other scripts that look like Latin ones (Cyrillic `А`), percent encoding, HTML entities.
 
 /// The bytes that one letter is read as.
@@ -224,6 +225,8 @@ fn fold(letter: char) -> Option<char> {
         return Some(letter);
     }
     match code {
+        0x0B | 0x85 => Some('\n'),
+        0..=0x09 | 0x0C..=0x1F | 0x7F..=0x9F | 0xE0000..=0xE007F | 0xE0100..=0xE01EF => None,
         0xAD | 0x34F | 0x180E | 0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x2069 | 0xFE00..=0xFE0F | 0xFEFF => None,
         0xA0 | 0x1680 | 0x2000..=0x200A | 0x2028..=0x2029 | 0x202F | 0x205F | 0x3000 => Some(' '),
         0x2010..=0x2015 | 0x2043 | 0x2212 | 0xFE58 | 0xFE63 => Some('-'),
@@ -318,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_are_left_out_but_for_those_that_end_a_line() {
+        assert_eq!(read(r"DE\u000089\u001b 3\u0007704\u007f\u00800\u009f044"), "DE89 37040044");
+        assert_eq!(read("DE\u{80}89\u{9f}\u{e0041}\u{e01ef}"), "DE89");
+        assert_eq!(read("DE\u{7f}89"), "DE\u{7f}89", "as itself it is not looked for");
+        assert_eq!(read(r"a\u000bb\u0085c\u000ad\u000ce"), "a\nb\nc\nd\ne");
+        assert_eq!(read_as(r"DE\\u000089", Reading::Unfolded), "DE89");
+    }
+
+    #[test]
     fn bytes_that_are_no_text_are_passed_over_one_by_one() {
         for raw in [&b"\xff"[..], b"\xc3", b"\xe2\x80", b"\xed\xa0\x80", b"\xf8\x88"] {
             let letter = letter(raw, Reading::Literal);
@@ -328,7 +340,9 @@ mod tests {
 
     #[test]
     fn every_letter_that_is_read_otherwise_begins_with_a_special_byte() {
-        for letter in (0..=0x10_FFFF).filter_map(char::from_u32).filter(|letter| fold(*letter) != Some(*letter)) {
+        // Below a space JSON has escapes alone.
+        let all = (0..=0x10_FFFF).filter_map(char::from_u32).filter(|letter| *letter >= ' ' && *letter != '\u{7f}');
+        for letter in all.filter(|letter| fold(*letter) != Some(*letter)) {
             let mut bytes = [0; 4];
             let first = letter.encode_utf8(&mut bytes).as_bytes()[0];
             assert!(is_special(first), "U+{:04X}", u32::from(letter));

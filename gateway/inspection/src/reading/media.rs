@@ -6,21 +6,22 @@
 //! | is any other `data:` URL in base64 | media, and passed over |
 //! | has at least 16 letters, all of them base64 | unpacked and read where that gives UTF-8 text |
 //! | has at least 256 such letters that give none | media |
+//! | gives text with control characters, in a `data:` URL or from 256 letters on | read, and media as well |
 //! | holds base64 among other text | read as it stands |
 //!
 //! What is no `data:` URL is read as it stands as well, since nothing tells base64 from other text for certain: a column of
 //! account numbers has no other letters either. Only what is long and written as programs write base64 is not.
 
-use super::packing::Written;
+use super::packing::{Written, controls_in};
 
 /// What a string is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Substance {
     /// Text as it stands.
     Text,
-    /// Text that was packed: what it says, how many bytes stand in front of the base64, and whether it is read as it stands
-    /// as well.
-    Packed { text: Vec<u8>, head: usize, stands: bool },
+    /// Text that was packed: what it says, how many bytes stand in front of the base64, whether it is read as it stands as
+    /// well, and whether it may be something else than text, and counts as media too.
+    Packed { text: Vec<u8>, head: usize, stands: bool, is_doubtful: bool },
     /// Nothing that can be read here, but perhaps as it stands.
     Media { stands: bool },
 }
@@ -48,7 +49,10 @@ pub(crate) fn judge(raw: &[u8]) -> Substance {
     let is_long = written.count() >= MEDIA;
     let stands = written.count() <= MOST_STANDING || !written.is_as_programs_write();
     match written.text() {
-        Some(text) => Substance::Packed { text, head: 0, stands },
+        Some(text) => {
+            let is_doubtful = is_long && controls_in(&text) > 0;
+            Substance::Packed { text, head: 0, stands, is_doubtful }
+        }
         None if is_long => Substance::Media { stands },
         None => Substance::Text,
     }
@@ -65,7 +69,10 @@ fn data_url(raw: &[u8]) -> Substance {
     let types: [&[u8]; 7] = [b"text\\/", b"text/", b"json", b"xml", b"yaml", b"csv", b"javascript"];
     let unpacked = types.into_iter().any(is_text).then(|| Written::of_said(payload)?.text()).flatten();
     match unpacked {
-        Some(text) => Substance::Packed { text, head: comma + 1, stands: false },
+        Some(text) => {
+            let is_doubtful = controls_in(&text) > 0;
+            Substance::Packed { text, head: comma + 1, stands: false, is_doubtful }
+        }
         None => Substance::Media { stands: false },
     }
 }
@@ -87,7 +94,7 @@ pub(crate) mod tests {
     }
 
     fn packed(text: &[u8], head: usize, stands: bool) -> Substance {
-        Substance::Packed { text: text.to_vec(), head, stands }
+        Substance::Packed { text: text.to_vec(), head, stands, is_doubtful: false }
     }
 
     #[test]
@@ -115,6 +122,19 @@ pub(crate) mod tests {
         for media in [&png, &said_to_be_text, &"DATA:Image/PNG;BASE64,AAAA".to_owned()] {
             assert_eq!(judge(media.as_bytes()), Substance::Media { stands: false }, "{media}");
         }
+    }
+
+    #[test]
+    fn text_with_control_characters_is_read_and_media_too_where_media_would_be_seen() {
+        let judged = |text: &[u8], head: &str| match judge(format!("{head}{}", pack(text)).as_bytes()) {
+            Substance::Packed { text: read, is_doubtful, .. } => (read == text, is_doubtful),
+            _ => (false, false),
+        };
+
+        assert_eq!(judged(&b"line\x07 of text ".repeat(11), ""), (true, false));
+        assert_eq!(judged(&b"line\x07 of text ".repeat(14), ""), (true, true));
+        assert_eq!(judged(&b"line of text ".repeat(30), ""), (true, false));
+        assert_eq!(judged(b"\x07 of text", "data:text/plain;base64,"), (true, true));
     }
 
     #[test]

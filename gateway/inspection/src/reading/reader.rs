@@ -163,7 +163,10 @@ impl<'a, L: Listener> Reader<'a, L> {
         }
         match media::judge(raw) {
             Substance::Text => true,
-            Substance::Packed { text, head, stands } if self.layers > 0 => {
+            Substance::Packed { text, head, stands, is_doubtful } if self.layers > 0 => {
+                if is_doubtful {
+                    self.listener.media(token.place.clone());
+                }
                 self.unpack(token, &text, head);
                 stands
             }

@@ -161,7 +161,7 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
             b'\n' => out.extend(*b"\\n"),
             b'\r' => out.extend(*b"\\r"),
             b'\t' => out.extend(*b"\\t"),
-            0..=0x1F => out.extend(format!("\\u{byte:04x}").bytes()),
+            0..=0x1F | 0x7F => out.extend(format!("\\u{byte:04x}").bytes()),
             _ => out.push(*byte),
         }
     }
