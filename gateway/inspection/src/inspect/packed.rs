@@ -401,6 +401,23 @@ proptest! {
     }
 
     #[test]
+    fn a_control_character_hides_no_example(
+        (text, kind) in example(),
+        at in any::<prop::sample::Index>(),
+        control in prop::sample::select(vec!['\0', '\u{7}', '\u{1b}', '\u{80}', '\u{9f}']),
+        is_packed in any::<bool>(),
+    ) {
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let mut hidden = text.clone();
+        hidden.insert(places[at.index(places.len())], control);
+        let content = if is_packed { pack(hidden.as_bytes()) } else { hidden };
+
+        let body = json!({"messages": [{"content": content}]}).to_string();
+
+        prop_assert!(counts(&body).contains_key(kind), "{body}");
+    }
+
+    #[test]
     fn an_example_is_replaced_however_it_is_packed((text, kind) in example(), way in way()) {
         let raw = way.write(&text);
         let body = message(&raw);

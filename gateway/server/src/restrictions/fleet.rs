@@ -196,6 +196,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_new_on_the_board_is_what_is_held_back_there_and_not_here() {
+        let holding = Holding::default();
+        holding.tighten(&app(), &held(7)).unwrap();
+        let (endpoint, let_go) = (Restraint::Endpoint("gpu-01".to_owned()), notice(&Restraint::LocalOnly, 7, None));
+        let board = [notice(&app(), 7, Some(&held(7))), notice(&endpoint, 8, Some(&held(8))), let_go];
+
+        assert_eq!(holding.news(&board), [(endpoint, held(8))]);
+    }
+
+    #[test]
     fn what_is_held_back_here_is_put_up_where_it_does_not_stand() {
         let holding = Holding::default();
         holding.tighten(&app(), &held(7)).unwrap();
