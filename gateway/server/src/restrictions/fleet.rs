@@ -14,7 +14,7 @@ use ledger::Notice;
 use telemetry::audit::AdminEvent;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Changed, Held, Holding, Restraint, Restrictions};
+use super::{Held, Holding, Restraint, Restrictions};
 use crate::gateway::Gateway;
 
 /// How often the board is read.
@@ -54,7 +54,6 @@ impl Restraint {
 /// What one look at the board led to.
 #[derive(Debug, Default)]
 struct Heard {
-    held: Vec<(Restraint, Held)>,
     let_go: Vec<Restraint>,
     /// What the board lacks.
     untold: Vec<Notice>,
@@ -102,10 +101,7 @@ impl Holding {
         match (&notice.text, own) {
             (Some(text), None) => {
                 let held: Held = serde_json::from_str(text).map_err(|error| format!("{}: {error}", notice.about))?;
-                match self.tighten(what, &held).map_err(|error| error.to_string())? {
-                    Changed::Already => {}
-                    Changed::Kept | Changed::NotKept(_) => heard.held.push((what.clone(), held)),
-                }
+                self.tighten(what, &held).map_err(|error| error.to_string())?;
             }
             (None, Some(held)) if held.at <= notice.at => {
                 self.lift(what).map_err(|error| error.to_string())?;
@@ -147,7 +143,8 @@ async fn follow_once(gateway: &Arc<Gateway>, board: &mut ledger::Board) -> Resul
     // A disk that hangs must not hang the timers beside this one.
     let heeding = tokio::task::spawn_blocking(move || owner.restrictions.heed(notices));
     let heard = gateway.restrictions.in_time(&news, heeding).await.map_err(|error| error.to_string())?;
-    for (what, held) in &heard.held {
+    let now = gateway.restrictions.current();
+    for (what, held) in news.iter().filter(|(what, held)| now.held(what) == Some(held)) {
         tracing::warn!(%what, by = held.by, because = held.because, "held back by the fleet");
         record(gateway, "fleet_holds_back", &held.by, &format!("{what}: {}", held.because)).await;
     }
@@ -190,7 +187,6 @@ mod tests {
 
         let heard = holding.heed(vec![notice(&app(), 7, Some(&held(7)))]);
 
-        assert_eq!(heard.held, [(app(), held(7))]);
         assert_eq!(heard.untold, []);
         assert_eq!(holding.current().held(&app()), Some(&held(7)));
     }
