@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import pathlib
 import random
 import socket
 import time
@@ -67,6 +68,28 @@ NGINX_TLS = {
 }
 NGINX_PLAIN = {"scheme": "http", "tls_listen": "", "tls_server": "", "tls_upstream": ""}
 
+# Fifty policies: the shipped ones, and one for each of these kinds of findings, as a security team would add them.
+SHIPPED = pathlib.Path(__file__).resolve().parents[3] / "policies"
+POLICIES = 50
+KINDS = """
+at_social_security be_national_number bg_personal_number br_cpf ca_sin ch_ahv cn_resident_id cz_birth_number de_social_security
+de_tax_id dk_cpr ee_lt_personal_code es_dni es_nie fi_personal_code fr_nir gb_nhs gb_nino gr_amka hr_oib hu_tax_id iban ie_pps
+in_aadhaar it_codice_fiscale kr_resident_number lv_personal_code mac_address mx_curp nl_bsn no_birth_number pl_pesel pt_nif ro_cnp
+se_personal_number sg_nric
+""".split()
+POLICY = """
+@id("{kind}-in-the-eea")
+@owner("benchmark")
+@basis("benchmark")
+forbid (
+  principal,
+  action,
+  resource is Target
+)
+when {{ context.findings.contains("{kind}") }}
+unless {{ Zone::"EEA".countries.containsAll(resource.processing) }};
+"""
+
 CAUSEWAY = """
 [listen]
 address = "127.0.0.1:{listen}"
@@ -80,6 +103,9 @@ address = "127.0.0.1:{health}"
 
 [state]
 folder = "{work}/state"
+
+[policy]
+folder = "{policies}"
 
 [site.here]
 country = "DE"
@@ -157,16 +183,31 @@ def nginx(binary, work, upstream, files, name="nginx", ends=None):
     return Peer(name, command, asked, (asked, "/stat"), work / f"{name}.log")
 
 
+def policies(folder):
+    """Writes them into `folder`, where they are not yet."""
+    if folder.exists():
+        return
+    folder.mkdir()
+    shipped = [path.read_text() for path in sorted(SHIPPED.glob("*.cedar"))]
+    missing = POLICIES - sum(text.count("@id(") for text in shipped)
+    shipped.append("".join(POLICY.format(kind=kind) for kind in KINDS[:missing]))
+    for number, text in enumerate(shipped):
+        (folder / f"{number}.cedar").write_text(text)
+    assert sum(path.read_text().count("@id(") for path in folder.glob("*.cedar")) == POLICIES
+
+
 def causeway(binary, work, upstream, ends=None):
     """Causeway; with `ends` it has TLS on both sides, and is asked through them."""
     port, admin, health = free_port(), free_port(), free_port()
     numbers = range(1, 4)
     config = work / f"causeway{'-tls' if ends else ''}.toml"
+    policies(work / "policies")
     tls = {field: text.format(work=work) for field, text in (CAUSEWAY_TLS if ends else CAUSEWAY_PLAIN).items()}
     at_upstream = {"upstream": ends.upstream if ends else upstream, "scheme": tls["scheme"], "tls_upstream": tls["tls_upstream"]}
     config.write_text(
         CAUSEWAY.format(
             work=work,
+            policies=work / "policies",
             listen=port,
             admin=admin,
             health=health,
