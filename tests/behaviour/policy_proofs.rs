@@ -332,3 +332,30 @@ async fn without_a_solver_a_request_that_breaks_a_goal_is_found_where_it_is_amon
     let target = said["goals"][0]["counterexample"]["target"].as_str().unwrap_or_default();
     assert!(target.contains("processed in"), "{said}");
 }
+
+#[tokio::test]
+async fn a_hole_for_a_purpose_is_found_without_a_solver_and_no_gate_is_passed_by_a_weaker_answer() {
+    let eea = "unless { Zone::\"EEA\".countries.containsAll(resource.processing) };";
+    let hole = "unless { Zone::\"EEA\".countries.containsAll(resource.processing) || context.purpose == \"support\" };";
+    let (old, wider) = (weakened("20-residency.cedar", eea, eea), weakened("20-residency.cedar", eea, hole));
+    let stricter =
+        "unless { Zone::\"EEA\".countries.containsAll(resource.processing) && resource.reach != \"public\" };";
+    let tighter = weakened("20-residency.cedar", eea, stricter);
+    let diff = async |new: &Path, more: &[&str]| {
+        let [old, new] = [old.path(), new].map(|path| path.display().to_string());
+        policy(&[&["diff", &old, &new, "--forbid-wider"], more].concat()).await
+    };
+
+    let (code, said, error) = diff(wider.path(), &["--enumerate"]).await;
+    assert_eq!(code, Some(1), "{said}{error}");
+    assert!(said.starts_with("wider: ") && said.contains("purpose support"), "{said}");
+
+    // Without being told to be content with that, what went through a finite world and found nothing is no answer.
+    let (code, said, error) = diff(tighter.path(), &[]).await;
+    assert_eq!(code, Some(3), "{said}{error}");
+    assert!(error.contains("`pip install cvc5`") && error.contains("`--enumerate`"), "{error}");
+    assert_eq!(diff(tighter.path(), &["--enumerate"]).await.0, Some(0));
+    assert_eq!(diff(wider.path(), &[]).await.0, Some(1));
+    // The same policies need no solver.
+    assert_eq!(diff(old.path(), &[]).await.0, Some(0));
+}

@@ -29,7 +29,8 @@ pub(in crate::commands) struct Arguments {
     /// Compare them for the apps, targets and purposes of this configuration, and not for every request there is.
     #[arg(long, value_name = "PATH", conflicts_with = "solver")]
     config: Option<PathBuf>,
-    /// Exit 1 when anything is permitted that was not.
+    /// Exit 1 when anything is permitted that was not; 3 when that could not be found out, as without a solver and without
+    /// `--enumerate` or `--config`.
     #[arg(long)]
     forbid_wider: bool,
     #[command(flatten)]
@@ -64,8 +65,15 @@ fn compare(arguments: &Arguments) -> Result<ExitCode, ExitCode> {
         compared.words = world.words;
     }
     compared.report(arguments.json);
-    let is_wider = compared.differences.more.is_some();
-    Ok(if arguments.forbid_wider && is_wider { ExitCode::from(NO) } else { ExitCode::SUCCESS })
+    // A gate is not passed by a weaker answer than the one that was asked for.
+    let is_weaker = !compared.is_same && !arguments.how.enumerate && arguments.config.is_none();
+    Ok(match (arguments.forbid_wider, compared.differences.more.is_some()) {
+        (true, true) => ExitCode::from(NO),
+        (true, false) if is_weaker => super::not_found_out(
+            "no solver was found, and what was gone through proves nothing: `pip install cvc5`, or be content with it by `--enumerate`",
+        ),
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 fn rules(path: &Path, names: &Names) -> Result<Rules, ExitCode> {
@@ -170,7 +178,7 @@ struct Compared {
     /// Both sets are the same policies, however they are written: nothing else needs to be looked at.
     is_same: bool,
     differences: Differences,
-    words: &'static str,
+    words: String,
 }
 
 impl Compared {

@@ -24,7 +24,7 @@ pub(super) struct World {
     times: Vec<SystemTime>,
     operations: Vec<Operation>,
     /// What it is made of, for the report.
-    pub(super) words: &'static str,
+    pub(super) words: String,
 }
 
 /// A request that one set permits and another does not.
@@ -53,14 +53,15 @@ impl World {
     pub(super) fn of_pack(sets: &[&Rules], now: SystemTime) -> Self {
         let named = Named::of(sets);
         let nobody = Asker { name: "anybody".into(), team: "any-team".into(), purposes: Vec::new() };
-        let app = |name: &String| Asker { name: name.as_str().into(), ..nobody.clone() };
+        let purposes: Vec<String> = named.purposes.iter().cloned().collect();
+        let app = |name: &String| Asker { name: name.as_str().into(), purposes: purposes.clone(), ..nobody.clone() };
         let member = |team: &String| Asker {
             name: format!("member-of-{team}").into(),
             team: team.as_str().into(),
-            purposes: Vec::new(),
+            purposes: purposes.clone(),
         };
-        let bound =
-            Asker { name: "bound-to-a-purpose".into(), purposes: vec!["registered".to_owned()], ..nobody.clone() };
+        let registered = purposes.iter().cloned().chain(["registered".to_owned()]).collect();
+        let bound = Asker { name: "bound-to-a-purpose".into(), purposes: registered, ..nobody.clone() };
         let askers = named.apps.iter().map(app).chain(named.teams.iter().map(member)).collect::<Vec<_>>();
         Self {
             candidates: candidates(),
@@ -69,8 +70,7 @@ impl World {
             findings: named.findings(&[]),
             times: named.times(now),
             operations: operations(sets),
-            words: "places of each kind in the data pack, all sets of the labels that either set names, all \
-                    classes, and each kind of finding that either set names",
+            words: named.words("places of each kind in the data pack, and the purposes that either set names"),
         }
     }
 
@@ -91,8 +91,7 @@ impl World {
             findings: named.findings(&compiled.recognisers.kinds().collect::<Vec<_>>()),
             times: named.times(now),
             operations: operations(sets),
-            words: "the apps, targets and purposes of the configuration, all sets of the labels that either set names, \
-                    all classes, and each kind of finding that either set names",
+            words: named.words("the apps, targets and purposes of the configuration"),
         }
     }
 
@@ -312,6 +311,7 @@ struct Named {
     findings: BTreeSet<String>,
     apps: BTreeSet<String>,
     teams: BTreeSet<String>,
+    purposes: BTreeSet<String>,
     dates: BTreeSet<SystemTime>,
 }
 
@@ -321,6 +321,7 @@ impl Named {
         for rules in sets {
             let reads = rules.reads();
             named.dates.extend(&reads.dates);
+            named.purposes.extend(reads.purposes.iter().cloned());
             named.dates.extend(rules.policies().filter_map(|about| about.expires));
             for mention in &reads.mentions {
                 let (set, name) = match mention {
@@ -341,6 +342,14 @@ impl Named {
         let name = |asker: &Asker| Some(asker.name.to_string()).filter(|name| self.apps.contains(name));
         let team = |asker: &Asker| Some(asker.team.to_string()).filter(|team| self.teams.contains(team));
         one.purposes == other.purposes && name(one) == name(other) && team(one) == team(other)
+    }
+
+    /// What a world of these names is made of, beside `others`.
+    fn words(&self, others: &str) -> String {
+        let sets = if self.labels_and_another().len() > ALL_OF { "each one and each pair" } else { "all sets" };
+        format!(
+            "{others}, {sets} of the labels that either set names, all classes, and each kind of finding that either set names"
+        )
     }
 
     /// The labels, and one that nobody names.
@@ -378,9 +387,11 @@ pub(super) fn operations(sets: &[&Rules]) -> Vec<Operation> {
     Operation::ALL.into_iter().filter(is_named).collect()
 }
 
-/// Every set of so many labels that the whole stays in the hundreds; beyond that each pair.
+/// Of so many labels every set is tried.
+const ALL_OF: usize = 8;
+
+/// Every set of so many labels that the whole stays in the hundreds; beyond that each one and each pair.
 fn subsets(labels: &[Arc<str>]) -> Vec<Vec<Arc<str>>> {
-    const ALL_OF: usize = 8;
     let sorted = |chosen: Vec<&Arc<str>>| {
         let mut chosen: Vec<Arc<str>> = chosen.into_iter().cloned().collect();
         chosen.sort_unstable();

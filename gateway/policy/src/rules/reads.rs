@@ -21,6 +21,8 @@ pub struct Reads {
     pub mentions: BTreeSet<Mention>,
     /// Certificates that it asks the target for, by name.
     pub certifications: BTreeSet<String>,
+    /// Purposes that `context.purpose` or the app's are compared with.
+    pub purposes: BTreeSet<String>,
     /// Kinds of finding are asked for by name only, so that other kinds change nothing.
     pub findings_by_name: bool,
     /// Instants at which a comparison with `context.now` changes its answer.
@@ -91,6 +93,7 @@ impl Reads {
         self.target.extend(other.target.iter().cloned());
         self.mentions.extend(other.mentions.iter().cloned());
         self.certifications.extend(other.certifications.iter().cloned());
+        self.purposes.extend(other.purposes.iter().cloned());
         self.dates.extend(other.dates.iter().copied());
         self.any_of.extend(other.any_of.iter().cloned());
         self.findings_by_name = (first || self.findings_by_name) && other.findings_by_name;
@@ -123,6 +126,7 @@ impl Reads {
             self.entity(kind, id);
         }
         for (operator, operands) in fields {
+            self.names_purposes(operator, operands);
             if self.asks_a_set(operator, operands) || self.compares_time(operator, operands) {
                 continue;
             }
@@ -164,6 +168,20 @@ impl Reads {
                 self.target.insert(attribute.to_owned());
             }
             _ => {}
+        }
+    }
+
+    /// `context.purpose == "a"`, `["a", "b"].contains(context.purpose)`, `principal.purposes.contains("a")`.
+    fn names_purposes(&mut self, operator: &str, operands: &Value) {
+        if !["==", "!=", "contains", "containsAny", "containsAll"].contains(&operator) {
+            return;
+        }
+        let (left, right) = (&operands["left"], &operands["right"]);
+        for (purpose, names) in [(left, right), (right, left)] {
+            let is_purpose = |read| matches!(read, ("context", "purpose") | ("principal", "purposes"));
+            if purpose.get(".").and_then(attribute_of).is_some_and(is_purpose) {
+                self.purposes.extend(literals(names).into_iter().flatten().filter(|name| !name.is_empty()));
+            }
         }
     }
 

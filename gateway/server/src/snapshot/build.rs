@@ -364,9 +364,10 @@ fn model_limit(compiled: &Compiled, index: usize) -> LimitIndex {
 
 /// Everything that decides where data may go: policies, facts, approvals, grants, and what each app's data is.
 fn policy_hash(compiled: &Compiled) -> String {
-    let mut text = String::from("causeway policy 3\n");
+    let mut text = String::from("causeway policy 4\n");
     text.push_str(compiled.policy.rules.canonical());
-    text.push_str(&format!("data pack {}\n", configuration::pack().version));
+    // It names the version and the hash of each file of the pack, the countries of groups among them.
+    text.push_str(policy::PackFiles::SHIPPED.manifest);
     for (index, target) in compiled.targets.iter().enumerate() {
         text.push_str(&format!("{} {:?}\n", target.name, outlook::candidate(compiled, index)));
     }
