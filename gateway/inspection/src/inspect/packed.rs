@@ -75,7 +75,8 @@ fn a_packed_text_is_read_as_any_other() {
 fn control_characters_hide_nothing() {
     let wide: Vec<u8> = IBAN.bytes().flat_map(|byte| [byte, 0]).collect();
     for raw in [r"DE89\u00073704\u00000044\u001b0532013000", "DE89\u{86}3704 0044 0532 0130 00", &pack(&wide)] {
-        assert_eq!(found(&message(raw)), ["iban $.messages[0].content"], "{raw}");
+        // What a part of it would be behind a line break counts as well.
+        assert!(counts(&message(raw)).contains_key("iban"), "{raw}");
     }
     assert_eq!(
         redacted(&json!({"input": pack(b"pay DE89\x073704\x000044\x7f0532013000 now")}).to_string())["input"],
@@ -86,6 +87,36 @@ fn control_characters_hide_nothing() {
         ["uninspected_media $.messages[0].content", "iban $.messages[0].content"],
         "what may be no text is both"
     );
+}
+
+#[test]
+fn a_control_character_ends_a_value_as_well_as_standing_within_one() {
+    let counted = |raw: &str| -> Vec<(String, u64)> { counts(&message(raw)).into_iter().collect() };
+    let is = |kinds: &[(&str, u64)]| -> Vec<(String, u64)> {
+        kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+    };
+    let own = OwnRecogniser {
+        kind: TextKind::own("matter", None).expect("it is a name"),
+        pattern: r"\b[0-9]{4}x\b".into(),
+        words: Vec::new(),
+        checksum: None,
+        is_tried: false,
+    };
+    let own = OwnRecognisers::new(vec![own]).expect("it fits");
+
+    for control in [r"\u0000", r"\u0001", r"\u001f", r"\u007F", "\u{80}", r"\u009f", r"\\u0000", r"\u005cu001F"] {
+        assert_eq!(counted(&format!("x{control}4111111111111111")), is(&[("card", 1)]), "{control}");
+        assert_eq!(counted(&format!("4111111111111111{control}5555555555554444")), is(&[("card", 2)]), "{control}");
+        let named = format!(r#"{{"bsn":"111222333{control}{IBAN}"}}"#);
+        assert_eq!(counts(&named).into_iter().collect::<Vec<_>>(), is(&[("iban", 1), ("nl_bsn", 1)]), "{control}");
+        let mixed = format!("4111111111111111{control}anna@example.org{control}bob@example.org");
+        assert!(counts(&message(&mixed)).contains_key("card"), "{control}");
+        let after = redacted(&message(&mixed)).to_string();
+        assert!(!after.contains("4111") && !after.contains("example"), "{after}");
+        assert_eq!(inspect_with(message(&format!("a{control}1234x{control}b")).as_bytes(), &own).len(), 1, "{control}");
+        assert_eq!(inspect_with(message(&format!("12{control}34x")).as_bytes(), &own).len(), 1, "{control}");
+    }
+    assert_eq!(found(&format!(r#"{{"b\u0000sn":"{}"}}"#, pack(b"is 111222333"))).len(), 1, "in a name");
 }
 
 #[test]
@@ -415,6 +446,26 @@ proptest! {
         let body = json!({"messages": [{"content": content}]}).to_string();
 
         prop_assert!(counts(&body).contains_key(kind), "{body}");
+    }
+
+    #[test]
+    fn a_control_character_parts_values_as_a_line_break_does(
+        ((one, _), (other, _)) in (example(), example()),
+        (before, behind) in ("[a-z0-9]{0,3}", "[a-z0-9]{0,3}"),
+        control in prop::sample::select(vec!['\0', '\u{1}', '\u{7}', '\u{1f}', '\u{80}', '\u{9f}']),
+        is_packed in any::<bool>(),
+    ) {
+        let text = |between: char| [&*before, &*one, &*other, &*behind].join(&between.to_string());
+        let counted = |text: String| {
+            let content = if is_packed { pack(text.as_bytes()) } else { text };
+            counts(&json!({"messages": [{"content": content}]}).to_string())
+        };
+
+        let parted = counted(text(control));
+
+        for (kind, count) in counted(text('\n')) {
+            prop_assert!(parted.get(&kind).is_some_and(|parted| *parted >= count), "{kind} in {:?}", text(control));
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! | `\\u0040`, `\\n`, `\\\"`, `\\/` (JSON within a JSON string, or a backslash and a word) | by the [`Reading`] |
 //! | decimal digits of any script, full-width forms, superscript and subscript digits | ASCII |
 //! | spaces of any width, hyphens and minus signs of any length | a space, `-` |
-//! | soft hyphens, zero-width and direction marks, variation selectors, tags, control characters | nothing |
+//! | soft hyphens, zero-width and direction marks, variation selectors, tags | nothing |
+//! | control characters, which may stand between two values or within one | by the [`Reading`]: a line break, nothing |
 //!
 //! Not left out: the control character U+007F where it is written as itself; all others are escapes there, or begin with C2.
 //! Not folded: letters of other scripts that look like Latin ones (Cyrillic `А`), percent encoding, HTML entities.
@@ -18,6 +19,8 @@ pub(crate) struct Letter {
     count: u8,
     /// How many bytes it was written with; at least one.
     pub(crate) written: usize,
+    /// A control character, of which the readings differ.
+    pub(crate) is_control: bool,
 }
 
 impl Letter {
@@ -26,16 +29,22 @@ impl Letter {
     }
 
     fn byte(byte: u8, written: usize) -> Self {
-        Self { bytes: [byte, 0, 0, 0], count: 1, written }
+        Self { bytes: [byte, 0, 0, 0], count: 1, written, is_control: false }
     }
 
-    fn of(letter: char, written: usize) -> Self {
+    fn of(letter: char, written: usize, reading: Reading) -> Self {
         let mut bytes = [0; 4];
         let count = match fold(letter) {
             Some(folded) => folded.encode_utf8(&mut bytes).len() as u8,
+            None if letter.is_control() => return Self::control(written, reading),
             None => 0,
         };
-        Self { bytes, count, written }
+        Self { bytes, count, written, is_control: false }
+    }
+
+    fn control(written: usize, reading: Reading) -> Self {
+        let count = u8::from(reading == Reading::Literal);
+        Self { bytes: [b'\n', 0, 0, 0], count, written, is_control: true }
     }
 }
 
@@ -94,72 +103,86 @@ fn is_plain_ascii(word: [u8; 8]) -> bool {
 }
 
 /// How a backslash is read that is a letter of the text itself: nothing tells `C:\new` from a line break in JSON within the
-/// string, so such a text is read in both ways.
+/// string, so such a text is read in both ways. So is one with control characters: nothing tells one that ends a field from one
+/// within a number.
+///
+// INVARIANT: a text is never longer unfolded than literally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// As a backslash.
+    /// As a backslash; a control character as a line break.
     #[default]
     Literal,
-    /// As the beginning of an escape, wherever it can be one.
+    /// As the beginning of an escape, wherever it can be one; a control character as nothing.
     Unfolded,
 }
 
 /// The letter at the beginning of `raw`, which is not empty and ends where its string does.
 pub(crate) fn letter(raw: &[u8], reading: Reading) -> Letter {
     match reading {
-        Reading::Literal => literal(raw),
-        Reading::Unfolded => unfolded(raw).unwrap_or_else(|| literal(raw)),
+        Reading::Literal => twice_escaped_control(raw).unwrap_or_else(|| literal(raw, reading)),
+        Reading::Unfolded => unfolded(raw, reading).unwrap_or_else(|| literal(raw, reading)),
     }
 }
 
-/// Whether the readings differ at the beginning of `raw`.
+/// A control character as an escape of JSON within the string: it stands apart from what is behind it as one of the body does.
+fn twice_escaped_control(raw: &[u8]) -> Option<Letter> {
+    let escape = match raw {
+        [b'\\', b'\\', rest @ ..] | [b'\\', b'u', b'0', b'0', b'5', b'c' | b'C', rest @ ..] => rest,
+        _ => return None,
+    };
+    // Few letters behind a backslash are an `u`, and most are written as themselves.
+    let may_be_one = matches!(escape, [b'u', ..] | [b'\\', b'u', ..]);
+    if may_be_one { unfolded(raw, Reading::Literal).filter(|letter| letter.is_control) } else { None }
+}
+
+/// Whether the readings differ at the beginning of `raw`, where a backslash is a letter of the text.
 pub(crate) fn is_ambiguous(raw: &[u8]) -> bool {
-    unfolded(raw).is_some()
+    unfolded(raw, Reading::Unfolded).is_some()
 }
 
 /// A letter as the JSON of the body means it.
-fn literal(raw: &[u8]) -> Letter {
+fn literal(raw: &[u8], reading: Reading) -> Letter {
     match *raw {
-        [b'\\', b'u', ..] if hex4(raw, 2).is_some() => unicode(raw),
+        [b'\\', b'u', ..] if hex4(raw, 2).is_some() => unicode(raw, reading),
         [b'\\', b'n' | b'r' | b't' | b'b' | b'f', ..] => Letter::byte(b'\n', 2),
         [b'\\', escaped @ (b'"' | b'/' | b'\\'), ..] => Letter::byte(escaped, 2),
         [byte, ..] if byte < 0x80 => Letter::byte(byte, 1),
         [byte, ..] => match wide(raw) {
-            Some((letter, written)) => Letter::of(letter, written),
+            Some((letter, written)) => Letter::of(letter, written, reading),
             // No UTF-8, which no body is that `wire` let through: passed on as it is.
             None => Letter::byte(byte, 1),
         },
-        [] => Letter { bytes: [0; 4], count: 0, written: 1 },
+        [] => Letter { bytes: [0; 4], count: 0, written: 1, is_control: false },
     }
 }
 
 /// `\uXXXX`, or two of them that are the halves of one letter.
-fn unicode(raw: &[u8]) -> Letter {
+fn unicode(raw: &[u8], reading: Reading) -> Letter {
     let first = hex4(raw, 2).unwrap_or(0xFFFD);
     let second = || hex4(raw, 8).filter(|_| raw.get(6..8) == Some(b"\\u"));
-    of_units(first, 6, || second().map(|second| (second, 6)))
+    of_units(first, 6, reading, || second().map(|second| (second, 6)))
 }
 
 /// The letter of one unit of UTF-16, or of two where the next is the other half; each with how it was written.
-fn of_units(first: u32, written: usize, next: impl FnOnce() -> Option<(u32, usize)>) -> Letter {
+fn of_units(first: u32, written: usize, reading: Reading, next: impl FnOnce() -> Option<(u32, usize)>) -> Letter {
     match first {
         // Tabs and the like are read as line breaks, however they are written.
         0x08 | 0x09 | 0x0C | 0x0D => Letter::byte(b'\n', written),
         0xD800..=0xDBFF => match next().filter(|(second, _)| (0xDC00..=0xDFFF).contains(second)) {
             Some((second, more)) => {
                 let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-                Letter::of(char::from_u32(joined).unwrap_or('\u{FFFD}'), written + more)
+                Letter::of(char::from_u32(joined).unwrap_or('\u{FFFD}'), written + more, reading)
             }
-            None => Letter::of('\u{FFFD}', written),
+            None => Letter::of('\u{FFFD}', written, reading),
         },
-        _ => Letter::of(char::from_u32(first).unwrap_or('\u{FFFD}'), written),
+        _ => Letter::of(char::from_u32(first).unwrap_or('\u{FFFD}'), written, reading),
     }
 }
 
 /// An escape of JSON within the string, where one begins at the beginning of `raw`.
 ///
 /// Two backslashes are left as they are, so that JSON within JSON within the string is unfolded as well.
-fn unfolded(raw: &[u8]) -> Option<Letter> {
+fn unfolded(raw: &[u8], reading: Reading) -> Option<Letter> {
     let (b'\\', slash) = inner(raw, 0)? else { return None };
     let (escaped, behind) = inner(raw, slash)?;
     match escaped {
@@ -170,7 +193,7 @@ fn unfolded(raw: &[u8]) -> Option<Letter> {
                 let (b'u', behind) = inner(raw, slash)? else { return None };
                 inner_hex4(raw, behind).map(|(second, end)| (second, end - written))
             };
-            Some(of_units(first, written, second))
+            Some(of_units(first, written, reading, second))
         }
         b'n' | b'r' | b't' | b'b' | b'f' => Some(Letter::byte(b'\n', behind)),
         b'"' | b'/' => Some(Letter::byte(escaped, behind)),
@@ -268,7 +291,11 @@ mod tests {
         let mut out = Vec::new();
         while !rest.is_empty() {
             let next = letter(rest, reading);
-            assert_eq!(is_ambiguous(rest), literal(rest) != letter(rest, Reading::Unfolded), "{raw}");
+            let (literal, unfolded) = (letter(rest, Reading::Literal), letter(rest, Reading::Unfolded));
+            assert_eq!(is_ambiguous(rest) || literal.is_control, literal != unfolded, "{raw}");
+            if literal.written == unfolded.written {
+                assert!(unfolded.bytes().len() <= literal.bytes().len(), "{raw} is not longer");
+            }
             out.extend_from_slice(next.bytes());
             rest = rest.get(next.written..).expect("a letter is not longer than the text");
         }
@@ -321,12 +348,20 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_left_out_but_for_those_that_end_a_line() {
-        assert_eq!(read(r"DE\u000089\u001b 3\u0007704\u007f\u00800\u009f044"), "DE89 37040044");
-        assert_eq!(read("DE\u{80}89\u{9f}\u{e0041}\u{e01ef}"), "DE89");
+    fn control_characters_are_read_as_line_breaks_and_as_nothing_but_for_those_that_end_a_line() {
+        for (raw, literal, unfolded) in [
+            (r"DE\u000089\u001b 3\u0007704\u007f\u00800\u009f044", "DE\n89\n 3\n704\n\n0\n044", "DE89 37040044"),
+            ("DE\u{80}89\u{9f}\u{e0041}\u{e01ef}", "DE\n89\n", "DE89"),
+            (r"DE\\u000089", "DE\n89", "DE89"),
+            (r"DE\u005cu\u00300\u0030189", "DE\n89", "DE89"),
+            (r"DE\\\\u000089", "DE\\\n89", r"DE\89"),
+            (r"DE\\u00ad89", r"DE\u00ad89", "DE89"),
+        ] {
+            assert_eq!(read_as(raw, Reading::Literal), literal, "{raw}");
+            assert_eq!(read_as(raw, Reading::Unfolded), unfolded, "{raw}");
+        }
         assert_eq!(read("DE\u{7f}89"), "DE\u{7f}89", "as itself it is not looked for");
         assert_eq!(read(r"a\u000bb\u0085c\u000ad\u000ce"), "a\nb\nc\nd\ne");
-        assert_eq!(read_as(r"DE\\u000089", Reading::Unfolded), "DE89");
     }
 
     #[test]

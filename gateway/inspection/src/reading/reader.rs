@@ -506,7 +506,8 @@ fn end_of_name(body: &[u8], name: &Range<usize>) -> Range<usize> {
         let rest = body.get(at..end.end).unwrap_or_default();
         let letter = letters::letter(rest, Reading::Unfolded);
         // Where the readings differ the other one may be as long as what is written.
-        let bytes = if letters::is_ambiguous(rest) { letter.written } else { letter.bytes().len() };
+        let literal = letters::letter(rest, Reading::Literal);
+        let bytes = if literal.written == letter.written { literal.bytes().len() } else { letter.written };
         read.push((at, bytes));
         at += letter.written;
     }
@@ -522,11 +523,22 @@ fn end_of_name(body: &[u8], name: &Range<usize>) -> Range<usize> {
 /// The end of a name as text within a JSON string, short enough to be put before each of many short texts: as much of it as a
 /// word can stand in, and twice that where a backslash may begin an escape.
 fn folded(body: &[u8], name: &Range<usize>) -> Vec<u8> {
-    let mut sheet = Sheet::default();
-    sheet.add(body, name.clone(), true);
-    let most = if sheet.text.contains(&b'\\') { NAME } else { NEARBY };
-    let cut = sheet.text.len().saturating_sub(most);
-    let end = sheet.text.get(cut..).unwrap_or_default();
+    const CONTROL: u8 = 2;
+    let mut text = Vec::with_capacity(name.len());
+    let mut rest = body.get(name.clone()).unwrap_or_default();
+    while !rest.is_empty() {
+        let letter = letters::letter(rest, Reading::Literal);
+        match letter.is_control {
+            // It stays one, to be read in both ways again; a run of them is as good as one.
+            true if text.last() == Some(&CONTROL) => {}
+            true => text.push(CONTROL),
+            false => text.extend_from_slice(letter.bytes()),
+        }
+        rest = rest.get(letter.written..).unwrap_or_default();
+    }
+    let most = if text.contains(&b'\\') { NAME } else { NEARBY };
+    let cut = text.len().saturating_sub(most);
+    let end = text.get(cut..).unwrap_or_default();
     let letters = end.iter().position(|byte| byte & 0xC0 != 0x80).and_then(|at| end.get(at..));
     let mut out = Vec::new();
     unpacked::escape(letters.unwrap_or_default(), &mut out);

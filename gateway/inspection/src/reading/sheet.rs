@@ -112,8 +112,9 @@ impl Sheet {
             // One special letter is seldom alone: text in escapes has one after the other.
             while rest.first().is_some_and(|byte| letters::is_special(*byte)) && self.text.len() < until {
                 let letter = letters::letter(rest, self.reading);
-                if letter.bytes() == b"\\" && self.reading == Reading::Literal {
-                    *ambiguous = *ambiguous || letters::is_ambiguous(rest);
+                if self.reading == Reading::Literal {
+                    let is_backslash = letter.bytes() == b"\\";
+                    *ambiguous = *ambiguous || letter.is_control || (is_backslash && letters::is_ambiguous(rest));
                 }
                 self.text.extend_from_slice(letter.bytes());
                 rest = rest.get(letter.written..).unwrap_or_default();

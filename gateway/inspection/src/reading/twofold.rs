@@ -10,6 +10,10 @@
 //! | `n`, `t`, `u`, `"`, `/` | an escape | line breaks in quoted code and logs are far more common than such names |
 //! | `r`, `b`, `f` | a letter of the value, as in `C:\Users\bob@…` | before anything else than `\n` hardly anyone writes these escapes |
 //!
+//! A control character is a line break in one reading and nothing in the other. It may end a field as well as stand within a
+//! number, so where one stands in a find of the second reading, what the first one finds there counts as well: a card number in
+//! front of an address that it would be a part of.
+//!
 //! The two are not mixed within one value: one that needs a backslash read in one way at its beginning and in the other in its
 //! middle is not found.
 
@@ -40,6 +44,21 @@ impl Find {
         is_within && self.places.len() == 1 && other.places.len() == 1 && self.places != other.places
     }
 
+    /// Whether a control character stands in it.
+    fn has_control(&self, body: &[u8]) -> bool {
+        self.places.iter().any(|place| {
+            let mut rest = body.get(place.clone()).unwrap_or_default();
+            while !rest.is_empty() {
+                let letter = letters::letter(rest, Reading::Literal);
+                if letter.is_control {
+                    return true;
+                }
+                rest = rest.get(letter.written..).unwrap_or_default();
+            }
+            false
+        })
+    }
+
     /// Whether both are the same thing, read in two ways.
     fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -60,8 +79,11 @@ pub(crate) fn once(body: &[u8], literal: Vec<Find>, mut unfolded: Vec<Find>) -> 
     for find in literal {
         let near = near(&unfolded, &find);
         let near = unfolded.get_mut(near).unwrap_or_default();
-        let is_part = near.iter().any(|other| other.holds(&find));
-        match near.iter_mut().rev().find(|other| other.is_same(&find)) {
+        // What a control character may have parted is not known to be one: all of it counts.
+        let is_one = |other: &Find| !other.has_control(body);
+        let is_part = near.iter().any(|other| other.holds(&find) && is_one(other));
+        match near.iter_mut().rev().find(|other| other.is_same(&find) && (other.places == find.places || is_one(other)))
+        {
             Some(same) if begins_with_no_escape(body, &find, same) => same.places = find.places,
             None if !is_part => rest.push(find),
             Some(_) | None => {}
