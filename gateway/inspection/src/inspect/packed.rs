@@ -191,6 +191,19 @@ fn media_within_a_packed_text_is_media() {
     assert_eq!(found(&message(&pack(image.as_bytes()))), ["uninspected_media $.messages[0].content"]);
 }
 
+#[test]
+fn a_sign_of_padding_where_it_cannot_be_padding_hides_nothing() {
+    for (raw, kind) in [
+        ("Y2=FyZCA1NTU1NTU1NTU1NTU0NDQ0", "card"),
+        ("Y2=FyZCA1NTU1NTU1NTU1NTU0NDQ0IA==eHh4eHh4", "card"),
+        ("SUJBTiBERTg5Mz=cwNDAwNDQwNTMyMDEzMDAw", "iban"),
+        ("SUJBTiBERTg5MzcwNDAwNDQwNTMyMDEzMDA=w", "iban"),
+        ("eHh4eHg==eHggREU4OTM3MDQwMDQ0MDUzMjAxMzAwMA====", "iban"),
+    ] {
+        assert!(counts(&message(raw)).contains_key(kind), "{raw}: {:?}", found(&message(raw)));
+    }
+}
+
 // ---- what looks like base64 and is not
 
 #[test]

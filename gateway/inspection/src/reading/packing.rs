@@ -3,7 +3,8 @@
 //! | written | is |
 //! |---|---|
 //! | `A` to `Z`, `a` to `z`, `0` to `9`, `+`, `/`, or `-`, `_` | letters, those of one alphabet |
-//! | `=`, once or twice at the end, of the whole or of pieces that were put together | padding, which may be missing |
+//! | `=`, at the end, of the whole or of pieces that were put together | padding, which may be missing |
+//! | `=` anywhere else | nothing |
 //! | `\n`, `\r`, `\u000a`, `\\n` (JSON within the JSON string) | a line break, anywhere |
 //! | `\/`, `\u002b`, `\\/`, `\\u002b` | the letter that is meant |
 //! | anything else, a tab and a space among it | no base64 |
@@ -132,9 +133,29 @@ impl<'a> Written<'a> {
             return text_of([&*self.letters]);
         }
         // A piece with padding ends where it says. Where that gives no text somebody may have put `=` between letters.
-        let pieces = self.letters.split(|letter| *letter == b'=');
-        text_of(pieces.clone()).or_else(|| text_of([&*pieces.collect::<Vec<_>>().concat()]))
+        let mut letters = in_pieces(&self.letters);
+        text_of(letters.split(|letter| *letter == b'=')).or_else(|| {
+            letters.retain(|letter| *letter != b'=');
+            text_of([&*letters])
+        })
     }
+}
+
+/// The letters with one `=` behind each piece that ends: one whose last letters and the `=` behind them are four or more.
+/// Any other `=` cannot be padding, and is passed over as lenient decoders do.
+fn in_pieces(letters: &[u8]) -> Vec<u8> {
+    let mut pieces = Vec::with_capacity(letters.len());
+    let mut begin = 0;
+    for run in letters.chunk_by(|one, next| (*one == b'=') == (*next == b'=')) {
+        let last = (pieces.len() - begin) % 4;
+        if run.first() != Some(&b'=') {
+            pieces.extend_from_slice(run);
+        } else if last >= 2 && last + run.len() >= 4 {
+            pieces.push(b'=');
+            begin = pieces.len();
+        }
+    }
+    pieces
 }
 
 /// The text that these pieces pack together.
@@ -409,8 +430,8 @@ mod tests {
         let euro = "€".as_bytes();
         let raw = [pack(b"it costs 20 "), pack(&euro[..1]), pack(&euro[1..])].concat();
         assert_eq!(Written::of(raw.as_bytes()).and_then(|written| written.text()), Some("it costs 20 €".into()));
-        // What is no padding is passed over.
-        for at in 5..8 {
+        // What is no padding is passed over, here and in front of what is some.
+        for at in 4..8 {
             let mut raw = pack(TEXT.as_bytes());
             raw.insert(at, '=');
             assert_eq!(
@@ -418,6 +439,17 @@ mod tests {
                 Some(TEXT.as_bytes()),
                 "{raw}"
             );
+        }
+    }
+
+    #[test]
+    fn a_piece_ends_where_its_letters_and_its_padding_are_four() {
+        for (raw, parted) in [
+            ("QQ==QUI=QUJDQQ==Q", "QQ=QUI=QUJDQQ=Q"),
+            ("Q=QUI==QUI=Q", "QQUIQUI=Q"),
+            ("=QQ=Q====QUJD==QUJD=Q", "QQQ=QUJDQUJDQ"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&in_pieces(raw.as_bytes())), parted, "{raw}");
         }
     }
 
