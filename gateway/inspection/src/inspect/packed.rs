@@ -204,6 +204,14 @@ fn a_sign_of_padding_where_it_cannot_be_padding_hides_nothing() {
     }
 }
 
+#[test]
+fn no_number_of_control_characters_hides_a_short_packed_text() {
+    for text in [format!("{IBAN}{}", "\0".repeat(23)), format!("{}{IBAN}{0}", "\u{1}".repeat(60))] {
+        assert!(pack(text.as_bytes()).len() < 256);
+        assert!(counts(&message(&pack(text.as_bytes()))).contains_key("iban"), "{text:?}");
+    }
+}
+
 // ---- what looks like base64 and is not
 
 #[test]

@@ -22,6 +22,9 @@ use super::letters::hex4;
 /// Most bytes that are unpacked from one string.
 pub(crate) const MOST_UNPACKED: usize = 4 << 20;
 
+/// Bytes that are no control characters which make a text however many there are. Most values that are looked for have more.
+const ENOUGH: usize = 8;
+
 /// Letters that tell an image from a text without unpacking all of it; they pack whole bytes.
 const BEGINNING: usize = 64;
 
@@ -122,7 +125,8 @@ impl<'a> Written<'a> {
         !self.has_odd_escapes && self.lines.are_usual() && has_both()
     }
 
-    /// What was packed, where it is UTF-8 of which at most half are control characters other than tabs and line breaks.
+    /// What was packed, where it is UTF-8 of which at most half are control characters other than tabs and line breaks, or all
+    /// but eight bytes.
     ///
     /// By chance that is so of one in eight hundred identifiers of 16 letters, and of one in sixteen thousand of 24.
     pub(crate) fn text(&self) -> Option<Vec<u8>> {
@@ -174,7 +178,9 @@ fn text_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
             text.extend(unpacked);
         }
     }
-    let is_text = controls_in(&text) * 2 <= text.len() && std::str::from_utf8(&text).is_ok();
+    let controls = controls_in(&text);
+    let is_enough = controls * 2 <= text.len() || text.len() - controls >= ENOUGH;
+    let is_text = is_enough && std::str::from_utf8(&text).is_ok();
     is_text.then_some(text)
 }
 
@@ -454,14 +460,15 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_no_more_than_half_of_a_text() {
+    fn a_text_is_half_other_letters_than_control_characters_or_has_eight_of_them() {
         let text = |bytes: &[u8]| Written::of(pack(bytes).as_bytes()).and_then(|written| written.text());
         let wide: Vec<u8> = TEXT.bytes().flat_map(|byte| [byte, 0]).collect();
 
-        for good in [&b"DE\x0789\x1b 3704"[..], b"\x7fDE89", b"\x01a\x02b", &wide] {
+        let few = |letters: usize| [&b"abcdefgh"[..letters], &[0; 40]].concat();
+        for good in [&b"DE\x0789\x1b 3704"[..], b"\x7fDE89", b"\x01a\x02b", &wide, &few(8)] {
             assert_eq!(text(good).as_deref(), Some(good));
         }
-        for wrong in [&b"\x01a\x02\x03b"[..], &[0; 30], b"a\xff"] {
+        for wrong in [&b"\x01a\x02\x03b"[..], &[0; 30], b"a\xff", &few(7)] {
             assert_eq!(text(wrong), None, "{wrong:?}");
         }
     }
