@@ -116,6 +116,18 @@ fn a_control_character_ends_a_value_as_well_as_standing_within_one() {
         assert_eq!(inspect_with(message(&format!("a{control}1234x{control}b")).as_bytes(), &own).len(), 1, "{control}");
         assert_eq!(inspect_with(message(&format!("12{control}34x")).as_bytes(), &own).len(), 1, "{control}");
     }
+    let in_tags =
+        |text: &str| -> String { text.bytes().filter_map(|byte| char::from_u32(0xE0000 + u32::from(byte))).collect() };
+    for tagged in [
+        in_tags(IBAN),
+        format!("hello{}", in_tags(&format!(" {IBAN}"))),
+        pack(in_tags(IBAN).as_bytes()),
+        format!("DE89{}370400440532013000", in_tags("x")),
+    ] {
+        assert_eq!(counted(&tagged), is(&[("iban", 1)]), "{tagged}");
+    }
+    let flag = format!("\u{1f3f4}{}\u{e007f}4111111111111111", in_tags("gbeng"));
+    assert_eq!(counted(&flag), is(&[("card", 1)]), "{flag}");
     assert_eq!(found(&format!(r#"{{"b\u0000sn":"{}"}}"#, pack(b"is 111222333"))).len(), 1, "in a name");
 }
 

@@ -6,8 +6,9 @@
 //! | `\\u0040`, `\\n`, `\\\"`, `\\/` (JSON within a JSON string, or a backslash and a word) | by the [`Reading`] |
 //! | decimal digits of any script, full-width forms, superscript and subscript digits | ASCII |
 //! | spaces of any width, hyphens and minus signs of any length | a space, `-` |
-//! | soft hyphens, zero-width and direction marks, variation selectors, tags | nothing |
+//! | soft hyphens, zero-width and direction marks, variation selectors | nothing |
 //! | control characters, which may stand between two values or within one | by the [`Reading`]: a line break, nothing |
+//! | tags, which nobody sees and language models read | by the [`Reading`]: the ASCII letter, nothing |
 //!
 //! Read as itself: the control character U+007F where it is written so; all others are escapes there, or begin with C2. To look
 //! for it made text beyond ASCII three to four in a hundred slower to inspect.
@@ -20,8 +21,8 @@ pub(crate) struct Letter {
     count: u8,
     /// How many bytes it was written with; at least one.
     pub(crate) written: usize,
-    /// A control character, of which the readings differ.
-    pub(crate) is_control: bool,
+    /// A control character or a tag, of which the readings differ.
+    pub(crate) is_unseen: bool,
 }
 
 impl Letter {
@@ -30,22 +31,27 @@ impl Letter {
     }
 
     fn byte(byte: u8, written: usize) -> Self {
-        Self { bytes: [byte, 0, 0, 0], count: 1, written, is_control: false }
+        Self { bytes: [byte, 0, 0, 0], count: 1, written, is_unseen: false }
     }
 
     fn of(letter: char, written: usize, reading: Reading) -> Self {
         let mut bytes = [0; 4];
         let count = match fold(letter) {
             Some(folded) => folded.encode_utf8(&mut bytes).len() as u8,
-            None if letter.is_control() => return Self::control(written, reading),
-            None => 0,
+            None => return Self::left_out(letter, written, reading),
         };
-        Self { bytes, count, written, is_control: false }
+        Self { bytes, count, written, is_unseen: false }
     }
 
-    fn control(written: usize, reading: Reading) -> Self {
+    /// What nobody sees, which may be read as something in the one reading and is nothing in the other.
+    fn left_out(letter: char, written: usize, reading: Reading) -> Self {
+        let seen = match u32::from(letter) {
+            code @ 0xE0020..=0xE007E => (code - 0xE0000) as u8,
+            _ if letter.is_control() => b'\n',
+            _ => return Self { bytes: [0; 4], count: 0, written, is_unseen: false },
+        };
         let count = u8::from(reading == Reading::Literal);
-        Self { bytes: [b'\n', 0, 0, 0], count, written, is_control: true }
+        Self { bytes: [seen, 0, 0, 0], count, written, is_unseen: true }
     }
 }
 
@@ -104,36 +110,36 @@ fn is_plain_ascii(word: [u8; 8]) -> bool {
 }
 
 /// How a backslash is read that is a letter of the text itself: nothing tells `C:\new` from a line break in JSON within the
-/// string, so such a text is read in both ways. So is one with control characters: nothing tells one that ends a field from one
-/// within a number.
+/// string, so such a text is read in both ways. So is one with control characters or tags: nothing tells one that ends a field
+/// from one within a number.
 ///
 // INVARIANT: a text is never longer unfolded than literally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// As a backslash; a control character as a line break.
+    /// As a backslash; a control character as a line break, a tag as its letter.
     #[default]
     Literal,
-    /// As the beginning of an escape, wherever it can be one; a control character as nothing.
+    /// As the beginning of an escape, wherever it can be one; a control character and a tag as nothing.
     Unfolded,
 }
 
 /// The letter at the beginning of `raw`, which is not empty and ends where its string does.
 pub(crate) fn letter(raw: &[u8], reading: Reading) -> Letter {
     match reading {
-        Reading::Literal => twice_escaped_control(raw).unwrap_or_else(|| literal(raw, reading)),
+        Reading::Literal => twice_escaped_unseen(raw).unwrap_or_else(|| literal(raw, reading)),
         Reading::Unfolded => unfolded(raw, reading).unwrap_or_else(|| literal(raw, reading)),
     }
 }
 
-/// A control character as an escape of JSON within the string: it stands apart from what is behind it as one of the body does.
-fn twice_escaped_control(raw: &[u8]) -> Option<Letter> {
+/// A control character or tag as an escape of JSON within the string: it is read as one of the body is.
+fn twice_escaped_unseen(raw: &[u8]) -> Option<Letter> {
     let escape = match raw {
         [b'\\', b'\\', rest @ ..] | [b'\\', b'u', b'0', b'0', b'5', b'c' | b'C', rest @ ..] => rest,
         _ => return None,
     };
     // Few letters behind a backslash are an `u`, and most are written as themselves.
     let may_be_one = matches!(escape, [b'u', ..] | [b'\\', b'u', ..]);
-    if may_be_one { unfolded(raw, Reading::Literal).filter(|letter| letter.is_control) } else { None }
+    if may_be_one { unfolded(raw, Reading::Literal).filter(|letter| letter.is_unseen) } else { None }
 }
 
 /// Whether the readings differ at the beginning of `raw`, where a backslash is a letter of the text.
@@ -153,7 +159,7 @@ fn literal(raw: &[u8], reading: Reading) -> Letter {
             // No UTF-8, which no body is that `wire` let through: passed on as it is.
             None => Letter::byte(byte, 1),
         },
-        [] => Letter { bytes: [0; 4], count: 0, written: 1, is_control: false },
+        [] => Letter { bytes: [0; 4], count: 0, written: 1, is_unseen: false },
     }
 }
 
@@ -293,7 +299,7 @@ mod tests {
         while !rest.is_empty() {
             let next = letter(rest, reading);
             let (literal, unfolded) = (letter(rest, Reading::Literal), letter(rest, Reading::Unfolded));
-            assert_eq!(is_ambiguous(rest) || literal.is_control, literal != unfolded, "{raw}");
+            assert_eq!(is_ambiguous(rest) || literal.is_unseen, literal != unfolded, "{raw}");
             if literal.written == unfolded.written {
                 assert!(unfolded.bytes().len() <= literal.bytes().len(), "{raw} is not longer");
             }
@@ -351,8 +357,10 @@ mod tests {
     #[test]
     fn control_characters_are_read_as_line_breaks_and_as_nothing_but_for_those_that_end_a_line() {
         for (raw, literal, unfolded) in [
+            ("x\u{e0044}\u{e0045}\u{e0038}\u{e007f}\u{e0001}9", "xDE89", "x9"),
+            (r"\udb40\udc5c\\udb40\\udc20x", "\\ x", "x"),
             (r"DE\u000089\u001b 3\u0007704\u007f\u00800\u009f044", "DE\n89\n 3\n704\n\n0\n044", "DE89 37040044"),
-            ("DE\u{80}89\u{9f}\u{e0041}\u{e01ef}", "DE\n89\n", "DE89"),
+            ("DE\u{80}89\u{9f}\u{e001f}\u{e01ef}", "DE\n89\n", "DE89"),
             (r"DE\\u000089", "DE\n89", "DE89"),
             (r"DE\u005cu\u00300\u0030189", "DE\n89", "DE89"),
             (r"DE\\\\u000089", "DE\\\n89", r"DE\89"),

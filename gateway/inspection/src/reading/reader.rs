@@ -528,7 +528,7 @@ fn folded(body: &[u8], name: &Range<usize>) -> Vec<u8> {
     let mut rest = body.get(name.clone()).unwrap_or_default();
     while !rest.is_empty() {
         let letter = letters::letter(rest, Reading::Literal);
-        match letter.is_control {
+        match letter.is_unseen && letter.bytes() == b"\n" {
             // It stays one, to be read in both ways again; a run of them is as good as one.
             true if text.last() == Some(&CONTROL) => {}
             true => text.push(CONTROL),

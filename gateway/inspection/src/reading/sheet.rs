@@ -114,7 +114,7 @@ impl Sheet {
                 let letter = letters::letter(rest, self.reading);
                 if self.reading == Reading::Literal {
                     let is_backslash = letter.bytes() == b"\\";
-                    *ambiguous = *ambiguous || letter.is_control || (is_backslash && letters::is_ambiguous(rest));
+                    *ambiguous = *ambiguous || letter.is_unseen || (is_backslash && letters::is_ambiguous(rest));
                 }
                 self.text.extend_from_slice(letter.bytes());
                 rest = rest.get(letter.written..).unwrap_or_default();

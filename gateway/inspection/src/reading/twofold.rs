@@ -10,7 +10,7 @@
 //! | `n`, `t`, `u`, `"`, `/` | an escape | line breaks in quoted code and logs are far more common than such names |
 //! | `r`, `b`, `f` | a letter of the value, as in `C:\Users\bob@…` | before anything else than `\n` hardly anyone writes these escapes |
 //!
-//! A control character is a line break in one reading and nothing in the other. It may end a field as well as stand within a
+//! A control character is a line break in one reading and nothing in the other, a tag its letter and nothing. It may end a field as well as stand within a
 //! number, so where one stands in a find of the second reading, what the first one finds there counts as well: a card number in
 //! front of an address that it would be a part of.
 //!
@@ -44,13 +44,13 @@ impl Find {
         is_within && self.places.len() == 1 && other.places.len() == 1 && self.places != other.places
     }
 
-    /// Whether a control character stands in it.
-    fn has_control(&self, body: &[u8]) -> bool {
+    /// Whether a control character or a tag stands in it.
+    fn has_unseen(&self, body: &[u8]) -> bool {
         self.places.iter().any(|place| {
             let mut rest = body.get(place.clone()).unwrap_or_default();
             while !rest.is_empty() {
                 let letter = letters::letter(rest, Reading::Literal);
-                if letter.is_control {
+                if letter.is_unseen {
                     return true;
                 }
                 rest = rest.get(letter.written..).unwrap_or_default();
@@ -80,7 +80,7 @@ pub(crate) fn once(body: &[u8], literal: Vec<Find>, mut unfolded: Vec<Find>) -> 
         let near = near(&unfolded, &find);
         let near = unfolded.get_mut(near).unwrap_or_default();
         // What a control character may have parted is not known to be one: all of it counts.
-        let is_one = |other: &Find| !other.has_control(body);
+        let is_one = |other: &Find| !other.has_unseen(body);
         let is_part = near.iter().any(|other| other.holds(&find) && is_one(other));
         match near.iter_mut().rev().find(|other| other.is_same(&find) && (other.places == find.places || is_one(other)))
         {
