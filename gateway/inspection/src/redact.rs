@@ -193,12 +193,14 @@ impl Text<'_> {
     /// The same with placeholders.
     fn redacted(self, restorer: &mut Restorer, written: &Written<'_>) -> Result<Vec<u8>, RedactError> {
         let packed = self.packed.iter().map(|packed| packed.place.clone());
-        let uncut: Vec<Range<usize>> = packed.chain(restorer.placeholders_in(self.raw)).collect();
+        let placeholders: Vec<Range<usize>> = restorer.placeholders_in(self.raw).collect();
+        let uncut: Vec<Range<usize>> = packed.chain(placeholders.iter().cloned()).collect();
         let Together { wholes, is_taken } = together(self.finds, &uncut);
         let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
         let values = wholes.into_iter().flat_map(|whole| {
             let kind = whole.kind;
-            bounded(self.raw, whole.places).into_iter().map(move |places| (kind, places))
+            let pieces = bounded(self.raw, whole.places, &placeholders, self.numbers);
+            pieces.into_iter().map(move |places| (kind, places))
         });
         for (kind, places) in values {
             let parts = places.iter().map(|place| self.raw.get(place.clone()).unwrap_or_default());
@@ -220,20 +222,33 @@ impl Text<'_> {
     }
 }
 
-/// The places of one value, where a placeholder may stand for so much; else pieces that are values of their own. Only a long
-/// packed text is so long in which something was found as it stands: it is taken whole, or what it packs would be cut.
-fn bounded(raw: &[u8], places: Vec<Range<usize>>) -> Vec<Vec<Range<usize>>> {
+/// The places of one value, where a placeholder may stand for so much; else pieces that are values of their own, in which no
+/// placeholder is cut. A packed text is so long in which something was found as it stands, which is taken whole, or what it packs
+/// would be cut; and a value with very much between its letters that is left out. A number is as well, but two strings cannot
+/// stand for one: it stays whole, and nothing is made of it.
+fn bounded(
+    raw: &[u8],
+    places: Vec<Range<usize>>,
+    placeholders: &[Range<usize>],
+    numbers: &[Range<usize>],
+) -> Vec<Vec<Range<usize>>> {
     if places.iter().map(ExactSizeIterator::len).sum::<usize>() <= LONGEST_VALUE {
         return vec![places];
     }
     let mut pieces = Vec::new();
     for place in places {
+        if around(numbers, &place).is_some() {
+            pieces.push(place);
+            continue;
+        }
         let (mut from, mut at) = (place.start, place.start);
         while at < place.end {
             let letter = letters::letter(raw.get(at..place.end).unwrap_or_default(), Reading::Literal);
             if at + letter.written - from > LONGEST_VALUE {
-                pieces.push(from..at);
-                from = at;
+                let within = around(placeholders, &(at..at + 1)).map(|placeholder| placeholder.start);
+                let cut = within.filter(|begin| *begin > from).unwrap_or(at);
+                pieces.push(from..cut);
+                from = cut;
             }
             at += letter.written;
         }
@@ -256,10 +271,10 @@ fn packed_again(
     packing::pack_like(like, text.as_bytes()).ok_or(RedactError::Left)
 }
 
-/// The one of `numbers`, in rising order, that holds `place`.
-fn around<'n>(numbers: &'n [Range<usize>], place: &Range<usize>) -> Option<&'n Range<usize>> {
-    let at = numbers.partition_point(|number| number.start <= place.start).checked_sub(1)?;
-    numbers.get(at).filter(|number| place.end <= number.end)
+/// The one of `wholes`, in rising order, that holds `place`.
+fn around<'w>(wholes: &'w [Range<usize>], place: &Range<usize>) -> Option<&'w Range<usize>> {
+    let at = wholes.partition_point(|whole| whole.start <= place.start).checked_sub(1)?;
+    wholes.get(at).filter(|whole| place.end <= whole.end)
 }
 
 /// The text with the edits made, which are in order and do not overlap.
@@ -331,4 +346,27 @@ impl Pairs {
 /// What the placeholders of a kind begin with: `[IBAN_`, `[CUSTOM_MATTER_`.
 pub(crate) fn opening_of(kind: TextKind) -> String {
     format!("[{}_", kind.name().to_ascii_uppercase().replace(':', "_"))
+}
+
+#[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a value has a list of places, and most have one")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_cut_between_letters_and_not_within_a_placeholder() {
+        let raw = "é".repeat(LONGEST_VALUE);
+        let (odd, all) = (vec![1..raw.len()], raw.len());
+
+        let bounds = |placeholders: &[Range<usize>]| {
+            let pieces = bounded(raw.as_bytes(), vec![0..all], placeholders, &[]);
+            pieces.into_iter().flatten().map(|piece| piece.end).collect::<Vec<_>>()
+        };
+
+        assert_eq!(bounds(&[]), [LONGEST_VALUE, all]);
+        assert_eq!(bounds(&[LONGEST_VALUE..LONGEST_VALUE + 10]), [LONGEST_VALUE, all]);
+        let early = LONGEST_VALUE - 4;
+        assert_eq!(bounds(&[0..10, early..early + 10]), [early, early + LONGEST_VALUE, all]);
+        assert_eq!(bounded(raw.as_bytes(), odd.clone(), &[], &odd), [odd], "nor is a number cut");
+    }
 }

@@ -332,6 +332,26 @@ fn a_long_packed_text_in_which_something_is_found_as_it_stands_is_replaced_in_bo
     assert!(answer == json!({"a": content}), "{} bytes", answer.to_string().len());
 }
 
+#[test]
+fn a_number_too_long_for_one_value_is_refused_and_not_replaced_in_pieces() {
+    let own = OwnRecogniser {
+        kind: TextKind::own("matter", None).expect("it is a name"),
+        pattern: r"7{12}".into(),
+        words: Vec::new(),
+        checksum: None,
+        is_tried: false,
+    };
+    let own = OwnRecognisers::new(vec![own]).expect("it fits");
+    let body = |digits: usize| format!(r#"{{"x":{{"n":1{}7}}}}"#, "7".repeat(digits - 2));
+    let redacted = |digits| {
+        let redacted = crate::redact_with(body(digits).as_bytes(), ["custom:matter"], &own);
+        redacted.map(|redacted| String::from_utf8(redacted.into_parts().0).expect("it is text"))
+    };
+
+    assert_eq!(redacted(64 << 10).as_deref(), Ok(r#"{"x":{"n":"[CUSTOM_MATTER_1]"}}"#));
+    assert_eq!(redacted((64 << 10) + 1), Err(crate::RedactError::TooMany));
+}
+
 // ---- what nobody would send in earnest
 
 #[test]
