@@ -161,8 +161,28 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
             b'\n' => out.extend(*b"\\n"),
             b'\r' => out.extend(*b"\\r"),
             b'\t' => out.extend(*b"\\t"),
-            0..=0x1F | 0x7F => out.extend(format!("\\u{byte:04x}").bytes()),
+            0..=0x1F | 0x7F => {
+                let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+                out.extend([b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 0xF)]);
+            }
             _ => out.push(*byte),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_with_each_letter_of_ascii_is_the_same_within_a_string() {
+        let text: String = ('\0'..='\u{ff}').collect();
+        let mut escaped = Vec::new();
+
+        escape(text.as_bytes(), &mut escaped);
+
+        assert!(!escaped.iter().any(|byte| *byte < b' ' || *byte == 0x7F), "{escaped:?}");
+        let string = [b"\"", &*escaped, b"\""].concat();
+        assert_eq!(serde_json::from_slice::<String>(&string).expect("it is a string"), text);
     }
 }
