@@ -10,9 +10,9 @@
 //! | `n`, `t`, `u`, `"`, `/` | an escape | line breaks in quoted code and logs are far more common than such names |
 //! | `r`, `b`, `f` | a letter of the value, as in `C:\Users\bob@…` | before anything else than `\n` hardly anyone writes these escapes |
 //!
-//! A control character is a line break in one reading and nothing in the other, a tag its letter and nothing. It may end a field as well as stand within a
-//! number, so where one stands in a find of the second reading, what the first one finds there counts as well: a card number in
-//! front of an address that it would be a part of.
+//! A control character is a line break in one reading and nothing in the other, a tag its letter and nothing. It may end a field
+//! as well as stand within a number, so where one stands in a find of the second reading, what the first one finds there counts as
+//! well: a card number in front of an address that it would be a part of.
 //!
 //! The two are not mixed within one value: one that needs a backslash read in one way at its beginning and in the other in its
 //! middle is not found.
@@ -48,14 +48,17 @@ impl Find {
     fn has_unseen(&self, body: &[u8]) -> bool {
         self.places.iter().any(|place| {
             let mut rest = body.get(place.clone()).unwrap_or_default();
-            while !rest.is_empty() {
+            loop {
+                rest = rest.get(letters::plain_run(rest)..).unwrap_or_default();
+                if rest.is_empty() {
+                    return false;
+                }
                 let letter = letters::letter(rest, Reading::Literal);
                 if letter.is_unseen {
                     return true;
                 }
                 rest = rest.get(letter.written..).unwrap_or_default();
             }
-            false
         })
     }
 
@@ -75,15 +78,18 @@ const MOST_COMPARED: usize = 8;
 /// The finds of both readings of some text of `body`, each thing once, in the order of the document.
 pub(crate) fn once(body: &[u8], literal: Vec<Find>, mut unfolded: Vec<Find>) -> Vec<Find> {
     unfolded.sort_by_key(Find::start);
+    // Once for each, since many finds of the other reading may lie within a long one.
+    let are_one: Vec<bool> = unfolded.iter().map(|find| !find.has_unseen(body)).collect();
     let mut rest = Vec::new();
     for find in literal {
         let near = near(&unfolded, &find);
+        let are_one = are_one.get(near.clone()).unwrap_or_default();
         let near = unfolded.get_mut(near).unwrap_or_default();
         // What a control character may have parted is not known to be one: all of it counts.
-        let is_one = |other: &Find| !other.has_unseen(body);
-        let is_part = near.iter().any(|other| other.holds(&find) && is_one(other));
-        match near.iter_mut().rev().find(|other| other.is_same(&find) && (other.places == find.places || is_one(other)))
-        {
+        let is_part = near.iter().zip(are_one).any(|(other, is_one)| *is_one && other.holds(&find));
+        let mut same = near.iter_mut().zip(are_one).rev();
+        let same = same.find(|(other, is_one)| other.is_same(&find) && (**is_one || other.places == find.places));
+        match same.map(|(same, _)| same) {
             Some(same) if begins_with_no_escape(body, &find, same) => same.places = find.places,
             None if !is_part => rest.push(find),
             Some(_) | None => {}
