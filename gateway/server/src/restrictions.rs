@@ -264,42 +264,76 @@ impl Holding {
     ///
     /// [`RestrictionsError::TooMany`]; nothing is changed then.
     pub fn tighten(&self, what: &Restraint, held: &Held) -> Result<Changed, RestrictionsError> {
-        if self.is_kept(what) {
+        self.tighten_all(&[(what.clone(), held.clone())])
+    }
+
+    /// The same of several things, which are written together: what each costs on a disk, all of them cost once.
+    ///
+    /// # Errors
+    ///
+    /// [`RestrictionsError::TooMany`] where some have no room; the others are held back all the same.
+    pub(crate) fn tighten_all(&self, news: &[(Restraint, Held)]) -> Result<Changed, RestrictionsError> {
+        if news.iter().all(|(what, _)| self.is_kept(what)) {
             return Ok(Changed::Already);
         }
         let home = self.home.lock();
-        let now = self.current();
-        if now.held(what).is_none() && now.len() >= MOST_RESTRICTIONS {
+        let fitting = self.fitting(news);
+        if fitting.is_empty() {
             return Err(RestrictionsError::TooMany);
         }
-        let Some(home) = home.as_ref() else {
-            self.hold_at_once(what, held);
-            self.unwritten.lock().remove(what);
-            return Ok(Changed::Kept);
+        let failure = match home.as_ref() {
+            // INVARIANT: kept before it is in force. Whoever saw it in force sees it after a kill as well, and so nothing
+            // that other gateways were told, or do because they were, is let go by one that starts anew.
+            Some(home) => self.write_out(home, &fitting).err(),
+            None => None,
         };
-        // INVARIANT: kept before it is in force. Whoever saw it in force sees it after a kill as well, and so nothing that
-        // other gateways were told, or do because they were, is let go by one that starts anew.
-        match self.write_out(home, Some((what, held))) {
-            Ok(()) => Ok(Changed::Kept),
-            Err(error) => {
-                self.hold_at_once(what, held);
-                Ok(Changed::NotKept(error))
+        if home.is_none() || failure.is_some() {
+            self.hold_all_at_once(&fitting);
+        }
+        if home.is_none() {
+            let mut unwritten = self.unwritten.lock();
+            for (what, _) in &fitting {
+                unwritten.remove(what);
             }
         }
+        let now = self.current();
+        if news.iter().any(|(what, _)| now.held(what).is_none()) {
+            return Err(RestrictionsError::TooMany);
+        }
+        Ok(failure.map_or(Changed::Kept, Changed::NotKept))
     }
 
-    /// Waits for a change that holds `held` back on a thread of its own; where the disk hangs all of it is in force after
-    /// [`PATIENCE`].
+    /// Those for which there is room, the first ones first; what stands already needs none.
+    fn fitting(&self, news: &[(Restraint, Held)]) -> Vec<(Restraint, Held)> {
+        let now = self.current();
+        let mut room = MOST_RESTRICTIONS.saturating_sub(now.len());
+        let mut fits = |(what, _): &&(Restraint, Held)| {
+            let stands = now.held(what).is_some();
+            let fits = stands || room > 0;
+            room -= usize::from(fits && !stands);
+            fits
+        };
+        news.iter().filter(|one| fits(one)).cloned().collect()
+    }
+
+    /// Waits for a change that holds `held` back on a thread of its own; where the disk hangs all of it for which
+    /// there is room is in force after [`PATIENCE`].
     pub(crate) async fn in_time<T>(&self, held: &[(Restraint, Held)], change: impl Future<Output = T>) -> T {
         let mut change = std::pin::pin!(change);
         if let Ok(done) = tokio::time::timeout(PATIENCE, &mut change).await {
             return done;
         }
-        for (what, held) in held {
-            self.hold_at_once(what, held);
-            tracing::error!(%what, "held back, but not kept yet: the disk of the state folder does not answer");
-        }
+        self.hold_unkept(held);
         change.await
+    }
+
+    /// Puts in force what a disk hangs at, and says so once.
+    fn hold_unkept(&self, news: &[(Restraint, Held)]) {
+        let held = self.hold_all_at_once(news);
+        if let Some((what, _)) = held.first() {
+            let more = held.len() - 1;
+            tracing::error!(%what, more, "held back, but not kept yet: the disk of the state folder does not answer");
+        }
     }
 
     /// Whether it is in force and in the file.
@@ -308,24 +342,39 @@ impl Holding {
     }
 
     /// Holds something back without asking a disk: in force when this returns, and kept by the next [`Holding::tighten`] of
-    /// the same, or by the next [`Holding::look`]. At the bound nothing is changed.
-    pub(crate) fn hold_at_once(&self, what: &Restraint, held: &Held) {
+    /// the same, or by the next [`Holding::look`]. At the bound nothing is changed, and what did not stand is not held back.
+    #[must_use = "at the bound it is not held back"]
+    pub(crate) fn hold_at_once(&self, what: &Restraint, held: &Held) -> bool {
+        self.hold_all_at_once(&[(what.clone(), held.clone())]);
+        self.current.load().held(what).is_some()
+    }
+
+    /// The same of several things, the first ones first; gives those that came into force.
+    fn hold_all_at_once<'a>(&self, news: &'a [(Restraint, Held)]) -> Vec<&'a (Restraint, Held)> {
         let mut unwritten = self.unwritten.lock();
-        let now = self.current.load_full();
-        if now.held(what).is_none() && now.len() < MOST_RESTRICTIONS {
-            unwritten.add(what.clone(), held.clone());
-            self.put(Restrictions::clone(&now), &unwritten);
+        let mut next = Restrictions::clone(&self.current.load());
+        let mut came = Vec::new();
+        for one @ (what, held) in news {
+            if next.held(what).is_none() && next.len() < MOST_RESTRICTIONS {
+                next.add(what.clone(), held.clone());
+                unwritten.add(what.clone(), held.clone());
+                came.push(one);
+            }
         }
+        if !came.is_empty() {
+            self.put(next, &unwritten);
+        }
+        came
     }
 
     /// Writes what is in force and not written yet to what the file holds, and `news`; that is in force then as well.
-    fn write_out(&self, home: &Home<Restrictions>, news: Option<(&Restraint, &Held)>) -> Result<(), KeptError> {
+    fn write_out(&self, home: &Home<Restrictions>, news: &[(Restraint, Held)]) -> Result<(), KeptError> {
         let _alone = home.alone()?;
         let mut written = self.unwritten.lock().clone();
-        if let Some((what, held)) = news
-            && written.held(what).is_none()
-        {
-            written.add(what.clone(), held.clone());
+        for (what, held) in news {
+            if written.held(what).is_none() {
+                written.add(what.clone(), held.clone());
+            }
         }
         let mut next = self.kept(home);
         next.take_over(&written);
@@ -377,10 +426,10 @@ impl Holding {
         let mut home = self.home.lock();
         let Some(home) = home.as_mut() else { return Ok(false) };
         if home.has_vanished() {
-            self.write_out(home, None)?;
+            self.write_out(home, &[])?;
             tracing::error!("the file of what is held back was gone; it is written again, and nothing was let go");
         } else if !self.unwritten.lock().is_empty() {
-            self.write_out(home, None)?;
+            self.write_out(home, &[])?;
         }
         if !home.has_changed() {
             return Ok(false);

@@ -85,9 +85,10 @@ pub(crate) fn hold_back(gateway: &Arc<Gateway>, target: &Target, because: String
     let held =
         Held { at: gateway.restrictions.said_at(seconds), by: ACTOR.to_owned(), because: because.clone(), named: None };
     // INVARIANT: in force before the answer goes on; only the disk is waited for elsewhere.
-    gateway.restrictions.hold_at_once(&what, &held);
+    let is_held = gateway.restrictions.hold_at_once(&what, &held);
     let decision = decision.map(tracing::field::display);
-    tracing::error!(decision, endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint is held back");
+    let led_to = if is_held { "is held back" } else { "could not be held back: too many restrictions stand already" };
+    tracing::error!(decision, endpoint = &*target.endpoint, "ALARM place_drift: {because}; the endpoint {led_to}");
     tokio::spawn(keep(Arc::clone(gateway), what, held, (at, because)));
 }
 

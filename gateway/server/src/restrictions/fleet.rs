@@ -72,36 +72,29 @@ impl Holding {
     }
 
     /// Does what stands on the board, and says what is missing there.
-    fn heed(&self, board: Vec<Notice>) -> Heard {
+    fn heed(&self, board: &[Notice]) -> Heard {
         let mut heard = Heard::default();
-        let mut known: BTreeMap<String, Notice> = BTreeMap::new();
-        for notice in board {
-            known.insert(notice.about.clone(), notice);
+        // All at once: one by one, hundreds would keep even a good disk for longer than it is waited for.
+        if let Err(error) = self.tighten_all(&self.news(board)) {
+            heard.failed = Some(error.to_string());
         }
-        for notice in known.values() {
+        for notice in board {
             let Some(what) = Restraint::named(&notice.about) else { continue };
             if let Err(error) = self.heed_one(&what, notice, &mut heard) {
                 heard.failed = Some(error);
             }
         }
-        let now = self.current();
-        for (what, held) in Restrictions::clone(&now).into_restraints() {
-            let stands = known.get(&what.about());
-            if stands.is_none_or(|notice| notice.text.is_none() && notice.at < held.at)
-                && let Ok(text) = serde_json::to_string(&held)
-            {
-                heard.untold.push(Notice { about: what.about(), at: held.at, text: Some(text) });
-            }
-        }
+        heard.untold = self.untold(board);
         heard
     }
 
     fn heed_one(&self, what: &Restraint, notice: &Notice, heard: &mut Heard) -> Result<(), String> {
         let own = self.current().held(what).cloned();
         match (&notice.text, own) {
+            // One that can be read is in force by now, or had no room.
             (Some(text), None) => {
-                let held: Held = serde_json::from_str(text).map_err(|error| format!("{}: {error}", notice.about))?;
-                self.tighten(what, &held).map_err(|error| error.to_string())?;
+                let read: Result<Held, _> = serde_json::from_str(text);
+                read.map_err(|error| format!("{}: {error}", notice.about))?;
             }
             (None, Some(held)) if held.at <= notice.at => {
                 self.lift(what).map_err(|error| error.to_string())?;
@@ -112,6 +105,22 @@ impl Holding {
             (Some(_), Some(_)) => {}
         }
         Ok(())
+    }
+
+    /// What is held back here and not on the board.
+    fn untold(&self, board: &[Notice]) -> Vec<Notice> {
+        let known: BTreeMap<&str, &Notice> = board.iter().map(|notice| (&*notice.about, notice)).collect();
+        let mut untold = Vec::new();
+        for (what, held) in Restrictions::clone(&self.current()).into_restraints() {
+            let about = what.about();
+            let stands = known.get(&*about);
+            if stands.is_none_or(|notice| notice.text.is_none() && notice.at < held.at)
+                && let Ok(text) = serde_json::to_string(&held)
+            {
+                untold.push(Notice { about, at: held.at, text: Some(text) });
+            }
+        }
+        untold
     }
 }
 
@@ -141,7 +150,7 @@ async fn follow_once(gateway: &Arc<Gateway>, board: &mut ledger::Board) -> Resul
     let owner = Arc::clone(gateway);
     let news = gateway.restrictions.news(&notices);
     // A disk that hangs must not hang the timers beside this one.
-    let heeding = tokio::task::spawn_blocking(move || owner.restrictions.heed(notices));
+    let heeding = tokio::task::spawn_blocking(move || owner.restrictions.heed(&notices));
     let heard = gateway.restrictions.in_time(&news, heeding).await.map_err(|error| error.to_string())?;
     let now = gateway.restrictions.current();
     for (what, held) in news.iter().filter(|(what, held)| now.held(what) == Some(held)) {
@@ -185,7 +194,7 @@ mod tests {
     fn what_stands_on_the_board_is_held_back_here_and_not_put_up_again() {
         let holding = Holding::default();
 
-        let heard = holding.heed(vec![notice(&app(), 7, Some(&held(7)))]);
+        let heard = holding.heed(&[notice(&app(), 7, Some(&held(7)))]);
 
         assert_eq!(heard.untold, []);
         assert_eq!(holding.current().held(&app()), Some(&held(7)));
@@ -206,8 +215,8 @@ mod tests {
         let holding = Holding::default();
         holding.tighten(&app(), &held(7)).unwrap();
 
-        assert_eq!(holding.heed(Vec::new()).untold, [notice(&app(), 7, Some(&held(7)))]);
-        assert_eq!(holding.heed(vec![notice(&app(), 6, None)]).untold.len(), 1);
+        assert_eq!(holding.heed(&[]).untold, [notice(&app(), 7, Some(&held(7)))]);
+        assert_eq!(holding.heed(&[notice(&app(), 6, None)]).untold.len(), 1);
         assert!(holding.current().held(&app()).is_some());
     }
 
@@ -216,7 +225,7 @@ mod tests {
         let holding = Holding::default();
         holding.tighten(&app(), &held(7)).unwrap();
 
-        let heard = holding.heed(vec![notice(&app(), 7, None)]);
+        let heard = holding.heed(&[notice(&app(), 7, None)]);
 
         assert_eq!((heard.let_go, heard.untold), (vec![app()], vec![]));
         assert_eq!(holding.current().held(&app()), None);
@@ -226,14 +235,43 @@ mod tests {
     fn what_is_said_after_a_letting_go_outlives_it_whatever_the_clock_here_says() {
         let holding = Holding::default();
         let let_go = notice(&app(), 9, None);
-        holding.heed(vec![let_go.clone()]);
+        holding.heed(std::slice::from_ref(&let_go));
 
         let at = holding.said_at(7);
-        holding.hold_at_once(&app(), &held(at));
-        let heard = holding.heed(vec![let_go]);
+        assert!(holding.hold_at_once(&app(), &held(at)));
+        let heard = holding.heed(&[let_go]);
 
         assert_eq!((at, heard.let_go.len(), heard.untold.len()), (10, 0, 1));
         assert_eq!(holding.current().held(&app()), Some(&held(10)));
+    }
+
+    fn key(number: u64) -> Restraint {
+        Restraint::Key(format!("leaked {number}"))
+    }
+
+    fn leaks(numbers: std::ops::RangeInclusive<u64>) -> Vec<Notice> {
+        numbers.map(|number| notice(&key(number), number, Some(&held(number)))).collect()
+    }
+
+    /// The writer meets a pipe in place of its file, which shows what it writes first and refuses to be synced.
+    #[test]
+    fn what_is_new_on_the_board_is_written_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let holding = Arc::new(Holding::default());
+        holding.open(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("restrictions")).unwrap();
+        let pipe = folder.path().join("restrictions").join(format!(".restrictions.{}.tmp", std::process::id()));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let heeding = {
+            let holding = Arc::clone(&holding);
+            std::thread::spawn(move || holding.heed(&leaks(1..=3)))
+        };
+
+        let first = std::io::read_to_string(std::fs::File::open(&pipe).unwrap()).unwrap();
+        heeding.join().unwrap();
+
+        assert_eq!((1..=3).filter(|number| first.contains(&format!("leaked {number}"))).count(), 3, "{first}");
+        assert_eq!(holding.current().len(), 3, "what the disk refuses is in force");
     }
 
     #[test]

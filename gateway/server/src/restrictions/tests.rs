@@ -21,6 +21,12 @@ fn everything() -> Vec<Restraint> {
     ]
 }
 
+/// Holds back as many apps as that at once.
+fn fill(holding: &Holding, count: usize) {
+    let many: Vec<_> = (0..count).map(|number| (Restraint::App(number.to_string()), held("many"))).collect();
+    assert_eq!(holding.hold_all_at_once(&many).len(), count);
+}
+
 fn opened(folder: &std::path::Path) -> Holding {
     let holding = Holding::default();
     holding.open(folder).unwrap();
@@ -170,6 +176,39 @@ async fn a_disk_that_hangs_delays_a_restriction_by_a_second_and_no_longer() {
 }
 
 #[test]
+fn what_is_held_back_at_once_is_held_up_to_the_bound_and_said_once() {
+    let holding = Holding::default();
+    let one = |number: usize| (Restraint::App(number.to_string()), held("many"));
+    let many: Vec<_> = (0..MOST_RESTRICTIONS + 2).map(one).collect();
+
+    let first = holding.hold_all_at_once(&many[..MOST_RESTRICTIONS - 1]).len();
+    let last: Vec<_> = holding.hold_all_at_once(&many).into_iter().cloned().collect();
+    let again = holding.hold_all_at_once(&many);
+
+    assert_eq!((first, &last[..]), (MOST_RESTRICTIONS - 1, &many[MOST_RESTRICTIONS - 1..MOST_RESTRICTIONS]));
+    assert_eq!(again, Vec::<&(Restraint, Held)>::new());
+    assert_eq!(holding.current().len(), MOST_RESTRICTIONS);
+    let [(stands, why), .., (beyond, _)] = &many[..] else { unreachable!("there are many") };
+    assert!(holding.hold_at_once(stands, why));
+    assert!(!holding.hold_at_once(beyond, why), "it is not held back, and that is said");
+}
+
+#[test]
+fn of_several_as_many_are_held_back_as_have_room_and_the_rest_is_said() {
+    let holding = Holding::default();
+    fill(&holding, MOST_RESTRICTIONS - 1);
+
+    let tightened = holding.tighten_all(&[
+        (Restraint::LocalOnly, held("an attack")),
+        (Restraint::Key("leaked".to_owned()), held("a leak")),
+    ]);
+
+    assert!(matches!(tightened, Err(RestrictionsError::TooMany)));
+    assert!(holding.current().local_only.is_some());
+    assert_eq!(holding.current().len(), MOST_RESTRICTIONS);
+}
+
+#[test]
 fn what_could_not_be_written_is_said_to_be_unwritten_until_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let holding = opened(folder.path());
@@ -222,14 +261,37 @@ fn a_change_of_another_process_takes_nothing_out_of_force_that_is_not_written_he
 #[test]
 fn there_is_a_bound_and_at_it_nothing_more_is_taken() {
     let holding = Holding::default();
-    for number in 0..MOST_RESTRICTIONS {
-        holding.tighten(&Restraint::App(number.to_string()), &held("many")).unwrap();
-    }
+    fill(&holding, MOST_RESTRICTIONS - 1);
+    holding.tighten(&Restraint::Model("last".to_owned()), &held("the last")).unwrap();
 
     let beyond = holding.tighten(&Restraint::LocalOnly, &held("one more"));
 
     assert!(matches!(beyond, Err(RestrictionsError::TooMany)));
     assert_eq!(holding.current().len(), MOST_RESTRICTIONS);
+}
+
+/// The disk is asked while there is room; what another puts in force meanwhile takes it.
+#[test]
+fn what_neither_the_disk_nor_the_bound_lets_in_is_not_said_to_be_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = Arc::new(opened(folder.path()));
+    fill(&holding, MOST_RESTRICTIONS - 1);
+    std::fs::create_dir(folder.path().join("restrictions")).unwrap();
+    let pipe = folder.path().join("restrictions").join(format!(".restrictions.{}.tmp", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let tightening = {
+        let holding = Arc::clone(&holding);
+        std::thread::spawn(move || holding.tighten(&Restraint::LocalOnly, &held("an attack")))
+    };
+
+    // Opening waits for the writer, who has found room by then.
+    let reader = std::fs::File::open(&pipe).unwrap();
+    assert!(holding.hold_at_once(&Restraint::App("meanwhile".to_owned()), &held("a leak")));
+    std::io::read_to_string(reader).unwrap();
+    let tightened = tightening.join().unwrap();
+
+    assert!(matches!(tightened, Err(RestrictionsError::TooMany)));
+    assert!(holding.current().local_only.is_none());
 }
 
 #[test]
