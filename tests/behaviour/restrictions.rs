@@ -5,8 +5,8 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::testkit::{
-    Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, causeway, chat, chat_stream, chunk,
-    digest_of, finish, until, within,
+    Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, causeway, chat, chat_stream,
+    chunk, digest_of, finish, until, within,
 };
 
 const OPERATOR: &str = "cw_key_of_an_operator";
@@ -214,4 +214,31 @@ async fn what_is_held_back_is_in_force_for_the_process_that_takes_over_too() {
     let (own, cloud) = world.asked();
     assert_eq!(world.status_of(ask("assistant")).await, 200);
     assert_eq!(world.asked(), (own + 1, cloud));
+}
+
+/// The disk of the state folder hangs for as long as this lives: whoever writes what is held back waits for a lock.
+fn hanging_disk(world: &World) -> std::fs::File {
+    let folder = world.gateway.state().join("restrictions");
+    std::fs::create_dir_all(&folder).expect("the state folder is there");
+    let lock = std::fs::File::create(folder.join("lock")).expect("the folder can be written");
+    lock.lock().expect("nobody has it");
+    lock
+}
+
+#[tokio::test]
+async fn whoever_holds_something_back_at_a_disk_that_hangs_is_told_that_it_is_in_force_and_not_kept() {
+    let world = world().await;
+    let disk = hanging_disk(&world);
+
+    let output = world.act(OPERATOR, &["quarantine", "endpoint", "cloud"]).await;
+
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("NOT KEPT") && said.contains("does not answer") && !said.contains("NOT RECORDED"), "{said}");
+    assert_eq!((world.status_of(ask("assistant")).await, world.asked()), (200, (1, 0)));
+    let recorded = world.gateway.audit().of_kind("admin");
+    assert!(recorded.iter().any(|record| record["action"] == "quarantine"), "{recorded:?}");
+    drop(disk);
+    let kept = world.gateway.state().join("restrictions/restrictions.json");
+    until("it to be kept", async || std::fs::read_to_string(&kept).ok().filter(|kept| kept.contains("cloud"))).await;
 }

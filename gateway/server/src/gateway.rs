@@ -46,7 +46,7 @@ pub struct Gateway {
     /// The bytes of what administrators send: callers cannot use them up.
     pub(crate) admin_budget: BodyBudget,
     /// What administrators hold back; empty, and kept nowhere, until it is opened.
-    pub restrictions: Holding,
+    pub restrictions: Arc<Holding>,
     /// Grants for an emergency that are open.
     pub break_glass: BreakGlass,
     /// Retries that may have been executed already, as a share of requests.
@@ -119,7 +119,7 @@ impl Gateway {
             body_budget,
             waiting_budget,
             admin_budget: BodyBudget::new(ADMIN_BYTES),
-            restrictions: Holding::default(),
+            restrictions: Arc::default(),
             break_glass: BreakGlass::default(),
             retry_budget: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_PERCENT),
             unauthenticated_sample: OncePerSecond::default(),

@@ -224,6 +224,8 @@ pub enum Changed {
     Already,
     /// It is in force until this process ends, because it cannot be written.
     NotKept(KeptError),
+    /// It is in force until this process ends, because the disk does not answer; kept if it does.
+    NotYetKept,
 }
 
 impl Holding {
@@ -316,15 +318,14 @@ impl Holding {
         news.iter().filter(|one| fits(one)).cloned().collect()
     }
 
-    /// Waits for a change that holds `held` back on a thread of its own; where the disk hangs all of it for which
-    /// there is room is in force after [`PATIENCE`].
-    pub(crate) async fn in_time<T>(&self, held: &[(Restraint, Held)], change: impl Future<Output = T>) -> T {
-        let mut change = std::pin::pin!(change);
-        if let Ok(done) = tokio::time::timeout(PATIENCE, &mut change).await {
-            return done;
+    /// Waits for a change that holds `news` back on a thread of its own. `None` where the disk hangs: after [`PATIENCE`] all of
+    /// them are in force for which there is room, and the change goes on; whoever polls it again hears of it.
+    pub(crate) async fn in_time<T>(&self, news: &[(Restraint, Held)], change: impl Future<Output = T>) -> Option<T> {
+        let done = tokio::time::timeout(PATIENCE, change).await.ok();
+        if done.is_none() {
+            self.hold_unkept(news);
         }
-        self.hold_unkept(held);
-        change.await
+        done
     }
 
     /// Puts in force what a disk hangs at, and says so once.

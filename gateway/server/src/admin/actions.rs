@@ -1,8 +1,8 @@
 //! What administrators do: hold back, let go again, reload. Each is a record with the name of who did it.
 //!
 //! Holding back is kept first, then in force, then recorded. A disk that refuses and a failing audit log do not delay it, and
-//! one that hangs does for a second; the answer says what did not succeed. Letting go again is recorded first, then kept,
-//! then in force.
+//! one that hangs does for a second; the answer says what did not succeed, and does not wait for that disk. Letting go again
+//! is recorded first, then kept, then in force.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use super::gate::Authorized;
 use super::routes::Route;
 use super::{answer, emergency, error};
 use crate::gateway::Gateway;
-use crate::restrictions::{Changed, Held, Restraint};
+use crate::restrictions::{Changed, Held, Restraint, RestrictionsError};
 use crate::run::Reloader;
 use crate::snapshot::{Administrator, Snapshot};
 
@@ -31,6 +31,9 @@ pub(super) const WITHIN: Duration = Duration::from_secs(5);
 
 /// Longest reason, in bytes.
 const LONGEST_REASON: usize = 500;
+
+/// What is said of something that is in force and waits for the disk.
+const NO_ANSWER: &str = "the disk of the state folder does not answer; it is kept as soon as that takes it";
 
 /// What an action is about.
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +102,10 @@ pub(super) async fn carry_out(
         route => act(gateway, who, route, asked).await,
     };
     done.unwrap_or_else(|fault| fault.respond())
+}
+
+fn of_the_gateway() -> Fault {
+    Fault::Impossible("a fault of the gateway".to_owned())
 }
 
 /// A form of a page elsewhere cannot send this content type, so a browser that is led here does nothing.
@@ -217,7 +224,7 @@ impl Action<'_> {
         };
         let at = self.gateway.restrictions.said_at(self.seconds());
         let held = Held { at, by: self.who.name.to_string(), because: self.because.clone(), named };
-        let changed = self.change(what.clone(), Some(held)).await?;
+        let changed = self.hold(&what, held).await?;
         tracing::warn!(actor = %self.who.name, %what, because = self.because, "held back by an administrator");
         let recorded = self.record(&what, true).await.is_ok();
         Ok(self.report(&what, &changed, recorded))
@@ -229,7 +236,7 @@ impl Action<'_> {
         }
         self.record(&what, true).await.map_err(|_| Fault::Unrecorded)?;
         let changed = match self.tell_the_fleet(&what).await {
-            Ok(()) => self.change(what.clone(), None).await,
+            Ok(()) => self.let_go(what.clone()).await,
             Err(fault) => Err(fault),
         };
         if changed.is_err() {
@@ -254,21 +261,25 @@ impl Action<'_> {
         told.map_err(|error| Fault::Impossible(format!("the other gateways cannot be told: {error}")))
     }
 
-    /// On a thread that may wait: a disk that hangs must not hold up the listener.
-    async fn change(&self, what: Restraint, held: Option<Held>) -> Result<Changed, Fault> {
+    /// Holds something back on a thread that may wait: in force after a second whatever the disk does, which then goes on.
+    async fn hold(&self, what: &Restraint, held: Held) -> Result<Changed, Fault> {
         let gateway = Arc::clone(self.gateway);
-        let news: Vec<_> = held.clone().map(|held| (what.clone(), held)).into_iter().collect();
-        let changing = tokio::task::spawn_blocking(move || match held {
-            Some(held) => gateway.restrictions.tighten(&what, &held),
-            None => gateway.restrictions.lift(&what),
-        });
-        let changed = self
-            .gateway
-            .restrictions
-            .in_time(&news, changing)
-            .await
-            .map_err(|_| Fault::Impossible("a fault of the gateway".to_owned()))?;
+        let news = [(what.clone(), held)];
+        let [(subject, held)] = news.clone();
+        let holding = tokio::task::spawn_blocking(move || gateway.restrictions.tighten(&subject, &held));
+        let changed = match self.gateway.restrictions.in_time(&news, holding).await {
+            Some(changed) => changed.map_err(|_| of_the_gateway())?,
+            None if self.gateway.restrictions.current().held(what).is_none() => Err(RestrictionsError::TooMany),
+            None => Ok(Changed::NotYetKept),
+        };
         changed.map_err(|error| Fault::Impossible(error.to_string()))
+    }
+
+    /// Lets something go on a thread that may wait: a disk that hangs must not hold up the listener.
+    async fn let_go(&self, what: Restraint) -> Result<Changed, Fault> {
+        let gateway = Arc::clone(self.gateway);
+        let changed = tokio::task::spawn_blocking(move || gateway.restrictions.lift(&what)).await;
+        changed.map_err(|_| of_the_gateway())?.map_err(|error| Fault::Impossible(error.to_string()))
     }
 
     async fn record(&self, what: &Restraint, done: bool) -> Result<(), telemetry::audit::AuditError> {
@@ -294,6 +305,7 @@ impl Action<'_> {
             Changed::Kept => (false, true, None),
             Changed::Already => (true, true, None),
             Changed::NotKept(error) => (false, false, Some(error.to_string())),
+            Changed::NotYetKept => (false, false, Some(NO_ANSWER.to_owned())),
         };
         let body = json!({
             "action": self.name,

@@ -99,7 +99,7 @@ async fn keep(gateway: Arc<Gateway>, what: Restraint, held: Held, (at, because):
     let changed = tokio::task::spawn_blocking(move || owner.restrictions.tighten(&kept, &held)).await;
     let done = matches!(changed, Ok(Ok(_)));
     match changed {
-        Ok(Ok(Changed::Kept | Changed::Already)) => {}
+        Ok(Ok(Changed::Kept | Changed::Already | Changed::NotYetKept)) => {}
         Ok(Ok(Changed::NotKept(error))) => tracing::error!(%error, %what, "held back, but not kept yet"),
         Ok(Err(error)) => tracing::error!(%error, %what, "could not be held back"),
         Err(fault) => tracing::error!(%fault, %what, "could not be kept"),

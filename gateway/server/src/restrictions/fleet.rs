@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use ledger::Notice;
 use telemetry::audit::AdminEvent;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Held, Holding, Restraint, Restrictions};
@@ -54,6 +55,8 @@ impl Restraint {
 /// What one look at the board led to.
 #[derive(Debug, Default)]
 struct Heard {
+    /// What came into force.
+    held: Vec<(Restraint, Held)>,
     let_go: Vec<Restraint>,
     /// What the board lacks.
     untold: Vec<Notice>,
@@ -124,16 +127,61 @@ impl Holding {
     }
 }
 
+/// Whoever does here what stands on the board.
+struct Follower {
+    holding: Arc<Holding>,
+    /// What was begun at an earlier look, and what the disk has not ended yet.
+    heeding: Option<JoinHandle<Heard>>,
+}
+
+impl Follower {
+    /// Does what stands on the board; what the disk does not end in time is told at a later look.
+    async fn heed(&mut self, board: Vec<Notice>) -> Heard {
+        let news = self.holding.news(&board);
+        let mut heard = self.look_with(&news, board).await;
+        let now = self.holding.current();
+        heard.held = news.into_iter().filter(|(what, held)| now.held(what) == Some(held)).collect();
+        heard
+    }
+
+    async fn look_with(&mut self, news: &[(Restraint, Held)], board: Vec<Notice>) -> Heard {
+        let before = match &mut self.heeding {
+            // INVARIANT: one at a time. A second one would wait behind the first, and one more thread with it each second; and
+            // what the fleet says meanwhile does not wait for that disk.
+            Some(heeding) if !heeding.is_finished() => {
+                self.holding.hold_unkept(news);
+                return Heard { untold: self.holding.untold(&board), ..Heard::default() };
+            }
+            Some(heeding) => ended(heeding.await),
+            None => Heard::default(),
+        };
+        let holding = Arc::clone(&self.holding);
+        // A disk that hangs must not hang the timers beside this one.
+        let heeding = self.heeding.insert(tokio::task::spawn_blocking(move || holding.heed(&board)));
+        let Some(done) = self.holding.in_time(news, &mut *heeding).await else { return before };
+        self.heeding = None;
+        let mut heard = ended(done);
+        heard.let_go.splice(..0, before.let_go);
+        heard.failed = heard.failed.or(before.failed);
+        heard
+    }
+}
+
+fn ended(heeding: Result<Heard, JoinError>) -> Heard {
+    heeding.unwrap_or_else(|fault| Heard { failed: Some(fault.to_string()), ..Heard::default() })
+}
+
 /// Reads the board for as long as it is not dropped; at once over where no store is shared.
 pub(crate) async fn follow(gateway: &Arc<Gateway>) {
     let Some(sharing) = gateway.snapshot().sharing.clone() else { return };
     let mut board = sharing.counters.board();
+    let mut follower = Follower { holding: Arc::clone(&gateway.restrictions), heeding: None };
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         look.tick().await;
-        let outcome = follow_once(gateway, &mut board).await;
+        let outcome = follow_once(gateway, &mut board, &mut follower).await;
         match outcome {
             Ok(()) => failing = false,
             Err(error) if !failing => {
@@ -145,15 +193,9 @@ pub(crate) async fn follow(gateway: &Arc<Gateway>) {
     }
 }
 
-async fn follow_once(gateway: &Arc<Gateway>, board: &mut ledger::Board) -> Result<(), String> {
-    let notices = board.read().await?;
-    let owner = Arc::clone(gateway);
-    let news = gateway.restrictions.news(&notices);
-    // A disk that hangs must not hang the timers beside this one.
-    let heeding = tokio::task::spawn_blocking(move || owner.restrictions.heed(&notices));
-    let heard = gateway.restrictions.in_time(&news, heeding).await.map_err(|error| error.to_string())?;
-    let now = gateway.restrictions.current();
-    for (what, held) in news.iter().filter(|(what, held)| now.held(what) == Some(held)) {
+async fn follow_once(gateway: &Gateway, board: &mut ledger::Board, follower: &mut Follower) -> Result<(), String> {
+    let heard = follower.heed(board.read().await?).await;
+    for (what, held) in &heard.held {
         tracing::warn!(%what, by = held.by, because = held.because, "held back by the fleet");
         record(gateway, "fleet_holds_back", &held.by, &format!("{what}: {}", held.because)).await;
     }
@@ -272,6 +314,40 @@ mod tests {
 
         assert_eq!((1..=3).filter(|number| first.contains(&format!("leaked {number}"))).count(), 3, "{first}");
         assert_eq!(holding.current().len(), 3, "what the disk refuses is in force");
+    }
+
+    /// The disk hangs: whoever writes waits for a lock that the test has.
+    #[tokio::test]
+    async fn a_disk_that_hangs_makes_no_gateway_deaf_to_what_the_fleet_says_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let holding = Arc::new(Holding::default());
+        holding.open(folder.path()).unwrap();
+        let mut follower = Follower { holding: Arc::clone(&holding), heeding: None };
+        std::fs::create_dir(folder.path().join("restrictions")).unwrap();
+        let disk = std::fs::File::create(folder.path().join("restrictions/lock")).unwrap();
+        disk.lock().unwrap();
+
+        let first = follower.heed(leaks(1..=1)).await;
+        let begun = follower.heeding.as_ref().map(|heeding| heeding.id());
+        let mut board = leaks(1..=2);
+        let second = follower.heed(board.clone()).await;
+        holding.hold_unkept(&[(app(), held(7))]);
+        let third = follower.heed(board.clone()).await;
+
+        assert_eq!((first.held, second.held), (vec![(key(1), held(1))], vec![(key(2), held(2))]));
+        assert_eq!((third.held, third.untold), (vec![], vec![notice(&app(), 7, Some(&held(7)))]));
+        assert_eq!(follower.heeding.as_ref().map(|heeding| heeding.id()), begun, "no second one waits for the disk");
+
+        drop(disk);
+        board.push(notice(&key(3), 3, Some(&held(3))));
+        while follower.heeding.as_ref().is_some_and(|heeding| !heeding.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(follower.heed(board).await.held, [(key(3), held(3))]);
+        assert!(follower.heeding.is_none());
+        let after_a_kill = Holding::default();
+        after_a_kill.open(folder.path()).unwrap();
+        assert_eq!(after_a_kill.current().len(), 4, "what was in force unkept is kept when the disk is back");
     }
 
     #[test]
