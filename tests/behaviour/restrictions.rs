@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::testkit::{
-    Act, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, causeway, chat, chat_stream,
+    Act, Client, Config, DONE, Endpoint, Gate, Gateway, KEY, Request, Step, Upstream, causeway, chat, chat_stream,
     chunk, digest_of, finish, until, within,
 };
 
@@ -241,4 +241,32 @@ async fn whoever_holds_something_back_at_a_disk_that_hangs_is_told_that_it_is_in
     drop(disk);
     let kept = world.gateway.state().join("restrictions/restrictions.json");
     until("it to be kept", async || std::fs::read_to_string(&kept).ok().filter(|kept| kept.contains("cloud"))).await;
+}
+
+#[tokio::test]
+async fn what_is_held_back_at_a_disk_that_hangs_is_in_force_also_where_the_administrator_is_gone() {
+    let world = world().await;
+    let _disk = hanging_disk(&world);
+    let order = serde_json::json!({ "app": "second", "because": "a leak at three" });
+    let client = Client::plain(world.gateway.admin());
+    let asking = tokio::spawn(async move {
+        drop(client.send(Request::post("/api/revoke", &order).key(OPERATOR)).await);
+    });
+    // The gateway waits for the lock: it has what was asked for.
+    until("the gateway to write", async || {
+        let locks = std::fs::read_to_string("/proc/locks").expect("this is Linux");
+        let waits = format!(" {} ", world.gateway.id());
+        locks.lines().any(|line| line.contains("->") && line.contains(&waits)).then_some(())
+    })
+    .await;
+
+    asking.abort();
+
+    let second = || ask("assistant").key("cw_key_of_the_second");
+    until("the app to be revoked", async || (world.status_of(second()).await == 401).then_some(())).await;
+    until("the record", async || {
+        let recorded = world.gateway.audit().of_kind("admin");
+        recorded.iter().any(|record| record["action"] == "revoke").then_some(())
+    })
+    .await;
 }

@@ -196,9 +196,14 @@ impl Gateway {
         self.folder.path().join(self.document).with_file_name(name)
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the process has not been waited for")
+    }
+
     /// Sends a signal by name, as an operator's shell does.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("the process has not been waited for");
+        let pid = self.id();
         let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(sent.is_ok_and(|status| status.success()), "signal {name} could not be sent");
     }

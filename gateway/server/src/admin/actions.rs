@@ -2,7 +2,7 @@
 //!
 //! Holding back is kept first, then in force, then recorded. A disk that refuses and a failing audit log do not delay it, and
 //! one that hangs does for a second; the answer says what did not succeed, and does not wait for that disk. Letting go again
-//! is recorded first, then kept, then in force.
+//! is recorded first, then kept, then in force. What was begun is ended, also where whoever asked for it is gone.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,17 +91,23 @@ pub(super) async fn carry_out(
     head: &http::request::Parts,
     body: hyper::body::Incoming,
 ) -> Response<Full<Bytes>> {
-    // The gate lets nobody without a name act; should that ever change, nothing is done here.
-    let Some(who) = authorized.who() else { return Fault::Form.respond() };
     let asked = match read(gateway, head, body).await {
         Ok(asked) => asked,
         Err(fault) => return fault.respond(),
     };
-    let done = match authorized.route() {
-        Route::Reload => return reload(gateway, reloader, who).await,
-        route => act(gateway, who, route, asked).await,
-    };
-    done.unwrap_or_else(|fault| fault.respond())
+    let (gateway, reloader) = (Arc::clone(gateway), reloader.cloned());
+    // INVARIANT: what was asked for whole is done and recorded, also where whoever asked does not wait for the answer: a caller
+    // that is gone takes the future of its request along, and with it what a disk that hangs is to be waited for.
+    let doing = tokio::spawn(async move {
+        // The gate lets nobody without a name act; should that ever change, nothing is done here.
+        let Some(who) = authorized.who() else { return Fault::Form.respond() };
+        let done = match authorized.route() {
+            Route::Reload => return reload(&gateway, reloader.as_ref(), who).await,
+            route => act(&gateway, who, route, asked).await,
+        };
+        done.unwrap_or_else(|fault| fault.respond())
+    });
+    doing.await.unwrap_or_else(|_| of_the_gateway().respond())
 }
 
 fn of_the_gateway() -> Fault {
