@@ -79,6 +79,7 @@ fn words(report: &Report) -> &'static str {
 fn print(report: &Report) {
     println!("{}", words(report));
     println!("{} entries in {} epochs of {} logs", report.entries, report.epochs, report.origins);
+    println!("the second place vouches for {} of {} entries", report.vouched, report.entries + report.retired);
     let kinds: Vec<String> = report.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     println!("  {}", kinds.join(", "));
     if report.retired > 0 {
@@ -112,6 +113,7 @@ fn as_json(report: &Report) -> Value {
         "kinds": report.kinds,
         "retired": report.retired,
         "unsigned": report.unsigned,
+        "vouched": report.vouched,
         "damage": list(&report.damage),
         "unreadable": list(&report.unreadable),
         "unwitnessed": list(&report.unwitnessed),

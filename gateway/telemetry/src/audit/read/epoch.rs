@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use super::super::bundle::{CHECKPOINT, Entries, entries_path, partial, tile_path};
 use super::super::checkpoint::Checkpoint;
 use super::super::copies;
@@ -10,6 +12,7 @@ use super::super::epoch::{FORMAT_VERSION, Predecessor, read_bundle};
 use super::super::note::{NoteError, VerifierKey};
 use super::super::tree::{Growth, Hash, TILE, Tile, hex, leaf, sha256};
 use super::line::{Line, NewKey, Opening, Retired, Seal};
+use super::reach::Reach;
 use super::{Finding, OpeningClaim, Report, files_below, finding};
 
 /// The file that keeps an opening entry when the bundle that held it has been retired.
@@ -35,16 +38,34 @@ pub(super) struct Checked {
     pub(super) retired: Vec<Retired>,
     /// Bundles that are not there although their hashes are.
     pub(super) missing: Vec<u64>,
-    /// Whether the second place has a checkpoint of this epoch that fits.
-    pub(super) witnessed: bool,
+    /// How far it is vouched for from outside.
+    pub(super) reach: Reach,
 }
 
 /// A statement about the first `size` entries.
 struct Goal {
     size: u64,
     root: Hash,
-    who: String,
+    who: Voucher,
     met: bool,
+}
+
+/// Who makes a statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Voucher {
+    Next,
+    Checkpoint,
+    Copy,
+}
+
+impl Voucher {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Next => "the next epoch's opening",
+            Self::Checkpoint => "the checkpoint",
+            Self::Copy => "a copy in the second place",
+        }
+    }
 }
 
 /// The check of one epoch.
@@ -61,6 +82,8 @@ pub(super) struct EpochCheck<'a> {
     signed: u64,
     /// Entries whose hashes alone are there.
     retired: u64,
+    /// When the entry before was written.
+    written: Option<OffsetDateTime>,
 }
 
 /// What an epoch's first entry says of the one before; `None` where it cannot be read.
@@ -90,6 +113,7 @@ impl<'a> EpochCheck<'a> {
             torn: None,
             signed: 0,
             retired: 0,
+            written: None,
         }
     }
 
@@ -119,7 +143,7 @@ impl<'a> EpochCheck<'a> {
             return;
         }
         match from_hex(&claim.root) {
-            Some(root) => self.goal(claim.size, root, "the next epoch's opening"),
+            Some(root) => self.goal(claim.size, root, Voucher::Next),
             None => self.damage("", "the next epoch's opening gives no root for it"),
         }
     }
@@ -148,7 +172,7 @@ impl<'a> EpochCheck<'a> {
             }
             Ok(checkpoint) => {
                 self.signed = checkpoint.size;
-                self.goal(checkpoint.size, checkpoint.root, "the checkpoint");
+                self.goal(checkpoint.size, checkpoint.root, Voucher::Checkpoint);
             }
             Err(error) => self.damage(CHECKPOINT, &error.to_string()),
         }
@@ -172,8 +196,7 @@ impl<'a> EpochCheck<'a> {
         for note in notes {
             match Checkpoint::open(&note, keys) {
                 Ok(checkpoint) if checkpoint.log == self.log() => {
-                    self.checked.witnessed = true;
-                    self.goal(checkpoint.size, checkpoint.root, "a copy in the second place");
+                    self.goal(checkpoint.size, checkpoint.root, Voucher::Copy);
                 }
                 Ok(checkpoint) => {
                     self.report
@@ -185,8 +208,8 @@ impl<'a> EpochCheck<'a> {
         }
     }
 
-    fn goal(&mut self, size: u64, root: Hash, who: &str) {
-        self.goals.push(Goal { size, root, who: who.to_owned(), met: false });
+    fn goal(&mut self, size: u64, root: Hash, who: Voucher) {
+        self.goals.push(Goal { size, root, who, met: false });
     }
 
     // ---- the entries
@@ -262,7 +285,7 @@ impl<'a> EpochCheck<'a> {
         }
         self.checked.missing.push(number);
         for hash in bytes.as_chunks::<32>().0 {
-            self.push(*hash);
+            self.push(*hash, None);
             self.retired += 1;
         }
         bytes.len() as u64 == 32 * TILE
@@ -276,7 +299,7 @@ impl<'a> EpochCheck<'a> {
                 None => return,
                 Some(Ok(entry)) if !self.growth.size().is_multiple_of(TILE) || at == 0 => {
                     self.read_entry(entry, path, at);
-                    self.push(leaf(entry));
+                    self.push(leaf(entry), self.written);
                 }
                 Some(Ok(_)) => return self.damage_at(path, &format!("byte {at}: holds more than {TILE} entries")),
                 Some(Err(torn)) => {
@@ -288,8 +311,9 @@ impl<'a> EpochCheck<'a> {
         }
     }
 
-    fn push(&mut self, hash: Hash) {
+    fn push(&mut self, hash: Hash, written: Option<OffsetDateTime>) {
         self.growth.push(hash);
+        self.checked.reach.grow(written);
         self.tiles.extend(self.growth.take_full());
         self.meet_goals();
     }
@@ -300,6 +324,8 @@ impl<'a> EpochCheck<'a> {
         let Some(line) = Line::parse(entry) else {
             return self.damage(&place(), "is not JSON");
         };
+        // One that bears no time came behind the one before it.
+        self.written = line.written().or(self.written);
         if self.sealed {
             self.damage(&place(), "stands behind the closing entry");
         }
@@ -309,6 +335,7 @@ impl<'a> EpochCheck<'a> {
             _ if index == 0 => self.damage(&place(), "is not an opening entry, and stands first"),
             "seal" => {
                 self.sealed = true;
+                self.checked.reach.seal();
                 let count = serde_json::from_slice(entry).map_or(0, |seal: Seal| seal.count);
                 if count != index + 1 {
                     self.damage(&place(), &format!("counts {count} entries where there are {}", index + 1));
@@ -353,8 +380,14 @@ impl<'a> EpochCheck<'a> {
         let mut wrong = Vec::new();
         for goal in self.goals.iter_mut().filter(|goal| goal.size == size && !goal.met) {
             goal.met = true;
-            if goal.root != root {
-                wrong.push(format!("the first {size} entries are not those that {} vouches for", goal.who));
+            match goal.who {
+                who if goal.root != root => {
+                    wrong.push(format!("the first {size} entries are not those that {} vouches for", who.words()));
+                }
+                Voucher::Next => self.checked.reach.is_claimed(),
+                Voucher::Copy => self.checked.reach.is_copied(),
+                // Whoever changes the log with its key signs it anew.
+                Voucher::Checkpoint => {}
             }
         }
         wrong.iter().for_each(|what| self.damage("tile/entries", what));
@@ -363,7 +396,7 @@ impl<'a> EpochCheck<'a> {
     fn judge_goals(&mut self) {
         let size = self.growth.size();
         let lacking: Vec<String> = (self.goals.iter().filter(|goal| !goal.met))
-            .map(|goal| format!("has {size} entries where {} vouches for {}", goal.who, goal.size))
+            .map(|goal| format!("has {size} entries where {} vouches for {}", goal.who.words(), goal.size))
             .collect();
         lacking.iter().for_each(|what| self.damage("tile/entries", what));
         if size == 0 && self.task.claim.is_none_or(|claim| claim.size > 0) {

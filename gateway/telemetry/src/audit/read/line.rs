@@ -1,8 +1,11 @@
 //! What the reader understands of an entry. Everything else in it is kept and passed on.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::super::epoch::Predecessor;
 
@@ -17,6 +20,8 @@ pub struct Line<'a> {
     pub decision: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     at: Option<Cow<'a, str>>,
+    #[serde(default)]
+    waited_ms: Option<f64>,
     #[serde(borrow, default)]
     outcome: Option<Ended<'a>>,
     #[serde(borrow, default)]
@@ -47,6 +52,13 @@ impl<'a> Line<'a> {
     pub fn time(&self) -> Option<&str> {
         let ended = self.outcome.as_ref().and_then(|outcome| outcome.at.as_deref());
         self.at.as_deref().or(ended)
+    }
+
+    /// When it was put into the log: an intent that waited for a place bears the time before that.
+    pub(super) fn written(&self) -> Option<OffsetDateTime> {
+        let at = OffsetDateTime::parse(self.time()?, &Rfc3339).ok()?;
+        let waited = self.waited_ms.and_then(|waited| Duration::try_from_secs_f64(waited / 1_000.0).ok());
+        at.checked_add(waited.unwrap_or_default().try_into().ok()?)
     }
 
     /// The class of the request's data, where the entry names it.

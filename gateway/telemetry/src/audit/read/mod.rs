@@ -11,6 +11,7 @@
 mod epoch;
 mod exposure;
 mod line;
+mod reach;
 mod scan;
 mod show;
 
@@ -27,11 +28,13 @@ use super::tree::TILE;
 pub(super) use epoch::OPENING;
 pub use exposure::{Exposure, Question, Touched, exposure};
 pub use line::Line;
+pub use reach::COPIED_WITHIN;
 pub(super) use scan::last_bundle;
 pub use scan::{Stand, scan};
 pub use show::{Shown, ShownError, show};
 
 use epoch::{EpochCheck, Task};
+use reach::Reach;
 
 #[cfg(test)]
 mod tests;
@@ -65,9 +68,10 @@ impl fmt::Display for Finding {
 /// How a log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing was changed, and the second place agrees.
+    /// Nothing was changed, and the second place agrees: only what was written within [`COPIED_WITHIN`] of the end of the
+    /// log of a process that did not close it is in no copy.
     Whole,
-    /// It agrees with itself. Nothing outside says that it was not rewritten whole.
+    /// It agrees with itself. Nothing outside says that it was not rewritten, or from some entry on.
     Unwitnessed,
     /// Something could not be read, so it is not known.
     Unreadable,
@@ -88,6 +92,8 @@ pub struct Report {
     pub retired: u64,
     /// Entries behind the last signature of their epoch.
     pub unsigned: u64,
+    /// Entries that a copy in the second place vouches for, by itself or through a later epoch's opening.
+    pub vouched: u64,
     /// By kind, how many entries were read.
     pub kinds: BTreeMap<String, u64>,
     /// What was changed.
@@ -166,7 +172,7 @@ fn verify_origin((home, origin): (&Path, &str), (trust, copies): (&Trust<'_>, &C
     let mut keys = trust.keys.to_vec();
     let mut retired = Vec::new();
     let mut missing = Vec::new();
-    let mut vouched = false;
+    let mut reaches: Vec<(&str, Reach)> = Vec::new();
     for (at, name) in epochs.iter().enumerate() {
         let path = home.join(name);
         // What the next epoch says of this one; its own signature is checked in its turn.
@@ -184,7 +190,7 @@ fn verify_origin((home, origin): (&Path, &str), (trust, copies): (&Trust<'_>, &C
         keys.extend(checked.keys);
         retired.extend(checked.retired);
         missing.extend(checked.missing.into_iter().map(|bundle| (name.clone(), bundle)));
-        vouched = checked.witnessed;
+        reaches.push((name, checked.reach));
         report.epochs += 1;
     }
     for (epoch, bundle) in missing {
@@ -197,15 +203,7 @@ fn verify_origin((home, origin): (&Path, &str), (trust, copies): (&Trust<'_>, &C
             report.damage.push(finding(&place, "are gone, and no entry says that their time was over"));
         }
     }
-    // Each epoch vouches for the one before, so the latest stands for all.
-    if !vouched {
-        let what = if trust.witness.is_some() {
-            "the second place has no copy of the latest epoch's checkpoints"
-        } else {
-            "no second place was given that checkpoints were copied to"
-        };
-        report.unwitnessed.push(finding(origin, what));
-    }
+    reach::judge(origin, &reaches, trust.witness.is_some(), report);
 }
 
 /// The epochs of an origin, oldest first; a gap in their numbers is damage.

@@ -16,6 +16,8 @@ use super::super::{
 };
 use super::*;
 
+mod lag;
+
 const FIRST: &str = "gw-1/0000000001";
 const KILLED: &str = "gw-1/0000000002";
 const LATEST: &str = "gw-1/0000000003";
@@ -45,11 +47,15 @@ fn settings(state: &Path) -> Settings {
 }
 
 fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
+    ask_at(log, decisions, now());
+}
+
+fn ask_at(log: &AuditLog, decisions: impl IntoIterator<Item = String>, at: SystemTime) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for decision in decisions {
         let intent = Intent {
             decision: &decision,
-            at: now(),
+            at,
             waited: None,
             app: "claims",
             team: "insurance",
@@ -74,7 +80,7 @@ fn ask(log: &AuditLog, decisions: impl IntoIterator<Item = String>) {
             capture: None,
         };
         runtime.block_on(log.intent(&intent)).unwrap().close(Outcome {
-            at: now(),
+            at,
             status: Some(200),
             code: None,
             usage: None,
@@ -194,7 +200,7 @@ fn a_log_that_nobody_touched_is_whole_and_the_crash_in_it_is_told() {
 
     assert_eq!(report.verdict(), Verdict::Whole, "{report:?}");
     assert_eq!((report.origins, report.epochs), (1, 3));
-    assert_eq!(report.entries, 602 + 51 + 21);
+    assert_eq!((report.entries, report.vouched), (602 + 51 + 21, 602 + 51 + 21));
     assert_eq!(report.kinds["intent"], 335);
     assert_eq!(report.unsigned, 0);
     let notes: Vec<String> = report.notes.iter().map(ToString::to_string).collect();
@@ -207,6 +213,7 @@ fn without_a_second_place_a_log_is_only_consistent_with_itself() {
 
     assert_eq!(report.verdict(), Verdict::Unwitnessed);
     assert!(report.damage.is_empty());
+    assert_eq!(report.vouched, 0);
 }
 
 /// A way to change a log: its name, where it is found, and how it is done to the copy at this path.
