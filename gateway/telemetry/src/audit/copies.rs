@@ -2,7 +2,7 @@
 //!
 //! `<origin>/<epoch>.checkpoints` holds many, one behind the other; `<origin>.<epoch>.<size>.checkpoint` holds one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,11 @@ impl Copies {
     /// The files that hold copies of an epoch's checkpoints.
     pub(super) fn of(&self, origin: &str, epoch: &str) -> &[PathBuf] {
         self.0.get(&(origin.to_owned(), epoch.to_owned())).map_or(&[], Vec::as_slice)
+    }
+
+    /// The origins that there are copies of, each once.
+    pub(super) fn origins(&self) -> BTreeSet<&str> {
+        self.0.keys().map(|(origin, _)| origin.as_str()).collect()
     }
 
     /// The epochs of `origin` that there are copies of.

@@ -20,6 +20,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::checkpoint::Checkpoint;
 use super::copies::Copies;
 use super::epoch::{DIGITS, Predecessor, is_origin};
 use super::note::VerifierKey;
@@ -144,6 +145,9 @@ pub fn verify(folder: &Path, trust: &Trust<'_>) -> io::Result<Report> {
     for missing in trust.fleet.unwrap_or_default().iter().filter(|origin| !found.contains(origin)) {
         report.damage.push(finding(missing, "the log of this origin is missing"));
     }
+    for gone in copies.origins().into_iter().filter(|origin| !found.iter().any(|there| there == origin)) {
+        judge_gone(gone, trust, &copies, &mut report);
+    }
     if found.is_empty() && trust.fleet.is_none_or(<[String]>::is_empty) {
         report.unreadable.push(finding(".", "there is no log here"));
     }
@@ -155,6 +159,29 @@ pub fn verify(folder: &Path, trust: &Trust<'_>) -> io::Result<Report> {
         report.origins += 1;
     }
     Ok(report)
+}
+
+/// An origin without a log here, of which the second place has copies.
+///
+/// Several gateways may share a second place, and an auditor may look at one of them: whose key was given is expected.
+fn judge_gone(origin: &str, trust: &Trust<'_>, copies: &Copies, report: &mut Report) {
+    if trust.fleet.is_some_and(|fleet| fleet.iter().any(|member| member == origin)) {
+        // Told already, as one of the fleet.
+        return;
+    }
+    let is_signed = copies.epochs(origin).any(|epoch| {
+        let log = Checkpoint::log_name(origin, epoch);
+        let texts = copies.of(origin, epoch).iter().filter_map(|file| std::fs::read(file).ok());
+        let notes = texts.flat_map(|text| super::copies::notes(&String::from_utf8_lossy(&text)).0);
+        notes.into_iter().any(|note| Checkpoint::open(&note, trust.keys).is_ok_and(|copy| copy.log == log))
+    });
+    if is_signed {
+        let what = "the log of this origin is missing, and the second place has copies of its checkpoints";
+        report.damage.push(finding(origin, what));
+    } else {
+        let what = "the second place has copies of its checkpoints; neither its log is here nor was its key given";
+        report.notes.push(finding(origin, what));
+    }
 }
 
 /// One origin: its epochs in order, and what each says of the one before.

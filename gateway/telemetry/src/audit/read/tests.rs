@@ -345,6 +345,12 @@ const TAMPERINGS: &[Tampering] = &[
     }),
     ("a file is put beside the epochs", "gw-1/readme", |log| fs::write(log.join("gw-1/readme"), "x").unwrap()),
     ("a file is put beside the logs", ".hidden", |log| fs::write(log.join(".hidden"), "x").unwrap()),
+    ("the log of one of two gateways is removed whole", "gw-1", |log| {
+        let other =
+            Settings { origin: "gw-2".to_owned(), key: key(2), witness: None, ..settings(log.parent().unwrap()) };
+        seal(&AuditLog::open(other, now()).unwrap());
+        fs::remove_dir_all(log.join("gw-1")).unwrap();
+    }),
     ("the whole log is written anew with its own key", "gw-1", |log| {
         let state = log.parent().unwrap();
         fs::remove_dir_all(log).unwrap();
@@ -382,6 +388,25 @@ fn a_log_that_was_written_anew_with_its_own_key_is_consistent_with_itself_and_on
 
     assert_eq!(verify_unwitnessed(copy.path()).verdict(), Verdict::Unwitnessed);
     assert_eq!(verify_at(copy.path()).verdict(), Verdict::Damaged);
+}
+
+#[test]
+fn a_gateway_that_shares_the_second_place_and_whose_key_was_not_given_is_only_mentioned() {
+    let copy = WORLD.copy();
+    let witness = copy.path().join("witness");
+    fs::create_dir(witness.join("gw-2")).unwrap();
+    let other = Checkpoint { log: "gw-2/0000000001".to_owned(), size: 1, root: [0; 32] };
+    fs::write(witness.join("gw-2/0000000001.checkpoints"), other.sign([&key(2)])).unwrap();
+    let with = |keys: &[VerifierKey]| {
+        verify(&copy.path().join("audit"), &Trust { keys, witness: Some(&witness), fleet: None }).unwrap()
+    };
+
+    let one = with(&keys());
+    let both = with(&[key(1).public().clone(), key(2).public().clone()]);
+
+    assert_eq!(one.verdict(), Verdict::Whole, "{one:?}");
+    assert!(one.notes.iter().any(|note| note.place == "gw-2"), "{one:?}");
+    assert_eq!(both.damage.iter().map(|damage| damage.place.as_str()).collect::<Vec<_>>(), ["gw-2"]);
 }
 
 #[test]
