@@ -79,6 +79,7 @@ mod tokens_of_ours;
 mod upgrade;
 mod upstream_http2;
 mod users;
+mod users_of_tokens;
 mod waiting;
 mod webhooks;
 mod world;

@@ -92,7 +92,7 @@ impl Certificates {
     pub fn new(entries: impl IntoIterator<Item = (CertificateName, AppIndex, KeyIndex)>) -> Self {
         let mut by_name = HashMap::new();
         for (name, app, key) in entries {
-            by_name.entry(name).or_insert(Identified { app, key, marks: Marks::NONE });
+            by_name.entry(name).or_insert(Identified { app, key, marks: Marks::NONE, user: None });
         }
         Self { by_name }
     }
@@ -103,15 +103,15 @@ impl Certificates {
     ///
     /// [`AuthError::Conflicting`] when they belong to two apps.
     pub(super) fn identify(&self, names: &[CertificateName]) -> Result<Option<Identified>, AuthError> {
-        let mut found: Option<Identified> = None;
+        let mut found: Option<&Identified> = None;
         for name in names {
             let Some(owner) = self.by_name.get(name) else { continue };
-            if found.is_some_and(|earlier| earlier != *owner) {
+            if found.is_some_and(|earlier| earlier != owner) {
                 return Err(AuthError::Conflicting);
             }
-            found = Some(*owner);
+            found = Some(owner);
         }
-        Ok(found)
+        Ok(found.cloned())
     }
 }
 
@@ -144,8 +144,8 @@ mod tests {
         ])
     }
 
-    const CLAIMS: Identified = Identified { app: AppIndex(0), key: KeyIndex(10), marks: Marks::NONE };
-    const SEARCH: Identified = Identified { app: AppIndex(1), key: KeyIndex(11), marks: Marks::NONE };
+    const CLAIMS: Identified = Identified { app: AppIndex(0), key: KeyIndex(10), marks: Marks::NONE, user: None };
+    const SEARCH: Identified = Identified { app: AppIndex(1), key: KeyIndex(11), marks: Marks::NONE, user: None };
 
     #[test]
     fn an_app_is_found_by_the_uri_or_the_host_name_of_its_certificate() {

@@ -29,7 +29,8 @@ use crate::limits::LimitIndex;
 pub use certificate::{CertificateName, Certificates, ShownCertificate};
 pub use credential::{LONGEST_CREDENTIAL, NO_CREDENTIAL};
 pub use token::{
-    Algorithm, Issuer, KeySet, KeySetError, LONGEST_TOKEN, MOST_KEYS, MOST_MARKS, Marks, TokenRule, Tokens,
+    Algorithm, Issuer, KeySet, KeySetError, LONGEST_TOKEN, LONGEST_USER, MOST_KEYS, MOST_MARKS, Marks, TokenRule,
+    Tokens,
 };
 
 /// An app, by its place in the snapshot's list of apps.
@@ -57,7 +58,7 @@ pub struct KeyEntry {
 }
 
 /// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identified {
     /// The app that the credential belongs to.
     pub app: AppIndex,
@@ -65,6 +66,8 @@ pub struct Identified {
     pub key: KeyIndex,
     /// What the claims of a token say beside that.
     pub marks: Marks,
+    /// The user that a token names, where its rule says by which claim.
+    pub user: Option<Arc<str>>,
 }
 
 /// Why a request has no known caller. All of these are a 401 `invalid_api_key` to the caller, who
@@ -107,6 +110,11 @@ pub enum AuthError {
     /// The token would be an app's by its groups, which it had no room for.
     #[error("the token leaves its groups out because there are too many; ask for app roles instead")]
     GroupsOverage,
+    /// The token would be an app's, and its user is not there or cannot be one.
+    #[error(
+        "the token's claim that names the user is not there, or is no text of 1 to {LONGEST_USER} bytes without control characters"
+    )]
+    NoUser,
 }
 
 /// Two entries have the same digest.
@@ -189,7 +197,7 @@ impl Keys {
         if entry.expires.is_some_and(|expires| now >= expires) {
             return Err(AuthError::Expired);
         }
-        Ok(Identified { app: entry.app, key, marks: Marks::NONE })
+        Ok(Identified { app: entry.app, key, marks: Marks::NONE, user: None })
     }
 
     /// The entry of a key; `None` for an index of another list.

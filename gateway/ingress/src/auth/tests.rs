@@ -33,7 +33,7 @@ fn ask(fields: &[(&str, &[u8])]) -> Result<Identified, AuthError> {
     with_keys(keys).authenticate(&headers(fields), None, NOW)
 }
 
-const ONE: Identified = Identified { app: AppIndex(7), key: KeyIndex(0), marks: Marks::NONE };
+const ONE: Identified = Identified { app: AppIndex(7), key: KeyIndex(0), marks: Marks::NONE, user: None };
 
 #[test]
 fn a_key_is_found_in_each_header_that_clients_send_it_in() {

@@ -518,6 +518,8 @@ pub struct TokenConfig {
     pub audience: String,
     /// Claims that must have these values.
     pub claims: Vec<(String, String)>,
+    /// The claim that names the user.
+    pub user: Option<String>,
 }
 
 /// The client certificate of an app.

@@ -1,5 +1,6 @@
 //! Stages 1 to 3: a request arrives, says who it is, and is admitted. Its body is still unread.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -108,9 +109,17 @@ pub(super) struct Caller {
     pub(super) key: Arc<KeyFacts>,
     /// What the claims of its token say of the data.
     pub(super) marks: Marks,
+    /// The user that its token names, where its app says by which claim.
+    pub(super) user: Option<Arc<str>>,
 }
 
 impl Caller {
+    /// Whom limits, budgets and records count the call for: the user of the token, which the issuer vouches for, and where
+    /// no claim says that, whom the body names.
+    pub(super) fn user_of<'a>(&'a self, call: &'a Call) -> Option<Cow<'a, str>> {
+        self.user.as_deref().map(Cow::Borrowed).or_else(|| call.user())
+    }
+
     /// Output tokens that the call may ask for, by itself and by the bound of its key or app; no bound where neither has one.
     pub(super) fn output_of(&self, call: &Call) -> Option<u64> {
         lesser(call.max_output_tokens(), self.key.most_output)
@@ -261,6 +270,7 @@ pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
                 app: Arc::clone(exchange.snapshot.app(identified.app)),
                 key: Arc::clone(exchange.snapshot.key(identified.key)),
                 marks: identified.marks,
+                user: identified.user,
             };
             caller.key.touch(exchange.at);
             exchange.caller = Some(caller.clone());

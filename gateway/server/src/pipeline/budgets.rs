@@ -50,7 +50,7 @@ fn payer<'a>(planned: &'a Planned, user: Option<&'a str>) -> Payer<'a> {
     Payer { app: &app.name, team: &app.team, model: planned.decoded.call.model(), user }
 }
 
-/// The pseudonym of the user that the request names, where a budget counts users.
+/// The pseudonym of the user that the token or the request names, where a budget counts users.
 ///
 /// The one of the audit log, or one of the gateway's own where that has none: so the ledger tells no more of a person than the
 /// log does.
@@ -59,7 +59,7 @@ pub(super) fn user(planned: &Planned) -> Option<Arc<str>> {
     if !snapshot.budgets.count_users(payer(planned, None)) {
         return None;
     }
-    let user = planned.decoded.call.user().filter(|user| !user.is_empty())?;
+    let user = planned.decoded.caller.user_of(&planned.decoded.call).filter(|user| !user.is_empty())?;
     let key = snapshot.pseudonyms.as_ref().unwrap_or(&snapshot.shown_users);
     Some(key.pseudonym(Realm::Audit, &planned.decoded.caller.app.name, &user).into())
 }

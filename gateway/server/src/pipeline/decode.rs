@@ -76,7 +76,7 @@ async fn admit_further(
 ) -> Result<AdmittedGuard, limits::Refusal> {
     let snapshot = &exchange.snapshot;
     let sharing = snapshot.sharing.as_ref();
-    if let Some(user) = call.user() {
+    if let Some(user) = caller.user_of(call) {
         sharing::ask(sharing, || snapshot.admission.admit_user(app, caller.key.limit, &user)).await?;
     }
     let further = sharing::ask(sharing, || snapshot.admission.model(snapshot.model(model).limit)).await?;

@@ -126,7 +126,7 @@ pub(super) fn opened_grant(verdict: &Verdict) -> Option<&str> {
 /// Who the app asks for, as a name that only whoever holds the key can find again.
 fn pseudonym(snapshot: &Snapshot, caller: &Caller, call: &Call) -> Option<String> {
     let key = snapshot.pseudonyms.as_ref()?;
-    Some(key.pseudonym(Realm::Audit, &caller.app.name, &call.user()?))
+    Some(key.pseudonym(Realm::Audit, &caller.app.name, &caller.user_of(call)?))
 }
 
 /// Room for a reason, in bytes: few need more, and a string that grows is moved several times.

@@ -82,6 +82,7 @@ impl Builder {
             audience: token.audience.as_str().into(),
             claims: token.claims.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
             marks: Box::default(),
+            user: token.user.as_deref().map(Into::into),
             app,
             key,
         }));

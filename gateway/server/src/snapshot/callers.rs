@@ -26,6 +26,7 @@ pub(super) fn build(
         audience: token.audience.as_str().into(),
         claims: token.claims.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
         marks: marks(compiled, token.app),
+        user: token.user.as_deref().map(Into::into),
         app: app(token.app),
         key: stand_in(&mut facts, compiled, (&token.name, token.app), &used),
     });

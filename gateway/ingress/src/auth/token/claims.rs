@@ -1,9 +1,14 @@
 //! Which app a token belongs to, by its audience and its claims.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::super::{AppIndex, AuthError, Identified, KeyIndex};
 use super::Marks;
+
+/// Longest name of a user that a token may carry, in bytes.
+pub const LONGEST_USER: usize = 256;
 
 /// The tokens of one issuer that stand for one app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +22,9 @@ pub struct TokenRule {
     pub claims: Box<[(Box<str>, Box<str>)]>,
     /// Claims and values that say something of the app's data, at most [`MOST_MARKS`](super::MOST_MARKS).
     pub marks: Box<[(Box<str>, Box<str>)]>,
+    /// The claim that names the user, in the way in which `claims` are named; `None` where none does. A token in which it is
+    /// not a text of 1 to [`LONGEST_USER`] bytes, without control characters, is refused.
+    pub user: Option<Box<str>>,
     /// The app.
     pub app: AppIndex,
     /// The entry that limits and records go by.
@@ -35,7 +43,8 @@ impl TokenRule {
 /// # Errors
 ///
 /// [`AuthError::NoApp`] when they belong to none, [`AuthError::GroupsOverage`] when a rule asks for groups that the token
-/// had no room for, be it for whose it is or for what it says of the data, [`AuthError::Conflicting`] when they belong to two apps.
+/// had no room for, be it for whose it is or for what it says of the data, [`AuthError::Conflicting`] when they belong to two
+/// apps, [`AuthError::NoUser`] when they do not name the user that the rule asks for.
 pub(super) fn owner(rules: &[TokenRule], claims: &Map<String, Value>) -> Result<Identified, AuthError> {
     let mut found: Option<Identified> = None;
     for rule in rules.iter().filter(|rule| rule.matches(claims)) {
@@ -43,22 +52,35 @@ pub(super) fn owner(rules: &[TokenRule], claims: &Map<String, Value>) -> Result<
         if rule.marks.iter().any(|(name, _)| &**name == "groups") && are_left_out(claims) {
             return Err(AuthError::GroupsOverage);
         }
-        let identified = Identified { app: rule.app, key: rule.key, marks: Marks::of(&rule.marks, claims) };
-        if found.is_some_and(|earlier| earlier.app != identified.app) {
+        if found.as_ref().is_some_and(|earlier| earlier.app != rule.app) {
             return Err(AuthError::Conflicting);
         }
-        found.get_or_insert(identified);
+        let user = rule.user.as_deref().map(|name| user(claims, name)).transpose()?;
+        let marks = Marks::of(&rule.marks, claims);
+        found.get_or_insert(Identified { app: rule.app, key: rule.key, marks, user });
     }
     found.ok_or_else(|| if groups_left_out(rules, claims) { AuthError::GroupsOverage } else { AuthError::NoApp })
 }
 
 pub(super) fn has(claims: &Map<String, Value>, name: &str, value: &str) -> bool {
-    let is_words = matches!(name, "scope" | "scp");
+    find(claims, name).is_some_and(|(name, claim)| holds(claim, value, matches!(name, "scope" | "scp")))
+}
+
+/// The claim of this name, or the nested one that it is the way to, with the last part of the way.
+fn find<'a>(claims: &'a Map<String, Value>, name: &'a str) -> Option<(&'a str, &'a Value)> {
     if let Some(claim) = claims.get(name) {
-        return holds(claim, value, is_words);
+        return Some((name, claim));
     }
-    let Some((outer, inner)) = name.split_once('.') else { return false };
-    matches!(claims.get(outer), Some(Value::Object(nested)) if has(nested, inner, value))
+    let (outer, inner) = name.split_once('.')?;
+    find(claims.get(outer)?.as_object()?, inner)
+}
+
+/// The user, by the claim of this name. What a body says cannot stand in for it.
+fn user(claims: &Map<String, Value>, name: &str) -> Result<Arc<str>, AuthError> {
+    let said = find(claims, name).and_then(|(_, claim)| claim.as_str());
+    // A control character would reach the lines of a log.
+    let named = said.filter(|said| (1..=LONGEST_USER).contains(&said.len()) && !said.chars().any(char::is_control));
+    named.map(Into::into).ok_or(AuthError::NoUser)
 }
 
 fn holds(claim: &Value, value: &str, is_words: bool) -> bool {
@@ -96,6 +118,7 @@ mod tests {
             audience: "causeway".into(),
             claims,
             marks: Box::default(),
+            user: None,
             app: AppIndex(app),
             key: KeyIndex(app),
         }
@@ -172,6 +195,27 @@ mod tests {
 
         assert_eq!(left_out, Err(AuthError::GroupsOverage));
         assert_eq!(owner_of(&rules, json!({ "aud": "causeway", "groups": ["g-2"] })), Err(AuthError::NoApp));
+    }
+
+    #[test]
+    fn a_user_is_the_text_of_its_claim_and_a_token_without_one_is_refused() {
+        let named = |name: &str| TokenRule { user: Some(name.into()), ..rule(1, &[]) };
+        let user_of = |name: &str, claims: Value| {
+            let Value::Object(claims) = claims else { panic!("claims are an object") };
+            owner(&[named(name)], &claims).map(|identified| identified.user.as_deref().map(str::to_owned))
+        };
+        let with = |sub: Value| user_of("sub", json!({ "aud": "causeway", "sub": sub }));
+        let (longest, too_long) = ("u".repeat(LONGEST_USER), "u".repeat(LONGEST_USER + 1));
+
+        assert_eq!(with(json!("u")), Ok(Some("u".to_owned())));
+        assert_eq!(with(json!(longest)), Ok(Some(longest)));
+        for sub in [json!(""), json!(too_long), json!(7), json!(["u"]), json!({"u": 1}), json!(null), json!("u\nv")] {
+            assert_eq!(with(sub.clone()), Err(AuthError::NoUser), "{sub}");
+        }
+        assert_eq!(user_of("sub", json!({ "aud": "causeway", "oid": "u" })), Err(AuthError::NoUser));
+        assert_eq!(user_of("who.id", json!({ "aud": "causeway", "who": { "id": "u" } })), Ok(Some("u".to_owned())));
+        assert_eq!(user_of("a.b", json!({ "aud": "causeway", "a.b": "u" })), Ok(Some("u".to_owned())));
+        assert_eq!(user_of("sub", json!({ "aud": "other" })), Err(AuthError::NoApp), "whose it is comes first");
     }
 
     #[test]

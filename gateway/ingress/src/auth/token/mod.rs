@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 
 use super::{AuthError, Identified};
 use cache::Cache;
-pub use claims::TokenRule;
+pub use claims::{LONGEST_USER, TokenRule};
 pub use keys::{Algorithm, KeySet, KeySetError, MOST_KEYS};
 pub use marks::{MOST_MARKS, Marks};
 
@@ -93,7 +93,7 @@ pub struct Tokens {
 }
 
 /// What is known of a verified token.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Verified {
     identified: Identified,
     issuer: usize,
@@ -180,7 +180,7 @@ impl Verified {
         if now < self.from {
             return Err(AuthError::NotYetValid);
         }
-        Ok(self.identified)
+        Ok(self.identified.clone())
     }
 }
 

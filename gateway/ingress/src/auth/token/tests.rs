@@ -13,7 +13,7 @@ use super::*;
 
 const ISSUER: &str = "https://login.corp.example/realms/apps";
 const NOW: u64 = 1_800_000_000;
-const CLAIMS: Identified = Identified { app: AppIndex(3), key: KeyIndex(30), marks: Marks::NONE };
+const CLAIMS: Identified = Identified { app: AppIndex(3), key: KeyIndex(30), marks: Marks::NONE, user: None };
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -97,6 +97,7 @@ fn tokens() -> Tokens {
         audience: "causeway".into(),
         claims: Box::new([("azp".into(), "claims-ui".into())]),
         marks: Box::default(),
+        user: None,
         app: CLAIMS.app,
         key: CLAIMS.key,
     };

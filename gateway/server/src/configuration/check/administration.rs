@@ -77,6 +77,7 @@ impl Check<'_> {
             issuer: jwt.issuer.clone(),
             audience: jwt.audience.clone(),
             claims: jwt.claims.iter().flatten().map(|(claim, value)| (claim.clone(), value.clone())).collect(),
+            user: jwt.user.clone(),
         };
         let mark = self.place("administrator", name).at("jwt").mark();
         if token.claims.is_empty() {

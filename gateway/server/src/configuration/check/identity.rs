@@ -68,7 +68,9 @@ impl Check<'_> {
                 issuer: jwt.issuer.clone(),
                 audience: jwt.audience.clone(),
                 claims,
+                user: jwt.user.clone(),
             };
+            self.user_by_tokens_alone(name, document);
             let same = |other: &&TokenConfig| {
                 (&other.issuer, &other.audience, &other.claims) == (&token.issuer, &token.audience, &token.claims)
             };
@@ -96,11 +98,32 @@ impl Check<'_> {
             let remedy = "write the gateway's own name at the issuer: a token for somebody else must not be good here";
             self.wrong(at.at("audience").mark(), format!("`{section}.{name}.jwt.audience` is empty"), remedy);
         }
+        if jwt.user.as_deref() == Some("") {
+            let remedy = "name a claim, such as `sub`, or leave it out";
+            self.wrong(at.at("user").mark(), format!("`{section}.{name}.jwt.user` is empty"), remedy);
+        }
         for (claim, value) in jwt.claims.iter().flatten() {
             if claim.is_empty() || value.is_empty() {
                 let message = format!("`{section}.{name}.jwt.claims` has a claim without a name or value");
                 self.wrong(at.at("claims").mark(), message, "write it as `azp = \"claims-ui\"`");
             }
+        }
+    }
+
+    /// A user that a token names says nothing where the token can be left out.
+    fn user_by_tokens_alone(&mut self, name: &str, document: &Document) {
+        let Some(app) = document.app.get(name).filter(|app| app.jwt.as_ref().is_some_and(|jwt| jwt.user.is_some()))
+        else {
+            return;
+        };
+        let has_keys = app.keys.is_some() || document.key.values().any(|key| key.app == *name);
+        if has_keys || app.certificate.is_some() {
+            let message = format!(
+                "`app.{name}.jwt.user`: app `{name}` may show a key or a certificate as well, which names no user; who leaves the \
+                 token out is bound by no user's limits"
+            );
+            let mark = self.place("app", name).at("jwt").at("user").mark();
+            self.wrong(mark, message, "give keys and the certificate to an app of their own");
         }
     }
 

@@ -136,6 +136,12 @@ pub struct Jwt {
     /// Claims that must have these values: a claim that is a list must hold the value. Absent: none. `scp` and `scope` are lists of
     /// words, and `realm_access.roles` is a way into a nested claim.
     pub claims: Option<BTreeMap<String, String>>,
+    /// Claim that names the user, such as `"sub"` or `"oid"`, or a way into a nested one. Absent: none does. What it says goes
+    /// before what a body says of its user, for `user_requests_per_minute`, budgets of each user, records and traces.
+    ///
+    /// A token in which it is missing, or no text of 1 to 256 bytes without control characters, is refused. An app that has it shows
+    /// tokens alone.
+    pub user: Option<String>,
 }
 
 /// Who issues tokens that apps may show.
@@ -254,8 +260,8 @@ pub struct Limits {
     /// Requests worked on at once, each for as long as its stream runs. Absent: no bound. Above it: 429 `rate_limit_exceeded`.
     #[schemars(range(min = 1))]
     pub in_flight: Option<u32>,
-    /// Requests per minute of each user that a request names in `safety_identifier`, `user` or `metadata.user_id`. Absent: no
-    /// bound. A request that names none is not counted here.
+    /// Requests per minute of each user that a request names in `safety_identifier`, `user` or `metadata.user_id`, or that its
+    /// token names (`jwt.user`). Absent: no bound. A request that names none is not counted here.
     #[schemars(range(min = 1))]
     pub user_requests_per_minute: Option<u32>,
     /// Output tokens that one request may ask for. Absent: no bound. What asks for more is sent with this, and so is what asks for

@@ -18,8 +18,8 @@ pub struct Budget {
     pub team: Option<String>,
     /// Only requests that ask for this model, whichever answers them.
     pub model: Option<String>,
-    /// Each user has the amount for itself, as a request names one in `safety_identifier`, `user` or `metadata.user_id`; default
-    /// false. A user is one of an app, and is kept as a pseudonym. Requests that name none have one amount together.
+    /// Each user has the amount for itself, as a request names one in `safety_identifier`, `user` or `metadata.user_id`, or its token
+    /// does (`jwt.user` of the app); default false. A user is one of an app, and is kept as a pseudonym. Requests that name none have one amount together.
     ///
     /// With `replicas = true` it needs `audit.pseudonyms`, so that one user has one pseudonym in all gateways.
     pub each_user: Option<bool>,

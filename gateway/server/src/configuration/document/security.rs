@@ -190,8 +190,8 @@ pub struct Audit {
     pub retention: Option<Retention>,
 }
 
-/// How users are recorded: the name by which an app knows its user, in `safety_identifier`, `user` or `metadata.user_id`, as
-/// a pseudonym that nobody can turn back without the key.
+/// How users are recorded: the name by which an app knows its user, in `safety_identifier`, `user` or `metadata.user_id`, or by
+/// which a token names it (`jwt.user` of the app), as a pseudonym that nobody can turn back without the key.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pseudonyms {
