@@ -151,6 +151,12 @@ fn every_error_code_and_every_alarm_has_a_runbook_that_says_what_to_check_what_t
     let codes =
         codes.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(code, _)| code.to_owned());
     let mut pages: BTreeSet<String> = codes.collect();
+    // The codes of the administrators' listener stand where they are given.
+    let gate = read(&root().join("gateway/server/src/admin/gate.rs"));
+    let codes = gate.split("fn code(").nth(1).and_then(|rest| rest.split("\n    }\n").next()).unwrap_or_default();
+    let before = pages.len();
+    pages.extend(codes.split('"').skip(1).step_by(2).map(str::to_owned));
+    assert!(pages.len() >= before + 3, "the administrators' codes are not where they were: {pages:?}");
     assert!(pages.len() >= 17, "the table of codes is not where it was: {pages:?}");
     for source in serving(None) {
         let text = read(&source);

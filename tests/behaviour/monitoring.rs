@@ -111,8 +111,12 @@ fn every_alert_names_figures_and_codes_that_exist_and_a_runbook_that_can_be_read
     let mut faults = Vec::new();
     for (name, expression, runbook) in &alerts {
         faults.extend(faults_of(expression, &all).into_iter().map(|fault| format!("{name}: {fault}")));
-        if !Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src").join(runbook).is_file() || runbook.is_empty() {
-            faults.push(format!("{name}: there is no runbook `{runbook}`"));
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src").join(runbook);
+        let page = std::fs::read_to_string(page).unwrap_or_default();
+        for part in ["\n## Check\n", "\n## Do\n", "\n## Who\n"] {
+            if !page.contains(part) {
+                faults.push(format!("{name}: its runbook `{runbook}` has no `{}`", part.trim()));
+            }
         }
     }
 
