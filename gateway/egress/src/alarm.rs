@@ -12,6 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug)]
 pub struct Alarm {
     sleep: Pin<Box<Sleep>>,
+    /// When it goes off: the sleep knows, but lies elsewhere.
+    due: Instant,
     /// Whom it wakes.
     known: Option<Waker>,
 }
@@ -20,26 +22,32 @@ impl Alarm {
     /// One that goes off at `due`.
     #[must_use]
     pub fn at(due: Instant) -> Self {
-        Self { sleep: Box::pin(sleep_until(due)), known: None }
+        Self { sleep: Box::pin(sleep_until(due)), due, known: None }
     }
 
     /// When it goes off.
     #[must_use]
     pub fn due(&self) -> Instant {
-        self.sleep.deadline()
+        self.due
     }
 
     /// Lets it go off at another time, also where it has gone off already.
     pub fn set(&mut self, due: Instant) {
         self.sleep.as_mut().reset(due);
+        self.due = due;
         self.known = None;
     }
 
     /// Ready when its time has come, and until it is set again.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_at(Instant::now(), context)
+    }
+
+    /// The same for whoever has just looked at the clock.
+    pub fn poll_at(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<()> {
         let is_known = self.known.as_ref().is_some_and(|known| known.will_wake(context.waker()));
-        // Should it go off right behind this look, it wakes whom it knows.
-        if is_known && !self.sleep.is_elapsed() {
+        // When it goes off later than this look, it wakes whom it knows.
+        if is_known && now < self.due {
             return Poll::Pending;
         }
         // Not charged to the task: when tokio's budget of it is used up, a timer says that it waits, and knows of nobody.

@@ -75,6 +75,8 @@ pub struct ReplyBody {
     limits: Limits,
     /// Since when the reader has been waiting; `None` when it was last given something.
     waiting_since: Option<Instant>,
+    /// When the reader was last told to wait.
+    told_to_wait: Instant,
     /// Armed when the reader first waits, and moved only when it fires: most chunks never touch the timer wheel.
     timer: Option<Alarm>,
 }
@@ -102,10 +104,17 @@ pub(crate) struct Limits {
 
 impl ReplyBody {
     pub(crate) fn new(incoming: Incoming, held: Held, limits: Limits) -> Self {
-        let mut body = Self { incoming: Some(incoming), held: Some(held), limits, waiting_since: None, timer: None };
+        let (incoming, held, told_to_wait) = (Some(incoming), Some(held), Instant::now());
+        let mut body = Self { incoming, held, limits, waiting_since: None, told_to_wait, timer: None };
         // A reply without a body may never be polled.
         body.release_at_end();
         body
+    }
+
+    /// When it last let its reader wait: for a reader who has just been told so, the time of day without another look at the clock.
+    #[must_use]
+    pub fn told_to_wait(&self) -> Instant {
+        self.told_to_wait
     }
 
     /// Gives connection and permit back if nothing more will come.
@@ -129,13 +138,15 @@ impl ReplyBody {
     /// Ready with the error of the limit that was reached.
     fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
         let Limits { endpoint, idle, total, total_at } = &self.limits;
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let mut now = Instant::now();
+        self.told_to_wait = now;
+        let since = *self.waiting_since.get_or_insert(now);
         // INVARIANT: never earlier than what the timer is armed for, because `since` only moves on.
         let due = (since + *idle).min(*total_at);
         let timer = self.timer.get_or_insert_with(|| Alarm::at(due));
         loop {
-            ready!(timer.poll(context));
-            let now = Instant::now();
+            ready!(timer.poll_at(now, context));
+            now = Instant::now();
             if now >= *total_at {
                 return Poll::Ready(BodyError::Total { endpoint: Arc::clone(endpoint), after: *total });
             }

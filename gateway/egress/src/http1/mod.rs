@@ -40,6 +40,10 @@ const MOST_ROOM: usize = 256 << 10;
 /// Pieces that leave in one system call.
 const SLICES: usize = 16;
 
+/// Most bytes of head and body that are put together. One piece is written in half a microsecond less than two, and this many are copied
+/// in a tenth of that.
+const TOGETHER: usize = 4 << 10;
+
 /// What a connection broke by.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -131,9 +135,9 @@ pub(crate) struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
 /// What is still to be written.
 #[derive(Default)]
 struct Output {
-    /// The head, whose buffer is kept from request to request.
+    /// The head, and of the body what is put together with it. The buffer is kept from request to request.
     head: Vec<u8>,
-    /// Bytes of the head that have left.
+    /// Bytes of those that have left.
     begun: usize,
     /// Something may have left all the same.
     is_doubtful: bool,
@@ -172,6 +176,15 @@ impl Output {
             count += 1;
         }
         count
+    }
+
+    /// Takes a part of the body.
+    fn take(&mut self, part: &Bytes) {
+        if self.parts.is_empty() && self.head.len() + part.len() <= TOGETHER {
+            self.head.extend_from_slice(part);
+        } else if !part.is_empty() {
+            self.parts.push(part.clone());
+        }
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -231,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let body = request.body();
         head::write(request, body.left(), &mut self.output.head);
-        self.output.parts.extend(body.parts().iter().filter(|part| !part.is_empty()).cloned());
+        body.parts().iter().for_each(|part| self.output.take(part));
         self.state = State::Asked { to_head: *request.method() == Method::HEAD };
     }
 
@@ -365,7 +378,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = output.next(&mut slices);
             let Some(slices) = slices.get(..count).filter(|slices| !slices.is_empty()) else { break };
-            let written = ready!(Pin::new(&mut *io).poll_write_vectored(context, slices))?;
+            let io = Pin::new(&mut *io);
+            let written = ready!(match slices {
+                [piece] => io.poll_write(context, piece),
+                pieces => io.poll_write_vectored(context, pieces),
+            })?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

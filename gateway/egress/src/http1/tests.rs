@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
@@ -295,6 +296,7 @@ async fn a_reply_is_read_while_the_request_still_waits_to_be_written_and_ends_th
 #[derive(Clone, Default)]
 struct Narrow {
     taken: Arc<Mutex<Vec<u8>>>,
+    writes: Arc<AtomicUsize>,
     at_once: usize,
     fails_at: Option<usize>,
     says: &'static [u8],
@@ -314,6 +316,7 @@ impl AsyncRead for Narrow {
 impl AsyncWrite for Narrow {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut taken = self.taken.lock();
+        self.writes.fetch_add(1, Ordering::Relaxed);
         if self.fails_at.is_some_and(|at| taken.len() >= at) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -333,22 +336,44 @@ impl AsyncWrite for Narrow {
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 
+const MANY_PARTS: [&str; 19] =
+    ["one", "", "two", "three", "x", "y", "z", "x", "y", "z", "x", "y", "z", "x", "y", "z", "x", "y", "z"];
+
 #[tokio::test]
 async fn head_and_parts_leave_in_order_however_little_goes_at_once() {
-    let whole = Narrow { at_once: usize::MAX, says: OK, ..Narrow::default() };
-    let asked = request(
-        Method::POST,
-        &["one", "", "two", "three", "x", "y", "z", "x", "y", "z", "x", "y", "z", "x", "y", "z", "x", "y", "z"],
-    );
-    assert!(exchange(&mut Connection::new(whole.clone(), false), &asked).await.is_ok());
+    let long = vec![b'l'; TOGETHER].leak();
+    let long: &'static str = std::str::from_utf8(long).unwrap();
+    // The head and what is put together with it, that and parts by themselves, and a head and nothing but parts.
+    for before in [&[][..], &["a", long], &[long]] {
+        let asked = request(Method::POST, &[before, &MANY_PARTS].concat());
+        let whole = Narrow { at_once: usize::MAX, says: OK, ..Narrow::default() };
+        assert!(exchange(&mut Connection::new(whole.clone(), false), &asked).await.is_ok());
 
-    for at_once in 1..40 {
-        let narrow = Narrow { at_once, says: OK, ..Narrow::default() };
-        let read = exchange(&mut Connection::new(narrow.clone(), false), &asked).await;
-        assert_eq!(shown(&read), r#"200 "hi" again"#);
-        assert_eq!(*narrow.taken.lock(), *whole.taken.lock());
+        for at_once in (1..40).chain([TOGETHER - 1, TOGETHER, TOGETHER + 1]) {
+            let narrow = Narrow { at_once, says: OK, ..Narrow::default() };
+            let read = exchange(&mut Connection::new(narrow.clone(), false), &asked).await;
+            assert_eq!(shown(&read), r#"200 "hi" again"#);
+            assert_eq!(*narrow.taken.lock(), *whole.taken.lock());
+        }
+        let body = [before, &MANY_PARTS].concat().concat();
+        assert!(whole.taken.lock().ends_with(format!("\r\n\r\n{body}").as_bytes()));
     }
-    assert!(whole.taken.lock().ends_with(b"onetwothreexyzxyzxyzxyzxyz"));
+}
+
+#[tokio::test]
+async fn head_and_body_leave_as_one_piece_up_to_a_size() {
+    let writes = |body: usize| async move {
+        let body: &'static str = std::str::from_utf8(vec![b'a'; body].leak()).unwrap();
+        let narrow = Narrow { at_once: usize::MAX, says: OK, ..Narrow::default() };
+        exchange(&mut Connection::new(narrow.clone(), false), &request(Method::POST, &[body])).await.unwrap();
+        let taken = narrow.taken.lock().len();
+        (narrow.writes.load(Ordering::Relaxed), taken, taken - body.len())
+    };
+    let (_, _, head) = writes(1_000).await;
+
+    let (most, one_more) = (TOGETHER - head, TOGETHER - head + 1);
+    // `Narrow` takes the first of several pieces, and is asked again for the next.
+    assert_eq!((writes(most).await, writes(one_more).await), ((1, TOGETHER, head), (2, TOGETHER + 1, head)));
 }
 
 #[tokio::test]

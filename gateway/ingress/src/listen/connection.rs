@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
+use super::gather::Gathering;
 use super::proxy::{self, ProxyError};
 use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
 use super::stall::Streams;
@@ -162,7 +163,7 @@ where
 {
     let limit = door.settings.handshake_timeout;
     let (transport, peer, standing) =
-        timeout(limit, open(io, sender, door)).await.map_err(|_| ServeError::HandshakeTimeout(limit))??;
+        timeout(limit, open(Gathering(io), sender, door)).await.map_err(|_| ServeError::HandshakeTimeout(limit))??;
     let (builder, protocol) = match peer.tls.as_ref().and_then(|tls| tls.alpn) {
         Some("h2") => (&door.http2, Protocol::Http2),
         Some(_) => (&door.http1, Protocol::Http1),

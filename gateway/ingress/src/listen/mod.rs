@@ -9,6 +9,7 @@
 
 mod connection;
 mod drain;
+mod gather;
 mod net;
 mod proxy;
 mod pulse;

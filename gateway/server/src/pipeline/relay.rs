@@ -46,7 +46,8 @@ pub(super) struct Relay {
     /// Re-armed when it fires and not at every frame, which would cost a timer operation a token.
     keep_alive: Alarm,
     every: Duration,
-    last_sent: Instant,
+    /// Since when nothing went down; `None` when something has since the upstream was last waited for.
+    silent_since: Option<Instant>,
     state: State,
 }
 
@@ -68,7 +69,15 @@ impl Relay {
         let options = RelayOptions { usage_asked: stream.usage_asked, injected_usage: !stream.usage_asked };
         let relay = StreamRelay::new(stream.api, options);
         let every = books.snapshot().stream_comment;
-        Self { stream, relay, books, keep_alive: Alarm::at(now + every), every, last_sent: now, state: State::Running }
+        Self {
+            stream,
+            relay,
+            books,
+            keep_alive: Alarm::at(now + every),
+            every,
+            silent_since: Some(now),
+            state: State::Running,
+        }
     }
 
     /// The next bytes for the caller; nothing when the stream has ended.
@@ -76,7 +85,7 @@ impl Relay {
         while self.state != State::Ended {
             if self.state == State::Running {
                 if let Some(bytes) = self.next_ready() {
-                    self.last_sent = Instant::now();
+                    self.silent_since = None;
                     self.books.first_byte();
                     self.books.part();
                     return Poll::Ready(Some(bytes));
@@ -256,14 +265,15 @@ impl Relay {
     }
 
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let mut now = self.stream.body.told_to_wait();
+        let due = *self.silent_since.get_or_insert(now) + self.every;
         loop {
-            if self.keep_alive.poll(cx).is_pending() {
+            if self.keep_alive.poll_at(now, cx).is_pending() {
                 return Poll::Pending;
             }
-            let now = Instant::now();
-            let due = self.last_sent + self.every;
+            now = Instant::now();
             if now >= due {
-                self.last_sent = now;
+                self.silent_since = Some(now);
                 self.keep_alive.set(now + self.every);
                 return Poll::Ready(COMMENT);
             }
