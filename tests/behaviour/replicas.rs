@@ -125,6 +125,12 @@ async fn tokens_are_reserved_and_settled_over_all_gateways() {
     assert!(answered.ok * 18 <= most, "{answered:?} at 18 tokens, and at most {most} are allowed");
     // Far more than each reservation would let in if nothing came back.
     assert!(answered.ok > 3_200 / 47, "{answered:?}");
+    let took = begun.elapsed().as_secs_f64();
+    println!(
+        "3,200 tokens a minute: {} used of at most {most}, {} refused, {took:.1} s",
+        answered.ok * 18,
+        answered.refused
+    );
 }
 
 #[tokio::test]
@@ -167,6 +173,7 @@ async fn requests_in_flight_are_counted_over_all_gateways_and_come_back_when_one
     until("six requests to be upstream", async || (upstream.requests().len() == 6).then_some(())).await;
     let beyond = ask_all(&gateways, (4, 20), &asking_for(10)).await;
     gateways[0].kill().await;
+    let killed = Instant::now();
     // What the dead one held is free when its part is over; those of the living stay counted.
     let freed = until("a place of the dead gateway to be free", async || {
         let client = gateways[2].client();
@@ -180,6 +187,10 @@ async fn requests_in_flight_are_counted_over_all_gateways_and_come_back_when_one
     })
     .await;
     gate.open();
+    println!(
+        "6 in flight: {beyond:?} beyond; a place of the dead is free after {:.1} s",
+        killed.elapsed().as_secs_f64()
+    );
 
     assert_eq!((beyond.ok, beyond.refused), (0, 60), "{beyond:?}");
     assert_eq!(freed.await.expect("no panic"), 200);
