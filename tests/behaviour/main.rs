@@ -55,6 +55,7 @@ mod passthrough;
 mod policy_proofs;
 mod policy_tools;
 mod private_path;
+mod prometheus;
 mod redaction;
 mod reload;
 mod replay;

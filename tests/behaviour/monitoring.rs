@@ -11,7 +11,7 @@ use crate::testkit::{Client, Config, Gateway, Refusing, Request, Upstream, chat,
 /// Labels that Prometheus adds.
 const OF_PROMETHEUS: &[&str] = &["instance", "job", "le"];
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| unreachable!("{}: {error}", path.display()))
 }
@@ -180,7 +180,7 @@ fn the_page_of_figures_lists_every_figure_and_no_other() {
 }
 
 /// Expressions of the dashboard as Prometheus would get them from Grafana.
-fn expressions_of(board: &Value) -> Vec<String> {
+pub(super) fn expressions_of(board: &Value) -> Vec<String> {
     let panels = board["panels"].as_array().expect("it has panels").iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array()).flatten();
     let annotations = board["annotations"]["list"].as_array().expect("it has annotations").iter();

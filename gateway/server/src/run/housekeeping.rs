@@ -106,13 +106,17 @@ impl Fullness {
 }
 
 /// How much of the disk below `folder` is used, in percent: of its blocks or of its inodes, whichever is more.
-///
-/// Blocks that only root may use count as used: the gateway cannot have them.
 fn used_percent(folder: &Path) -> Option<u8> {
     let disk = rustix::fs::statvfs(folder).ok()?;
-    let used = |all: u64, free: u64| all.saturating_sub(free).saturating_mul(100).checked_div(all).unwrap_or(0);
-    let most = used(disk.f_blocks, disk.f_bavail).max(used(disk.f_files, disk.f_favail));
-    u8::try_from(most.min(100)).ok()
+    let blocks = used_share(disk.f_blocks, disk.f_bfree, disk.f_bavail);
+    Some(blocks.max(used_share(disk.f_files, disk.f_ffree, disk.f_favail)))
+}
+
+/// Percent of what everybody may have together, as `df` says it: what is kept back for root counts as neither used nor free.
+fn used_share(all: u64, free: u64, available: u64) -> u8 {
+    let used = all.saturating_sub(free);
+    let share = used.saturating_mul(100).div_ceil(used.saturating_add(available).max(1));
+    u8::try_from(share).unwrap_or(100).min(100)
 }
 
 async fn retire(gateway: &Gateway) {
@@ -169,6 +173,17 @@ mod tests {
                 Fullness::AlmostFull,
             ]
         );
+    }
+
+    #[test]
+    fn what_is_kept_back_for_root_is_neither_used_nor_free() {
+        // All, free, and free for everybody.
+        assert_eq!(used_share(252, 196, 36), 61);
+        assert_eq!(used_share(100, 20, 20), 80);
+        assert_eq!(used_share(100, 5, 0), 100);
+        assert_eq!(used_share(1_000, 899, 100), 51);
+        // File systems without inodes say that they have none.
+        assert_eq!(used_share(0, 0, 0), 0);
     }
 
     #[test]
