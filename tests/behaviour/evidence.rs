@@ -1,8 +1,8 @@
 //! The audit log as an auditor meets it: verified, shown and exported by the command, against a log that a gateway wrote.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::testkit::{Config, Endpoint, Gateway, Request, Upstream, chat, run, run_with_input, until};
+use crate::testkit::{Act, Config, Endpoint, Gateway, Request, Upstream, chat, digest_of, run, run_with_input, until};
 
 /// A configuration whose checkpoints are copied to the folder `auditors`.
 fn witnessed(upstream: &Upstream) -> Config {
@@ -288,14 +288,81 @@ async fn a_user_is_recorded_as_a_pseudonym_that_whoever_holds_the_key_finds_agai
     assert_eq!((&touched["labels"]["health"], &touched["labels"]["eu_personal"]), (&Value::from(4), &Value::from(4)));
 }
 
+/// A cloud in Sweden that people in all of the EEA may look into.
+const IN_SWEDEN: &str = "{ azure = { region = \"swedencentral\", sku = \"Standard\" } }";
+
+/// What the shipped data pack is called: its version and the hash of its manifest.
+fn pack() -> String {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/data/pack.json"))
+        .expect("the pack is in the repository");
+    let version = serde_json::from_str::<Value>(&manifest).expect("JSON")["version"].as_str().map(str::to_owned);
+    format!("{} {}", version.expect("it has a version"), digest_of(&manifest))
+}
+
+#[tokio::test]
+async fn a_record_says_what_its_decision_rests_on_and_where_each_attempt_may_have_been_processed() {
+    let (broken, whole) = (Upstream::start("broken").await, Upstream::start("whole").await);
+    broken.script([Act::error(503)]);
+    let config = Config::new()
+        .endpoint("broken", Endpoint::of(&broken).place(Some(IN_SWEDEN)))
+        .endpoint("whole", Endpoint::of(&whole))
+        .model("assistant", &["broken/served-model", "whole/served-model"]);
+    let gateway = Gateway::start(&config).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let asked = Request::post("/v1/chat/completions", &chat("assistant"));
+    let answer = gateway.send(asked.header("traceparent", &format!("00-{trace}-b7ad6b7169203331-00"))).await;
+    let untraced = gateway.send(Request::get("/v1/models")).await;
+
+    let record = gateway.audit().record(&answer.decision()).await;
+    let other = gateway.audit().record(&untraced.decision()).await;
+    let (_, exposed) =
+        audit(&gateway, &["exposure", "--config", "causeway.toml", "--json", "--since", "2026-01-01"]).await;
+
+    assert_eq!(record.tried(), ["broken/served-model", "whole/served-model"]);
+    let cloud = &record.attempt(0)["place"];
+    assert_eq!((&cloud["processing"], &cloud["at_rest"]), (&json!(["SE"]), &json!(["SE"])), "{cloud}");
+    assert_eq!((&cloud["operator"], &cloud["operator_parent"]), (&json!("US"), &json!("US")), "{cloud}");
+    assert_eq!(cloud["access"].as_array().map(Vec::len), Some(30), "from all of the EEA: {cloud}");
+    assert!(cloud["is"].as_str().is_some_and(|words| words.contains("Standard, resource in swedencentral")), "{cloud}");
+    let own = &record.attempt(1)["place"];
+    assert_eq!((&own["processing"], &own["operator"]), (&json!(["DE"]), &json!("DE")), "{own}");
+    let basis = record.intent["basis"].as_object().expect("each permit serves something");
+    assert!(basis["approved-targets"].as_str().is_some_and(|basis| basis.contains("GDPR Art. 5(2), 24")), "{basis:?}");
+    assert_eq!(basis.len(), 1, "only the policies that decided: {basis:?}");
+    assert_eq!(record.intent["pack"], pack());
+    assert_eq!((&record.intent["trace_id"], &other.intent["trace_id"]), (&json!(trace), &Value::Null));
+    let places = &serde_json::from_str::<Value>(&exposed).expect("JSON")["apps"]["tests"]["places"];
+    assert_eq!(places, &json!({ "DE": 1, "SE": 1 }), "{exposed}");
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_the_policies_serve_that_forbid_it() {
+    let upstream = Upstream::start("cloud").await;
+    let overseas =
+        "{ declared = { processing = [\"US\"], at_rest = [\"US\"], operator = \"US\", because = \"it is a test\" } }";
+    let config = Config::new()
+        .endpoint("cloud", Endpoint::of(&upstream).place(Some(overseas)))
+        .model("assistant", &["cloud/served-model"])
+        .app_with_data("claims", "cw_of_claims", &["assistant"], "labels = [\"eu_personal\"]");
+    let gateway = Gateway::start(&config).await;
+
+    let refused = gateway.send(Request::post("/v1/chat/completions", &chat("assistant")).key("cw_of_claims")).await;
+    let (status, decision) = (refused.status, refused.decision());
+    let record = gateway.audit().refusal(&decision).await;
+
+    assert_eq!(status, 403);
+    let basis = record["basis"].as_object().expect("each policy serves something");
+    assert!(!basis.is_empty() && basis.values().all(|basis| basis.as_str().is_some_and(|text| text.contains("GDPR"))));
+    let why = record["candidates"][0]["why"].as_str().expect("every candidate says why");
+    assert!(basis.keys().all(|policy| why.contains(&format!("`{policy}`"))), "{why} {basis:?}");
+    assert_eq!(record["pack"], pack());
+}
+
 #[tokio::test]
 async fn an_exposure_finds_who_was_touched_when_something_else_is_known_of_a_place() {
     let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
     let config = Config::new()
-        .endpoint(
-            "first",
-            Endpoint::of(&first).place(Some("{ azure = { region = \"swedencentral\", sku = \"Standard\" } }")),
-        )
+        .endpoint("first", Endpoint::of(&first).place(Some(IN_SWEDEN)))
         .endpoint("second", Endpoint::of(&second))
         .model("one", &["first/served-model"])
         .model("two", &["second/served-model"]);

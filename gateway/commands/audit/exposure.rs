@@ -76,6 +76,7 @@ fn print(exposure: &Exposure) {
         let list = |items: Vec<String>| if items.is_empty() { "none recorded".to_owned() } else { items.join(", ") };
         println!("  keys      {}", list(touched.keys.iter().cloned().collect()));
         let counted = |(name, count): (&String, &u64)| format!("{name} ({count})");
+        println!("  places    {}", list(touched.places.iter().map(counted).collect()));
         println!("  labels    {}", list(touched.labels.iter().map(counted).collect()));
         println!("  users     {}", list(touched.users.iter().map(counted).collect()));
     }
@@ -90,7 +91,7 @@ fn print_json(exposure: &Exposure, changes: &[Change]) {
         .map(|(app, touched)| {
             let value = json!({
                 "team": touched.team, "requests": touched.requests, "unknown": touched.unknown, "keys": touched.keys,
-                "labels": touched.labels, "users": touched.users, "first": touched.first, "last": touched.last,
+                "places": touched.places, "labels": touched.labels, "users": touched.users, "first": touched.first, "last": touched.last,
             });
             (app.clone(), value)
         })

@@ -67,7 +67,17 @@ impl Event<'_> {
                 // A user needs a name or an id; the team is no user.
                 "user": { "name": value["actor"], "uid": value["user"] },
             },
-            "unmapped": { "team": value["team"] },
+            // What a decision rests on, and where its attempts may have been processed: OCSF has no field for these.
+            "unmapped": {
+                "team": value["team"],
+                "trace_id": value["trace_id"],
+                "policy": value["policy"],
+                "pack": value["pack"],
+                "prices": value["prices"],
+                "configuration": value["configuration"],
+                "basis": value["basis"],
+                "places": places(&value["attempts"]),
+            },
             "api": {
                 "operation": operation,
                 "service": { "name": value["api"] },
@@ -80,6 +90,14 @@ impl Event<'_> {
             "raw_data": self.raw,
         }))
     }
+}
+
+/// Where each attempt may have been processed; null where no record says so.
+fn places(attempts: &Value) -> Value {
+    let places = attempts.as_array().into_iter().flatten().filter(|attempt| attempt["place"].is_object());
+    let places: Vec<Value> =
+        places.map(|attempt| json!({ "target": attempt["target"], "place": attempt["place"] })).collect();
+    if places.is_empty() { Value::Null } else { Value::Array(places) }
 }
 
 fn resource(model: &Value) -> Value {
@@ -136,9 +154,24 @@ mod tests {
         assert_eq!((&event["type_uid"], &event["time"]), (&json!(600_301), &json!(1_795_680_000_250_i64)));
         assert_eq!(event["src_endpoint"], json!({ "ip": "192.168.1.9" }));
         assert_eq!(event["metadata"]["correlation_uid"], "d-1");
-        assert_eq!(event["unmapped"]["team"], "insurance");
+        assert_eq!(event["unmapped"], json!({ "team": "insurance" }));
         assert!(event["actor"]["user"].is_null(), "{event}");
         assert_eq!(event["raw_data"], entry.trim_end());
+    }
+
+    #[test]
+    fn what_a_decision_rests_on_and_where_it_was_processed_goes_along() {
+        let intent = br#"{"kind":"intent","at":"2026-11-26T08:00:00.000000Z","app":"a","trace_id":"0af7651916cd43dd8448eb211c80319c","policy":"aa","pack":"2026-11-27 sha256:bb","prices":"cc","configuration":"dd","basis":{"approved-targets":"GDPR Art. 24"}}"#;
+        let outcome = br#"{"kind":"outcome","outcome":{"at":"2026-11-26T08:00:00.000000Z","end":"complete"},"attempts":[{"target":"old/m"},{"target":"gpu/m","place":{"processing":["DE"]}}]}"#;
+
+        let (intent, outcome) = (event(STAND, intent).unwrap(), event(STAND, outcome).unwrap());
+
+        let rests_on = json!({
+            "trace_id": "0af7651916cd43dd8448eb211c80319c", "policy": "aa", "pack": "2026-11-27 sha256:bb", "prices": "cc",
+            "configuration": "dd", "basis": { "approved-targets": "GDPR Art. 24" },
+        });
+        assert_eq!(intent["unmapped"], rests_on);
+        assert_eq!(outcome["unmapped"]["places"], json!([{ "target": "gpu/m", "place": { "processing": ["DE"] } }]));
     }
 
     #[test]

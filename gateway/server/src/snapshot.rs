@@ -39,6 +39,7 @@ mod callers;
 mod collector;
 mod control;
 mod data;
+mod grounds;
 mod homes;
 mod identity;
 mod idle;
@@ -61,6 +62,7 @@ pub(crate) use budgets::{Budgets, Payer, Rule};
 pub(crate) use control::name as control_name;
 pub use control::specs as control_specs;
 pub(crate) use data::{ClaimRule, DataRules};
+pub(crate) use grounds::{Grounds, PlaceNotes};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
 pub use idle::{Idle, IdleOrder, IdleTarget};
@@ -82,6 +84,8 @@ pub struct Snapshot {
     pub hash: Arc<str>,
     /// Hash over what decides where data may go.
     pub policy_hash: Arc<str>,
+    /// What decisions rest on, for their records.
+    pub(crate) grounds: Grounds,
     /// When it was put in force; of a last good one that a start serves in place of a broken one, when that was kept.
     pub loaded: SystemTime,
     /// Who may ask, and how they prove who they are.
@@ -290,6 +294,8 @@ pub struct Target {
     pub(crate) origin: Arc<str>,
     /// What is declared of where it processes.
     pub(crate) facts: Arc<Facts>,
+    /// The same, for the records.
+    pub(crate) place: PlaceNotes,
     /// Who changed or extended a row of the data pack that this rests on, and why.
     pub(crate) changed_facts: Option<Arc<str>>,
     /// The endpoint's latest active probe failed.

@@ -6,13 +6,14 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use telemetry::audit::read::{self, Question, Trust};
 use telemetry::audit::{
-    AttemptNote, AuditLog, CandidateNote, Durability, End, EstimateNote, Intent, Outcome, SecondPlace, SeenNote,
-    Settings, SigningKey, UsageNote,
+    AttemptNote, AuditLog, BasisNote, CandidateNote, Durability, End, EstimateNote, Intent, Outcome, PlaceFacts,
+    PlaceNote, SecondPlace, SeenNote, Settings, SigningKey, UsageNote,
 };
 
 const SPAN: Duration = Duration::from_secs(5);
@@ -37,6 +38,22 @@ fn open(state: &Path, durability: Durability) -> AuditLog {
     };
     AuditLog::open(settings, SystemTime::now()).expect("a temporary folder can be written")
 }
+
+/// Made once, as a snapshot makes them.
+static BASIS: LazyLock<BasisNote> = LazyLock::new(|| {
+    BasisNote::new("approved-targets", "GDPR Art. 5(2), 24: the controller decides which processors are used")
+});
+
+/// Of a data zone of the EU: the longest that there are.
+static PLACE: LazyLock<PlaceNote> = LazyLock::new(|| {
+    let members = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
+    let members: Vec<&str> = members.split(' ').collect();
+    let words = "Azure OpenAI, DataZoneStandard, resource in swedencentral";
+    let (operator, operator_parent) = ("IE", "US");
+    let facts =
+        PlaceFacts { words, processing: &members, at_rest: &["SE"], access: &members, operator, operator_parent };
+    PlaceNote::new(&facts)
+});
 
 /// A request as the pipeline records it: three candidates, one attempt.
 async fn request(log: &AuditLog, decision: &str) {
@@ -63,9 +80,12 @@ async fn request(log: &AuditLog, decision: &str) {
         api: "chat",
         stream: true,
         peer: Some("192.168.1.9".parse().expect("an address")),
+        trace: None,
         policy: hash,
+        pack: "2026-11-27 sha256:9a0b1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeef",
         configuration: hash,
         candidates: &candidates,
+        basis: &[&BASIS],
         plan: &["gpu-01/llama-3.3-70b", "gpu-02/llama-3.3-70b"],
         reason: "own capacity: first token in 0.41 s, within 1.50 s",
         estimate: EstimateNote { input: 250, output: 1024 },
@@ -82,6 +102,7 @@ async fn request(log: &AuditLog, decision: &str) {
     record.attempt(AttemptNote {
         target: "gpu-01/llama-3.3-70b".into(),
         endpoint: "gpu-01".into(),
+        place: Some(PLACE.clone()),
         outcome: "success",
         status: Some(200),
         address: Some("192.168.40.2:8000".parse().expect("an address")),

@@ -433,6 +433,7 @@ impl Books {
         let note = AttemptNote {
             target: Arc::clone(&attempt.target.name),
             endpoint: Arc::clone(&attempt.target.endpoint),
+            place: self.exchange.as_deref().map(|exchange| attempt.target.place.at(exchange.asked_at).clone()),
             outcome: met.name,
             status: met.status,
             address: connection.map(|proof| proof.address),

@@ -56,7 +56,8 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         let estimate = charge.estimate();
         let user = pseudonym(&exchange.snapshot, &caller, &call);
         exchange.spans.user(&exchange.snapshot, user.as_deref());
-        let mut verdicts = permit.verdicts().iter().chain(stand_ins.iter().flat_map(|stand_in| &stand_in.verdicts));
+        let verdicts = || permit.verdicts().iter().chain(stand_ins.iter().flat_map(|stand_in| &stand_in.verdicts));
+        let grounds = &exchange.snapshot.grounds;
         let intent = Intent {
             decision: exchange.decision.as_str(),
             at: exchange.at,
@@ -69,9 +70,12 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             api: call.api().config_name(),
             stream: call.stream(),
             peer: Some(exchange.peer.address.ip()),
+            trace: exchange.spans.recorded(),
             policy: &exchange.snapshot.policy_hash,
+            pack: &grounds.pack,
             configuration: &exchange.snapshot.hash,
             candidates: &candidates,
+            basis: &grounds.basis_of(verdicts().filter(|verdict| verdict.ruling.is_in())),
             plan: &targets,
             reason: &reason,
             estimate: EstimateNote { input: estimate.input.0, output: estimate.output.0 },
@@ -80,7 +84,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             features: &borrowed(&features),
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &counted(&findings),
-            break_glass: verdicts.find_map(opened_grant),
+            break_glass: verdicts().find_map(opened_grant),
             capture: kept.note(),
         };
         exchange.gateway.audit.intent(&intent).await

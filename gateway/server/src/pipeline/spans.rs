@@ -21,7 +21,11 @@ static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// The trace of a request, where it has one. A clone is the same.
 #[derive(Clone, Default)]
-pub(super) struct Spans(Option<Arc<Mutex<Open>>>);
+pub(super) struct Spans {
+    open: Option<Arc<Mutex<Open>>>,
+    /// The id of the trace, where anybody else may know it.
+    recorded: Option<[u8; 16]>,
+}
 
 struct Open {
     /// Given away when the request ends.
@@ -39,19 +43,21 @@ struct Open {
 impl Spans {
     pub(super) fn begin(snapshot: &Snapshot, headers: &HeaderMap, (wall, steady): (SystemTime, Instant)) -> Self {
         let percent = snapshot.collector.as_ref().filter(|collector| collector.traces).map(|one| one.sample_percent);
-        if percent.is_none() && !snapshot.tells_traces {
-            return Self(None);
-        }
         let one = |name: &HeaderName| {
             let mut values = headers.get_all(name).iter();
             values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
         };
         let caller = one(&TRACEPARENT).and_then(|parent| TraceContext::parse(parent, one(&TRACESTATE)));
+        let of_caller = caller.as_ref().map(|caller| caller.trace);
+        if percent.is_none() && !snapshot.tells_traces {
+            return Self { open: None, recorded: of_caller };
+        }
         let sampled = percent.is_some_and(|percent| rand::random_range(0..100_u8) < percent);
         let own = TraceContext { trace: rand::random(), span: rand::random(), sampled, state: None };
+        let recorded = of_caller.or_else(|| (sampled || snapshot.tells_traces).then_some(own.trace));
         let trace = Some(RequestTrace::begin(caller, own, (wall, steady)));
         let open = Open { trace, drawn: sampled, attempt: rand::random(), status: None, usage: None, user: None };
-        Self(Some(Arc::new(Mutex::new(open))))
+        Self { open: Some(Arc::new(Mutex::new(open))), recorded }
     }
 
     /// A stage ended.
@@ -110,7 +116,7 @@ impl Spans {
 
     /// The request ended with this code, `ok` or one of ours; its spans wait for the collector.
     pub(super) fn end(&self, exchange: &Exchange, code: &str) {
-        let Some(open) = &self.0 else { return };
+        let Some(open) = &self.open else { return };
         let mut open = open.lock();
         let Some(trace) = open.trace.take() else { return };
         if !trace.is_sampled() || exchange.caller.is_none() && !open.drawn {
@@ -129,15 +135,21 @@ impl Spans {
         exchange.gateway.export.spans().put(spans);
     }
 
+    /// The id of the trace for the record: the caller's own, whether or not anything is exported, or one that the collector or
+    /// an endpoint is told.
+    pub(super) fn recorded(&self) -> Option<[u8; 16]> {
+        self.recorded
+    }
+
     /// The id of the trace, where the request is traced and has not ended.
     pub(super) fn trace_id(&self) -> Option<[u8; 16]> {
-        let open = self.0.as_ref()?.lock();
+        let open = self.open.as_ref()?.lock();
         let trace = open.trace.as_ref().filter(|trace| trace.is_sampled())?;
         Some(trace.at_span(open.attempt).trace)
     }
 
     fn with(&self, act: impl FnOnce(&mut Open)) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             act(&mut open.lock());
         }
     }

@@ -20,6 +20,7 @@ use wire::Api;
 
 use super::budgets::Budgets;
 use super::data::DataRules;
+use super::grounds::{Grounds, PlaceNotes};
 use super::homes::Homes;
 use super::proposed::Proposed;
 use super::renewal::Renewal;
@@ -105,6 +106,7 @@ impl Snapshot {
             hash: compiled.hash.as_str().into(),
             policy_header: header(&policy_hash),
             policy_hash,
+            grounds: Grounds::of(&compiled.policy.rules),
             loaded: SystemTime::now(),
             callers,
             administrators,
@@ -192,6 +194,7 @@ pub(super) fn targets(
             in_azure: endpoint.in_azure(),
             origin: endpoint.origin().into(),
             facts: Arc::clone(&target.facts),
+            place: PlaceNotes::of(&target.facts),
             changed_facts: changed(&target.facts),
             pricing: endpoint.cost.pricing.clone(),
             price_entry: endpoint.cost.entry.as_deref().map(Into::into),

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::{PathNote, stamp};
+use super::{BasisNote, PathNote, PlaceNote, stamp};
 pub(super) use lines::{Entry, OutcomeLine, Seldom};
 
 /// The decision on one request, written before anything of it is sent.
@@ -39,12 +39,18 @@ pub struct Intent<'a> {
     pub stream: bool,
     /// The caller's address.
     pub peer: Option<IpAddr>,
+    /// The W3C trace that it belongs to.
+    pub trace: Option<[u8; 16]>,
     /// Hash of the policy set that decided.
     pub policy: &'a str,
+    /// Version and hash of the data pack that its facts are from.
+    pub pack: &'a str,
     /// Hash of the configuration that was in force.
     pub configuration: &'a str,
     /// Every target of the model, in or out, and why.
     pub candidates: &'a [CandidateNote<'a>],
+    /// What the policies serve by which targets are in.
+    pub basis: &'a [&'a BasisNote],
     /// The targets in the order in which they are to be tried.
     pub plan: &'a [&'a str],
     /// Why the first of them is the first.
@@ -149,6 +155,8 @@ pub struct AttemptNote {
     pub target: Arc<str>,
     /// The endpoint.
     pub endpoint: Arc<str>,
+    /// Where it processes, as policy was told when it permitted the target.
+    pub place: Option<PlaceNote>,
     /// The class of what happened: `success`, `refused`, `timeout_first_byte`, ….
     pub outcome: &'static str,
     /// The status of the reply, where one came.
@@ -266,8 +274,12 @@ pub struct Refused<'a> {
     pub api: Option<&'a str>,
     /// The caller's address.
     pub peer: Option<IpAddr>,
+    /// The W3C trace that it belongs to.
+    pub trace: Option<[u8; 16]>,
     /// Hash of the policy set that was in force.
     pub policy: &'a str,
+    /// Version and hash of the data pack that its facts are from.
+    pub pack: &'a str,
     /// Hash of the configuration that was in force.
     pub configuration: &'a str,
     /// The status of the answer.
@@ -276,6 +288,8 @@ pub struct Refused<'a> {
     pub code: &'a str,
     /// Every target that was considered, and why it was out; empty when it did not come to that.
     pub candidates: &'a [CandidateNote<'a>],
+    /// What the policies serve that decided on them.
+    pub basis: &'a [&'a BasisNote],
     /// What in the request asked for more than an answer.
     pub features: &'a [FeatureNote<'a>],
     /// What the data is, as far as it came to that.

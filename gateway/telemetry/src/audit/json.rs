@@ -26,9 +26,15 @@ fn must_be_escaped(text: &[u8]) -> bool {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Writes bytes as lower-case digits, without quotes.
+pub(super) fn hex(line: &mut Vec<u8>, bytes: &[u8]) {
+    line.extend(bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+}
+
 #[cold]
 fn escape(line: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     for byte in text.bytes() {
         match byte {
             b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
@@ -200,6 +206,11 @@ mod tests {
             assert_eq!(written(|line| socket(line, address)), format!("\"{address}\""));
             assert_eq!(written(|line| ip(line, address.ip())), format!("\"{}\"", address.ip()));
         }
+    }
+
+    #[test]
+    fn bytes_are_two_digits_each() {
+        assert_eq!(written(|line| hex(line, &[0, 1, 0x9a, 0xff])), "00019aff");
     }
 
     #[test]

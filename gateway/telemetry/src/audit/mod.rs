@@ -29,6 +29,7 @@ mod entry;
 mod epoch;
 mod figures;
 mod files;
+mod grounds;
 mod json;
 mod keeper;
 mod keys;
@@ -58,6 +59,7 @@ pub use entry::{
     Outcome, Refused, SeenNote, UsageNote,
 };
 pub use epoch::{FORMAT_VERSION, is_origin};
+pub use grounds::{BasisNote, PlaceFacts, PlaceNote};
 pub use keeper::CHECKPOINT_EVERY;
 pub use keys::{KeyFileError, load_or_make, make_private};
 pub use log::AuditLog;

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::super::json;
 use super::{
-    AttemptNote, CandidateNote, CaptureNote, DataNote, FeatureNote, FindingNote, Intent, Outcome, Refused, UsageNote,
+    AttemptNote, BasisNote, CandidateNote, CaptureNote, DataNote, FeatureNote, FindingNote, Intent, Outcome, Refused,
+    UsageNote,
 };
 
 /// What stands on a line behind its kind.
@@ -48,9 +49,12 @@ impl Entry for Intent<'_> {
         line.extend_from_slice(b",\"stream\":");
         json::flag(line, self.stream);
         write_peer(line, self.peer);
+        write_trace(line, self.trace);
         json::named(line, ",\"policy\":", self.policy);
+        json::named(line, ",\"pack\":", self.pack);
         json::named(line, ",\"configuration\":", self.configuration);
         write_candidates(line, self.candidates);
+        write_basis(line, self.basis);
         line.extend_from_slice(b",\"plan\":");
         json::list(line, self.plan, |line, target| json::text(line, target));
         json::named_if(line, ",\"reason\":", Some(self.reason).filter(|reason| !reason.is_empty()));
@@ -94,7 +98,9 @@ impl Entry for Refused<'_> {
         json::named_if(line, ",\"model\":", self.model);
         json::named_if(line, ",\"api\":", self.api);
         write_peer(line, self.peer);
+        write_trace(line, self.trace);
         json::named(line, ",\"policy\":", self.policy);
+        json::named(line, ",\"pack\":", self.pack);
         json::named(line, ",\"configuration\":", self.configuration);
         line.extend_from_slice(b",\"status\":");
         json::number(line, self.status.into());
@@ -102,6 +108,7 @@ impl Entry for Refused<'_> {
         if !self.candidates.is_empty() {
             write_candidates(line, self.candidates);
         }
+        write_basis(line, self.basis);
         write_features(line, self.features);
         write_data(line, self.data);
         write_findings(line, self.findings);
@@ -152,6 +159,10 @@ impl Entry for OutcomeLine<'_> {
 fn write_attempt(line: &mut Vec<u8>, attempt: &AttemptNote) {
     json::named(line, "{\"target\":", &attempt.target);
     json::named(line, ",\"endpoint\":", &attempt.endpoint);
+    if let Some(place) = &attempt.place {
+        line.extend_from_slice(b",\"place\":");
+        line.extend_from_slice(place.json());
+    }
     json::named(line, ",\"outcome\":", attempt.outcome);
     write_status(line, attempt.status);
     if let Some(address) = attempt.address {
@@ -210,6 +221,28 @@ fn write_peer(line: &mut Vec<u8>, peer: Option<IpAddr>) {
         line.extend_from_slice(b",\"peer\":");
         json::ip(line, peer);
     }
+}
+
+fn write_trace(line: &mut Vec<u8>, trace: Option<[u8; 16]>) {
+    if let Some(trace) = trace {
+        line.extend_from_slice(b",\"trace_id\":\"");
+        json::hex(line, &trace);
+        line.push(b'"');
+    }
+}
+
+fn write_basis(line: &mut Vec<u8>, basis: &[&BasisNote]) {
+    if basis.is_empty() {
+        return;
+    }
+    line.extend_from_slice(b",\"basis\":{");
+    for (index, basis) in basis.iter().enumerate() {
+        if index > 0 {
+            line.push(b',');
+        }
+        line.extend_from_slice(basis.member());
+    }
+    line.push(b'}');
 }
 
 fn write_candidates(line: &mut Vec<u8>, candidates: &[CandidateNote<'_>]) {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::audit::ConnectionPath;
+use crate::audit::{ConnectionPath, PlaceFacts};
 
 /// The object that a line holds, the kind aside.
 fn read(entry: &impl Entry) -> Value {
@@ -73,6 +73,7 @@ fn attempt() -> impl Strategy<Value = AttemptNote> {
         |((target, endpoint, address), status, usage, micros, may_have_executed)| AttemptNote {
             target: target.into(),
             endpoint: endpoint.into(),
+            place: may_have_executed.then(place_note),
             outcome: "timeout_first_byte",
             status,
             address,
@@ -88,6 +89,12 @@ fn attempt() -> impl Strategy<Value = AttemptNote> {
             },
         },
     )
+}
+
+fn place_note() -> PlaceNote {
+    let here: &[&str] = &["DE"];
+    let (processing, at_rest, access) = (here, here, here);
+    PlaceNote::new(&PlaceFacts { words: "a site", processing, at_rest, access, operator: "DE", operator_parent: "DE" })
 }
 
 fn path(peer: SocketAddr) -> PathNote {
@@ -109,6 +116,7 @@ fn attempt_value(attempt: &AttemptNote) -> Value {
     json!({
         "target": &*attempt.target,
         "endpoint": &*attempt.endpoint,
+        "place": attempt.place.as_ref().map(|place| serde_json::from_slice::<Value>(place.json()).unwrap()),
         "outcome": attempt.outcome,
         "status": attempt.status,
         "address": attempt.address.map(|address| address.to_string()),
@@ -132,7 +140,7 @@ proptest! {
         lists in proptest::collection::vec(any::<(String, String, String)>(), 0..4),
         (micros, stream, input, output) in (0_u64..1 << 50, any::<bool>(), any::<u64>(), any::<u64>()),
         peer: Option<IpAddr>,
-        keyed: bool,
+        (keyed, trace) in any::<(bool, Option<[u8; 16]>)>(),
     ) {
         let [decision, app, team, key, model, api, policy, configuration] = &texts;
         let candidates: Vec<_> =
@@ -146,9 +154,12 @@ proptest! {
             purpose_from: keyed.then_some("header"),
         };
         let whose: Vec<&str> = (0..labels.len()).map(|place| from.get(place).copied().unwrap_or("registration")).collect();
+        let basis: Vec<_> = lists.iter().map(|(policy, _, basis)| BasisNote::new(policy, basis)).collect();
         let plan: Vec<&str> = lists.iter().map(|(target, ..)| target.as_str()).collect();
         let intent = Intent {
-            decision, app, team, model, api, stream, peer, policy, configuration,
+            decision, app, team, model, api, stream, peer, trace, policy, configuration,
+            pack: model,
+            basis: &basis.iter().collect::<Vec<_>>(),
             at: at(micros),
             waited: keyed.then(|| Duration::from_micros(micros)),
             key: keyed.then_some(key),
@@ -181,7 +192,9 @@ proptest! {
             }),
             "model": model, "api": api, "stream": stream,
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": configuration,
+            "trace_id": trace.map(|trace| format!("{:032x}", u128::from_be_bytes(trace))), "pack": model,
             "candidates": candidates.iter().map(candidate_value).collect::<Vec<_>>(),
+            "basis": basis_value(&lists),
             "plan": plan, "reason": (!api.is_empty()).then_some(api), "estimate": { "input": input, "output": output, "nano_usd": input }, "prices": policy,
             "features": unless_empty(&features, feature_value),
             "findings": unless_empty(&findings, finding_value),
@@ -208,8 +221,12 @@ proptest! {
             lists.iter().map(|(target, verdict, why)| CandidateNote { target, verdict, why, proposed: None, fallback: None, facts: Some(why) }).collect();
         let features: Vec<_> = lists.iter().map(|(kind, path, _)| FeatureNote { kind, path }).collect();
         let findings: Vec<_> = lists.iter().map(|(kind, ..)| FindingNote { kind, count: micros, suppressed: known }).collect();
+        let basis: Vec<_> = lists.iter().map(|(policy, _, basis)| BasisNote::new(policy, basis)).collect();
         let refused = Refused {
             decision, app, team, peer, policy, status, code,
+            trace: None,
+            pack: model,
+            basis: &basis.iter().collect::<Vec<_>>(),
             at: at(micros),
             key: known.then_some(key),
             model: known.then_some(model),
@@ -226,6 +243,7 @@ proptest! {
             "key": known.then_some(key), "model": known.then_some(model), "api": known.then_some(api),
             "peer": peer.map(|peer| peer.to_string()), "policy": policy, "configuration": policy,
             "status": status, "code": code,
+            "pack": model, "basis": basis_value(&lists),
             "candidates": unless_empty(&candidates, candidate_value),
             "features": unless_empty(&features, feature_value),
             "findings": unless_empty(&findings, finding_value),
@@ -269,6 +287,11 @@ proptest! {
 fn candidate_value(candidate: &CandidateNote<'_>) -> Value {
     let why = if candidate.why.is_empty() { Value::Null } else { candidate.why.into() };
     json!({ "target": candidate.target, "verdict": candidate.verdict, "why": why, "fallback": candidate.fallback, "facts": candidate.facts })
+}
+
+fn basis_value(lists: &[(String, String, String)]) -> Value {
+    let members: Map<String, Value> = lists.iter().map(|(policy, _, basis)| (policy.clone(), json!(basis))).collect();
+    if members.is_empty() { Value::Null } else { Value::Object(members) }
 }
 
 fn finding_value(finding: &FindingNote<'_>) -> Value {

@@ -44,6 +44,9 @@ pub struct Touched {
     pub keys: BTreeSet<String>,
     /// By label of the data, how many requests bore it.
     pub labels: BTreeMap<String, u64>,
+    /// By where they may have been processed, as their records say, how many requests: countries with spaces between, `ZZ` for
+    /// anywhere. What has no outcome, or a record of an older version, stands in none.
+    pub places: BTreeMap<String, u64>,
     /// By pseudonym of the user, how many requests; empty where none was recorded.
     pub users: BTreeMap<String, u64>,
     /// The first such request.
@@ -90,7 +93,19 @@ struct Attempt<'a> {
     status: Option<u16>,
     #[serde(default)]
     may_have_executed: bool,
+    #[serde(borrow, default)]
+    place: Option<Processed<'a>>,
 }
+
+/// Where an attempt may have been processed.
+#[derive(Deserialize)]
+struct Processed<'a> {
+    #[serde(borrow)]
+    processing: Vec<Cow<'a, str>>,
+}
+
+/// A request that may have reached what is asked for, and where it may have been processed there.
+type Reached = Option<BTreeSet<String>>;
 
 /// An intent whose outcome has not been read.
 struct Waiting {
@@ -135,7 +150,7 @@ fn in_parts(folder: &Path, question: &Question, parts: usize) -> io::Result<Expo
     }
     let Part { mut exposure, waiting, .. } = whole;
     for intent in waiting.into_values().flatten().filter(|intent| intent.planned) {
-        exposure.count(intent, true);
+        exposure.count(intent, None);
     }
     Ok(exposure)
 }
@@ -146,8 +161,8 @@ struct Part {
     exposure: Exposure,
     /// By decision, the intents whose outcome was not read; none for one that is not asked for.
     waiting: HashMap<String, Option<Waiting>>,
-    /// Outcomes whose intent lies in an earlier part, and whether the request may have reached what is asked for.
-    belated: Vec<(String, bool)>,
+    /// Outcomes whose intent lies in an earlier part.
+    belated: Vec<(String, Reached)>,
 }
 
 impl Part {
@@ -185,9 +200,9 @@ impl Part {
         }
     }
 
-    fn close(&mut self, intent: Option<Waiting>, reached: bool) {
-        if let Some(intent) = intent.filter(|_| reached) {
-            self.exposure.count(intent, false);
+    fn close(&mut self, intent: Option<Waiting>, reached: Reached) {
+        if let (Some(intent), Some(places)) = (intent, reached) {
+            self.exposure.count(intent, Some(places));
         }
     }
 
@@ -233,12 +248,15 @@ impl Question {
         self.endpoints.as_ref().is_none_or(|endpoints| endpoints.contains(endpoint))
     }
 
-    /// Whether anything of the request may have reached the endpoint.
-    fn reached(&self, attempts: &[Attempt<'_>]) -> bool {
-        attempts.iter().any(|attempt| {
+    /// Whether anything of the request may have reached the endpoint, and where that processes.
+    fn reached(&self, attempts: &[Attempt<'_>]) -> Reached {
+        let reached = |attempt: &&Attempt<'_>| {
             let touched = attempt.may_have_executed || attempt.status.is_some();
             touched && self.asks_about(&attempt.endpoint)
-        })
+        };
+        let mut reached = attempts.iter().filter(reached).peekable();
+        reached.peek()?;
+        Some(reached.filter_map(|attempt| Some(attempt.place.as_ref()?.processing.join(" "))).collect())
     }
 }
 
@@ -258,11 +276,15 @@ impl Waiting {
 }
 
 impl Exposure {
-    fn count(&mut self, intent: Waiting, unknown: bool) {
+    /// Counts a request; `None` for one that has no outcome.
+    fn count(&mut self, intent: Waiting, reached: Reached) {
         let touched = self.apps.entry(intent.app).or_default();
         touched.team = intent.team;
         touched.requests += 1;
-        touched.unknown += u64::from(unknown);
+        touched.unknown += u64::from(reached.is_none());
+        for place in reached.into_iter().flatten() {
+            *touched.places.entry(place).or_default() += 1;
+        }
         if !intent.key.is_empty() {
             touched.keys.insert(intent.key);
         }
@@ -287,6 +309,7 @@ impl Exposure {
             ours.unknown += theirs.unknown;
             ours.keys.extend(theirs.keys);
             theirs.labels.into_iter().for_each(|(label, count)| *ours.labels.entry(label).or_default() += count);
+            theirs.places.into_iter().for_each(|(place, count)| *ours.places.entry(place).or_default() += count);
             theirs.users.into_iter().for_each(|(user, count)| *ours.users.entry(user).or_default() += count);
             if ours.first.is_empty() || theirs.first < ours.first {
                 ours.first = theirs.first;
@@ -325,8 +348,14 @@ mod tests {
             ));
             if number % 7 != 0 {
                 let endpoint = ["gpu", "cloud"][number as usize % 5 / 4];
+                let place = match endpoint {
+                    // As an older version wrote it.
+                    "gpu" if number < 100 => "",
+                    "gpu" => r#""place":{"processing":["DE"],"access":["DE"]},"#,
+                    _ => r#""place":{"processing":["DE","SE"],"access":["ZZ"]},"#,
+                };
                 let outcome = format!(
-                    r#"{{"kind":"outcome","decision":"cwd_{number}","attempts":[{{"endpoint":"{endpoint}","status":200}}]}}"#
+                    r#"{{"kind":"outcome","decision":"cwd_{number}","attempts":[{{"endpoint":"{endpoint}",{place}"status":200}}]}}"#
                 );
                 entries.push((number + 300, outcome));
             }
@@ -377,6 +406,12 @@ mod tests {
         assert_eq!(all.apps.values().map(|touched| touched.unknown).sum::<u64>(), 143);
         let sent = (0..1_000).filter(|number| number % 7 != 0 && number % 5 == 4).count() as u64;
         assert_eq!(cloud.requests(), sent + 143);
+        let places = |exposure: &Exposure, place: &str| -> u64 {
+            exposure.apps.values().filter_map(|touched| touched.places.get(place)).sum()
+        };
+        let with_place = (100..1_000).filter(|number| number % 7 != 0 && number % 5 != 4).count() as u64;
+        assert_eq!((places(&cloud, "DE SE"), places(&cloud, "DE")), (sent, 0));
+        assert_eq!((places(&all, "DE SE"), places(&all, "DE")), (sent, with_place));
         assert_eq!(all.apps["claims"].keys.len(), 3);
     }
 
