@@ -181,6 +181,54 @@ async fn the_tutorial_s_first_policies_have_the_hole_that_it_tells_of_and_its_se
 }
 
 #[tokio::test]
+async fn a_policy_that_can_match_nothing_is_a_mistake_wherever_its_conditions_say_so() {
+    let Some(solver) = solver("policies that match nothing") else { return };
+    let with = |when: &str| {
+        let folder = weakened("", "", "");
+        let text = format!(
+            "@id(\"mine\") @owner(\"o\") @basis(\"b\")\nforbid (principal, action == Action::\"keep_state\", resource is Target)\nwhen {{ {when} }};\n"
+        );
+        fs::write(folder.path().join("40-mine.cedar"), text).expect("a temporary file can be written");
+        folder
+    };
+
+    for dead in [
+        "context.class >= 2 && context.class < 2",
+        "!context.labelled && context.labels.contains(\"health\")",
+        "resource.own_site && resource.reach != \"local\"",
+        "resource.processing.isEmpty() && resource.processing.contains(Country::\"DE\")",
+    ] {
+        let folder = with(dead);
+        let path = folder.path().display().to_string();
+        let (code, said, error) = policy(&["check", &path, "--solver", &solver]).await;
+
+        assert_eq!(code, Some(1), "{dead}: {said}{error}");
+        assert!(
+            error.contains("40-mine.cedar:1:1: policy `mine` matches no request and no endpoint"),
+            "{dead}: {error}"
+        );
+    }
+    let folder = with("context.class >= 2 && context.labels.contains(\"of our own\")");
+    let path = folder.path().display().to_string();
+    let (code, said, error) = policy(&["check", &path, "--solver", &solver]).await;
+    assert_eq!(code, Some(0), "{said}{error}");
+    assert!(said.contains("each policy can match something"), "{said}");
+}
+
+#[tokio::test]
+async fn each_shipped_policy_can_match_something() {
+    let Some(solver) = solver("that each shipped policy matches something") else { return };
+
+    let (code, said, error) = policy(&["check", "--json", "--solver", &solver]).await;
+
+    assert_eq!(code, Some(0), "{said}{error}");
+    let said: Value = serde_json::from_str(&said).expect("it prints JSON");
+    assert_eq!(said["never"]["unknown"], serde_json::json!([]), "{said}");
+    assert_eq!(said["remarks"], serde_json::json!([]), "{said}");
+    assert!(said["never"]["by"].as_str().is_some_and(|by| by.contains("cvc5")), "{said}");
+}
+
+#[tokio::test]
 async fn a_goal_that_excludes_nothing_or_cannot_be_read_proves_nothing() {
     let Some(solver) = solver("goals that say nothing") else { return };
     for (goal, why) in [

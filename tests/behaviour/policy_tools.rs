@@ -80,6 +80,9 @@ async fn every_mistake_of_a_policy_folder_is_said_in_one_run_with_line_and_colum
         ("d.cedar", forbid("label", "context.labels.contains(\"helth\")")),
         ("e.cedar", forbid("zone", "Zone::\"EAA\".countries.containsAll(resource.at_rest)")),
         ("f.cedar", format!("{A_PERMIT}permit (principal, action, resource);\n")),
+        ("h.cedar", forbid("reach", "resource.reach == \"publc\"")),
+        ("i.cedar", forbid("purpose", "context.purpose == \"anwsering\"")),
+        ("j.cedar", forbid("class", "context.class == 7")),
         ("g.cedar", "@id(\"endless\")\npermit (principal, action, resource);\n".to_owned()),
     ];
     for (name, text) in &files {
@@ -98,8 +101,38 @@ async fn every_mistake_of_a_policy_folder_is_said_in_one_run_with_line_and_colum
             "mine/e.cedar:3:14: policy `zone` names `EAA`, which is not a group",
             "mine/f.cedar:1:1: permit `mine` is an exception without an end",
             "mine/g.cedar:1:1: policy `endless` has no `@owner`",
+            "mine/h.cedar:3:26: policy `reach` names `publc`, which is not a reach; did you mean `public`?",
+            "mine/i.cedar:3:27: policy `purpose` names `anwsering`, which is not a purpose of any app; did you mean `answering`?",
+            "mine/j.cedar:3:25: policy `class` names 7, which is not a class",
         ],
     );
+}
+
+#[tokio::test]
+async fn a_word_that_may_be_of_one_s_own_is_only_looked_at_and_what_was_not_asked_is_said() {
+    let (_folder, mine) = exported().await;
+    let forbid = "@id(\"mine\") @owner(\"o\") @basis(\"b\")\nforbid (principal, action, resource is Target)\n\
+                  when { context.purpose == \"anwsering\" }\nunless { resource.certifications.contains(\"HSD\") };\n";
+    fs::write(mine.join("40-mine.cedar"), forbid).expect("it can be written");
+    let folder = mine.parent().expect("it lies in one");
+
+    let alone = policy(folder, &["check", "mine", "--without-solver"]).await;
+    let json = policy(folder, &["check", "mine", "--json", "--without-solver"]).await;
+    let absent = policy(folder, &["check", "mine", "--solver", "/nowhere/cvc5"]).await;
+
+    alone.and(
+        0,
+        &[
+            "fine: 21 policies",
+            "mine/40-mine.cedar:4:43: policy `mine` names `HSD`, which is not a certificate that ships with the gateway; \
+             did you mean `HDS`?",
+            "not checked without `--config`: that labels, apps, teams, endpoints, purposes and certificates",
+            "not asked, as wished: whether each policy can match anything at all",
+        ],
+    );
+    assert!(!alone.text.contains("anwsering"), "{}", alone.text);
+    json.and(0, &["\"not_asked\":\"not wanted\""]);
+    absent.and(3, &["the solver does not work", "/nowhere/cvc5"]);
 }
 
 #[tokio::test]

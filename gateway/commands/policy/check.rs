@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use policy::{Fault, Names, Rules, Strictness};
+use policy::{About, Fault, Names, Rules, Severity, Strictness};
 use serde_json::json;
 use server::{configuration, outlook};
 
 use super::files::{Files, lines, names_without_configuration, values};
+use super::never::Never;
 use crate::commands::{Day, NO};
 
 /// What is checked.
@@ -22,6 +23,13 @@ pub(in crate::commands) struct Arguments {
     /// The configuration whose labels, apps, teams and endpoints the policies may name.
     #[arg(long, value_name = "PATH", requires = "folder")]
     config: Option<PathBuf>,
+    /// The solver that is asked whether each policy can match anything: the program `cvc5`, or a `python3` with the package
+    /// `cvc5`. Absent: the first of these on the path, and no question where there is none.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "without_solver")]
+    solver: Option<PathBuf>,
+    /// Ask no solver.
+    #[arg(long)]
+    without_solver: bool,
     #[command(flatten)]
     day: Day,
     /// As JSON.
@@ -43,8 +51,35 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return super::not_found_out(error),
     };
     match files.rules(Strictness::Enforce, &names) {
-        Ok((rules, remarks)) => accept(arguments, &Accepted { rules, remarks, files: files.0.len(), names, now }),
+        Ok((rules, remarks)) => {
+            let never = match arguments.without_solver {
+                true => Ok(Never::unasked()),
+                false => Never::ask(&rules, arguments.solver.as_deref()),
+            };
+            match never {
+                Ok(never) => held(arguments, &Accepted { rules, remarks, files: files.0.len(), names, now, never }),
+                Err(why) => super::not_found_out(why),
+            }
+        }
         Err(faults) => refuse(arguments, &faults),
+    }
+}
+
+/// A policy that can match nothing is a mistake, as one is that validation finds to be impossible.
+fn held(arguments: &Arguments, accepted: &Accepted) -> ExitCode {
+    let dead = accepted.rules.policies().filter(|about| accepted.never.dead.iter().any(|id| **id == *about.id));
+    let faults: Vec<Fault> = dead.map(impossible).collect();
+    if faults.is_empty() { accept(arguments, accepted) } else { refuse(arguments, &faults) }
+}
+
+fn impossible(about: &About) -> Fault {
+    Fault {
+        severity: Severity::Fault,
+        file: about.file.clone(),
+        line: about.line,
+        column: 1,
+        message: format!("policy `{}` matches no request and no endpoint that there can be", about.id),
+        remedy: "a rule that can match nothing is a mistake: mend it or take it out".to_owned(),
     }
 }
 
@@ -54,6 +89,7 @@ struct Accepted {
     files: usize,
     names: Names,
     now: SystemTime,
+    never: Never,
 }
 
 fn accept(arguments: &Arguments, accepted: &Accepted) -> ExitCode {
@@ -62,7 +98,10 @@ fn accept(arguments: &Arguments, accepted: &Accepted) -> ExitCode {
     let due: Vec<String> = due.into_iter().map(|(message, remedy)| format!("{message}; {remedy}")).collect();
     if arguments.json {
         let remarks = values(&accepted.remarks);
-        println!("{}", json!({ "ok": true, "policies": count, "faults": [], "remarks": remarks, "due": due }));
+        println!(
+            "{}",
+            json!({ "ok": true, "policies": count, "faults": [], "remarks": remarks, "due": due, "never": accepted.never.value() })
+        );
         return ExitCode::SUCCESS;
     }
     println!("fine: {count} policies in {} files", accepted.files);
@@ -71,8 +110,11 @@ fn accept(arguments: &Arguments, accepted: &Accepted) -> ExitCode {
     }
     due.iter().for_each(|line| println!("{line}"));
     if accepted.names.apps.is_none() {
-        println!("not checked without `--config`: that labels, apps, teams and endpoints that policies name exist");
+        println!(
+            "not checked without `--config`: that labels, apps, teams, endpoints, purposes and certificates that policies name exist"
+        );
     }
+    accepted.never.lines().iter().for_each(|line| println!("{line}"));
     ExitCode::SUCCESS
 }
 

@@ -58,7 +58,7 @@ impl Side {
 
 /// The policies with what their annotations mean to the gateway written into them: a permit with an obligation permits only
 /// what is redacted, and an exception only until its end.
-fn as_enforced(rules: &Rules) -> Result<PolicySet, String> {
+pub(super) fn as_enforced(rules: &Rules) -> Result<PolicySet, String> {
     let mut set = PolicySet::new();
     for policy in rules.set().policies() {
         let about = rules.policies().find(|about| *about.id == *policy.id().to_string());
@@ -80,7 +80,8 @@ fn conditions(about: &About) -> String {
     text
 }
 
-fn with(policy: &Policy, conditions: &str) -> Result<Policy, String> {
+/// The policy with further conditions, each with its `when`.
+pub(super) fn with(policy: &Policy, conditions: &str) -> Result<Policy, String> {
     let text = policy.to_cedar().ok_or_else(|| format!("policy `{}` cannot be written out", policy.id()))?;
     let text = format!("{}{conditions};", text.trim_end().trim_end_matches(';'));
     Policy::parse(Some(policy.id().clone()), text).map_err(|error| error.to_string())

@@ -12,6 +12,7 @@ mod enumerate;
 mod files;
 mod format;
 mod matrix;
+mod never;
 mod prove;
 mod simpler;
 mod solver;

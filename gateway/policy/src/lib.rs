@@ -36,7 +36,7 @@ pub use judge::{Judge, WorldError};
 pub use proof::{Cleared, Obligations, Owed, Permit, Warrant, WrongWarrant};
 pub use question::{Action, Asker, Candidate, Class, Data, Grants, NO_GRANTS, Operation, Question, Reach, TargetId};
 pub use rules::{
-    About, Fault, Mention, Names, PolicyFile, ReadOptions, Reads, Rules, SHIPPED, SHIPPED_GOALS, SHIPPED_LABELS,
-    SHIPPED_SCHEMA, SHIPPED_TESTS, Severity, Strictness,
+    About, Fault, Mention, Names, PolicyFile, ReadOptions, Reads, Rules, SHIPPED, SHIPPED_CERTIFICATES, SHIPPED_GOALS,
+    SHIPPED_LABELS, SHIPPED_SCHEMA, SHIPPED_TESTS, Severity, Strictness,
 };
 pub use why::{Because, Objection, Why, why};

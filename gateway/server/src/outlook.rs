@@ -93,14 +93,17 @@ pub fn place_said(headers: &http::HeaderMap) -> Option<(&'static str, &str)> {
 #[must_use]
 pub fn names(compiled: &Compiled) -> Names {
     let Compiled { apps, endpoints, targets, policy, .. } = compiled;
+    let certified = targets.iter().flat_map(|target| &target.facts.certifications).cloned();
     Names {
         labels: Some(policy.labels.iter().map(ToString::to_string).collect()),
         apps: Some(apps.iter().map(|app| app.name.clone()).collect()),
         teams: Some(apps.iter().map(|app| app.team.clone()).collect()),
         endpoints: Some(endpoints.iter().map(|endpoint| endpoint.name.clone()).collect()),
         targets: Some(targets.iter().map(|target| target.name.clone()).collect()),
+        purposes: Some(apps.iter().flat_map(|app| &app.purposes).cloned().collect()),
         ..Names::of_pack(configuration::pack().groups().keys().cloned())
             .with_findings(compiled.recognisers.kinds().map(|kind| kind.to_string()))
+            .with_certificates(configuration::pack().certificates().map(str::to_owned).chain(certified))
     }
 }
 

@@ -11,9 +11,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cedar_policy::{Entities, PolicySet, Request, RequestEnv};
+use cedar_policy::{Entities, Policy, PolicySet, Request, RequestEnv};
 use cedar_policy_symcc::solver::LocalSolver;
-use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet};
+use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet};
 use policy::{Action, Operation, Rules};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -69,17 +69,22 @@ pub(super) struct Formulas(Vec<(RequestEnv, Result<CompiledPolicySet, String>)>)
 
 impl Formulas {
     pub(super) fn of(set: &PolicySet) -> Self {
-        let mut environments: Vec<RequestEnv> = Rules::schema().request_envs().collect();
-        let operations = Operation::ALL.into_iter().map(Operation::name);
-        let order: Vec<&str> = operations.chain(Action::ALL.into_iter().map(Action::name)).collect();
-        environments
-            .sort_by_key(|environment| order.iter().position(|name| *name == environment.action().id().unescaped()));
         let formula = |environment: RequestEnv| {
             let compiled = CompiledPolicySet::compile(set, &environment, Rules::schema());
             (environment, compiled.map_err(|error| error.to_string()))
         };
-        Self(environments.into_iter().map(formula).collect())
+        Self(environments().into_iter().map(formula).collect())
     }
+}
+
+/// One for each action of the schema: operations first, each in their own order.
+fn environments() -> Vec<RequestEnv> {
+    let mut environments: Vec<RequestEnv> = Rules::schema().request_envs().collect();
+    let operations = Operation::ALL.into_iter().map(Operation::name);
+    let order: Vec<&str> = operations.chain(Action::ALL.into_iter().map(Action::name)).collect();
+    environments
+        .sort_by_key(|environment| order.iter().position(|name| *name == environment.action().id().unescaped()));
+    environments
 }
 
 impl Solver {
@@ -161,6 +166,27 @@ impl Solver {
             }
         }
         unknown.map_or(Answer::Proved, Answer::Unknown)
+    }
+
+    /// Whether any request and any entities there are meet the policy's conditions.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be found out.
+    pub(super) async fn matches(&self, policy: &Policy) -> Result<bool, String> {
+        let process = LocalSolver::from_command(&mut self.way.command()).map_err(|error| error.to_string())?;
+        let mut compiler = CedarSymCompiler::new(process).map_err(|error| error.to_string())?;
+        // Most policies match something that the first action asks, so one question is most often enough.
+        for environment in environments() {
+            let compiled = CompiledPolicy::compile(policy, &environment, Rules::schema());
+            let compiled = compiled.map_err(|error| error.to_string())?;
+            let asked = timeout(PATIENCE, compiler.check_never_matches_opt(&compiled)).await;
+            let never = asked.map_err(|_| "the solver took too long".to_owned())?.map_err(|error| error.to_string())?;
+            if !never {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn ask(&self, inner: &CompiledPolicySet, outer: &CompiledPolicySet) -> Result<Option<Found>, String> {

@@ -443,6 +443,11 @@ impl Pack {
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
+
+    /// Certificates that any offer has.
+    pub fn certificates(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().flat_map(|row| &row.certifications.is).map(String::as_str)
+    }
 }
 
 impl Row {

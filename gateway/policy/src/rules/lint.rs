@@ -10,6 +10,7 @@ use miette::Diagnostic;
 use super::names::Names;
 use super::reads::Mention;
 use super::text::one_line;
+use super::vocabulary;
 use super::{About, PolicyFile, Strictness, shipped_schema};
 
 /// Whether a set with this can be used.
@@ -65,7 +66,7 @@ impl Place {
         Self { file: file.name.to_owned(), line, column }
     }
 
-    fn of(about: &About) -> Self {
+    pub(super) fn of(about: &About) -> Self {
         Self { file: about.file.clone(), line: about.line, column: 1 }
     }
 
@@ -105,6 +106,11 @@ impl Report {
             Strictness::Study => Severity::Remark,
         };
         self.add(severity, place, message, remedy);
+    }
+
+    /// Worth a look, however strictly the set is read.
+    pub(super) fn remark(&mut self, place: Place, message: String, remedy: &str) {
+        self.add(Severity::Remark, place, message, remedy);
     }
 
     fn add(&mut self, severity: Severity, place: Place, message: String, remedy: &str) {
@@ -187,10 +193,11 @@ fn obligations(policy: &Policy, about: &About, names: &Names, report: &mut Repor
     }
 }
 
-/// Names that no one has, and `containsAny` where `containsAll` is meant.
+/// Names and words that no one has, and `containsAny` where `containsAll` is meant.
 pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut Report) {
     for (policy, about) in kept {
         obligations(policy, about, names, report);
+        vocabulary::check(policy, about, names, report);
         for attribute in &about.reads.any_of {
             let message = format!("policy `{}` asks `containsAny` of `{attribute}`", about.id);
             let remedy = "that is met when one country of the worst case fits; `containsAll` asks for the whole set";
@@ -199,12 +206,12 @@ pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut R
         for mention in &about.reads.mentions {
             let (known, what): (&Option<BTreeSet<String>>, &str) = match mention {
                 Mention::Zone(_) => (&names.zones, "a group of countries of the data pack"),
-                Mention::Label(_) => (&names.labels, "a label"),
-                Mention::Finding(_) => (&names.findings, "a kind of finding"),
                 Mention::App(_) => (&names.apps, "an app"),
                 Mention::Team(_) => (&names.teams, "a team"),
                 Mention::Endpoint(_) => (&names.endpoints, "an endpoint"),
                 Mention::Target(_) => (&names.targets, "a target"),
+                // These stand beside attributes, and are held against their lists there.
+                Mention::Label(_) | Mention::Finding(_) => continue,
                 Mention::Country(code) => {
                     if code != "ZZ" && code.parse::<crate::Country>().is_err() {
                         let message = format!("policy `{}` names `Country::\"{code}\"`, which is no country", about.id);
@@ -215,14 +222,10 @@ pub(super) fn names(kept: &[(Policy, Arc<About>)], names: &Names, report: &mut R
                 }
             };
             let name = mention.name();
-            // `hosted_tool:…` is an open family, and `custom:…` where nobody knows the recognisers of one's own.
-            let family = name.split_once(':').map_or(name, |(family, _)| family);
-            if known.as_ref().is_some_and(|known| !known.contains(name) && !known.contains(family)) {
-                let message = format!("policy `{}` names `{name}`, which is not {what}", about.id);
-                let all: Vec<&str> = known.iter().flatten().map(String::as_str).take(40).collect();
-                let place = Place::of_text(policy, about, &format!("\"{name}\""));
-                report.fault(place, message, &format!("there are {}", all.join(", ")));
-            }
+            let Some(known) = known.as_ref().filter(|known| !known.contains(name)) else { continue };
+            let message = format!("policy `{}` names `{name}`, which is not {what}", about.id);
+            let place = Place::of_text(policy, about, &format!("\"{name}\""));
+            report.fault(place, message, &vocabulary::remedy(name, &known.iter().map(String::as_str).collect()));
         }
     }
 }

@@ -6,8 +6,10 @@ mod guard;
 mod lint;
 mod names;
 mod reads;
+mod script;
 mod shipped;
 mod text;
+mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -17,7 +19,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema};
 
 pub(crate) use guard::{Guard, View};
 pub use lint::{Fault, Severity};
-pub use names::{Names, SHIPPED_LABELS};
+pub use names::{Names, SHIPPED_CERTIFICATES, SHIPPED_LABELS};
 pub use reads::{Mention, Reads};
 use shipped::shipped_schema;
 pub use shipped::{SHIPPED, SHIPPED_GOALS, SHIPPED_SCHEMA, SHIPPED_TESTS};

@@ -116,6 +116,114 @@ fn names_that_nobody_has_are_mistakes() {
 }
 
 #[test]
+fn words_numbers_and_patterns_that_no_list_has_are_mistakes_with_their_place() {
+    for (condition, at, said) in [
+        (r#"resource.reach == "publc""#, r#""publc"#, "names `publc`, which is not a reach; did you mean `public`?"),
+        (r#"["local", "privat-link"].contains(resource.reach)"#, r#""privat-"#, "did you mean `private-link`?"),
+        (r#"resource.reach == (if resource.preview then "lokal" else "public")"#, r#""lokal"#, "did you mean `local`?"),
+        (r#"resource.reach like "priv_*""#, r#""priv_"#, "asks for \"priv_*\", which fits nothing that is a reach"),
+        (r#"resource.grants.contains("keep_stat")"#, r#""keep"#, "did you mean `keep_state`?"),
+        (r#"["helth"].containsAll(context.labels)"#, r#""helth"#, "which is not a label; did you mean `health`?"),
+        (r#"context.redacted.contains("ibam")"#, r#""ibam"#, "which is not a kind of finding; did you mean `iban`?"),
+        ("context.class == 7", "7", "names 7, which is not a class; the classes are 0 public, 1 internal"),
+        ("context.class > 3", "3 }", "`class > 3`, which is the same for every request"),
+        ("3 < context.class", "3 <", "`class > 3`, which is the same for every request"),
+        ("context.class >= 0 && context.class < 0", "0 }", "`class < 0`, which is the same for every request"),
+        ("[1, -1].contains(context.class)", "1].", "names -1, which is not a class"),
+        ("resource.retention_days < 0", "0 }", "`retention_days < 0`, which is the same for every request"),
+    ] {
+        let text = forbid(condition);
+        let column = text.lines().last().unwrap().rfind(at).unwrap() + 1;
+
+        let found = faults(&text);
+
+        assert!(found.len() == 1 && found[0].contains(said), "{condition}: {found:?}");
+        assert!(found[0].starts_with(&format!("mine.cedar:3:{column}: ")), "{condition}: {found:?}");
+    }
+}
+
+#[test]
+fn what_a_list_has_and_what_no_list_bounds_is_no_mistake() {
+    for condition in [
+        r#"resource.reach like "*" && resource.reach like "pr*v*k" && resource.reach != "public""#,
+        r#"["", "anything", "at all"].contains(context.purpose) && principal.purposes.contains("what I like")"#,
+        r#"context.purpose like "support-*""#,
+        r#"context.class >= 0 && context.class <= 3 && [0, 1, 2, 3].contains(context.class)"#,
+        r#"resource.retention_days > 100000 || resource.retention_days == 0"#,
+        r#"resource.certifications.contains("MY_OWN")"#,
+        r#"context.findings.contains("hosted_tool:web_search") && context.redacted == ["card", "financial"]"#,
+    ] {
+        assert_eq!(read(&forbid(condition)).map_err(|faults| format!("{condition}: {faults:?}")), Ok(vec![]));
+    }
+}
+
+#[test]
+fn what_stands_twice_is_said_twice_and_an_annotation_or_a_comment_is_not_its_place() {
+    let text = format!(
+        "{GRANT}@id(\"publc\") @owner(\"publc\") @basis(\"publc\")\nforbid (principal, action, resource) // \"publc\"\nwhen {{ resource.reach == \"publc\" ||\n resource.reach != \"publc\" }};"
+    );
+
+    let found = faults(&text);
+
+    assert!(found[0].starts_with("mine.cedar:4:26: ") && found[1].starts_with("mine.cedar:5:20: "), "{found:?}");
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn purposes_and_certificates_are_held_against_those_that_a_configuration_has() {
+    let known = Names { purposes: Some(["support".to_owned()].into()), ..Names::default() };
+    let known = known.with_certificates(["ISO27001".to_owned()]);
+    let options = ReadOptions { strictness: Strictness::Enforce, off: &BTreeMap::new(), names: &known };
+    let read = |condition: &str| {
+        let text = forbid(condition);
+        let read = Rules::read(&[PolicyFile { name: "mine.cedar", text: &text }], &options);
+        read.map(|(_, remarks)| remarks).map_err(|faults| faults[0].to_string())
+    };
+
+    let purpose = read(r#"context.purpose == "suport""#).unwrap_err();
+    let registered = read(r#"principal.purposes.contains("suport")"#).unwrap_err();
+    let pattern = read(r#"context.purpose like "suport*""#).unwrap_err();
+    let certificate = read(r#"!resource.certifications.contains("HSD")"#).unwrap();
+
+    for said in [purpose, registered] {
+        assert!(said.contains("`suport`, which is not a purpose of any app; did you mean `support`?"), "{said}");
+    }
+    assert!(
+        pattern.contains("\"suport*\", which fits nothing that is a purpose of any app; there are support"),
+        "{pattern}"
+    );
+    // It only denies more, so it is a remark.
+    assert!(certificate[0].message.contains("`HSD`, which is not a certificate of any endpoint"), "{certificate:?}");
+    assert!(certificate[0].remedy.contains("did you mean `HDS`?"), "{certificate:?}");
+    for fine in
+        [r#"["support", ""].contains(context.purpose)"#, r#"resource.certifications.containsAny(["HDS", "ISO27001"])"#]
+    {
+        assert_eq!(read(fine), Ok(vec![]));
+    }
+}
+
+#[test]
+fn a_slip_in_a_word_that_ships_is_worth_a_look_where_the_list_is_not_known_whole() {
+    let names = Names::default();
+    let options = ReadOptions { strictness: Strictness::Enforce, off: &BTreeMap::new(), names: &names };
+    let remarks = |condition: &str| {
+        let text = forbid(condition);
+        Rules::read(&[PolicyFile { name: "mine.cedar", text: &text }], &options).unwrap().1
+    };
+
+    let certificate = remarks(r#"!resource.certifications.contains("HSD")"#);
+    let label = remarks(r#"context.labels.contains("helth")"#);
+
+    assert!(
+        certificate[0]
+            .to_string()
+            .contains("which is not a certificate that ships with the gateway; did you mean `HDS`?")
+    );
+    assert!(label[0].to_string().contains("which is not a label that ships with the gateway; did you mean `health`?"));
+    assert!(remarks(r#"context.labels.containsAny(["health", "of_our_own"])"#).is_empty());
+}
+
+#[test]
 fn names_that_a_configuration_defines_are_held_against_it() {
     let known = Names {
         apps: Some(["claims".to_owned()].into()),

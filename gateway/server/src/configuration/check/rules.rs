@@ -104,13 +104,23 @@ impl Check<'_> {
     fn names_of(&self, document: &Document, targets: &[TargetConfig]) -> Names {
         let set = |names: &mut dyn Iterator<Item = &str>| Some(names.map(str::to_owned).collect::<BTreeSet<_>>());
         let labels = SHIPPED_LABELS.into_iter().chain(self.defined("label")).map(str::to_owned).collect();
+        let certified =
+            document.policy.iter().flat_map(|policy| &policy.certified).flat_map(BTreeMap::values).flatten();
+        let certificates = pack().certificates().chain(certified.map(String::as_str)).map(str::to_owned);
         Names {
             labels: Some(labels),
             apps: set(&mut document.app.keys().map(String::as_str)),
             teams: set(&mut document.app.values().map(|app| app.team.as_str())),
             endpoints: set(&mut document.endpoint.keys().map(String::as_str)),
             targets: set(&mut targets.iter().map(|target| target.name.as_str())),
-            ..Names::of_pack(pack().groups().keys().cloned()).with_findings(self.own_kinds(false))
+            purposes: set(&mut document
+                .data
+                .values()
+                .flat_map(|data| data.purposes.iter().flatten())
+                .map(String::as_str)),
+            ..Names::of_pack(pack().groups().keys().cloned())
+                .with_findings(self.own_kinds(false))
+                .with_certificates(certificates)
         }
     }
 
