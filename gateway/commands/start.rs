@@ -87,6 +87,7 @@ pub(super) async fn build(compiled: &Compiled, action: &str, since: SystemTime) 
     ledger::is_there(&books, &home)?;
     Holding::default().open(&compiled.state_folder)?;
     BreakGlass::default().open(&compiled.state_folder)?;
+    snapshot.join()?;
     let settings = server::run::audit_settings(compiled)?;
     tracing::info!(origin = settings.origin, key = %settings.key.public(), "the audit log is signed; auditors need this public key");
     let audit = AuditLog::open(settings, SystemTime::now())?;

@@ -12,6 +12,7 @@ mod admission;
 mod anthropic;
 mod audit;
 mod azure;
+mod beside;
 mod bodies;
 mod break_glass;
 mod budgets;

@@ -16,6 +16,10 @@ use super::{Answer, Audit, Client, Config, Request, until, within};
 const FILE: &str = "causeway.toml";
 const IN_A_FOLDER: &str = "causeway.d/main.toml";
 
+/// And that of a second process on the same folder.
+const SECOND: &str = "second.toml";
+const NOTHING: [&str; 0] = [];
+
 /// A running gateway. It is killed when this is dropped; its log is shown when the test failed.
 pub(crate) struct Gateway {
     folder: Arc<TempDir>,
@@ -74,6 +78,16 @@ impl Gateway {
     /// Starts the binary again on the same folder and ports, without waiting for it.
     pub(crate) fn again(&self, log: &str, arguments: &[&str]) -> Self {
         Self::spawn((Arc::clone(&self.folder), self.document), self.ports, log, |command| command.args(arguments))
+    }
+
+    /// Starts another process on the same folder with ports of its own, and waits until it is ready.
+    pub(crate) async fn second(&self, config: &Config) -> Self {
+        let ports = [free_port(), free_port(), free_port()];
+        write_private(&self.folder.path().join(SECOND), &config.text(ports));
+        let mut second =
+            Self::spawn((Arc::clone(&self.folder), SECOND), ports, "second.log", |command| command.args(NOTHING));
+        assert!(second.is_ready().await, "the second process did not start:\n{}", second.log());
+        second
     }
 
     fn spawn(

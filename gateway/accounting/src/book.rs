@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::budget::Held;
-use crate::limits::{Denied, Limits, Moment, RateStanding, Taken, TokenRate};
+use crate::limits::{Denied, Limits, Moment, RateStanding, Taken};
 use crate::money::Money;
 use crate::price::Used;
 use crate::purse::{BudgetStanding, Era, Purse};
@@ -21,9 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// instructions. Every counter is exact; a reading of several of them ([`Book::totals`]) may fall between two steps of a
 /// request that is just ending. Counters begin with the process, the spent money of a month with [`Book::restore`].
 pub struct Book {
-    rate: TokenRate,
-    /// In place of `rate` where several gateways share the limits.
-    flow: Option<Arc<Flow>>,
+    flow: Arc<Flow>,
     purse: Arc<Purse>,
     requests: AtomicU64,
     open: AtomicU64,
@@ -45,8 +43,7 @@ impl Book {
     pub fn new(origin: Instant) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            rate: TokenRate::new(origin),
-            flow: None,
+            flow: Arc::new(Flow::own(origin)),
             purse: Arc::default(),
             requests: zero(),
             open: zero(),
@@ -67,7 +64,7 @@ impl Book {
     /// [`Book::flow`].
     #[must_use]
     pub fn shared(origin: Instant) -> Self {
-        let book = Self { flow: Some(Arc::default()), ..Self::new(origin) };
+        let book = Self { flow: Arc::default(), ..Self::new(origin) };
         book.purse.share();
         book
     }
@@ -78,18 +75,15 @@ impl Book {
         &self.purse
     }
 
-    /// The tokens of a minute, where several gateways share them.
+    /// The tokens of a minute, shared or not.
     #[must_use]
-    pub fn flow(&self) -> Option<&Arc<Flow>> {
-        self.flow.as_ref()
+    pub fn flow(&self) -> &Arc<Flow> {
+        &self.flow
     }
 
     /// Sets the limits that reservations are held against from now on. What is spent and owed stays.
     pub fn set_limits(&self, limits: Limits) {
-        self.rate.set(limits.tokens_per_minute);
-        if let Some(flow) = &self.flow {
-            flow.set(limits.tokens_per_minute, MINUTE);
-        }
+        self.flow.set(limits.tokens_per_minute, MINUTE);
         self.purse.set(limits.per_month);
     }
 
@@ -101,10 +95,7 @@ impl Book {
     /// How the limit on tokens stands; `None` where there is none.
     #[must_use]
     pub fn rate(&self, at: Instant) -> Option<RateStanding> {
-        match &self.flow {
-            Some(flow) => flow.standing(),
-            None => self.rate.standing(at),
-        }
+        self.flow.standing(at)
     }
 
     /// How the budget stands in `month`.
@@ -146,8 +137,8 @@ impl Book {
         let held = self.purse.hold(ask.money, now);
         let taken = held.and_then(|era| {
             let taken = self.take_tokens(ask.estimate.total(), now.at);
-            let (taken, units) = taken.inspect_err(|_| self.purse.settle(era, ask.money, Money::ZERO))?;
-            Ok(Hold { taken, units, era })
+            let taken = taken.inspect_err(|_| self.purse.settle(era, ask.money, Money::ZERO))?;
+            Ok(Hold { taken, era })
         });
         taken.inspect_err(|denied| {
             if *denied != Denied::Unleased {
@@ -156,23 +147,19 @@ impl Book {
         })
     }
 
-    /// What was taken of the rate, and how many units of a shared one.
-    fn take_tokens(&self, tokens: Tokens, at: Instant) -> Result<(Taken, u64), Denied> {
-        let Some(flow) = &self.flow else { return Ok((self.rate.take(tokens, at)?, 0)) };
-        let limit = flow.standing().map_or(0, |standing| standing.limit);
-        match flow.take(tokens.0, at) {
-            Ok(units) => Ok((Taken::default(), units)),
-            Err(Short::Unleased) => Err(Denied::Unleased),
-            Err(Short::Refused { retry_after }) => Err(Denied::Tokens { limit, asked: tokens, retry_after }),
-        }
+    fn take_tokens(&self, tokens: Tokens, at: Instant) -> Result<Taken, Denied> {
+        self.flow.take(tokens.0, at).map_err(|short| match short {
+            Short::Unleased => Denied::Unleased,
+            Short::Refused { retry_after } => {
+                let limit = self.flow.standing(at).map_or(0, |standing| standing.limit);
+                Denied::Tokens { limit, asked: tokens, retry_after }
+            }
+        })
     }
 
     /// Replaces what was taken of the rate by what was used.
     fn correct(&self, hold: &Hold, reported: Tokens, assumed: Tokens) {
-        match &self.flow {
-            Some(flow) => flow.settle(hold.units, reported.0, assumed.0),
-            None => self.rate.correct(hold.taken, reported, assumed),
-        }
+        self.flow.settle(hold.taken, reported.0, assumed.0);
     }
 
     fn give_back(&self, hold: Hold, ask: Ask) {
@@ -237,8 +224,6 @@ impl std::fmt::Debug for Book {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     taken: Taken,
-    /// Of a shared rate.
-    units: u64,
     /// What holds the money, and pays. A key and its app can differ: each turns its month with its own first request.
     era: Era,
 }

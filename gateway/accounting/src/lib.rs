@@ -38,9 +38,9 @@ pub use budget::{Budget, Held, MOST_THRESHOLDS, Mode, OverBudget, Reached, Terms
 pub use calendar::{Calendar, NoTimeZone, Period, SLOT_SECONDS, Stretch};
 pub use catalogue::{CATALOGUE_VERSION, Catalogue, CatalogueError, Day, MOST_ENTRIES, SHIPPED, STALE_AFTER_DAYS};
 pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
-pub use limits::{Denied, Limits, Moment, RateStanding};
+pub use limits::{Denied, Limits, Moment, RateStanding, Taken};
 pub use money::{Money, MoneyError, Rate};
 pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
 pub use purse::{BudgetStanding, Purse, usable};
-pub use shared::{Answer, Bell, Counter, Flow, GOOD_FOR, Question, Seats, Short, part_of};
+pub use shared::{Answer, Bell, Counter, Flow, GOOD_FOR, Left, Question, Seats, Short, part_of};
 pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, MOST_OUTPUT, Tokens, estimate};

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::limits::{Denied, Moment, WHEN_HELD};
 use crate::money::Money;
-use crate::shared::{Answer, Bell, Counter, Lease, Question, Short, Wanted};
+use crate::shared::{Answer, Bell, Counter, Lease, Left, Question, Short, Wanted};
 
 /// Money by the calendar month. Where several gateways share it, it is the [`Counter`] that their store is asked for.
 #[derive(Default)]
@@ -307,6 +307,28 @@ impl Counter for Purse {
             leased.changed |= answer.is_none();
         } else {
             leased.changed_before |= answer.is_none();
+        }
+    }
+
+    fn share(&self) {
+        let mut months = self.months.lock();
+        let month = months.now.number;
+        months.lease.get_or_insert(Leased { month, changed: true, changed_before: true, ..Leased::default() });
+    }
+
+    /// What others had spent who are gone, and what they held, counts as spent here: whoever was killed settles at what it held.
+    fn own(&self, left: &Left, now: Instant) {
+        let mut months = self.months.lock();
+        months.lease = None;
+        for (number, spent) in &left.levels {
+            if *number > months.now.number {
+                months.turn(*number, now);
+            }
+            let Months { now, before, .. } = &mut *months;
+            let of = [Some(now), before.as_mut()].into_iter().flatten().find(|month| month.number == *number);
+            if let Some(month) = of {
+                month.spent = month.spent + money(*spent);
+            }
         }
     }
 

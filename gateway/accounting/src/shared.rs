@@ -11,6 +11,9 @@
 //! a part, while requests come. Where little is left of a level, nothing lies here. What an answer used beyond its reservation is
 //! owed to the store until it was told.
 //!
+//! A counter may change: a gateway that is alone has all of it, and asks nobody; beside another one it [shares](Counter::share) it,
+//! and has it for itself again ([`Counter::own`]) when the other is gone.
+//!
 //! **Does not do.** No I/O and no clock: whoever keeps a [`Counter`] asks its questions and tells it the answers.
 
 mod flow;
@@ -66,6 +69,21 @@ pub trait Counter: Debug + Send + Sync {
 
     /// Whether it is to be looked at again soon, because it holds a part.
     fn is_busy(&self) -> bool;
+
+    /// Somebody shares it from now on: only what is leased is used, and what was used before is told with the next question.
+    fn share(&self);
+
+    /// Nobody shares it any more: all of it is this gateway's, but for what the others have left used.
+    fn own(&self, left: &Left, now: Instant);
+}
+
+/// What others have used of a counter who are gone, for the one that has it for itself from then on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Of a flow: all that is used of its bucket, by this gateway too; nothing where nobody has asked for it.
+    pub flow: Option<u64>,
+    /// Of a level that is used up for good, by the number of the month: what it is to be taken for.
+    pub levels: Vec<(u32, u64)>,
 }
 
 /// What the store is asked.

@@ -43,6 +43,13 @@ pub enum LedgerError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// What another process of the state folder has spent is not known.
+    #[error("the limits that are shared with another process of the state folder cannot be read: {source}")]
+    Shared {
+        /// What the database said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A line could not be written; nothing of it is left in the file.
     #[error("the journal of the ledger takes no line: {0}")]
     Write(#[source] std::io::Error),

@@ -1,4 +1,5 @@
-//! Counters that several gateways share, in a Valkey or Redis that they all reach.
+//! Counters that several gateways share, in a Valkey or Redis that they all reach, or two processes of one state folder in a
+//! database there, see [`Shared::beside`].
 //!
 //! **For.** [`Shared`] keeps the [`Counter`]s of one process: it asks the store for their parts, in rounds that carry many
 //! questions, and tells the store what was used. A request that finds its part used up waits for [`Shared::round`].
@@ -12,8 +13,10 @@
 //! **Does not do.** It dials nobody: whoever makes it hands over a [`Dial`]. It speaks to one server and follows no cluster;
 //! the name that it dials may lead to another one after a failover.
 
+mod beside;
 mod board;
 mod keeper;
+mod leases;
 mod look;
 mod opening;
 mod resp;
@@ -40,6 +43,7 @@ use accounting::{Counter, Money};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use beside::Beside;
 pub use board::{Board, Notice, Undertaken};
 use resp::Commands;
 pub use resp::Wire;
@@ -148,8 +152,10 @@ struct Inner {
     /// No other process had the state folder when this one took its place in it: what the folder's ledger says is this
     /// one's to tell.
     alone: bool,
-    /// Shows those that come later that this process has it.
-    _place: File,
+    /// Shows those that come later that this process has it; none without a store.
+    _place: Option<File>,
+    /// In place of a store: where processes of one state folder meet.
+    beside: Option<Beside>,
     dial: Mutex<Option<Dial>>,
     accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
     queue: Mutex<Vec<Arc<Account>>>,
@@ -203,21 +209,10 @@ impl Shared {
         let (family, ledger) = (family_of(folder)?, family_of(books)?);
         let (place, alone) = take_place(folder)?;
         let inner = Inner {
-            settings,
             owner: format!("{family}/{}/{ledger}", random()?),
             alone,
-            _place: place,
-            dial: Mutex::new(None),
-            accounts: Mutex::default(),
-            queue: Mutex::default(),
-            untold: Mutex::default(),
-            rung: Notify::new(),
-            turns: AtomicU64::new(0),
-            forgotten: watch::Sender::new(0),
-            begun: AtomicU64::new(0),
-            over: watch::Sender::new((0, true)),
-            status: Mutex::default(),
-            serving: AtomicBool::new(false),
+            _place: Some(place),
+            ..Inner::new(settings)
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -237,6 +232,9 @@ impl Shared {
     /// Every counter that is there is asked for now, and those that come later are new.
     pub fn serve(&self) {
         self.inner.serving.store(true, Ordering::Release);
+        if self.inner.beside.is_some() {
+            return;
+        }
         let accounts: Vec<_> = self.inner.accounts.lock().values().cloned().collect();
         for account in &accounts {
             self.inner.ring(account);
@@ -271,6 +269,9 @@ impl Shared {
             }
         }));
         accounts.insert(Arc::clone(&account.key), Arc::clone(&account));
+        if let Some(beside) = &self.inner.beside {
+            beside.enrol(key, &**counter);
+        }
         drop(accounts);
         if counter.is_busy() {
             self.inner.ring(&account);
@@ -325,11 +326,51 @@ impl Shared {
 }
 
 impl Inner {
+    fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            owner: String::new(),
+            alone: true,
+            _place: None,
+            beside: None,
+            dial: Mutex::new(None),
+            accounts: Mutex::default(),
+            queue: Mutex::default(),
+            untold: Mutex::default(),
+            rung: Notify::new(),
+            turns: AtomicU64::new(0),
+            forgotten: watch::Sender::new(0),
+            begun: AtomicU64::new(0),
+            over: watch::Sender::new((0, true)),
+            status: Mutex::default(),
+            serving: AtomicBool::new(false),
+        }
+    }
+
+    /// The counters that rang, and with `looks` all that hold a part.
+    fn rang(&self, looks: bool) -> Vec<(Arc<Account>, Arc<dyn Counter>)> {
+        let mut accounts = std::mem::take(&mut *self.queue.lock());
+        let rang = accounts.len();
+        if looks {
+            let mut all = self.accounts.lock();
+            all.retain(|_, account| account.counter.strong_count() > 0);
+            // Each once: whoever rang is there already, or in the queue for the next round.
+            let others = all.values().filter(|account| !account.queued.load(Ordering::Acquire));
+            let busy = |account: &&Arc<Account>| account.counter.upgrade().is_some_and(|counter| counter.is_busy());
+            accounts.extend(others.filter(busy).cloned());
+        }
+        accounts.iter().take(rang).for_each(|account| account.queued.store(false, Ordering::Release));
+        accounts.into_iter().filter_map(|account| account.counter.upgrade().map(|counter| (account, counter))).collect()
+    }
+
     fn ring(&self, account: &Arc<Account>) {
         if !account.queued.swap(true, Ordering::AcqRel) {
             self.queue.lock().push(Arc::clone(account));
         }
-        self.rung.notify_one();
+        match &self.beside {
+            Some(beside) => beside.bell.ring(),
+            None => self.rung.notify_one(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The few long-lived owners that requests share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -103,8 +104,8 @@ impl Gateway {
         Spendings::of(&snapshot, &ledger)?.restore(&snapshot);
         if let Some(sharing) = &snapshot.sharing {
             sharing.counters.tell(known_spending::known(&snapshot, &ledger)?);
-            sharing.counters.serve();
         }
+        snapshot.counters().serve();
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         let waiting_budget = BodyBudget::new(snapshot.waiting.all);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
@@ -221,6 +222,8 @@ pub struct Spendings {
     month: u32,
     spent: Vec<Spent>,
     budgets: BudgetSpendings,
+    /// The accounts of which another process of the state folder tells what was spent.
+    told: HashSet<Arc<str>>,
     /// What the store is to be told of all gateways; nothing where it was told of every limit before.
     known: Option<Vec<Known>>,
 }
@@ -230,7 +233,8 @@ impl Spendings {
     fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
         let now = SystemTime::now();
         let month = pipeline::month_of(now);
-        let nothing = Self { month, spent: Vec::new(), budgets: BudgetSpendings::default(), known: None };
+        let nothing =
+            Self { month, spent: Vec::new(), budgets: BudgetSpendings::default(), told: HashSet::new(), known: None };
         if snapshot.new_books().next().is_none() && !snapshot.budgets.has_new() {
             return Ok(nothing);
         }
@@ -246,16 +250,19 @@ impl Spendings {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let budgets = snapshot.budgets.spendings(ledger, seconds, whose)?;
         let spent = ledger.spent((first(month), first(month + 1)), whose)?;
-        Ok(Self { month, spent, budgets, known: None })
+        // INVARIANT: asked behind the ledger. What another process spends is told before it is in the ledger: it is counted twice at
+        // worst, and not left out.
+        let told = snapshot.counters().told().map_err(|source| LedgerError::Shared { source })?;
+        Ok(Self { month, spent, budgets, told, known: None })
     }
 
     /// Tells the books that are new in this snapshot.
     fn restore(&self, snapshot: &Snapshot) {
-        for book in snapshot.new_books() {
+        for book in snapshot.new_books().filter(|book| !self.told.contains(&*book.account())) {
             let is_own = |spent: &&Spent| *spent.app == *book.app && book.key.is_none_or(|key| *spent.key == *key);
             book.book.restore(self.month, self.spent.iter().filter(is_own).map(|spent| spent.money).sum());
         }
-        snapshot.budgets.restore(&self.budgets);
+        snapshot.budgets.restore(&self.budgets, &self.told);
     }
 }
 

@@ -15,6 +15,7 @@ use http::HeaderValue;
 use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
 use ingress::body::{BodyBudget, BodyLimits};
 use ingress::limits::{Admission, LimitIndex};
+use ledger::Shared;
 use parking_lot::Mutex;
 use policy::{Candidate, Class, Facts, Judge, TargetId, WorldError};
 use routing::{Class as Traffic, Expected, Standing, TargetHealth};
@@ -141,6 +142,8 @@ pub struct Snapshot {
     pub(crate) webhooks: Vec<Hook>,
     /// What several gateways share; none where this one has all of it.
     pub(crate) sharing: Option<Sharing>,
+    /// Keeps the counters where there is none.
+    beside: Shared,
     /// The database of what is spent; none where that is in the state folder.
     pub(crate) books: Option<ledger::Postgres>,
     key_facts: Vec<Arc<KeyFacts>>,
@@ -346,11 +349,36 @@ impl Snapshot {
     /// Changes what outlives a snapshot to what this one says; called as it comes into force.
     pub(crate) fn take_effect(&self) {
         self.renewal.apply();
-        self.admission.take_effect();
+        self.admission.take_effect(self.counters());
         if let Some(sharing) = &self.sharing {
-            sharing.take_effect(&self.apps, &self.key_facts);
+            sharing.take_effect();
         }
-        self.budgets.take_effect(self.sharing.as_ref());
+        store::enrol(self.counters(), &self.apps, &self.key_facts);
+        self.budgets.take_effect(self.counters());
+    }
+
+    /// Who keeps the counters of limits and budgets: with the store that gateways share, or for this process.
+    pub(crate) fn counters(&self) -> &Shared {
+        self.sharing.as_ref().map_or(&self.beside, |sharing| &sharing.counters)
+    }
+
+    /// Takes the place of this process in its state folder, and waits for another one that is there to share its limits and
+    /// budgets. It blocks its thread.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be used, or the other process does not share.
+    pub fn join(&self) -> std::io::Result<()> {
+        match &self.sharing {
+            // Each is an owner of its own in the store.
+            Some(_) => Ok(()),
+            None => self.beside.join(),
+        }
+    }
+
+    /// Gives that place up, when nothing is spent any more. It blocks its thread.
+    pub(crate) fn part(&self) {
+        self.beside.part();
     }
 
     pub(crate) fn app(&self, index: AppIndex) -> &Arc<App> {

@@ -1,13 +1,14 @@
-//! Units of a rate, taken out of the store's bucket in parts.
+//! Units of a rate: of a bucket that this gateway has for itself, or taken out of the store's in parts.
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Answer, BELIEVED, Bell, Counter, Pace, Question, Short, ahead_of, part_of};
-use crate::limits::RateStanding;
+use super::{Answer, BELIEVED, Bell, Counter, Left, Pace, Question, Short, ahead_of, part_of};
+use crate::limits::{Bucket, LONGEST_DEBT, RateStanding, Taken};
 
 /// How long units that were taken ahead may lie here.
 const LIES_FOR: Duration = Duration::from_secs(2);
@@ -15,12 +16,13 @@ const LIES_FOR: Duration = Duration::from_secs(2);
 /// Where they are in use they are asked for again so long before that time is over.
 const RENEWED: Duration = Duration::from_secs(1);
 
-/// The most that is owed: an hour, as for a rate of one gateway.
-const LONGEST_DEBT: u64 = 60;
-
-/// A rate that several gateways share.
+/// A rate, of one gateway or of several that share it.
 #[derive(Default)]
 pub struct Flow {
+    /// What is used while nobody shares it.
+    own: Bucket,
+    /// Nobody shares it. What it says counts where it is read under the lock.
+    is_own: AtomicBool,
     state: Mutex<State>,
     bell: OnceLock<Bell>,
 }
@@ -38,6 +40,8 @@ struct State {
     short: u64,
     least: Option<u64>,
     pace: Pace,
+    /// What was used before it was shared is to be told.
+    joins: bool,
     /// Little is left here, and the bell was rung for it.
     rang: bool,
     /// The store gave all that was wanted when it was asked last.
@@ -61,12 +65,18 @@ impl fmt::Debug for Flow {
 }
 
 impl Flow {
-    /// So many units in a period.
+    /// So many units in a period, which several gateways share.
     #[must_use]
     pub fn new(limit: u64, period: Duration) -> Self {
         let flow = Self::default();
         flow.set(Some(limit), period);
         flow
+    }
+
+    /// One without a limit that nobody shares; its times count from `origin`.
+    #[must_use]
+    pub fn own(origin: Instant) -> Self {
+        Self { own: Bucket::new(origin), is_own: AtomicBool::new(true), ..Self::default() }
     }
 
     /// Another limit; what lies here and what is owed stays.
@@ -77,53 +87,73 @@ impl Flow {
             state.refused = None;
         }
         (state.limit, state.period) = (limit, period);
+        self.own.set(limit, period);
     }
 
-    /// Takes units, or the whole limit where they are more; gives how many were taken.
+    /// Takes units, or the whole limit where they are more; gives what was taken.
     ///
     /// # Errors
     ///
     /// [`Short`].
-    pub fn take(&self, units: u64, now: Instant) -> Result<u64, Short> {
-        let (taken, rings) = self.state.lock().take(units, now);
+    pub fn take(&self, units: u64, now: Instant) -> Result<Taken, Short> {
+        if self.is_own() {
+            return self.own.take(units, now).map_err(|retry_after| Short::Refused { retry_after });
+        }
+        let mut state = self.state.lock();
+        if self.is_own() {
+            drop(state);
+            return self.take(units, now);
+        }
+        let (taken, rings) = state.take(units, now);
+        drop(state);
         if rings {
             self.ring();
         }
-        taken
+        taken.map(|units| self.own.taking(units, now))
     }
 
     /// What was taken is replaced by what an upstream `reported`, and by what is `assumed` where none did: a minute's worth at
-    /// most, as for a rate of one gateway.
-    pub fn settle(&self, taken: u64, reported: u64, assumed: u64) {
-        let limit = self.state.lock().limit;
-        self.correct(taken, reported.saturating_add(limit.map_or(assumed, |limit| assumed.min(limit))));
-    }
-
-    /// What was taken is replaced by what was used.
-    pub fn correct(&self, taken: u64, used: u64) {
-        let mut state = self.state.lock();
-        let Some(limit) = state.limit else { return };
-        if used <= taken {
-            let back = taken - used;
-            let paid = state.owed.min(back);
-            state.owed -= paid;
-            state.at_hand += back - paid;
-        } else {
-            let more = (used - taken).min(limit.saturating_mul(LONGEST_DEBT));
-            let paid = state.at_hand.min(more);
-            state.at_hand -= paid;
-            state.owed = state.owed.saturating_add(more - paid).min(limit.saturating_mul(LONGEST_DEBT));
+    /// most.
+    pub fn settle(&self, taken: Taken, reported: u64, assumed: u64) {
+        if self.is_own() {
+            return self.own.correct(taken, reported, assumed);
         }
-        let rings = state.owed > 0 || state.at_hand > 2 * part_of(limit);
+        let mut state = self.state.lock();
+        if self.is_own() {
+            drop(state);
+            return self.own.correct(taken, reported, assumed);
+        }
+        let used = reported.saturating_add(state.limit.map_or(assumed, |limit| assumed.min(limit)));
+        let rings = state.correct(taken.units, used);
         drop(state);
         if rings {
             self.ring();
         }
     }
 
+    /// Gives back what was taken a moment ago.
+    pub fn give_back(&self, taken: Taken) {
+        self.settle(taken, 0, 0);
+    }
+
+    /// In which all of it comes back.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        self.own.period()
+    }
+
+    /// Whether nobody shares it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.is_own.load(Ordering::Acquire)
+    }
+
     /// How it stands, as far as this gateway knows; `None` without a limit.
     #[must_use]
-    pub fn standing(&self) -> Option<RateStanding> {
+    pub fn standing(&self, now: Instant) -> Option<RateStanding> {
+        if self.is_own() {
+            return self.own.standing(now);
+        }
         let state = self.state.lock();
         let limit = state.limit?;
         let remaining = state.left.saturating_add(state.at_hand).saturating_sub(state.owed).min(limit);
@@ -162,6 +192,35 @@ impl State {
         (Err(Short::Unleased), true)
     }
 
+    /// What was taken is replaced by what was used; whether the store is to be asked.
+    fn correct(&mut self, taken: u64, used: u64) -> bool {
+        let Some(limit) = self.limit else { return false };
+        if used <= taken {
+            let back = taken - used;
+            let paid = self.owed.min(back);
+            self.owed -= paid;
+            self.at_hand += back - paid;
+        } else {
+            let more = (used - taken).min(limit.saturating_mul(LONGEST_DEBT));
+            let paid = self.at_hand.min(more);
+            self.at_hand -= paid;
+            self.owe(more - paid, limit);
+        }
+        self.owed > 0 || self.at_hand > 2 * part_of(limit)
+    }
+
+    fn owe(&mut self, units: u64, limit: u64) {
+        self.owed = self.owed.saturating_add(units).min(limit.saturating_mul(LONGEST_DEBT));
+    }
+
+    /// What was used before it was shared is owed to the store, of which nothing was taken for it.
+    fn join(&mut self, used: u64) {
+        let Some(limit) = self.limit else { return };
+        let paid = self.at_hand.min(used);
+        self.at_hand -= paid;
+        self.owe(used - paid, limit);
+    }
+
     fn is_good(&self, now: Instant) -> bool {
         self.good_until.is_some_and(|until| now < until)
     }
@@ -196,7 +255,14 @@ impl Counter for Flow {
     }
 
     fn questions(&self, now: Instant) -> Vec<Question> {
-        self.state.lock().question(now).into_iter().collect()
+        let mut state = self.state.lock();
+        if self.is_own() {
+            return Vec::new();
+        }
+        if std::mem::take(&mut state.joins) {
+            state.join(self.own.used(now));
+        }
+        state.question(now).into_iter().collect()
     }
 
     fn learn(&self, question: &Question, answer: Option<Answer>, sent_at: Instant) {
@@ -225,9 +291,29 @@ impl Counter for Flow {
     /// Whoever keeps it knows what was granted lately.
     fn tell_again(&self) {}
 
+    fn share(&self) {
+        let mut state = self.state.lock();
+        if self.is_own.swap(false, Ordering::AcqRel) {
+            let State { limit, period, .. } = *state;
+            *state = State { limit, period, left: limit.unwrap_or_default(), joins: true, ..State::default() };
+        }
+    }
+
+    fn own(&self, left: &Left, now: Instant) {
+        let state = self.state.lock();
+        if self.is_own() {
+            return;
+        }
+        let untold = if state.joins { self.own.used(now) } else { state.owed };
+        // What lies here was taken and is not used.
+        let used = left.flow.unwrap_or_default().saturating_sub(state.at_hand).saturating_add(untold);
+        self.own.use_up(used, now);
+        self.is_own.store(true, Ordering::Release);
+    }
+
     fn is_busy(&self) -> bool {
         let state = self.state.lock();
-        state.at_hand > 0 || state.owed > 0 || state.pace.is_counting()
+        !self.is_own() && (state.joins || state.at_hand > 0 || state.owed > 0 || state.pace.is_counting())
     }
 }
 

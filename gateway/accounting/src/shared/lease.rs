@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Answer, BELIEVED, Bell, Counter, GOOD_FOR, Pace, Question, Short, ahead_of};
+use super::{Answer, BELIEVED, Bell, Counter, GOOD_FOR, Left, Pace, Question, Short, ahead_of};
 
 /// When a caller should come back that met a level at its limit: nobody knows when somebody gives back.
 const WHEN_HELD: Duration = Duration::from_secs(1);
@@ -119,9 +120,14 @@ impl Lease {
     }
 }
 
-/// Requests in flight, of all gateways together.
+/// Requests in flight, of one gateway or of several together.
 #[derive(Default)]
 pub struct Seats {
+    taken: AtomicU32,
+    /// [`u64::MAX`] for no bound; read where nobody shares it.
+    most: AtomicU64,
+    /// Nobody shares it. What it says counts where it is read under the lock.
+    is_own: AtomicBool,
     state: Mutex<State>,
     bell: OnceLock<Bell>,
 }
@@ -129,7 +135,6 @@ pub struct Seats {
 #[derive(Debug, Default)]
 struct State {
     limit: Option<u64>,
-    used: u64,
     lease: Lease,
     /// The store was told that nothing is used here.
     gone: bool,
@@ -137,12 +142,13 @@ struct State {
 
 impl fmt::Debug for Seats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seats").field("state", &*self.state.lock()).finish_non_exhaustive()
+        let Self { taken, state, .. } = self;
+        f.debug_struct("Seats").field("taken", taken).field("state", &*state.lock()).finish_non_exhaustive()
     }
 }
 
 impl Seats {
-    /// So many at once.
+    /// So many at once, of several gateways.
     #[must_use]
     pub fn new(limit: u64) -> Self {
         let seats = Self::default();
@@ -150,9 +156,22 @@ impl Seats {
         seats
     }
 
+    /// Without a bound, of this gateway alone.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { most: AtomicU64::new(u64::MAX), is_own: AtomicBool::new(true), ..Self::default() }
+    }
+
     /// Another limit; what is used stays.
     pub fn set(&self, limit: Option<u64>) {
         self.state.lock().limit = limit;
+        self.most.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Seats that are taken here.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Takes one seat, which [`Seats::leave`] gives back.
@@ -161,15 +180,24 @@ impl Seats {
     ///
     /// [`Short`].
     pub fn enter(&self, now: Instant) -> Result<(), Short> {
+        if self.is_own.load(Ordering::Acquire) {
+            let most = self.most.load(Ordering::Relaxed);
+            let more = |taken: u32| (u64::from(taken) < most).then(|| taken.saturating_add(1));
+            let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
+            return entered.map(drop).map_err(|_| Short::Refused { retry_after: WHEN_HELD });
+        }
         let mut state = self.state.lock();
+        if self.is_own.load(Ordering::Acquire) {
+            drop(state);
+            return self.enter(now);
+        }
         if state.limit.is_none() {
-            state.used += 1;
+            self.taken.fetch_add(1, Ordering::AcqRel);
             return Ok(());
         }
-        let used = state.used;
-        let (fits, rings) = state.lease.fits(used, 1, now);
+        let (fits, rings) = state.lease.fits(self.used(), 1, now);
         if fits.is_ok() {
-            state.used += 1;
+            self.taken.fetch_add(1, Ordering::AcqRel);
             state.gone = false;
         }
         drop(state);
@@ -181,8 +209,12 @@ impl Seats {
 
     /// Gives a seat back.
     pub fn leave(&self) {
-        let mut state = self.state.lock();
-        state.used = state.used.saturating_sub(1);
+        let less = |taken: u32| Some(taken.saturating_sub(1));
+        let _ = self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less);
+    }
+
+    fn used(&self) -> u64 {
+        u64::from(self.taken.load(Ordering::Acquire))
     }
 }
 
@@ -193,8 +225,8 @@ impl Counter for Seats {
 
     fn questions(&self, now: Instant) -> Vec<Question> {
         let mut state = self.state.lock();
-        let Some(limit) = state.limit else { return Vec::new() };
-        let used = state.used;
+        let Some(limit) = state.limit.filter(|_| !self.is_own.load(Ordering::Acquire)) else { return Vec::new() };
+        let used = self.used();
         let Some(wanted) = state.lease.wanted(used, limit, now) else { return Vec::new() };
         let Wanted { holds, least, need, want } = wanted;
         if std::mem::replace(&mut state.gone, want == 0) && want == 0 {
@@ -217,7 +249,21 @@ impl Counter for Seats {
 
     fn is_busy(&self) -> bool {
         let state = self.state.lock();
-        state.limit.is_some() && (state.used > 0 || state.lease.is_ahead_of(0))
+        let is_shared = state.limit.is_some() && !self.is_own.load(Ordering::Acquire);
+        is_shared && (self.used() > 0 || state.lease.is_ahead_of(0))
+    }
+
+    fn share(&self) {
+        let mut state = self.state.lock();
+        if self.is_own.swap(false, Ordering::AcqRel) {
+            (state.lease, state.gone) = (Lease::default(), false);
+        }
+    }
+
+    /// Whoever is gone holds nothing.
+    fn own(&self, _left: &Left, _now: Instant) {
+        let _state = self.state.lock();
+        self.is_own.store(true, Ordering::Release);
     }
 }
 

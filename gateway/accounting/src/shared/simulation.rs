@@ -65,7 +65,7 @@ impl Gateway {
         let book = Arc::new(Book::shared(begun));
         let limits = Limits { tokens_per_minute: Some(60_000_000), per_month: Some(Money(100_000_000_000_000)) };
         book.set_limits(limits);
-        let tokens = book.flow().expect("it is shared");
+        let tokens = book.flow();
         let counters: Vec<Arc<dyn Counter>> =
             vec![requests.clone(), seats.clone(), tokens.clone(), book.purse().clone()];
         let counters = counters.into_iter().map(|counter| {
@@ -95,16 +95,16 @@ impl Gateway {
 
     /// All four or none.
     fn let_in(&self, money: u64, now: Instant) -> Option<Reservation> {
-        self.requests.take(1, now).ok()?;
+        let taken = self.requests.take(1, now).ok()?;
         if self.seats.enter(now).is_err() {
-            self.requests.correct(1, 0);
+            self.requests.give_back(taken);
             return None;
         }
         let ask = Ask { estimate: Estimate { input: Tokens(20), output: Tokens(20) }, money: Money(money) };
         let moment = Moment { at: now, month: 9, month_left: Duration::from_secs(1_000) };
         let reserved = self.book.reserve(None, ask, moment).ok();
         if reserved.is_none() {
-            self.requests.correct(1, 0);
+            self.requests.give_back(taken);
             self.seats.leave();
         }
         reserved

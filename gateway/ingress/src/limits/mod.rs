@@ -11,15 +11,12 @@ mod users;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use accounting::{Flow, Seats, Short};
+use accounting::{Flow, Seats, Short, Taken};
+use governor::Quota;
 use governor::clock::Clock;
-use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use ledger::Shared;
 use tokio::time::Instant;
 
@@ -56,6 +53,12 @@ pub struct Limit {
     pub user_requests_per_minute: Option<NonZeroU32>,
 }
 
+impl Limit {
+    fn most(&self) -> Option<u64> {
+        self.in_flight.map(|most| u64::from(most.get()))
+    }
+}
+
 /// How the rate that leaves least stands after a request took from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
@@ -74,17 +77,13 @@ impl Standing {
         Self { limit, remaining: 0, full_in: quota.replenish_interval().saturating_mul(limit) }
     }
 
-    /// Of a rate that several gateways share.
-    fn shared(flow: &Flow) -> Option<Self> {
-        let accounting::RateStanding { limit, remaining, full_in } = flow.standing()?;
+    fn of(flow: &Flow, now: std::time::Instant) -> Option<Self> {
+        let accounting::RateStanding { limit, remaining, .. } = flow.standing(now)?;
         let number = |units: u64| u32::try_from(units).unwrap_or(u32::MAX);
-        Some(Self { limit: number(limit), remaining: number(remaining), full_in })
-    }
-
-    fn of(after: &StateSnapshot) -> Self {
-        let quota = after.quota();
-        let (limit, remaining) = (quota.burst_size().get(), after.remaining_burst_capacity());
-        Self { limit, remaining, full_in: quota.replenish_interval().saturating_mul(limit.saturating_sub(remaining)) }
+        let (limit, remaining) = (number(limit), number(remaining));
+        // In whole requests, as the two numbers beside it.
+        let full_in = (flow.period() / limit.max(1)).saturating_mul(limit - remaining.min(limit));
+        Some(Self { limit, remaining, full_in })
     }
 }
 
@@ -129,9 +128,11 @@ impl Refusal {
 /// Lets requests in.
 #[derive(Debug)]
 pub struct Admission {
-    global: Arc<Room>,
+    /// Each gateway has its own bound on all that is in flight in it.
+    global: Arc<Seats>,
+    most: Option<u64>,
     places: Vec<Place>,
-    /// Where several gateways share the limits; each has its own bound on all that is in flight in it.
+    /// Where several gateways share the limits.
     shared: Option<Shared>,
 }
 
@@ -156,28 +157,25 @@ impl Admission {
     }
 
     fn build(in_flight: NonZeroU32, limits: Vec<Limit>, (before, shared): (Option<&Self>, Option<Shared>)) -> Self {
-        let taken = before.map(|before| Arc::clone(&before.global.taken));
+        let most = Some(u64::from(in_flight.get()));
+        let global = before.map_or_else(|| own_seats(most), |before| Arc::clone(&before.global));
         let places = limits.into_iter().map(|limit| {
             let kept = before.and_then(|before| before.place_of(&limit.name));
-            match &shared {
-                Some(shared) => Place::shared(limit, kept, shared),
-                None => Place::new(limit, kept),
-            }
+            Place::new(limit, kept, shared.as_ref())
         });
-        Self { global: Arc::new(Room::new(Some(in_flight), taken)), places: places.collect(), shared }
+        Self { places: places.collect(), global, most, shared }
     }
 
-    /// The limits come into force: from now on the store is asked for those that several gateways share.
-    pub fn take_effect(&self) {
-        if let Some(shared) = &self.shared {
-            self.places.iter().for_each(|place| place.take_effect(shared));
-        }
+    /// The limits come into force: from now on these counters are kept by whoever asks for the parts of those that are shared.
+    pub fn take_effect(&self, counters: &Shared) {
+        self.global.set(self.most);
+        self.places.iter().for_each(|place| place.take_effect(counters));
     }
 
     /// A place among all that are in flight, for [`Admission::admit_entered`]: whoever waits for the store has one.
     pub fn enter(&self) -> Result<Entered, Refusal> {
         let retry_after = RETRY_WHEN_BUSY;
-        let global = Room::enter(&self.global).map_err(|_| Refusal::Shed { retry_after })?;
+        let global = enter(&self.global).map_err(|_| Refusal::Shed { retry_after })?;
         Ok(Entered(Some(global)))
     }
 
@@ -197,8 +195,8 @@ impl Admission {
     ) -> Result<Admitted, Refusal> {
         let key = key.and_then(|key| self.place(key.0));
         let app = self.place(app.0);
-        let key_seat = key.map(|key| Room::enter(&key.room));
-        let app_seat = app.map(|app| Room::enter(&app.room));
+        let key_seat = key.map(|key| enter(&key.seats));
+        let app_seat = app.map(|app| enter(&app.seats));
         let seats = [key_seat.transpose()?, app_seat.transpose()?, None];
         let standing = pace([key, app])?;
         Ok(Admitted { _global: entered.0.take(), seats, standing })
@@ -207,7 +205,7 @@ impl Admission {
     /// A place of the model with the limit `model`, for [`Admitted::and`].
     pub fn model(&self, model: LimitIndex) -> Result<OfModel, Refusal> {
         let Some(place) = self.place(model.0) else { return Ok(OfModel { seat: None, standing: None }) };
-        let seat = Room::enter(&place.room)?;
+        let seat = enter(&place.seats)?;
         let standing = pace([Some(place), None])?;
         Ok(OfModel { seat: Some(seat), standing })
     }
@@ -237,12 +235,12 @@ impl Admission {
 
     /// Requests in flight, over all.
     pub fn in_flight(&self) -> u32 {
-        self.global.taken.load(Ordering::Relaxed)
+        self.global.taken()
     }
 
     /// Requests in flight of one app; zero for an unknown one.
     pub fn in_flight_of(&self, app: AppIndex) -> u32 {
-        self.place(app.0).map_or(0, |place| place.room.taken.load(Ordering::Relaxed))
+        self.place(app.0).map_or(0, |place| place.seats.taken())
     }
 
     fn place(&self, index: u32) -> Option<&Place> {
@@ -314,45 +312,29 @@ impl Admitted {
     }
 }
 
-/// A bound on requests in flight, and how many there are.
-#[derive(Debug)]
-struct Room {
-    most: u32,
-    taken: Arc<AtomicU32>,
-    /// In place of `most` where several gateways share the bound.
-    seats: Option<Arc<Seats>>,
-}
-
 /// One request in flight.
 #[derive(Debug)]
 struct Seat {
-    room: Arc<Room>,
+    of: Arc<Seats>,
 }
 
-impl Room {
-    fn new(most: Option<NonZeroU32>, taken: Option<Arc<AtomicU32>>) -> Self {
-        Self { most: most.map_or(u32::MAX, NonZeroU32::get), taken: taken.unwrap_or_default(), seats: None }
-    }
+fn own_seats(most: Option<u64>) -> Arc<Seats> {
+    let seats = Seats::own();
+    seats.set(most);
+    Arc::new(seats)
+}
 
-    fn enter(room: &Arc<Self>) -> Result<Seat, Refusal> {
-        if let Some(seats) = &room.seats {
-            seats.enter(Instant::now().into_std()).map_err(|short| match short {
-                Short::Unleased => Refusal::Unleased,
-                Short::Refused { retry_after } => Refusal::Busy { retry_after },
-            })?;
-        }
-        let more = |taken: u32| (taken < room.most).then_some(taken + 1);
-        let entered = room.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
-        entered.map(|_| Seat { room: Arc::clone(room) }).map_err(|_| Refusal::Busy { retry_after: RETRY_WHEN_BUSY })
+fn enter(seats: &Arc<Seats>) -> Result<Seat, Refusal> {
+    match seats.enter(Instant::now().into_std()) {
+        Ok(()) => Ok(Seat { of: Arc::clone(seats) }),
+        Err(Short::Unleased) => Err(Refusal::Unleased),
+        Err(Short::Refused { retry_after }) => Err(Refusal::Busy { retry_after }),
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.room.taken.fetch_sub(1, Ordering::AcqRel);
-        if let Some(seats) = &self.room.seats {
-            seats.leave();
-        }
+        self.of.leave();
     }
 }
 
@@ -360,22 +342,13 @@ impl Drop for Seat {
 #[derive(Debug)]
 struct Place {
     limit: Limit,
-    room: Arc<Room>,
-    per_minute: Option<Pace>,
-    per_second: Option<Pace>,
+    seats: Arc<Seats>,
+    per_minute: Option<Arc<Flow>>,
+    per_second: Option<Arc<Flow>>,
     users: Option<UserRates>,
 }
 
-/// A rate of requests.
-#[derive(Debug, Clone)]
-enum Pace {
-    /// This gateway has all of it.
-    Own(Arc<Rate>),
-    /// Several gateways share it.
-    Shared(Arc<Flow>),
-}
-
-/// The rates of users, each in the same two ways.
+/// The rates of users, of this gateway or of several.
 #[derive(Debug, Clone)]
 enum UserRates {
     Own(Arc<Users>),
@@ -390,7 +363,7 @@ impl UserRates {
         }
     }
 
-    /// Gives one request back that was taken a moment ago, for the same reason as [`Pace::give_back`].
+    /// Gives one request back that was taken a moment ago, for the same reason as in [`pace`].
     fn give_back(&self, user: &str) {
         if let Self::Shared(users) = self {
             users.give_back(user);
@@ -398,77 +371,48 @@ impl UserRates {
     }
 }
 
-type Rate = RateLimiter<NotKeyed, InMemoryState, Watch, StateInformationMiddleware>;
-
 impl Place {
-    fn new(limit: Limit, kept: Option<&Self>) -> Self {
-        let taken = kept.map(|kept| Arc::clone(&kept.room.taken));
-        // A rate that is unchanged goes on where it was.
-        let minute = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
-        let second = kept.filter(|kept| kept.limit.requests_per_second == limit.requests_per_second);
-        let users = kept.filter(|kept| kept.limit.user_requests_per_minute == limit.user_requests_per_minute);
-        let rate = |quota| Pace::Own(Arc::new(RateLimiter::direct_with_clock(quota, Watch::start()).with_middleware()));
-        Self {
-            per_minute: match minute {
-                Some(kept) => kept.per_minute.clone(),
-                None => limit.requests_per_minute.map(|count| rate(Quota::per_minute(count))),
-            },
-            per_second: match second {
-                Some(kept) => kept.per_second.clone(),
-                None => limit.requests_per_second.map(|count| rate(Quota::per_second(count))),
-            },
-            users: match users {
-                Some(kept) => kept.users.clone(),
-                None => limit.user_requests_per_minute.map(|count| UserRates::Own(Arc::new(Users::new(count)))),
-            },
-            room: Arc::new(Room::new(limit.in_flight, taken)),
-            limit,
-        }
-    }
-
-    /// The same place in several gateways: its counters have the name of the limit, and so the same in each of them.
-    fn shared(limit: Limit, kept: Option<&Self>, shared: &Shared) -> Self {
-        let name = &limit.name;
-        let flow = |kept: Option<&Option<Pace>>, count: Option<NonZeroU32>, period| {
-            let flow = match kept {
-                Some(Some(Pace::Shared(flow))) => Arc::clone(flow),
-                _ => Arc::new(Flow::new(u64::from(count?.get()), period)),
-            };
-            Some(Pace::Shared(flow))
+    /// Where several gateways share it, its counters have the name of the limit, and so the same in each of them.
+    fn new(limit: Limit, kept: Option<&Self>, shared: Option<&Shared>) -> Self {
+        let flow = |kept: Option<&Option<Arc<Flow>>>, count: Option<NonZeroU32>, period| {
+            // A rate that is unchanged goes on where it was.
+            let new = || if shared.is_some() { Flow::default() } else { Flow::own(Instant::now().into_std()) };
+            let flow = kept.cloned().flatten().or_else(|| Some(Arc::new(new())).filter(|_| count.is_some()))?;
+            flow.set(count.map(|count| u64::from(count.get())), period);
+            Some(flow)
         };
         let minute = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
         let second = kept.filter(|kept| kept.limit.requests_per_second == limit.requests_per_second);
         let users = kept.filter(|kept| kept.limit.user_requests_per_minute == limit.user_requests_per_minute);
-        let seats = kept.and_then(|kept| kept.room.seats.clone()).unwrap_or_default();
-        let taken = kept.map(|kept| Arc::clone(&kept.room.taken));
+        let new_users = |count| match shared {
+            Some(shared) => UserRates::Shared(Arc::new(SharedUsers::new(count, &limit.name, shared.clone()))),
+            None => UserRates::Own(Arc::new(Users::new(count))),
+        };
+        let most = limit.most();
+        let new_seats = || if shared.is_some() { Arc::new(Seats::default()) } else { own_seats(most) };
         Self {
             per_minute: flow(minute.map(|kept| &kept.per_minute), limit.requests_per_minute, MINUTE),
             per_second: flow(second.map(|kept| &kept.per_second), limit.requests_per_second, SECOND),
             users: match users {
                 Some(kept) => kept.users.clone(),
-                None => limit
-                    .user_requests_per_minute
-                    .map(|count| UserRates::Shared(Arc::new(SharedUsers::new(count, name, shared.clone())))),
+                None => limit.user_requests_per_minute.map(new_users),
             },
-            room: Arc::new(Room { seats: Some(seats), ..Room::new(None, taken) }),
+            seats: kept.map_or_else(new_seats, |kept| Arc::clone(&kept.seats)),
             limit,
         }
     }
 
-    fn rates(&self) -> (Option<&Pace>, Option<&Pace>) {
+    fn rates(&self) -> (Option<&Arc<Flow>>, Option<&Arc<Flow>>) {
         (self.per_second.as_ref(), self.per_minute.as_ref())
     }
 
-    /// From now on the store is asked for it.
-    fn take_effect(&self, shared: &Shared) {
-        let Limit { name, in_flight, .. } = &self.limit;
-        if let Some(seats) = &self.room.seats {
-            seats.set(in_flight.map(|most| u64::from(most.get())));
-            shared.enrol(&format!("in flight {name}"), seats);
-        }
-        for (what, pace) in [("minute", &self.per_minute), ("second", &self.per_second)] {
-            if let Some(Pace::Shared(flow)) = pace {
-                shared.enrol(&format!("requests {what} {name}"), flow);
+    fn take_effect(&self, counters: &Shared) {
+        let name = &self.limit.name;
+        self.seats.set(self.limit.most());
+        counters.enrol(&format!("in flight {name}"), &self.seats);
+        for (what, flow) in [("minute", &self.per_minute), ("second", &self.per_second)] {
+            if let Some(flow) = flow {
+                counters.enrol(&format!("requests {what} {name}"), flow);
             }
         }
     }
@@ -483,57 +427,41 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What was taken before a shared rate that must be asked for is: the same request comes again.
 fn pace(places: [Option<&Place>; 2]) -> Result<Option<Standing>, Refusal> {
     let [first, second] = places.map(|place| place.map(Place::rates).unwrap_or_default());
-    let rates = [first.0, first.1, second.0, second.1];
     let (mut tightest, mut refilled) = (None, Duration::ZERO);
-    for (taken, rate) in rates.iter().enumerate() {
-        let after = match rate {
-            None => continue,
-            Some(Pace::Own(rate)) => take(rate, &mut refilled)?,
-            Some(Pace::Shared(flow)) => take_shared(flow, refilled).inspect_err(|refusal| {
-                if *refusal == Refusal::Unleased {
-                    rates.iter().take(taken).flatten().for_each(|rate| rate.give_back());
-                }
-            })?,
-        };
+    let mut taken: [Option<(&Flow, Taken)>; 4] = [None; 4];
+    for (flow, taken_of) in [first.0, first.1, second.0, second.1].into_iter().zip(0..) {
+        let Some(flow) = flow else { continue };
+        let (units, after) = take(flow, &mut refilled).inspect_err(|refusal| {
+            if *refusal == Refusal::Unleased {
+                taken.into_iter().flatten().for_each(|(flow, units)| flow.give_back(units));
+            }
+        })?;
+        taken[taken_of] = Some((flow, units));
         tightest = tighter(tightest, after);
     }
     Ok(tightest)
 }
 
-fn take(rate: &Rate, refilled: &mut Duration) -> Result<Option<Standing>, Refusal> {
-    match rate.check() {
-        Ok(after) => {
-            if after.remaining_burst_capacity() == 0 {
-                *refilled = (*refilled).max(after.quota().replenish_interval());
+fn take(flow: &Flow, refilled: &mut Duration) -> Result<(Taken, Option<Standing>), Refusal> {
+    let now = Instant::now().into_std();
+    match flow.take(1, now) {
+        Ok(taken) => {
+            let after = Standing::of(flow, now);
+            // Of a shared one the rest may be with others.
+            if let Some(Standing { limit, remaining: 0, .. }) = after
+                && flow.is_own()
+            {
+                *refilled = (*refilled).max(flow.period() / limit.max(1));
             }
-            Ok(Some(Standing::of(&after)))
+            Ok((taken, after))
         }
-        Err(early) => {
-            let retry_after = early.wait_time_from(rate.clock().now()).max(*refilled);
-            Err(Refusal::TooFast { retry_after, standing: Standing::used_up(early.quota()) })
-        }
-    }
-}
-
-fn take_shared(flow: &Flow, refilled: Duration) -> Result<Option<Standing>, Refusal> {
-    match flow.take(1, Instant::now().into_std()) {
-        Ok(_) => Ok(Standing::shared(flow)),
         Err(Short::Unleased) => Err(Refusal::Unleased),
         Err(Short::Refused { retry_after }) => {
-            let standing = Standing::shared(flow).unwrap_or(Standing { limit: 0, remaining: 0, full_in: retry_after });
+            let standing = Standing::of(flow, now).unwrap_or(Standing { limit: 0, remaining: 0, full_in: retry_after });
             Err(Refusal::TooFast {
-                retry_after: retry_after.max(refilled),
+                retry_after: retry_after.max(*refilled),
                 standing: Standing { remaining: 0, ..standing },
             })
-        }
-    }
-}
-
-impl Pace {
-    /// Gives one request back that was taken a moment ago. Own and shared rates never stand beside each other.
-    fn give_back(&self) {
-        if let Self::Shared(flow) = self {
-            flow.correct(1, 0);
         }
     }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use accounting::{Counter as _, Flow};
+use accounting::{Counter as _, Flow, Taken};
 use ledger::Shared;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::users::{MOST_USERS, SHARED};
-use super::{MINUTE, Refusal, SECOND, take_shared};
+use super::{MINUTE, Refusal, SECOND, take};
 
 /// The users of one app or key. One that nothing is held for is forgotten when there is no room; the store remembers.
 #[derive(Debug)]
@@ -35,11 +35,12 @@ impl SharedUsers {
     }
 
     pub(super) fn pace(&self, user: &str) -> Result<(), Refusal> {
-        take_shared(&self.flow(user), std::time::Duration::ZERO).map(drop)
+        let mut refilled = std::time::Duration::ZERO;
+        take(&self.flow(user), &mut refilled).map(drop)
     }
 
     pub(super) fn give_back(&self, user: &str) {
-        self.flow(user).correct(1, 0);
+        self.flow(user).give_back(Taken::of(1));
     }
 
     /// The same user has the same bucket in every gateway. The store holds a digest in place of the name, made without a key: who

@@ -118,6 +118,7 @@ async fn a_reload_forgets_neither_what_is_in_flight_nor_an_unchanged_rate() {
     drop(done);
 
     let after = before.renewed(most(1), vec![limit("other", 0, 5), limit("app", 0, 1)]);
+    after.take_effect(&ledger::Shared::beside(std::path::Path::new("nowhere")));
     let (other, app) = (AppIndex(0), AppIndex(1));
 
     assert_eq!(after.in_flight(), 1);
@@ -253,8 +254,8 @@ async fn whoever_waits_for_the_store_is_among_those_in_flight() {
         on_loss: ledger::OnLoss::Deny,
     };
     let shared = ledger::Shared::open(folder.path(), folder.path(), settings).unwrap();
-    let admission = Admission::shared(most(1), vec![limit("app", 0, 60)], shared);
-    admission.take_effect();
+    let admission = Admission::shared(most(1), vec![limit("app", 0, 60)], shared.clone());
+    admission.take_effect(&shared);
 
     let mut waits = admission.enter().unwrap();
     let unleased = admission.admit_entered(&mut waits, APP, None).unwrap_err();

@@ -140,21 +140,9 @@ impl Keeper {
     }
 
     fn collect(&self, looks: bool) -> Vec<Asked> {
-        let mut accounts = std::mem::take(&mut *self.inner.queue.lock());
-        let rang = accounts.len();
-        if looks {
-            let mut all = self.inner.accounts.lock();
-            all.retain(|_, account| account.counter.strong_count() > 0);
-            // Each once: whoever rang is there already, or in the queue for the next round.
-            let others = all.values().filter(|account| !account.queued.load(Ordering::Acquire));
-            let busy = |account: &&Arc<Account>| account.counter.upgrade().is_some_and(|counter| counter.is_busy());
-            accounts.extend(others.filter(busy).cloned());
-        }
-        accounts.iter().take(rang).for_each(|account| account.queued.store(false, Ordering::Release));
         let now = now();
         let mut asked = Vec::new();
-        for account in accounts {
-            let Some(counter) = account.counter.upgrade() else { continue };
+        for (account, counter) in self.inner.rang(looks) {
             let again = if !self.lost && account.untold.swap(false, Ordering::AcqRel) {
                 account.share.lock().tell_again(now)
             } else {

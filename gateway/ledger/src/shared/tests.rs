@@ -1,7 +1,8 @@
-use accounting::{Answer, Bell, Question};
+use accounting::{Answer, Bell, Left, Question};
 
 use super::*;
 
+mod beside;
 mod flows;
 mod levels;
 mod openings;
@@ -29,6 +30,10 @@ impl Counter for Wants {
     fn is_busy(&self) -> bool {
         !self.questions.lock().is_empty()
     }
+
+    fn share(&self) {}
+
+    fn own(&self, _: &Left, _: Instant) {}
 }
 
 fn settings(on_loss: OnLoss) -> Settings {

@@ -315,7 +315,7 @@ pub(super) async fn admit(identified: Identified) -> Result<Box<Admitted>, Box<R
         // INVARIANT: whoever waits for the store has its place among all meanwhile, so that not more wait than may be in flight.
         Ok(mut entered) => {
             let admit = || admission.admit_entered(&mut entered, index, caller.key.limit);
-            sharing::ask(exchange.snapshot.sharing.as_ref(), admit).await
+            sharing::ask(exchange.snapshot.counters(), admit).await
         }
         Err(full) => Err(full),
     };

@@ -75,11 +75,11 @@ async fn admit_further(
     model: ModelIndex,
 ) -> Result<AdmittedGuard, limits::Refusal> {
     let snapshot = &exchange.snapshot;
-    let sharing = snapshot.sharing.as_ref();
+    let counters = snapshot.counters();
     if let Some(user) = caller.user_of(call) {
-        sharing::ask(sharing, || snapshot.admission.admit_user(app, caller.key.limit, &user)).await?;
+        sharing::ask(counters, || snapshot.admission.admit_user(app, caller.key.limit, &user)).await?;
     }
-    let further = sharing::ask(sharing, || snapshot.admission.model(snapshot.model(model).limit)).await?;
+    let further = sharing::ask(counters, || snapshot.admission.model(snapshot.model(model).limit)).await?;
     Ok(guard.and(further))
 }
 

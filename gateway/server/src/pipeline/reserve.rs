@@ -63,7 +63,7 @@ pub(super) async fn reserve(planned: Box<Planned>) -> Result<Reserved, Box<Refus
         };
         Ok((reserved.map_err(NoRoom::Book)?.paying(held), calendar))
     };
-    let taken = sharing::ask(planned.decoded.exchange.snapshot.sharing.as_ref(), take).await;
+    let taken = sharing::ask(planned.decoded.exchange.snapshot.counters(), take).await;
     let (reservation, at) = match taken {
         Ok(taken) => taken,
         Err(no_room) => return Err(planned.decoded.exchange.refuse(no_room.refusal())),

@@ -1,14 +1,14 @@
-//! Waiting for the store where a limit is shared by several gateways and the part that lies here is used up.
+//! Waiting for the store where a limit is shared by several gateways, or two processes, and the part that lies here is used up.
 //!
-//! In the common case nobody waits: what is asked fits into the part.
+//! In the common case nobody waits: what is asked fits into the part. A process that has its limits for itself never does.
 
 use std::time::{Duration, Instant};
 
 use accounting::{Denied, OverBudget};
 use ingress::limits;
+use ledger::Shared;
 
 use super::budgets::NoRoom;
-use crate::snapshot::Sharing;
 
 /// The longest that one request asks again. What others gave back can be gone again before it comes to its turn.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -36,10 +36,9 @@ impl MayBeUnleased for NoRoom {
 ///
 /// What was tried says; that a part is wanting still where the store is away, or others were faster for two seconds.
 pub(super) async fn ask<T, E: MayBeUnleased>(
-    sharing: Option<&Sharing>,
+    counters: &Shared,
     mut attempt: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
-    let Some(Sharing { counters, .. }) = sharing else { return attempt() };
     let begun = Instant::now();
     loop {
         let latest = counters.latest();

@@ -337,6 +337,11 @@ impl BackgroundService for Upkeep {
 
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
+    // Before what takes longer: another process of the state folder goes on with what is told here.
+    let snapshot = gateway.snapshot();
+    if let Err(error) = tokio::task::spawn_blocking(move || snapshot.part()).await {
+        tracing::error!(%error, "the place in the state folder could not be given up");
+    }
     export::last(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => {

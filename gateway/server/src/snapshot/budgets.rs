@@ -4,7 +4,7 @@
 //! is new, or about others, begins with what the ledger says. Users are bounded: those beyond share one amount, so that nobody
 //! gets more by inventing names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use accounting::{Budget, Calendar, Money, Terms};
 use ledger::{Known, Ledger, LedgerError, OfGateway, Shared, SpentBy, Whose};
 use parking_lot::Mutex;
 
-use super::{Sharing, Snapshot};
+use super::Snapshot;
 use crate::configuration::{BudgetConfig, Compiled};
 
 /// Most users of one budget that are counted apart in one stretch.
@@ -62,7 +62,8 @@ pub(crate) struct Payer<'a> {
 }
 
 impl Budgets {
-    pub(super) fn build(compiled: &Compiled, before: Option<&Snapshot>, sharing: Option<&Sharing>) -> Self {
+    /// Those that are new are counted by `counters`, which several gateways share or not.
+    pub(super) fn build(compiled: &Compiled, before: Option<&Snapshot>, counters: (&Shared, bool)) -> Self {
         let mut budgets = Self::default();
         for config in &compiled.budgets {
             let key: Arc<str> = key_of(config, compiled).into();
@@ -70,7 +71,6 @@ impl Budgets {
             if known.is_none() {
                 budgets.new.push(budgets.rules.len());
             }
-            let counters = sharing.map(|sharing| sharing.counters.clone());
             let new = || Arc::new(Spent::new(config, &key, counters));
             let spent = known.map_or_else(new, |rule| Arc::clone(&rule.spent));
             budgets.rules.push(Rule {
@@ -90,11 +90,11 @@ impl Budgets {
     }
 
     /// What they allow from now on; with a store it is asked from now on as well.
-    pub(super) fn take_effect(&self, sharing: Option<&Sharing>) {
+    pub(super) fn take_effect(&self, counters: &Shared) {
         for rule in &self.rules {
             rule.spent.set(rule.terms);
-            if let (Spent::Together(budget), Some(sharing)) = (&*rule.spent, sharing) {
-                sharing.counters.enrol(&rule.key, budget.purse());
+            if let Spent::Together(budget) = &*rule.spent {
+                counters.enrol(&rule.key, budget.purse());
             }
         }
     }
@@ -156,13 +156,16 @@ impl Budgets {
         !self.new.is_empty()
     }
 
-    /// Tells those that are new.
-    pub(crate) fn restore(&self, spendings: &BudgetSpendings) {
+    /// Tells those that are new, but for the accounts that somebody else tells of.
+    pub(crate) fn restore(&self, spendings: &BudgetSpendings, told: &HashSet<Arc<str>>) {
         let seconds = spendings.seconds;
         for rule in self.new.iter().filter_map(|index| self.rules.get(*index)) {
             let spent = spendings.spent.get(&window(&rule.calendar, seconds)).into_iter().flatten();
             for one in spent.filter(|one| rule.is_about(payer_of(one))) {
-                rule.spent.of(one.user.as_deref().unwrap_or_default(), seconds).restore(seconds, one.money);
+                let user = one.user.as_deref().unwrap_or_default();
+                if !told.contains(&*rule.account(user)) {
+                    rule.spent.of(user, seconds).restore(seconds, one.money);
+                }
             }
         }
     }
@@ -204,12 +207,16 @@ impl Rule {
         &self.key
     }
 
+    /// The name under which it is counted what a user spends.
+    fn account(&self, user: &str) -> String {
+        if self.counts_users() { of_user(&self.key, user) } else { self.key.to_string() }
+    }
+
     /// One, or one for each user: those who have spent most, and no more than are counted apart.
     fn known<'a>(&self, spent: impl Iterator<Item = &'a OfGateway<SpentBy>>, seconds: u64) -> Vec<Known> {
         let mut of_names: HashMap<String, BTreeMap<Arc<str>, Money>> = HashMap::new();
         for OfGateway { gateway, spent } in spent {
-            let user = spent.user.as_deref().unwrap_or_default();
-            let name = if self.counts_users() { of_user(&self.key, user) } else { self.key.to_string() };
+            let name = self.account(spent.user.as_deref().unwrap_or_default());
             let of_gateway = of_names.entry(name).or_default().entry(Arc::clone(gateway)).or_default();
             *of_gateway = *of_gateway + spent.money;
         }
@@ -245,12 +252,13 @@ impl Rule {
 }
 
 impl Spent {
-    fn new(config: &BudgetConfig, key: &Arc<str>, sharing: Option<Shared>) -> Self {
+    fn new(config: &BudgetConfig, key: &Arc<str>, (counters, is_shared): (&Shared, bool)) -> Self {
         let make = Make {
             name: config.name.as_str().into(),
             calendar: config.calendar.clone(),
             key: Arc::clone(key),
-            sharing,
+            counters: counters.clone(),
+            is_shared,
         };
         if config.each_user {
             return Self::Each(Users::new(make, config.terms, MOST_USERS));
@@ -278,20 +286,20 @@ struct Make {
     name: Arc<str>,
     calendar: Calendar,
     key: Arc<str>,
-    sharing: Option<Shared>,
+    counters: Shared,
+    /// Several gateways share them at all times.
+    is_shared: bool,
 }
 
 impl Make {
     fn budget(&self, terms: Terms) -> Arc<Budget> {
-        Arc::new(Budget::new(Arc::clone(&self.name), self.calendar.clone(), terms, self.sharing.is_some()))
+        Arc::new(Budget::new(Arc::clone(&self.name), self.calendar.clone(), terms, self.is_shared))
     }
 
-    /// The same, which the store is asked for from now on.
+    /// The same, which is kept from now on.
     fn enrolled(&self, terms: Terms, name: &str) -> Arc<Budget> {
         let budget = self.budget(terms);
-        if let Some(sharing) = &self.sharing {
-            sharing.enrol(name, budget.purse());
-        }
+        self.counters.enrol(name, budget.purse());
         budget
     }
 }
@@ -393,8 +401,14 @@ mod tests {
     const DAY: u64 = 86_400;
 
     fn users(most: usize) -> Users {
-        let make =
-            Make { name: "each".into(), calendar: Calendar::utc(Period::Day), key: "each".into(), sharing: None };
+        let counters = Shared::beside(std::path::Path::new("nowhere"));
+        let make = Make {
+            name: "each".into(),
+            calendar: Calendar::utc(Period::Day),
+            key: "each".into(),
+            counters,
+            is_shared: false,
+        };
         Users::new(make, Terms { limit: Money(10), mode: Mode::Hard }, most)
     }
 

@@ -83,6 +83,7 @@ impl Snapshot {
         let judge = outlook::judge(compiled)?;
         let candidate = Proposed::build(compiled)?;
         let sharing = store::build(compiled, &fleet, before)?;
+        let beside = store::beside(compiled, before);
         let books = books::build(compiled, &fleet, before)?;
         let apps = apps(compiled, before, metrics);
         let new_apps = new_apps(compiled, before);
@@ -98,6 +99,7 @@ impl Snapshot {
                 None => Admission::new(in_flight, limits),
             },
         };
+        let counters = (sharing.as_ref().map_or(&beside, |sharing| &sharing.counters), sharing.is_some());
         let renewal = Renewal::of(compiled, &targets, &apps, &key_facts);
         let policy_hash: Arc<str> = policy_hash(compiled).into();
         let pseudonyms = pseudonyms(compiled)?;
@@ -137,8 +139,9 @@ impl Snapshot {
             new_keys,
             all_keys,
             renewal,
-            budgets: Budgets::build(compiled, before, sharing.as_ref()),
+            budgets: Budgets::build(compiled, before, counters),
             sharing,
+            beside,
             books,
             key_facts,
             apps,

@@ -10,7 +10,7 @@ use egress::{Fleet, StreamHost, TlsBegins};
 use ledger::{Known, OfGateway, OnLoss, Shared, SharedSettings, Spent};
 
 use super::streams::StreamTo;
-use super::{App, KeyFacts, Snapshot, SnapshotError, books};
+use super::{App, BookOf, KeyFacts, Snapshot, SnapshotError, books};
 use crate::configuration::{Compiled, StoreConfig, StoreLoss};
 
 /// What a snapshot has of the store.
@@ -72,6 +72,13 @@ fn money_of(name: &str) -> String {
     format!("money {name}")
 }
 
+impl BookOf<'_> {
+    /// The name under which its money is counted.
+    pub(crate) fn account(&self) -> String {
+        money_of(&self.key.map_or_else(|| self.app.to_owned(), of_key))
+    }
+}
+
 impl Snapshot {
     /// What each gateway has spent of the books that are limited, for the store that they share, by what the ledger says that was
     /// spent in `month`.
@@ -79,7 +86,6 @@ impl Snapshot {
         let books: HashSet<_> = self.renewal.limited().map(Arc::as_ptr).collect();
         let limited = self.books().filter(|of| books.contains(&Arc::as_ptr(of.book)));
         let known = limited.map(|of| {
-            let name = of.key.map_or_else(|| of.app.to_string(), of_key);
             let mut of_gateways: BTreeMap<Arc<str>, Money> = BTreeMap::new();
             for OfGateway { gateway, spent } in spent {
                 if *spent.app == *of.app && of.key.is_none_or(|key| *spent.key == *key) {
@@ -87,7 +93,7 @@ impl Snapshot {
                     *sum = *sum + spent.money;
                 }
             }
-            Known { account: money_of(&name).into(), month, spent: of_gateways.into_iter().collect() }
+            Known { account: of.account().into(), month, spent: of_gateways.into_iter().collect() }
         });
         known.filter(|known| !known.spent.is_empty()).collect()
     }
@@ -102,25 +108,31 @@ impl Snapshot {
 }
 
 impl Sharing {
-    /// From now on the store is reached so, and asked for the books of these apps and keys.
-    pub(super) fn take_effect(&self, apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) {
+    /// From now on the store is reached so.
+    pub(super) fn take_effect(&self) {
         self.counters.reach_by(books::dial(Arc::clone(&self.host)));
-        for app in apps {
-            self.enrol(&app.name, &app.book);
-        }
-        for key in keys {
-            if let Some(book) = &key.book {
-                self.enrol(&of_key(&key.name), book);
-            }
-        }
     }
+}
 
-    fn enrol(&self, name: &str, book: &Arc<Book>) {
-        self.counters.enrol(&money_of(name), book.purse());
-        if let Some(flow) = book.flow() {
-            self.counters.enrol(&format!("tokens {name}"), flow);
+/// From now on whoever keeps the counters keeps those of the books of these apps and keys.
+pub(super) fn enrol(counters: &Shared, apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) {
+    let enrol = |name: &str, book: &Arc<Book>| {
+        counters.enrol(&money_of(name), book.purse());
+        counters.enrol(&format!("tokens {name}"), book.flow());
+    };
+    for app in apps {
+        enrol(&app.name, &app.book);
+    }
+    for key in keys {
+        if let Some(book) = &key.book {
+            enrol(&of_key(&key.name), book);
         }
     }
+}
+
+/// Who keeps the counters where there is no store: this process alone, or with another one that has its state folder.
+pub(super) fn beside(compiled: &Compiled, before: Option<&Snapshot>) -> Shared {
+    before.map_or_else(|| Shared::beside(&compiled.state_folder), |before| before.beside.clone())
 }
 
 /// A new book under these limits.

@@ -47,7 +47,7 @@ impl Books {
         let Some((guard, _)) = &mut self.held else { return false };
         let take = || snapshot.admission.move_to(guard, model.limit);
         // Boxed, because few requests go on to another model, and all would carry its room.
-        let taken = Box::pin(sharing::ask(snapshot.sharing.as_ref(), take)).await;
+        let taken = Box::pin(sharing::ask(snapshot.counters(), take)).await;
         if let Err(full) = taken {
             let (decision, model) = (self.decision(), &model.name);
             tracing::warn!(%decision, %model, %full, "a model that stands in has no room");

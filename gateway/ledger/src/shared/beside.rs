@@ -1,0 +1,407 @@
+//! Counters of two processes that have one state folder, as while a new release takes the place of the old one.
+//!
+//! Each process keeps a mark in the folder, a file that it holds locked, and looks for those of others four times a second. While
+//! there is none its counters are its own, and no database is asked. Beside another one all of them are shared: each process
+//! leases its part from a database in the folder, by the decisions that a [store](super::scripts) makes for several gateways. When
+//! the other is gone, what it left used is taken over, and the counters are the remaining one's own again.
+//!
+//! **Promises.** A process that comes second lets nothing in before every one that is there has told the database what it had used,
+//! and shares: [`Shared::join`] waits for it. What somebody who was killed had told counts as spent, with what it held.
+//!
+//! **Does not do.** What lies in the database is worth nothing after all processes are gone, and is not forced to the disk.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use accounting::{Answer, Counter, Left, Question};
+use parking_lot::{Condvar, Mutex};
+
+use super::leases::Leases;
+use super::{Account, Inner, OnLoss, Settings, Shared, now, random};
+
+/// How often others are looked for, and counters that hold a part are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The longest that a process waits until those that are there share with it.
+const JOINS_IN: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(10) };
+
+/// How often it looks meanwhile.
+const ASKS_EVERY: Duration = Duration::from_millis(20);
+
+/// A thread that read a moment ago that a counter is its process's own has used it by then.
+const SETTLES_IN: Duration = Duration::from_millis(20);
+
+/// Most questions in one transaction: the other process waits for its end.
+const MOST_AT_ONCE: usize = 256;
+
+/// What the names of marks end in.
+const MARK: &str = "here";
+
+/// Where processes of one state folder meet.
+pub(super) struct Beside {
+    folder: PathBuf,
+    pub(super) bell: Arc<Bell>,
+    /// Counters are shared with another process.
+    pub(super) shares: AtomicBool,
+    /// What others left used of counters that this process does not have yet.
+    inherited: Mutex<LeftOf>,
+    /// Held while the database is asked; requests never wait for it.
+    place: Mutex<Option<Place>>,
+}
+
+/// The place of this process in the folder.
+struct Place {
+    owner: String,
+    /// It is locked while the process lives.
+    _mark: File,
+    leases: Option<Leases>,
+    others: BTreeSet<String>,
+    /// The last round failed.
+    failing: bool,
+}
+
+impl Shared {
+    /// Counters that are this process's own until another one comes into `folder`; before [`Shared::join`] nobody is looked for.
+    #[must_use]
+    pub fn beside(folder: &Path) -> Self {
+        let settings = Settings { prefix: String::new(), user: None, password: None, on_loss: OnLoss::Deny };
+        let beside = Beside {
+            folder: folder.to_owned(),
+            bell: Arc::default(),
+            shares: AtomicBool::new(false),
+            inherited: Mutex::default(),
+            place: Mutex::default(),
+        };
+        Self { inner: Arc::new(Inner { beside: Some(beside), ..Inner::new(settings) }) }
+    }
+
+    /// Takes a place in the folder, and waits for those that are there to share what they count. It blocks its thread.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be used, or another process has it that does not share within ten seconds.
+    pub fn join(&self) -> io::Result<()> {
+        let Some(beside) = &self.inner.beside else { return Ok(()) };
+        if !beside.join()? {
+            return Ok(());
+        }
+        let (owner, bell) = (Arc::downgrade(&self.inner), Arc::clone(&beside.bell));
+        // A thread and no task: it is there before a runtime serves, and a disk that hangs hangs nothing beside it.
+        std::thread::Builder::new().name("beside".to_owned()).spawn(move || keep(&owner, &bell)).map(drop)
+    }
+
+    /// The accounts of which another process of the folder tells what was spent: the ledger is not to be asked for those. None
+    /// where there is no other.
+    ///
+    /// # Errors
+    ///
+    /// When the database in the folder cannot say.
+    pub fn told(&self) -> io::Result<HashSet<Arc<str>>> {
+        let Some(beside) = self.inner.beside.as_ref().filter(|beside| beside.shares.load(Ordering::Acquire)) else {
+            return Ok(HashSet::new());
+        };
+        let place = beside.place.lock();
+        let Some(Place { owner, leases: Some(leases), .. }) = &*place else { return Ok(HashSet::new()) };
+        leases.told_by_others(owner).map_err(io::Error::other)
+    }
+
+    /// Tells a last time what was used, and gives the place in the folder up. It blocks its thread.
+    pub fn part(&self) {
+        if let Some(beside) = &self.inner.beside {
+            beside.part(&self.inner);
+        }
+    }
+}
+
+/// Wakes the thread that asks.
+#[derive(Default)]
+pub(super) struct Bell {
+    rang: Mutex<bool>,
+    woken: Condvar,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        *self.rang.lock() = true;
+        self.woken.notify_one();
+    }
+
+    /// Until it rings, or until then.
+    fn wait(&self, until: Instant) {
+        let mut rang = self.rang.lock();
+        if !*rang {
+            self.woken.wait_until(&mut rang, until);
+        }
+        *rang = false;
+    }
+}
+
+/// Looks for others, and asks the database while there are some, until the process gives its place up.
+fn keep(owner: &Weak<Inner>, bell: &Bell) {
+    let mut next = Instant::now();
+    loop {
+        bell.wait(next);
+        let Some(inner) = owner.upgrade() else { return };
+        let Some(beside) = &inner.beside else { return };
+        let looks = Instant::now() >= next;
+        if looks {
+            next = Instant::now() + LOOK_EVERY;
+        }
+        if !beside.turn(&inner, looks) {
+            return;
+        }
+    }
+}
+
+impl Beside {
+    /// Whether it took a place: not a second time.
+    fn join(&self) -> io::Result<bool> {
+        let marks = self.marks();
+        std::fs::create_dir_all(&marks)?;
+        let mut own = self.place.lock();
+        if own.is_some() {
+            return Ok(false);
+        }
+        let owner = random()?;
+        let mut others;
+        let mark = {
+            let _turn = self.turn_of_folder()?;
+            others = others_in(&marks, &owner)?;
+            if others.is_empty() {
+                Leases::remove(&self.database())?;
+            }
+            // Locked before it has its name, so that nobody takes it for that of a dead process.
+            let (unnamed, named) = (marks.join(format!("{owner}.new")), marks.join(format!("{owner}.{MARK}")));
+            let mark = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
+            mark.lock()?;
+            std::fs::rename(&unnamed, &named)?;
+            mark
+        };
+        let mut leases = None;
+        if !others.is_empty() {
+            let opened = Leases::open(&self.database()).map_err(io::Error::other)?;
+            let begun = Instant::now();
+            while !opened.share_with(&owner, &others).map_err(io::Error::other)? {
+                if begun.elapsed() > JOINS_IN {
+                    let _ = std::fs::remove_file(marks.join(format!("{owner}.{MARK}")));
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!(
+                            "another process has the state folder `{}` and does not share its limits and budgets within {JOINS_IN:?}; \
+                             see whether it hangs, and end it",
+                            self.folder.display()
+                        ),
+                    ));
+                }
+                std::thread::sleep(ASKS_EVERY);
+                others = others_in(&marks, &owner)?;
+            }
+            // Whoever died before it had told everything is known to the ledger alone.
+            if others.is_empty() {
+                opened.clear().map_err(io::Error::other)?;
+            } else {
+                self.shares.store(true, Ordering::Release);
+                leases = Some(opened);
+            }
+        }
+        *own = Some(Place { owner, _mark: mark, leases, others, failing: false });
+        Ok(true)
+    }
+
+    /// One look, or one round for those who wait; whether there is a next one.
+    fn turn(&self, inner: &Inner, looks: bool) -> bool {
+        let mut place = self.place.lock();
+        let Some(place) = &mut *place else { return false };
+        // INVARIANT: what the ledger says is in the books before another is told that all is told.
+        if !inner.serving.load(Ordering::Acquire) {
+            return true;
+        }
+        let number = inner.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let turned = self.try_turn(inner, place, looks);
+        if let Err(error) = &turned
+            && !std::mem::replace(&mut place.failing, true)
+        {
+            tracing::error!(%error, "limits that two processes of one state folder share: what needs more than was granted is refused");
+        }
+        place.failing &= turned.is_err();
+        inner.over.send_replace((number, turned.is_ok()));
+        true
+    }
+
+    fn try_turn(&self, inner: &Inner, place: &mut Place, looks: bool) -> Result<(), String> {
+        let mut joined = BTreeSet::new();
+        if looks {
+            let others = others_in(&self.marks(), &place.owner).map_err(|error| error.to_string())?;
+            joined = others.difference(&place.others).cloned().collect();
+            if others.is_empty() {
+                place.others = others;
+                return self.end_sharing(inner, place);
+            }
+            // INVARIANT: whoever is new is known here before it is told so, and so before it is granted anything.
+            place.others = others;
+            self.begin_sharing(inner, place)?;
+        }
+        if !self.shares.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.round(inner, place, looks)?;
+        let Some(leases) = &mut place.leases else { return Ok(()) };
+        let told = leases.tell(&place.owner, &joined);
+        if told.is_err() {
+            // They are new still.
+            place.others.retain(|other| !joined.contains(other));
+        }
+        told.map_err(|error| error.to_string())
+    }
+
+    fn begin_sharing(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
+        if place.leases.is_none() {
+            place.leases = Some(Leases::open(&self.database()).map_err(|error| error.to_string())?);
+        }
+        if self.shares.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        tracing::info!(
+            "another process has this state folder: limits and budgets are shared with it until it has left"
+        );
+        let accounts: Vec<_> = inner.accounts.lock().values().cloned().collect();
+        accounts.iter().filter_map(|account| account.counter.upgrade()).for_each(|counter| counter.share());
+        std::thread::sleep(SETTLES_IN);
+        Ok(())
+    }
+
+    fn end_sharing(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
+        if !self.shares.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let failed = |error: io::Error| error.to_string();
+        let _turn = self.turn_of_folder().map_err(failed)?;
+        if !others_in(&self.marks(), &place.owner).map_err(failed)?.is_empty() {
+            return Ok(());
+        }
+        let Some(leases) = place.leases.take() else { return Ok(()) };
+        let left = leases.left(&place.owner).and_then(|left| leases.clear().map(|()| left));
+        let mut left = match left {
+            Ok(left) => left,
+            Err(error) => {
+                place.leases = Some(leases);
+                return Err(error.to_string());
+            }
+        };
+        let accounts = inner.accounts.lock();
+        self.shares.store(false, Ordering::Release);
+        for (name, account) in &*accounts {
+            if let Some(counter) = account.counter.upgrade() {
+                counter.own(&left.remove(name).unwrap_or_default(), now());
+            }
+        }
+        // Only what is spent is kept for counters that come later; what was used of a rate comes back by itself.
+        left.retain(|_, left| !left.levels.is_empty());
+        *self.inherited.lock() = left;
+        drop(accounts);
+        tracing::info!("the other process has left: limits and budgets are this one's own again");
+        Ok(())
+    }
+
+    /// A counter is new. It is called while the list of accounts is held.
+    pub(super) fn enrol(&self, name: &str, counter: &dyn Counter) {
+        if self.shares.load(Ordering::Acquire) {
+            counter.share();
+        } else if let Some(left) = self.inherited.lock().remove(name) {
+            counter.own(&left, now());
+        }
+    }
+
+    fn round(&self, inner: &Inner, place: &mut Place, looks: bool) -> Result<(), String> {
+        let Some(leases) = &mut place.leases else { return Ok(()) };
+        let mut asked: Vec<(Arc<Account>, Arc<dyn Counter>, Question)> = Vec::new();
+        for (account, counter) in inner.rang(looks) {
+            let questions = counter.questions(now());
+            asked.extend(questions.into_iter().map(|question| (Arc::clone(&account), Arc::clone(&counter), question)));
+        }
+        let mut failed = Ok(());
+        for slice in asked.chunks(MOST_AT_ONCE) {
+            let sent_at = now();
+            let questions = slice.iter().map(|(account, _, question)| (&*account.key, *question));
+            let answers: Vec<Option<Answer>> = match leases.ask(&place.owner, &place.others, questions) {
+                Ok(answers) => answers.into_iter().map(Some).collect(),
+                Err(error) => {
+                    failed = Err(error.to_string());
+                    vec![None; slice.len()]
+                }
+            };
+            for ((_, counter, question), answer) in slice.iter().zip(answers) {
+                counter.learn(question, answer, sent_at);
+            }
+        }
+        inner.status.lock().rounds += 1;
+        failed
+    }
+
+    fn part(&self, inner: &Inner) {
+        let mut own = self.place.lock();
+        let Some(mut place) = own.take() else { return };
+        if self.shares.load(Ordering::Acquire)
+            && let Err(error) = self.round(inner, &mut place, true)
+        {
+            tracing::error!(%error, "what was used last was not told to the other process of this state folder; it counts what was held");
+        }
+        let _ = std::fs::remove_file(self.marks().join(format!("{}.{MARK}", place.owner)));
+    }
+
+    fn marks(&self) -> PathBuf {
+        self.folder.join("beside")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.marks().join("leases.sqlite")
+    }
+
+    /// One process comes or goes at a time.
+    fn turn_of_folder(&self) -> io::Result<File> {
+        let path = self.marks().join("turn");
+        let turn = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        turn.lock()?;
+        Ok(turn)
+    }
+}
+
+/// The processes that are there beside `me`. The marks of those that died are removed.
+fn others_in(marks: &Path, me: &str) -> io::Result<BTreeSet<String>> {
+    let mut others = BTreeSet::new();
+    for entry in std::fs::read_dir(marks)? {
+        let path = entry?.path();
+        let (Some(name), Some(MARK)) =
+            (path.file_stem().and_then(|name| name.to_str()), path.extension().and_then(|end| end.to_str()))
+        else {
+            continue;
+        };
+        if name == me {
+            continue;
+        }
+        let mark = match File::open(&path) {
+            Ok(mark) => mark,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        match mark.try_lock() {
+            Ok(()) => {
+                let _ = std::fs::remove_file(&path);
+            }
+            Err(TryLockError::WouldBlock) => {
+                others.insert(name.to_owned());
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(others)
+}
+
+/// What is left of the accounts, by name.
+pub(super) type LeftOf = BTreeMap<Arc<str>, Left>;

@@ -1,0 +1,252 @@
+//! The decisions of [`super::scripts`] for the processes of one state folder, in a database there.
+//!
+//! They differ in two things. Who is gone is known at once, by the lock that a process holds, and not when its part is over. And
+//! nobody comes after the one before in its name: what was spent by those who are gone is taken over when the last has left.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use accounting::{Answer, Question};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::beside::LeftOf;
+
+/// How long the other process may hold the database.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// The month of what is no matter of months.
+const NO_MONTH: u32 = 0;
+
+/// A debt is no more than so many limits, as where nobody shares it.
+const LONGEST_DEBT: f64 = 60.0;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS flow (
+    account TEXT PRIMARY KEY, used REAL NOT NULL, at_us INTEGER NOT NULL, allowed INTEGER NOT NULL, period_us INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS level (
+    account TEXT NOT NULL, month INTEGER NOT NULL, owner TEXT NOT NULL,
+    ceiling INTEGER NOT NULL, kept INTEGER NOT NULL, spent INTEGER NOT NULL, PRIMARY KEY (account, month, owner)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS told (owner TEXT NOT NULL, other TEXT NOT NULL, PRIMARY KEY (owner, other)) WITHOUT ROWID;
+";
+
+/// An open database of leases.
+#[derive(Debug)]
+pub(super) struct Leases(Connection);
+
+type Result<T> = rusqlite::Result<T>;
+
+impl Leases {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        // It is worth nothing after a crash of the machine.
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;")?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self(connection))
+    }
+
+    /// Removes what processes that are gone have left, in whatever state it is.
+    pub(super) fn remove(path: &Path) -> io::Result<()> {
+        for end in ["", "-wal", "-shm"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(end);
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all of these have told what they had used, and share with `me`.
+    pub(super) fn share_with(&self, me: &str, others: &BTreeSet<String>) -> Result<bool> {
+        let mut told = self.0.prepare_cached("SELECT 1 FROM told WHERE owner = ?1 AND other = ?2")?;
+        for other in others {
+            if !told.exists(params![other, me])? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// `me` has told what it had used, and shares with these.
+    pub(super) fn tell(&mut self, me: &str, others: &BTreeSet<String>) -> Result<()> {
+        for other in others {
+            self.0.execute("INSERT OR IGNORE INTO told VALUES (?1, ?2)", params![me, other])?;
+        }
+        Ok(())
+    }
+
+    /// The accounts of which others tell what was spent.
+    pub(super) fn told_by_others(&self, me: &str) -> Result<HashSet<Arc<str>>> {
+        let mut level = self.0.prepare("SELECT DISTINCT account FROM level WHERE owner <> ?1 AND month <> ?2")?;
+        level.query_map(params![me, NO_MONTH], |row| row.get(0))?.collect()
+    }
+
+    /// Decides all of these together. `living` are the others that are there.
+    pub(super) fn ask<'a>(
+        &mut self,
+        me: &str,
+        living: &BTreeSet<String>,
+        questions: impl Iterator<Item = (&'a str, Question)>,
+    ) -> Result<Vec<Answer>> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let asker = Asker { transaction: &transaction, me, living, now_us: now_us() };
+        let answers = questions.map(|(account, question)| asker.decide(account, question)).collect::<Result<_>>()?;
+        transaction.commit()?;
+        Ok(answers)
+    }
+
+    /// What others than `me`, who are gone, have left used.
+    pub(super) fn left(&self, me: &str) -> Result<LeftOf> {
+        let mut of = LeftOf::new();
+        let mut level =
+            self.0.prepare("SELECT account, month, SUM(kept) FROM level WHERE owner <> ?1 GROUP BY 1, 2")?;
+        let mut rows = level.query(params![me])?;
+        while let Some(row) = rows.next()? {
+            let (account, month, kept): (Arc<str>, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if month != NO_MONTH {
+                of.entry(account).or_default().levels.push((month, whole(kept)));
+            }
+        }
+        let mut flow = self.0.prepare("SELECT account, used, at_us, allowed, period_us FROM flow")?;
+        let mut rows = flow.query([])?;
+        let now_us = now_us();
+        while let Some(row) = rows.next()? {
+            let (account, used, at_us): (Arc<str>, f64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let used = left_of(used, now_us - at_us, (whole(row.get(3)?), whole(row.get(4)?)));
+            of.entry(account).or_default().flow = Some(units(used.ceil()));
+        }
+        Ok(of)
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) -> Result<()> {
+        self.0.execute_batch("BEGIN IMMEDIATE; DELETE FROM flow; DELETE FROM level; DELETE FROM told; COMMIT;")
+    }
+}
+
+struct Asker<'a> {
+    transaction: &'a Transaction<'a>,
+    me: &'a str,
+    living: &'a BTreeSet<String>,
+    now_us: i64,
+}
+
+impl Asker<'_> {
+    fn decide(&self, account: &str, question: Question) -> Result<Answer> {
+        match question {
+            Question::Flow { limit, period, owed, least, most } => {
+                let period_us = u64::try_from(period.as_micros()).unwrap_or(u64::MAX).max(1);
+                self.flow(account, (limit, period_us), (owed, least, most))
+            }
+            Question::Level { .. } => self.level(account, question),
+        }
+    }
+
+    /// One bucket: what is used of it runs out by itself.
+    fn flow(&self, account: &str, terms: (u64, u64), (owed, least, most): (i64, u64, u64)) -> Result<Answer> {
+        let (limit, period_us) = terms;
+        let mut select = self.transaction.prepare_cached("SELECT used, at_us FROM flow WHERE account = ?1")?;
+        let kept = select.query_row(params![account], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (used, at_us): (f64, i64) = kept.unwrap_or((0.0, self.now_us));
+        let used = left_of(used, self.now_us - at_us, terms);
+        let used = (used + signed(owed)).max(0.0).min(used.max(float(limit) * LONGEST_DEBT));
+        let free = float(limit) - used;
+        let (mut granted, mut wait) = (0, Duration::ZERO);
+        if free >= float(least) {
+            granted = most.min(units(free));
+        } else {
+            let us = (float(least) - free) * float(period_us) / float(limit.max(1));
+            wait = Duration::from_micros(units(us.ceil()));
+        }
+        let used = used + float(granted);
+        self.transaction
+            .prepare_cached("INSERT OR REPLACE INTO flow VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![account, used, self.now_us, stored(limit), stored(period_us)])?;
+        Ok(Answer::Flow { granted, left: units(float(limit) - used), wait })
+    }
+
+    /// One level: each owner has what it may go up to; one that is gone counts with what it kept.
+    fn level(&self, account: &str, question: Question) -> Result<Answer> {
+        let Question::Level { month, limit, used, kept, spent, holds, least, need, want } = question else {
+            unreachable!("a question is of a flow or of a level")
+        };
+        let month = month.unwrap_or(NO_MONTH);
+        let (mut others, mut gone) = (0_u64, 0_u64);
+        let mut select = self
+            .transaction
+            .prepare_cached("SELECT owner, ceiling, kept, spent FROM level WHERE account = ?1 AND month = ?2")?;
+        let mut rows = select.query(params![account, month])?;
+        while let Some(row) = rows.next()? {
+            let owner: Arc<str> = row.get(0)?;
+            if *owner == *self.me {
+                continue;
+            }
+            let counts = if self.living.contains(&*owner) { row.get(1)? } else { row.get(2)? };
+            others = others.saturating_add(whole(counts));
+            gone = gone.saturating_add(whole(row.get(3)?));
+        }
+        let room = limit.saturating_sub(others);
+        let (ceiling, answer) = if room >= want.saturating_add(2 * (want - need)) {
+            (want, None)
+        } else if room >= need {
+            (holds.min(room).max(need), Some(need))
+        } else if room >= least {
+            (room, None)
+        } else {
+            (holds.min(room), None)
+        };
+        let ceiling = ceiling.max(used);
+        let kept = kept.min(ceiling);
+        if ceiling == 0 && kept == 0 {
+            self.transaction
+                .prepare_cached("DELETE FROM level WHERE account = ?1 AND month = ?2 AND owner = ?3")?
+                .execute(params![account, month, self.me])?;
+        } else {
+            self.transaction
+                .prepare_cached("INSERT OR REPLACE INTO level VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![account, month, self.me, stored(ceiling), stored(kept), stored(spent)])?;
+        }
+        Ok(Answer::Level { ceiling: answer.unwrap_or(ceiling).max(used), others, spent: gone })
+    }
+}
+
+/// The clock that both processes have. Set ahead it gives a rate back early; set back it gives nothing back for so long.
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What is used still after a time.
+fn left_of(used: f64, passed_us: i64, (limit, period_us): (u64, u64)) -> f64 {
+    (used - signed(passed_us.max(0)) * float(limit) / float(period_us.max(1))).max(0.0)
+}
+
+fn stored(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+fn whole(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "limits lie far below 2^52")]
+fn float(units: u64) -> f64 {
+    units as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "limits lie far below 2^52")]
+fn signed(units: i64) -> f64 {
+    units as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float stops at the ends")]
+fn units(units: f64) -> u64 {
+    units.max(0.0) as u64
+}

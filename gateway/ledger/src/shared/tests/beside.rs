@@ -1,0 +1,239 @@
+//! Two processes of one state folder, in one process: what holds their marks are locks of open files.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+
+use accounting::{Ask, Book, Denied, Estimate, Flow, Limits, Moment, Reservation, Seats, Short, Tokens, Used};
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A process that has counters.
+struct Process {
+    shared: Shared,
+    requests: Arc<Flow>,
+    seats: Arc<Seats>,
+    book: Arc<Book>,
+}
+
+impl Process {
+    /// One that has taken its place, and serves.
+    async fn start(folder: &Path) -> Self {
+        let process = Self::starting(folder).await.expect("nobody is in the way");
+        process.shared.serve();
+        process
+    }
+
+    async fn starting(folder: &Path) -> io::Result<Self> {
+        let shared = Shared::beside(folder);
+        let joins = shared.clone();
+        tokio::task::spawn_blocking(move || joins.join()).await.expect("it does not panic")?;
+        let now = Instant::now();
+        let (requests, seats, book) = (Flow::own(now), Seats::own(), Arc::new(Book::new(now)));
+        requests.set(Some(5), MINUTE);
+        seats.set(Some(3));
+        book.set_limits(Limits { tokens_per_minute: Some(1_000), per_month: Some(Money(100_000)) });
+        let process = Self { shared, requests: Arc::new(requests), seats: Arc::new(seats), book };
+        process.shared.enrol("requests", &process.requests);
+        process.shared.enrol("seats", &process.seats);
+        process.shared.enrol("money", process.book.purse());
+        process.shared.enrol("tokens", process.book.flow());
+        Ok(process)
+    }
+
+    async fn tried<T, E>(
+        &self,
+        is_unleased: impl Fn(&E) -> bool,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        loop {
+            let latest = self.shared.latest();
+            match attempt() {
+                Err(error) if is_unleased(&error) => self.shared.round(latest).await.expect("the database answers"),
+                tried => return tried,
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<(), Short> {
+        let attempt = || self.requests.take(1, Instant::now()).map(drop);
+        self.tried(|short| *short == Short::Unleased, attempt).await
+    }
+
+    async fn enter(&self) -> Result<(), Short> {
+        self.tried(|short| *short == Short::Unleased, || self.seats.enter(Instant::now())).await
+    }
+
+    async fn reserve(&self, tokens: u64, money: u64) -> Result<Reservation, Denied> {
+        let ask = Ask { estimate: Estimate { input: Tokens(tokens), output: Tokens(0) }, money: Money(money) };
+        let now = || Moment { at: Instant::now(), month: 9, month_left: MINUTE };
+        self.tried(|denied| *denied == Denied::Unleased, || self.book.reserve(None, ask, now())).await
+    }
+
+    /// How many requests are let in until one is refused.
+    async fn let_in(&self) -> u32 {
+        let mut count = 0;
+        while self.ask().await.is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    async fn is_alone_again(&self) {
+        while !self.requests.is_own() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn leaves(self) {
+        self.shared.part();
+    }
+}
+
+fn used(tokens: u64) -> Used {
+    Used { input: Tokens(tokens), ..Used::default() }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_alone_asks_nobody_and_makes_no_database() {
+    let folder = folder();
+    let only = Process::start(folder.path()).await;
+
+    let let_in = (0..6).filter(|_| only.requests.take(1, Instant::now()).is_ok()).count();
+
+    assert_eq!((let_in, only.shared.status().rounds), (5, 0));
+    assert!(!folder.path().join("beside/leases.sqlite").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_let_in_together_what_one_may() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    old.ask().await.expect("the first of five");
+    old.enter().await.expect("the first of three");
+    let _held = old.reserve(400, 60_000).await.expect("it is the first");
+
+    let new = Process::start(folder.path()).await;
+
+    assert_eq!(new.let_in().await + old.let_in().await, 4);
+    assert_eq!([new.enter().await.is_ok(), old.enter().await.is_ok(), new.enter().await.is_ok()], [true, true, false]);
+    assert!(matches!(new.reserve(0, 50_000).await, Err(Denied::Budget { .. })));
+    assert!(matches!(new.reserve(700, 0).await, Err(Denied::Tokens { .. })));
+    assert!(new.reserve(500, 40_000).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_one_that_left_had_used_is_taken_over_by_the_other() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let held = old.reserve(100, 50_000).await.expect("it is the first");
+    let new = Process::start(folder.path()).await;
+    old.ask().await.expect("the first of five");
+    old.enter().await.expect("the first of three");
+    held.settle(used(900), Some(Money(70_000)));
+
+    old.leaves();
+    new.is_alone_again().await;
+
+    assert_eq!(new.book.budget(9).spent, Money(70_000));
+    assert!(new.reserve(0, 30_001).await.is_err());
+    assert!(matches!(new.reserve(200, 0).await, Err(Denied::Tokens { .. })));
+    assert_eq!(new.let_in().await, 4);
+    assert_eq!([(); 4].map(|()| new.seats.enter(Instant::now()).is_ok()), [true, true, true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_killed_has_spent_what_it_held() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let new = Process::start(folder.path()).await;
+    let held = old.reserve(1, 80_000).await.expect("it is the first");
+
+    // Nobody settles in a process that was killed.
+    std::mem::forget(held);
+    drop(old);
+    new.is_alone_again().await;
+
+    assert_eq!(new.book.budget(9).spent, Money(80_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_of_a_counter_that_comes_after_the_other_has_left_is_not_forgotten() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let user = Arc::new(Book::new(Instant::now()));
+    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
+    old.shared.enrol("user", user.purse());
+    user.restore(9, Money(30_000));
+    let new = Process::start(folder.path()).await;
+    old.leaves();
+    new.is_alone_again().await;
+
+    let later = Arc::new(Book::new(Instant::now()));
+    later.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
+    new.shared.enrol("user", later.purse());
+
+    assert_eq!(later.budget(9).spent, Money(30_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_tells_of_is_named_so_that_nobody_counts_it_twice() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    drop(old.reserve(1, 10_000).await.expect("it is the first"));
+
+    let new = Process::starting(folder.path()).await.expect("the other shares");
+
+    assert_eq!(new.shared.told().expect("the database answers"), HashSet::from(["money".into()]));
+    assert!(old.shared.told().expect("the database answers").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_does_not_share_lets_no_other_begin() {
+    let folder = folder();
+    let silent = Process::starting(folder.path()).await.expect("nobody is in the way");
+
+    let refused = Process::starting(folder.path()).await.map(|_| ()).expect_err("the first does not serve yet");
+    drop(silent);
+    let next = Process::starting(folder.path()).await;
+
+    assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+    assert!(next.is_ok_and(|next| next.requests.is_own()), "the mark of one that is dead stops nobody");
+}
+
+/// Both press as hard as they can, while one of them leaves and comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_comes_and_goes_the_sum_of_money_stays_within_the_limit() {
+    let folder = folder();
+    let spent = Arc::new(AtomicU64::new(0));
+    let first = Arc::new(Process::start(folder.path()).await);
+    first.book.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(10_000_000)) });
+    let press = |process: Arc<Process>, spent: Arc<AtomicU64>, times: u64| async move {
+        for _ in 0..times {
+            if let Ok(held) = process.reserve(0, 3_000).await {
+                let settled = held.settle(used(0), Some(Money(2_000)));
+                spent.fetch_add(settled.charged().0, Ordering::Relaxed);
+            }
+        }
+    };
+    let pressing = tokio::spawn(press(Arc::clone(&first), Arc::clone(&spent), 20_000));
+
+    for _ in 0..3 {
+        let other = Arc::new(Process::start(folder.path()).await);
+        other.book.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(10_000_000)) });
+        press(Arc::clone(&other), Arc::clone(&spent), 500).await;
+        other.shared.part();
+    }
+    pressing.await.expect("it does not panic");
+    first.is_alone_again().await;
+
+    let spent = spent.load(Ordering::Relaxed);
+    assert_eq!(first.book.budget(9).spent, Money(spent), "nothing is forgotten");
+    assert!((9_990_000..=10_000_000).contains(&spent), "{spent}");
+}
