@@ -213,7 +213,7 @@ proptest! {
                 through += u128::from(tokens.min(limit));
             }
         }
-        let refilled = (at - start).as_nanos() * u128::from(limit) / u128::from(MINUTE_NS);
+        let refilled = (at - start).as_nanos() * u128::from(limit) / Duration::from_mins(1).as_nanos();
         // Rounding is one token a request.
         let bound = u128::from(limit) + refilled + 60;
         prop_assert!(through <= bound, "{through} > {bound}");
