@@ -36,6 +36,7 @@ mod failover;
 mod failover_table;
 mod fallbacks;
 mod features;
+mod full_disk;
 mod guide;
 mod health;
 mod identity;

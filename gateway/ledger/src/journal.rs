@@ -110,6 +110,7 @@ impl Writer {
         if self.torn {
             self.file.set_len(self.length)?;
             self.file.seek(SeekFrom::Start(self.length))?;
+            keep_room(&self.file);
             self.torn = false;
         }
         if self.waiting.is_empty() {
@@ -167,8 +168,21 @@ fn create(folder: &Path, process: &str, number: u64) -> std::io::Result<(PathBuf
     });
     // What cannot be begun is not left behind.
     locked.and_then(|()| file.write_all(HEAD.as_bytes())).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+    keep_room(&file);
     Ok((path, file))
 }
+
+/// Takes the room of a whole file on the disk beforehand, without a change to its length: on a disk that is full the journal
+/// goes on for some 50,000 requests, so that those are counted which may be sent without a record, and those that run.
+fn keep_room(file: &File) {
+    let kept = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, ROTATED_AT + KEPT_BEYOND);
+    if let Err(error) = kept {
+        tracing::debug!(%error, "the file system keeps no room back for the journal; a full disk stops it at once");
+    }
+}
+
+/// What is open when a journal is replaced stands at the beginning of the next, and a write may pass its bound by one batch.
+const KEPT_BEYOND: u64 = 1 << 20;
 
 /// Most bytes that are carried over in one go.
 pub(crate) const MOST_READ: u64 = 4 << 20;

@@ -4,7 +4,7 @@ use accounting::{Money, SettledBy};
 use proptest::prelude::*;
 
 use super::*;
-use crate::journal::Writer;
+use crate::journal::{ROTATED_AT, Writer};
 use crate::line::tests::{closing_of, opening_of};
 
 const ALWAYS: (u64, u64) = (0, u64::MAX);
@@ -335,4 +335,16 @@ proptest! {
             .sum();
         prop_assert_eq!(entries(folder.path()).iter().map(Entry::charged).sum::<Money>(), Money(expected));
     }
+}
+
+#[test]
+fn a_journal_has_its_room_on_the_disk_before_it_is_filled() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+
+    let file = std::fs::metadata(writer.path()).expect("it is there");
+    assert_eq!(file.len(), line::HEAD.len() as u64, "its length is what was written");
+    assert!(file.blocks() * 512 >= ROTATED_AT, "{} blocks", file.blocks());
 }

@@ -113,6 +113,8 @@ pub struct Snapshot {
     pub(crate) body_timeout: Duration,
     /// How long audit records are kept; none while nothing may be removed.
     pub(crate) audit_retention: Option<Retention>,
+    /// Class from which on requests are refused while the audit log cannot be written; all are where absent.
+    pub(crate) refuse_from: Option<Class>,
     /// Makes pseudonyms of users for the audit log; none where users are not recorded.
     pub(crate) pseudonyms: Option<Arc<PseudonymKey>>,
     /// Makes the pseudonyms of users that endpoints beyond one's own sites are shown.
@@ -220,6 +222,8 @@ pub struct App {
     pub labels: Arc<[Arc<str>]>,
     /// How confidential its data is.
     pub class: Class,
+    /// Whether the configuration says so; it is the default otherwise.
+    pub(crate) is_class_stated: bool,
     /// Purposes of which a request must name one; none binds nothing.
     pub purposes: Box<[Arc<str>]>,
     /// What else is known of its data.

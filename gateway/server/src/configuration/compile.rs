@@ -465,6 +465,8 @@ pub struct AppConfig {
     pub labels: Vec<String>,
     /// How confidential its data is.
     pub class: Class,
+    /// Whether the document says so; it is the default otherwise.
+    pub is_class_stated: bool,
     /// Purposes that are registered for it; none binds nothing.
     pub purposes: Vec<String>,
     /// What else is known of its data.

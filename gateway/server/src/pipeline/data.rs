@@ -31,6 +31,8 @@ pub(super) struct DataFacts {
     /// Who says so, for each; nothing where all are of the registration.
     from: Arc<[&'static str]>,
     class: Class,
+    /// Whether the registration or a claim says so; it is the default otherwise.
+    is_class_stated: bool,
     class_from: Option<&'static str>,
     purpose: Option<(Arc<str>, &'static str)>,
 }
@@ -81,6 +83,11 @@ impl DataFacts {
         self.purpose.as_ref().map(|(purpose, _)| &**purpose)
     }
 
+    /// How confidential it is where that decides what may be done without a record: what nobody states counts as the highest.
+    pub(super) fn class_or_highest(&self) -> Class {
+        if self.is_class_stated { self.class } else { Class::Secret }
+    }
+
     /// As the record keeps it.
     pub(super) fn note(&self) -> DataNote<'_> {
         DataNote {
@@ -114,6 +121,7 @@ pub(super) fn read(caller: &Caller, known: Known<'_>, headers: &HeaderMap, call:
         labels,
         from,
         class: claimed.unwrap_or(app.class),
+        is_class_stated: app.is_class_stated || claimed.is_some(),
         class_from: claimed.map(|_| CLAIMS),
         purpose: purpose(app, claims().filter_map(|claim| claim.purpose.as_ref()), headers)?,
     })

@@ -8,7 +8,7 @@ use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, In
 use telemetry::pseudonym::Realm;
 use wire::Call;
 
-use super::arrive::Caller;
+use super::arrive::{Caller, Exchange};
 use super::authorize::{FindingCount, finding_counts, kind_of};
 use super::books::{Books, Carried};
 use super::capture;
@@ -87,7 +87,11 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             break_glass: verdicts().find_map(opened_grant),
             capture: kept.note(),
         };
-        exchange.gateway.audit.intent(&intent).await
+        if may_pass(&exchange, &intent) {
+            exchange.gateway.audit.intent_or_pass(&intent).await
+        } else {
+            exchange.gateway.audit.intent(&intent).await
+        }
     };
     match written {
         Ok(open) => {
@@ -107,6 +111,14 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             Err(exchange.refuse(Refusal::AuditUnavailable))
         }
     }
+}
+
+/// Whether the request may be sent although its decision cannot be written: the configuration lets its class. Never under a
+/// grant for an emergency, which lives on being seen.
+fn may_pass(exchange: &Exchange, intent: &Intent<'_>) -> bool {
+    let class = exchange.data.as_ref().map(DataFacts::class_or_highest);
+    intent.break_glass.is_none()
+        && exchange.snapshot.refuse_from.zip(class).is_some_and(|(refused_from, class)| class < refused_from)
 }
 
 /// The reasons for the targets of each model that stands in; those that have a permitted target have a part of the plan.

@@ -16,6 +16,8 @@ pub(super) struct Figures {
     pub(super) outcomes: AtomicU64,
     pub(super) errors: AtomicU64,
     pub(super) lost: AtomicU64,
+    pub(super) passed: AtomicU64,
+    pub(super) unrecorded: AtomicU64,
     pub(super) failing: AtomicBool,
     pub(super) checkpoint_failing: AtomicBool,
 }
@@ -54,6 +56,8 @@ impl Figures {
             outcomes: zero(),
             errors: zero(),
             lost: zero(),
+            passed: zero(),
+            unrecorded: zero(),
             failing: AtomicBool::new(false),
             checkpoint_failing: AtomicBool::new(false),
         }

@@ -108,6 +108,36 @@ impl AuditLog {
         }
     }
 
+    /// As [`Self::intent`], for a request that may be sent although the log takes no entries. Its record then waits in memory
+    /// and is written late, up to [`LATE_BYTES`](super::LATE_BYTES) of what waits; beyond that it is only counted. A `passed`
+    /// entry says how many there were.
+    ///
+    /// # Errors
+    /// [`AuditError::TooLong`] and [`AuditError::Sealed`]: the request must be refused.
+    pub async fn intent_or_pass(&self, intent: &Intent<'_>) -> Result<OpenRecord, AuditError> {
+        let shared = &self.shared;
+        if !shared.takes_entries() {
+            return shared
+                .pass(intent)
+                .map(|is_recorded| OpenRecord::of_passed(Arc::clone(shared), intent, is_recorded));
+        }
+        let mut left = Left { shared, intent: Some(intent) };
+        let written = shared.append("intent", intent).await;
+        left.intent = None;
+        match written {
+            Ok(()) => Ok(OpenRecord::new(Arc::clone(shared), intent)),
+            Err((error @ (AuditError::TooLong | AuditError::Sealed), _)) => Err(error),
+            // It is on its way, and is written as soon as the disk takes it.
+            Err((_, MaybeThere(true))) => {
+                shared.count_passed(intent, true);
+                Ok(OpenRecord::new(Arc::clone(shared), intent))
+            }
+            Err((_, MaybeThere(false))) => {
+                shared.pass(intent).map(|is_recorded| OpenRecord::of_passed(Arc::clone(shared), intent, is_recorded))
+            }
+        }
+    }
+
     /// Notes a request that was refused after its caller was known.
     ///
     /// Nothing was sent, so the entry may wait up to 50 ms for the next write.

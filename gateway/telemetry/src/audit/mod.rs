@@ -35,6 +35,7 @@ mod keeper;
 mod keys;
 mod log;
 mod note;
+mod passed;
 mod path;
 mod pen;
 mod queue;
@@ -64,6 +65,7 @@ pub use keeper::CHECKPOINT_EVERY;
 pub use keys::{KeyFileError, load_or_make, make_private};
 pub use log::AuditLog;
 pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, sign as sign_note};
+pub use passed::LATE_BYTES;
 pub use path::{ConnectionPath, PathNote, TlsPath};
 pub use record::{Captured, OpenRecord};
 pub use reserve::RESERVE_BYTES;
@@ -170,6 +172,10 @@ pub struct AuditStatus {
     pub errors: u64,
     /// Outcomes that found the backlog full since the start; each is counted in a `lost` entry.
     pub lost: u64,
+    /// Requests that were sent while the log took no entries, since the start.
+    pub passed: u64,
+    /// Those of them that are only counted; all are in a `passed` entry.
+    pub unrecorded: u64,
     /// Whether the latest write failed, which means that requests are being refused.
     pub failing: bool,
     /// Entries that the latest checkpoint covers.

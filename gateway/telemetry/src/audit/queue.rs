@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::bundle::MAX_ENTRY;
 use super::entry::Entry;
+use super::passed::Passed;
 
 /// Whole entries that wait, oldest first. Its lock is never held while anything is written.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Queue {
     batch: Batch,
     /// Outcomes that found the backlog full and are not told in the log yet.
     pub(super) unreported: u64,
+    /// Requests that were sent without a record, or before it, and are not told in the log yet.
+    pub(super) passed: Option<Passed>,
     /// Nothing more is taken: the closing entry comes next.
     pub(super) sealed: bool,
 }

@@ -20,6 +20,8 @@ pub struct OpenRecord {
     attempts: Vec<AttemptNote>,
     capture: Option<Captured>,
     closed: bool,
+    /// Whether the log has, or will have, an intent that an outcome belongs to.
+    is_recorded: bool,
 }
 
 /// What became of keeping an answer. Reasons are one word each.
@@ -46,7 +48,15 @@ impl OpenRecord {
             attempts: Vec::new(),
             capture: None,
             closed: false,
+            is_recorded: true,
         }
+    }
+
+    /// Of a request that was sent while the log took no entries. One that is only counted writes no outcome.
+    pub(super) fn of_passed(shared: Arc<Shared>, intent: &Intent<'_>, is_recorded: bool) -> Self {
+        let mut record = Self::new(shared, intent);
+        record.is_recorded = is_recorded;
+        record
     }
 
     /// The decision's id.
@@ -79,6 +89,9 @@ impl OpenRecord {
 
     fn finish(&mut self, outcome: Outcome<'_>) {
         self.closed = true;
+        if !self.is_recorded {
+            return;
+        }
         let capture = self.capture.as_ref().map(|capture| match capture {
             Captured::Kept { sha256, cut: None } => CaptureNote::Kept(sha256),
             Captured::Kept { sha256, cut: Some(why) } => CaptureNote::Cut(sha256, why),

@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use super::entry::{Entry, OutcomeLine, Seldom};
 use super::figures::{Bell, Figures};
 use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
+use super::passed::{LATE_BYTES, Late, Passed};
 use super::pen::Pen;
 use super::queue::{Batch, Queue, Slot, Wait};
 use super::reserve::Reserve;
 use super::witness::Witness;
-use super::{AuditError, AuditStatus, BRIEF, Durability, FLUSH_BYTES, PATIENCE, stamp};
+use super::{AuditError, AuditStatus, BRIEF, Durability, FLUSH_BYTES, Intent, PATIENCE, stamp};
 
 /// How long leaving waits for the pen.
 const SEAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pen: Mutex<Pen>,
     durability: Durability,
     pub(super) backlog: usize,
+    /// Most bytes that wait beside the record of a request that was let through.
+    pub(super) late_bytes: usize,
     pub(super) folder: PathBuf,
     pub(super) epoch: String,
     pub(super) keeper: Option<Keeper>,
@@ -58,6 +61,7 @@ impl Shared {
             pen: Mutex::new(pen),
             durability,
             backlog: super::BACKLOG_BYTES,
+            late_bytes: LATE_BYTES,
             folder: folder.to_owned(),
             epoch: epoch.to_owned(),
             keeper,
@@ -142,7 +146,7 @@ impl Shared {
 
     /// Appends an entry that the next write takes along; while the disk fails, now or not at all.
     pub(super) async fn append_soon<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
-        if self.figures.failing.load(Ordering::Relaxed) || self.is_stuck() {
+        if !self.takes_entries() {
             return self.append(kind, body).await.map_err(|(error, _)| error);
         }
         self.push(kind, body, Wait::Nobody)?;
@@ -163,10 +167,45 @@ impl Shared {
         true
     }
 
+    /// Whether the latest write went well, and none hangs.
+    pub(super) fn takes_entries(&self) -> bool {
+        !self.figures.failing.load(Ordering::Relaxed) && !self.is_stuck()
+    }
+
+    /// Lets a request through that is not in the log: its record waits where there is room, which is the answer.
+    pub(super) fn pass(&self, intent: &Intent<'_>) -> Result<bool, AuditError> {
+        let is_recorded = self.queue.lock().bytes() < self.late_bytes;
+        if is_recorded {
+            self.push("intent", &Late(intent), Wait::Nobody)?;
+        } else if self.queue.lock().sealed {
+            return Err(AuditError::Sealed);
+        }
+        self.count_passed(intent, is_recorded);
+        Ok(is_recorded)
+    }
+
+    /// Counts a request that was let through, for the figures and for the entry that says so.
+    pub(super) fn count_passed(&self, intent: &Intent<'_>, is_recorded: bool) {
+        let one = Passed::one(intent.at, is_recorded);
+        let before = {
+            let mut queue = self.queue.lock();
+            let before = queue.passed;
+            queue.passed = Some(before.map_or(one, |before| before.and(one)));
+            before
+        };
+        self.figures.passed.fetch_add(1, Ordering::Relaxed);
+        self.figures.unrecorded.fetch_add(u64::from(!is_recorded), Ordering::Relaxed);
+        if before.is_none() {
+            tracing::error!(
+                "ALARM audit_passed: the audit log takes no entries, and requests of the classes that may are sent all the same"
+            );
+        }
+    }
+
     /// The backlog is full: it is written, or else the newest outcome is only counted.
     fn make_room(&self, body: &OutcomeLine<'_>) {
         let _ = self.flush();
-        let takes_entries = !self.figures.failing.load(Ordering::Relaxed) && !self.is_stuck();
+        let takes_entries = self.takes_entries();
         let mut queue = self.queue.lock();
         if takes_entries || queue.bytes() <= self.backlog || !queue.pop_unawaited() {
             return;
@@ -195,7 +234,7 @@ impl Shared {
     pub(super) fn flush(&self) -> Result<(), AuditError> {
         let nothing_waits = {
             let queue = self.queue.lock();
-            queue.entries() == 0 && queue.unreported == 0
+            queue.entries() == 0 && queue.unreported == 0 && queue.passed.is_none()
         };
         if nothing_waits && !self.figures.failing.load(Ordering::Relaxed) {
             return Ok(());
@@ -208,8 +247,10 @@ impl Shared {
         self.write_queue(&mut pen).map_err(|source| self.write_error(source))
     }
 
-    /// Writes all that waits, and how many outcomes were lost before.
+    /// Writes all that waits, before it how many requests were let through, and behind it how many outcomes were lost.
     fn write_queue(&self, pen: &mut Pen) -> io::Result<()> {
+        // Where the disk does not take this, the next write says so to those who wait.
+        let _ = self.tell_of_passed(pen);
         self.write_once(pen)?;
         let unreported = {
             let mut queue = self.queue.lock();
@@ -220,6 +261,23 @@ impl Shared {
             count
         };
         if unreported > 0 { self.write_once(pen) } else { Ok(()) }
+    }
+
+    /// Before the records that come late, so that a reader knows when those were written.
+    fn tell_of_passed(&self, pen: &mut Pen) -> io::Result<()> {
+        let Some(passed) = self.queue.lock().passed.take() else { return Ok(()) };
+        let mut batch = Batch::default();
+        let line = passed.told_at(SystemTime::now());
+        let fits = batch.push("passed", &Seldom(&line), Wait::Nobody).map_err(|_| io::ErrorKind::InvalidInput.into());
+        self.figures.writing(true);
+        let written = fits.and_then(|()| self.tiles_are_kept()).and_then(|()| pen.write(&mut batch));
+        self.figures.writing(false);
+        self.figures.committed.store(pen.growth.size(), Ordering::Relaxed);
+        if written.is_err() {
+            let queue = &mut self.queue.lock();
+            queue.passed = Some(queue.passed.map_or(passed, |since| passed.and(since)));
+        }
+        written
     }
 
     fn write_once(&self, pen: &mut Pen) -> io::Result<()> {
@@ -332,6 +390,8 @@ impl Shared {
             open: read(&figures.intents).saturating_sub(read(&figures.outcomes)),
             errors: read(&figures.errors),
             lost: read(&figures.lost),
+            passed: read(&figures.passed),
+            unrecorded: read(&figures.unrecorded),
             failing: figures.failing.load(Ordering::Relaxed) || self.is_stuck(),
             signed: self.keeper.as_ref().map_or(0, Keeper::signed),
             checkpoint_failing: figures.checkpoint_failing.load(Ordering::Relaxed),
@@ -419,7 +479,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.bell.ring();
         let queue = std::mem::take(self.queue.get_mut());
-        if queue.sealed || queue.entries() == 0 {
+        if queue.sealed || queue.entries() == 0 && queue.passed.is_none() {
             return;
         }
         *self.queue.get_mut() = queue;

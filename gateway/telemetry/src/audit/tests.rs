@@ -17,6 +17,7 @@ use super::*;
 mod callers;
 mod commit;
 mod epochs;
+mod passed;
 
 /// A disk that takes so many bytes and no more, and whose cut can fail.
 #[derive(Clone, Default)]

@@ -114,6 +114,8 @@ struct Audit {
     entries: Counter,
     errors: Counter,
     lost: Counter,
+    passed: Counter,
+    unrecorded: Counter,
     waiting: Gauge,
     open: Gauge,
     disk_used: Gauge,
@@ -254,6 +256,8 @@ impl Metrics {
         raise(&audit.entries, status.entries);
         raise(&audit.errors, status.errors);
         raise(&audit.lost, status.lost);
+        raise(&audit.passed, status.passed);
+        raise(&audit.unrecorded, status.unrecorded);
         audit.waiting.set(i64::try_from(status.waiting_bytes).unwrap_or(i64::MAX));
         audit.open.set(i64::try_from(status.open).unwrap_or(i64::MAX));
         audit.failing.set(i64::from(status.failing));
@@ -470,6 +474,18 @@ impl Audit {
                 to,
                 "audit_outcomes_lost",
                 "Outcomes that were only counted because the backlog was full",
+                Counter::default(),
+            ),
+            passed: add(
+                to,
+                "audit_passed",
+                "Requests that were sent while the audit log took no lines, because their class may",
+                Counter::default(),
+            ),
+            unrecorded: add(
+                to,
+                "audit_unrecorded",
+                "Those of them that are only counted, because too many records waited",
                 Counter::default(),
             ),
             waiting: add(

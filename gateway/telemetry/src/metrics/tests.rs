@@ -204,6 +204,8 @@ fn the_state_of_the_audit_log_is_taken_over() {
         open: 2,
         errors: 4,
         lost: 1,
+        passed: 7,
+        unrecorded: 3,
         failing: true,
         ..AuditStatus::default()
     });
@@ -211,6 +213,8 @@ fn the_state_of_the_audit_log_is_taken_over() {
     let text = metrics.render();
     assert_eq!(value(&text, "causeway_audit_errors_total").as_deref(), Some("4"));
     assert_eq!(value(&text, "causeway_audit_outcomes_lost_total").as_deref(), Some("1"));
+    assert_eq!(value(&text, "causeway_audit_passed_total").as_deref(), Some("7"));
+    assert_eq!(value(&text, "causeway_audit_unrecorded_total").as_deref(), Some("3"));
     assert_eq!(value(&text, "causeway_audit_failing").as_deref(), Some("1"));
     assert!(text.ends_with("# EOF\n"));
 }

@@ -33,6 +33,7 @@ impl Check<'_> {
                 may_explain: app.explain.unwrap_or(false),
                 labels: data.map(|data| data.labels.clone()).unwrap_or_default(),
                 class: data.and_then(|data| data.class).unwrap_or_default(),
+                is_class_stated: data.is_some_and(|data| data.class.is_some()),
                 purposes: data.and_then(|data| data.purposes.clone()).unwrap_or_default(),
                 data: self.data_rules(name, document),
             });

@@ -57,6 +57,7 @@ impl Check<'_> {
         let retention = self.retention(audit);
         Some(AuditConfig {
             on_disk: audit.durability == Some(Durability::Disk),
+            refuse_from: audit.refuse_from,
             witness: witness?,
             witness_http: witness_http?,
             retention,

@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use telemetry::audit::Retention;
 
-use super::{AwsKeysConfig, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TokenAuthConfig, TransportConfig};
+use super::{
+    AwsKeysConfig, Class, EndpointTlsConfig, Host, ReachConfig, Scheme, Secret, TokenAuthConfig, TransportConfig,
+};
 
 /// How the audit log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditConfig {
     /// Whether an intent must be on the disk before its request leaves.
     pub on_disk: bool,
+    /// Class from which on requests are refused while the log cannot be written; all are where absent.
+    pub refuse_from: Option<Class>,
     /// Absolute path of the second place for checkpoints, where it is a folder.
     pub witness: Option<PathBuf>,
     /// The second place, where it is a server.

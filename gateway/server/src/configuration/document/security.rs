@@ -173,6 +173,10 @@ pub enum Class {
 pub struct Audit {
     /// What a record survives before its request leaves; default `"os"`.
     pub durability: Option<Durability>,
+    /// Class of data from which on requests are refused while the log cannot be written; those of lower classes are sent, and
+    /// recorded late, or only counted where too many wait. A request whose class nobody states counts as `"secret"`. Absent:
+    /// all are refused.
+    pub refuse_from: Option<Class>,
     /// A second place for checkpoints, where the gateway's operator cannot change what stands there. Absent: the log is not
     /// witnessed, and its operator could write it anew whole without anybody seeing it.
     pub witness: Option<Witness>,

@@ -22,6 +22,9 @@ pub struct Line<'a> {
     at: Option<Cow<'a, str>>,
     #[serde(default)]
     waited_ms: Option<f64>,
+    /// It was written after its request was sent, and its time says nothing of when that was.
+    #[serde(default)]
+    late: bool,
     #[serde(borrow, default)]
     outcome: Option<Ended<'a>>,
     #[serde(borrow, default)]
@@ -56,6 +59,9 @@ impl<'a> Line<'a> {
 
     /// When it was put into the log: an intent that waited for a place bears the time before that.
     pub(super) fn written(&self) -> Option<OffsetDateTime> {
+        if self.late {
+            return None;
+        }
         let at = OffsetDateTime::parse(self.time()?, &Rfc3339).ok()?;
         let waited = self.waited_ms.and_then(|waited| Duration::try_from_secs_f64(waited / 1_000.0).ok());
         at.checked_add(waited.unwrap_or_default().try_into().ok()?)

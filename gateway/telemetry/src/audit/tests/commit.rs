@@ -77,6 +77,35 @@ fn a_disk_that_hangs_holds_up_one_thread_and_everybody_else_is_refused() {
 }
 
 #[test]
+fn a_request_that_may_pass_is_sent_while_the_disk_hangs_and_recorded_once_it_goes_on() {
+    let disk = Disk::default();
+    let (log, has_begun, tell) = over_a_hanging(&disk);
+    let pass = |decision: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(log.intent_or_pass(&intent(decision))).map(|record| record.close(outcome()))
+    };
+
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
+        has_begun.recv().unwrap();
+        pass("waits first").unwrap();
+        pass("at once").unwrap();
+        drop(tell);
+        first.join().unwrap().unwrap();
+    });
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!(of("passed").iter().map(|line| line["requests"].as_u64().unwrap()).sum::<u64>(), 2);
+    for kind in ["intent", "outcome"] {
+        let decisions: Vec<&str> = of(kind).iter().map(|line| line["decision"].as_str().unwrap()).collect();
+        assert_eq!(decisions, ["d-1", "waits first", "at once"], "{kind}");
+    }
+    assert_eq!((log.status().open, log.status().passed, log.status().unrecorded), (0, 2, 0));
+}
+
+#[test]
 fn a_disk_that_hesitates_delays_requests_and_no_other_work_of_their_thread() {
     let disk = Disk::default();
     let (log, has_begun, tell) = over_a_hanging(&disk);

@@ -1,0 +1,70 @@
+//! Requests that are sent although the log takes no entries, because their class may: what becomes of their records, and what
+//! the log says of them once it takes entries again.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::entry::Entry;
+use super::{Intent, stamp};
+
+/// Most bytes of waiting entries beside which the record of such a request waits as well: 8 MiB.
+///
+/// Half of what is kept back for an orderly end on a full disk, so that all that waits fits into it. Some 4,000 requests; of
+/// those beyond it only their number is known.
+pub const LATE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Requests that were let through and are not told in the log yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// When the first of them arrived.
+    from: SystemTime,
+    /// When the last of them did.
+    until: SystemTime,
+    requests: u64,
+    /// Those of them whose records found no room.
+    unrecorded: u64,
+}
+
+impl Passed {
+    pub(super) fn one(at: SystemTime, is_recorded: bool) -> Self {
+        Self { from: at, until: at, requests: 1, unrecorded: u64::from(!is_recorded) }
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            until: self.until.max(other.until),
+            requests: self.requests + other.requests,
+            unrecorded: self.unrecorded + other.unrecorded,
+        }
+    }
+
+    pub(super) fn told_at(self, at: SystemTime) -> PassedLine {
+        let Self { from, until, requests, unrecorded } = self;
+        PassedLine { at, from, until, requests, unrecorded }
+    }
+}
+
+/// The entry that says it, before the records that come late.
+#[derive(Serialize)]
+pub(super) struct PassedLine {
+    #[serde(serialize_with = "stamp::serialize")]
+    at: SystemTime,
+    #[serde(serialize_with = "stamp::serialize")]
+    from: SystemTime,
+    #[serde(serialize_with = "stamp::serialize")]
+    until: SystemTime,
+    requests: u64,
+    unrecorded: u64,
+}
+
+/// An intent that is written after its request was sent.
+pub(super) struct Late<'a>(pub(super) &'a Intent<'a>);
+
+impl Entry for Late<'_> {
+    fn write(&self, line: &mut Vec<u8>) {
+        self.0.write(line);
+        line.extend_from_slice(b",\"late\":true");
+    }
+}

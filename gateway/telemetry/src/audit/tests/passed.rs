@@ -1,0 +1,126 @@
+//! Requests that may be sent while the log takes no entries.
+
+use super::*;
+
+/// A log whose records of such requests may wait beside so many bytes.
+fn log_with_late_bytes(disk: &Disk, late_bytes: usize) -> AuditLog {
+    let mut log = disk.log();
+    Arc::get_mut(&mut log.shared).expect("nobody else has it yet").late_bytes = late_bytes;
+    log
+}
+
+fn at(seconds: u64, decision: &str) -> Intent<'_> {
+    Intent { at: now() + Duration::from_secs(seconds), ..intent(decision) }
+}
+
+#[tokio::test]
+async fn what_was_sent_while_the_disk_was_full_is_recorded_late_behind_an_entry_that_says_so() {
+    let disk = Disk::default();
+    let log = disk.log();
+    disk.room(0);
+
+    let refused = log.intent(&at(0, "refused")).await.unwrap_err();
+    let first = log.intent_or_pass(&at(1, "first")).await.unwrap();
+    let last = log.intent_or_pass(&at(2, "last")).await.unwrap();
+    first.close(outcome());
+    let full = log.status();
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+    last.close(outcome());
+    log.intent(&at(3, "after")).await.unwrap().close(outcome());
+    log.flush().unwrap();
+
+    assert!(matches!(refused, AuditError::Write { .. }), "{refused}");
+    assert_eq!((full.failing, full.passed, full.unrecorded), (true, 2, 0));
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["passed", "intent", "intent", "outcome", "outcome", "intent", "outcome"]);
+    let decisions: Vec<_> = lines.iter().filter_map(|line| line["decision"].as_str()).collect();
+    assert_eq!(decisions, ["first", "last", "first", "last", "after", "after"]);
+    let late: Vec<&Value> = lines.iter().map(|line| &line["late"]).filter(|late| !late.is_null()).collect();
+    assert_eq!(late, [true, true]);
+    assert_eq!((&lines[0]["requests"], &lines[0]["unrecorded"]), (&2.into(), &0.into()));
+    assert_eq!((&lines[0]["from"], &lines[0]["until"]), (&lines[1]["at"], &lines[2]["at"]));
+    assert_eq!((log.status().open, log.status().failing), (0, false));
+}
+
+#[tokio::test]
+async fn what_finds_no_room_to_wait_is_counted_and_leaves_no_outcome() {
+    let disk = Disk::default();
+    let log = log_with_late_bytes(&disk, 1);
+    disk.room(0);
+
+    // The first finds less than a byte waiting, the others what it left.
+    for (second, decision) in ["kept", "counted", "counted too"].into_iter().enumerate() {
+        log.intent_or_pass(&at(second as u64, decision)).await.unwrap().close(outcome());
+    }
+    let full = log.status();
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+
+    assert_eq!((full.passed, full.unrecorded), (3, 2));
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["passed", "intent", "outcome"]);
+    assert_eq!((&lines[0]["requests"], &lines[0]["unrecorded"]), (&3.into(), &2.into()));
+    assert_eq!(lines[1]["decision"], "kept");
+    assert_eq!((log.status().open, log.status().lost), (0, 0));
+}
+
+#[tokio::test]
+async fn each_stretch_is_told_once_and_one_that_could_not_be_told_is_told_with_the_next() {
+    let disk = Disk::default();
+    let log = log_with_late_bytes(&disk, 0);
+    let requests = async |count: usize| {
+        for _ in 0..count {
+            log.intent_or_pass(&intent("d")).await.unwrap().close(outcome());
+        }
+    };
+
+    disk.room(0);
+    requests(2).await;
+    log.flush().unwrap_err();
+    requests(3).await;
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+    log.flush().unwrap();
+    disk.room(0);
+    log.intent(&intent("refused")).await.unwrap_err();
+    requests(1).await;
+    disk.room(usize::MAX);
+    log.seal("drained", now()).await.unwrap();
+
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["passed", "passed", "seal"]);
+    assert_eq!((&lines[0]["requests"], &lines[1]["requests"]), (&5.into(), &1.into()));
+}
+
+#[tokio::test]
+async fn a_log_that_takes_entries_records_such_a_request_like_any_other() {
+    let disk = Disk::default();
+    let log = disk.log();
+
+    log.intent_or_pass(&intent("d-1")).await.unwrap().close(outcome());
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["intent", "outcome"]);
+    assert_eq!((&lines[0]["late"], log.status().passed), (&Value::Null, 0));
+}
+
+#[tokio::test]
+async fn neither_a_record_that_is_too_long_nor_a_log_that_is_sealed_lets_anything_through() {
+    let disk = Disk::default();
+    let log = disk.log();
+    let long = "x".repeat(MAX_ENTRY);
+
+    let whole = log.intent_or_pass(&Intent { reason: &long, ..intent("d-1") }).await.unwrap_err();
+    disk.room(0);
+    log.intent(&intent("d-2")).await.unwrap_err();
+    let full = log.intent_or_pass(&Intent { reason: &long, ..intent("d-3") }).await.unwrap_err();
+    disk.room(usize::MAX);
+    log.seal("drained", now()).await.unwrap();
+    let sealed = log.intent_or_pass(&intent("d-4")).await.unwrap_err();
+
+    assert!(matches!((whole, full), (AuditError::TooLong, AuditError::TooLong)));
+    assert!(matches!(sealed, AuditError::Sealed));
+    assert_eq!(log.status().passed, 0);
+}
