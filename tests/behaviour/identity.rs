@@ -295,6 +295,39 @@ async fn a_forwarded_subject_counts_from_a_listed_proxy_alone_and_no_forwarded_u
     }
 }
 
+/// An F5 or an API Management mints tokens for those it knows: whoever else has got hold of one cannot show it.
+#[tokio::test]
+async fn a_token_of_an_issuer_with_sources_counts_over_their_connections_alone() {
+    let (signer, authority, callers) = (TokenSigner::new("k-1"), Authority::new(), Authority::new());
+    let upstream = Upstream::start("only").await;
+    let config = Config::serving(&upstream).tls_asking(&authority.issue(), &callers.pem(), None);
+    let sources = "algorithms = [\"ES256\"]\nonly_from = [\"subject:CN=apim,O=Corp\"]";
+    let config = identity(config, &signer.key_set());
+    let anywhere = Gateway::start(&config).await;
+    let bound = Gateway::start(&config.clone().replacing("algorithms = [\"ES256\"]", sources)).await;
+    let of = |gateway: &Gateway, name: &str| {
+        let shown = callers.issue_caller_with(&[(DnType::OrganizationName, "Corp"), (DnType::CommonName, name)]);
+        Client { tls: Some(authority.client_showing(&shown)), ..gateway.client() }
+    };
+    let token = signer.token(&claims());
+    let forwarded = showing(&token).header("x-forwarded-client-cert", "Subject=\"CN=apim,O=Corp\"");
+
+    let mut statuses = Vec::new();
+    // The source first: what is remembered of a token lets nobody else in.
+    for name in ["apim", "app", "apim2", "apim"] {
+        statuses.push(of(&bound, name).send(showing(&token)).await.status);
+    }
+    let claims_to_be = of(&bound, "app").send(forwarded).await;
+    let by_key = of(&bound, "app").send(Request::post(PATH, &chat("assistant"))).await.status;
+    let unbound = of(&anywhere, "app").send(showing(&token)).await.status;
+
+    assert_eq!(statuses, [200, 401, 401, 200]);
+    assert_eq!((claims_to_be.status, by_key, unbound), (401, 200, 200));
+    assert_eq!(claims_to_be.json().await["error"]["code"], "invalid_api_key");
+    until("the reason in the log", async || bound.log().contains("only_from").then_some(())).await;
+    assert_eq!(upstream.requests().len(), 4);
+}
+
 #[tokio::test]
 async fn the_status_page_says_when_each_credential_was_last_shown_also_after_a_reload() {
     let upstream = Upstream::start("only").await;

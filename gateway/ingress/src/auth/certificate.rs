@@ -73,6 +73,11 @@ impl ShownCertificate {
         &self.0
     }
 
+    #[cfg(test)]
+    pub(super) fn naming(names: &[&str]) -> Self {
+        Self(names.iter().map(|name| CertificateName::parse(name).expect("a name")).collect())
+    }
+
     /// Whether it bears any of `names`.
     pub(super) fn has_any(&self, names: &[CertificateName]) -> bool {
         self.0.iter().any(|name| names.contains(name))

@@ -92,6 +92,11 @@ pub enum AuthError {
     /// The token is of an issuer that the configuration does not name.
     #[error("the token is of an issuer that is not known")]
     UnknownIssuer,
+    /// The token came over a connection that is not one of its issuer's sources.
+    #[error(
+        "the token's issuer is accepted from listed sources only (`only_from`), and this connection is none of them"
+    )]
+    Elsewhere,
     /// The token is signed with an algorithm that its issuer does not use.
     #[error("the token is signed with an algorithm that is not accepted")]
     Algorithm,
@@ -261,7 +266,7 @@ impl Callers {
         let longest = if self.tokens.is_empty() { LONGEST_CREDENTIAL } else { LONGEST_TOKEN };
         let shown = match credential::find(headers, longest) {
             Ok(NO_CREDENTIAL) if named.is_some() => None,
-            Ok(credential) => Some(self.shown(credential, now)?),
+            Ok(credential) => Some(self.shown(credential, certificate, now)?),
             Err(AuthError::Missing) => None,
             Err(error) => return Err(error),
         };
@@ -273,10 +278,17 @@ impl Callers {
     }
 
     /// A key's form is never looked at, so a credential is a key first, and a token when no key has its digest.
-    fn shown(&self, credential: &[u8], now: SystemTime) -> Result<Identified, AuthError> {
+    fn shown(
+        &self,
+        credential: &[u8],
+        certificate: Option<&ShownCertificate>,
+        now: SystemTime,
+    ) -> Result<Identified, AuthError> {
         let digest = sha256(credential);
         match self.keys.look_up(digest, now) {
-            Err(AuthError::Unknown) if !self.tokens.is_empty() => self.tokens.identify(credential, &digest, now),
+            Err(AuthError::Unknown) if !self.tokens.is_empty() => {
+                self.tokens.identify((credential, &digest), certificate, now)
+            }
             found => found,
         }
     }

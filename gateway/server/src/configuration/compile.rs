@@ -505,6 +505,8 @@ pub struct IssuerConfig {
     pub algorithms: Vec<ingress::auth::Algorithm>,
     /// How far its clock may be off.
     pub skew: Duration,
+    /// By whom its tokens may come; by anybody where it is empty.
+    pub only_from: Vec<ingress::auth::CertificateName>,
 }
 
 /// The tokens of an app.

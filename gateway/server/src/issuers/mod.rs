@@ -140,7 +140,8 @@ fn in_file(config: &IssuerConfig, path: &std::path::Path) -> Result<Issuer, Snap
 
 fn issuer(config: &IssuerConfig, keys: KeySet) -> Issuer {
     let algorithms = config.algorithms.iter().copied().collect();
-    Issuer::new(config.name.as_str().into(), &config.issuer, algorithms, config.skew, keys)
+    let issuer = Issuer::new(config.name.as_str().into(), &config.issuer, algorithms, config.skew, keys);
+    issuer.only_from(config.only_from.iter().cloned().collect())
 }
 
 impl Hosts {
@@ -194,8 +195,8 @@ impl KeySource {
         };
         let known = before.iter().find(same_place);
         let same = |known: &&Arc<Self>| {
-            let rules = (&known.issuer.algorithms, known.issuer.skew) == (&fresh.algorithms, fresh.skew);
-            rules && known.config == *keys && known.hosts.are(&hosts)
+            let rules = |issuer: &Issuer| (issuer.algorithms.clone(), issuer.skew, issuer.only_from.clone());
+            rules(&known.issuer) == rules(&fresh) && known.config == *keys && known.hosts.are(&hosts)
         };
         if let Some(same) = known.filter(same) {
             return Arc::clone(same);

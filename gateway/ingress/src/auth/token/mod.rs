@@ -1,6 +1,6 @@
 //! Callers that prove who they are with a token (a JWT, RFC 7519) of an issuer that the configuration names.
 //!
-//! The order of the checks: the form, the issuer, the header's algorithm against the pinned ones, the key, the signature,
+//! The order of the checks: the form, the issuer, where the token may come from, the header's algorithm against the pinned ones, the key, the signature,
 //! the times, the audience, and last which app the claims belong to. Nothing of a token is believed before its signature
 //! was verified, but for the claim `iss` and the header's `kid` and `alg`, which only choose the key that is tried. What a header offers beyond that
 //! (`jku`, `jwk`, `x5u`, `x5c`) is never looked at, and a header with `crit` is refused (RFC 7515, section 4.1.11).
@@ -28,7 +28,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-use super::{AuthError, Identified};
+use super::{AuthError, CertificateName, Identified, ShownCertificate};
 use cache::Cache;
 pub use claims::{LONGEST_USER, TokenRule};
 pub use keys::{Algorithm, KeySet, KeySetError, MOST_KEYS};
@@ -48,6 +48,8 @@ pub struct Issuer {
     pub algorithms: Box<[Algorithm]>,
     /// How far the issuer's clock may be off: a token is accepted so long after `exp` and before `nbf`.
     pub skew: Duration,
+    /// Its tokens count only on connections whose client certificate has one of these names; on every one where there is none.
+    pub only_from: Box<[CertificateName]>,
     keys: ArcSwap<KeySet>,
     unknown_key: Notify,
 }
@@ -57,7 +59,19 @@ impl Issuer {
     #[must_use]
     pub fn new(name: Arc<str>, issuer: &str, algorithms: Box<[Algorithm]>, skew: Duration, keys: KeySet) -> Self {
         let keys = ArcSwap::from_pointee(keys);
-        Self { name, issuer: issuer.into(), algorithms, skew, keys, unknown_key: Notify::new() }
+        let only_from = Box::default();
+        Self { name, issuer: issuer.into(), algorithms, skew, only_from, keys, unknown_key: Notify::new() }
+    }
+
+    /// Whoever got one of its tokens elsewhere cannot show it: it comes from one of these, or counts for nothing.
+    #[must_use]
+    pub fn only_from(self, sources: Box<[CertificateName]>) -> Self {
+        Self { only_from: sources, ..self }
+    }
+
+    fn may_come_by(&self, certificate: Option<&ShownCertificate>) -> Result<(), AuthError> {
+        let is_listed = self.only_from.is_empty() || certificate.is_some_and(|shown| shown.has_any(&self.only_from));
+        if is_listed { Ok(()) } else { Err(AuthError::Elsewhere) }
     }
 
     /// Puts a newer key set in force. Tokens that were verified with the one before are verified again.
@@ -132,27 +146,37 @@ impl Tokens {
         &self.issuers
     }
 
-    /// Whose token this is. `digest` is the SHA-256 of the whole token.
+    /// Whose token this is, on a connection with this certificate. `digest` is the SHA-256 of the whole token.
     ///
     /// # Errors
     ///
     /// [`AuthError`]: what is no token at all is [`AuthError::Unknown`], like a key that nobody has.
-    pub(super) fn identify(&self, token: &[u8], digest: &[u8; 32], now: SystemTime) -> Result<Identified, AuthError> {
+    pub(super) fn identify(
+        &self,
+        (token, digest): (&[u8], &[u8; 32]),
+        certificate: Option<&ShownCertificate>,
+        now: SystemTime,
+    ) -> Result<Identified, AuthError> {
         if let Some(known) = self.verified.find(digest)
-            && known.keys == self.issuers[known.issuer].keys.load().generation()
+            && let issuer = &self.issuers[known.issuer]
+            && known.keys == issuer.keys.load().generation()
         {
+            // INVARIANT: that a token was verified on one connection lets it in on no other.
+            issuer.may_come_by(certificate)?;
             return known.at(now);
         }
-        let verified = self.verify(token)?;
+        let verified = self.verify(token, certificate)?;
         let identified = verified.at(now)?;
         self.verified.remember(*digest, verified);
         Ok(identified)
     }
 
-    fn verify(&self, token: &[u8]) -> Result<Verified, AuthError> {
+    fn verify(&self, token: &[u8], certificate: Option<&ShownCertificate>) -> Result<Verified, AuthError> {
         let text = token_text(token).ok_or(AuthError::Unknown)?;
         let index = self.issuer_of(text)?;
         let issuer = &self.issuers[index];
+        // Before the key is looked for: nobody else can have the issuer's keys fetched.
+        issuer.may_come_by(certificate)?;
         let keys = issuer.keys.load();
         let claims = signed_claims(text, issuer, &keys)?;
         let (from, until) = times(&claims, issuer.skew)?;

@@ -89,6 +89,12 @@ fn key_set(keys: &[Value]) -> KeySet {
 }
 
 fn tokens() -> Tokens {
+    tokens_from(&[])
+}
+
+/// Of an issuer whose tokens come from these alone.
+fn tokens_from(sources: &[&str]) -> Tokens {
+    let sources = sources.iter().map(|name| CertificateName::parse(name).unwrap());
     let keys = key_set(&[EC.jwk("ec-1"), RSA.jwk("rsa-1")]);
     let algorithms = Box::new([Algorithm::Es256, Algorithm::Rs256]);
     let issuer = Issuer::new("corp".into(), ISSUER, algorithms, Duration::from_secs(60), keys);
@@ -101,12 +107,12 @@ fn tokens() -> Tokens {
         app: CLAIMS.app,
         key: CLAIMS.key,
     };
-    Tokens::new(vec![Arc::new(issuer)], vec![rule])
+    Tokens::new(vec![Arc::new(issuer.only_from(sources.collect()))], vec![rule])
 }
 
 fn ask_at(tokens: &Tokens, token: &str, at: u64) -> Result<Identified, AuthError> {
     let digest: [u8; 32] = digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
-    tokens.identify(token.as_bytes(), &digest, UNIX_EPOCH + Duration::from_secs(at))
+    tokens.identify((token.as_bytes(), &digest), None, UNIX_EPOCH + Duration::from_secs(at))
 }
 
 fn ask(token: &str) -> Result<Identified, AuthError> {
@@ -328,4 +334,46 @@ fn a_key_set_has_a_bound_and_no_name_twice() {
     assert_eq!(read(&[EC.jwk("a"), OTHER_EC.jwk("a")]), Err(KeySetError::Repeated));
     assert!(matches!(KeySet::read(b"[]"), Err(KeySetError::Form(_))));
     assert!(matches!(KeySet::read(b"<html>"), Err(KeySetError::Form(_))));
+}
+
+#[test]
+fn a_token_of_an_issuer_with_sources_counts_on_their_connections_and_on_no_other_also_when_it_is_remembered() {
+    let tokens = tokens_from(&["spiffe://corp.example/f5", "dns:apim.corp.example"]);
+    let token = EC.token(&header(), &claims());
+    let digest: [u8; 32] = digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
+    let by = |names: Option<&[&str]>| {
+        let shown = names.map(ShownCertificate::naming);
+        tokens.identify((token.as_bytes(), &digest), shown.as_ref(), UNIX_EPOCH + Duration::from_secs(NOW))
+    };
+    let elsewhere = || {
+        let others: [Option<&[&str]>; 6] = [
+            None,
+            Some(&[]),
+            Some(&["spiffe://corp.example/f"]),
+            Some(&["spiffe://corp.example/f5/"]),
+            Some(&["dns:f5.corp.example"]),
+            Some(&["dns:corp.example"]),
+        ];
+        others.map(by)
+    };
+
+    assert_eq!(elsewhere(), [const { Err(AuthError::Elsewhere) }; 6]);
+    assert_eq!(by(Some(&["dns:APIM.corp.example"])), Ok(CLAIMS));
+    assert_eq!(by(Some(&["dns:other.example", "spiffe://corp.example/f5"])), Ok(CLAIMS));
+    assert_eq!(tokens.verified.len(), 1);
+    assert_eq!(elsewhere(), [const { Err(AuthError::Elsewhere) }; 6]);
+}
+
+#[test]
+fn whoever_is_none_of_its_sources_learns_nothing_of_a_token_and_has_no_keys_fetched() {
+    let tokens = tokens_from(&["spiffe://corp.example/f5"]);
+    let unknown = with(header(), &json!({ "kid": "ec-9" }));
+
+    for token in [EC.token(&unknown, &claims()), EC.token(&header(), &json!({ "iss": ISSUER })), "a.b.c".to_owned()] {
+        let expected = if token == "a.b.c" { AuthError::Unknown } else { AuthError::Elsewhere };
+        assert_eq!(ask_at(&tokens, &token, NOW), Err(expected));
+    }
+    let mut asked = Box::pin(tokens.issuers()[0].key_was_unknown());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(asked.as_mut().poll(&mut context).is_pending());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ingress::auth::{Algorithm, CertificateName};
 
 use super::super::compile::{CertificateConfig, IssuerConfig, IssuerKeysConfig, TokenConfig};
-use super::super::document::{Document, Issuer, IssuerKeys, Jwt, TokenAlgorithm};
+use super::super::document::{Document, Issuer, IssuerKeys, Jwt, ListenTls, TokenAlgorithm};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::Check;
@@ -33,12 +33,35 @@ impl Check<'_> {
                     "an issuer stands once, with all its algorithms",
                 );
             }
-            issuers.extend(self.issuer(name, issuer));
+            let sources = self.sources(name, issuer, document);
+            issuers.extend(self.issuer(name, issuer, sources));
         }
         issuers
     }
 
-    fn issuer(&mut self, name: &str, issuer: &Issuer) -> Option<IssuerConfig> {
+    /// By whom the tokens of an issuer may come.
+    fn sources(&mut self, name: &str, issuer: &Issuer, document: &Document) -> Vec<CertificateName> {
+        let Some(written) = issuer.only_from.as_deref() else { return Vec::new() };
+        let (at, setting) = (self.place("issuer", name).at("only_from"), format!("issuer.{name}.only_from"));
+        self.is_empty_list(at, &setting, written.len(), "leave it out where its tokens may come by anybody");
+        self.no_repeats(at, &setting, written, |name| quote(name));
+        let is_ours = |jwt: &Option<Jwt>| jwt.as_ref().is_some_and(|jwt| jwt.issuer == issuer.issuer);
+        let asks = |tls: Option<&ListenTls>| tls.is_some_and(|tls| tls.client_ca.is_some());
+        let callers = document.app.values().any(|app| is_ours(&app.jwt));
+        let administrators = document.administrator.values().any(|one| is_ours(&one.jwt));
+        let asked_here = asks(document.listen.as_ref().and_then(|listen| listen.tls.as_ref()));
+        let asked_there = asks(document.admin.as_ref().and_then(|admin| admin.tls.as_ref()));
+        for (section, shows, asks) in [("listen", callers, asked_here), ("admin", administrators, asked_there)] {
+            if shows && !asks && self.walked.is_whole(section, "") {
+                let message =
+                    format!("`{setting}`: `[{section}]` asks nobody for a certificate, so nobody can be one of them");
+                self.wrong(at.mark(), message, &format!("add `client_ca` to `{section}.tls`"));
+            }
+        }
+        self.names_in_certificates(at, &setting, written)
+    }
+
+    fn issuer(&mut self, name: &str, issuer: &Issuer, only_from: Vec<CertificateName>) -> Option<IssuerConfig> {
         let at = self.place("issuer", name);
         let keys = match &issuer.keys {
             IssuerKeys::File(file) => self.keys_in_file(name, file).map(IssuerKeysConfig::File),
@@ -53,7 +76,8 @@ impl Check<'_> {
         }
         let algorithms = written.unwrap_or(&[TokenAlgorithm::RS256]).iter().copied().map(algorithm_of).collect();
         let skew = Duration::from_secs(issuer.clock_skew_s.unwrap_or(DEFAULT_SKEW_S));
-        Some(IssuerConfig { name: name.to_owned(), issuer: issuer.issuer.clone(), keys: keys?, algorithms, skew })
+        let (name, issuer) = (name.to_owned(), issuer.issuer.clone());
+        Some(IssuerConfig { name, issuer, keys: keys?, algorithms, skew, only_from })
     }
 
     pub(super) fn tokens(&mut self, document: &Document) -> Vec<TokenConfig> {

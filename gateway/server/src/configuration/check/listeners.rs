@@ -154,13 +154,22 @@ impl Check<'_> {
             self.wrong(at.mark(), message, "add `client_ca` to `listen.tls`");
         }
         self.no_repeats(at, "listen.forwarded_client_cert_from", written, |name| quote(name));
+        self.names_in_certificates(at, "listen.forwarded_client_cert_from", written)
+    }
+
+    /// Names in the certificates of those who are trusted with something.
+    pub(super) fn names_in_certificates(
+        &mut self,
+        at: Cursor<'_>,
+        setting: &str,
+        written: &[String],
+    ) -> Vec<CertificateName> {
         let mut found = Vec::new();
         for (index, text) in written.iter().enumerate() {
             match CertificateName::parse(text) {
                 Some(name) => found.push(name),
                 None => {
-                    let message =
-                        format!("`listen.forwarded_client_cert_from`: {} is no name in a certificate", quote(text));
+                    let message = format!("`{setting}`: {} is no name in a certificate", quote(text));
                     let remedy = "write it as `spiffe://corp.example/f5` or `dns:f5.corp.example`";
                     self.wrong(at.item(index).mark(), message, remedy);
                 }

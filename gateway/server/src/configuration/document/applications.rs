@@ -157,6 +157,12 @@ pub struct Issuer {
     /// How far its clock may be off, in seconds; default 60. A token is accepted so long after `exp` and before `nbf`.
     #[schemars(range(max = 300))]
     pub clock_skew_s: Option<u64>,
+    /// Names in the client certificates of those by whom its tokens may come, such as an F5 or an API Management that mints them: each a
+    /// URI such as `"spiffe://corp.example/f5"`, `"dns:"` and a host name, or `"subject:"` and a whole subject; default: by anybody.
+    ///
+    /// On every other connection a token of this issuer is refused with 401 `invalid_api_key`, whatever else is shown beside it. Needs
+    /// `tls.client_ca` at the listener of whoever shows them.
+    pub only_from: Option<Vec<String>>,
 }
 
 /// Where an issuer's public keys are.
