@@ -6,7 +6,9 @@
 //! grant lets through says so in its record. Opening is recorded and kept before it is in force; it ends after the hours that
 //! the grant says, at most four, when the grant runs out, when its text changes, or when an administrator closes it.
 //!
-//! **Does not do.** It cannot tell people apart: two administrators are two names in the configuration.
+//! Two who show tokens are two people where their tokens name two, whatever sections they came in by.
+//!
+//! **Does not do.** It cannot tell people apart who show keys or certificates: those are two where the configuration has two names.
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::configuration::{BreakGlassConfig, Grant, Role};
 use crate::kept::{Home, KeptError};
 use crate::outlook;
+use crate::snapshot::{Administrator, Subject};
 
 /// How long the first of two people waits for the second.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -42,10 +45,23 @@ pub(crate) fn grant_of(id: &str) -> Option<&str> {
 pub struct Person {
     /// Its name in the configuration.
     pub name: String,
+    /// Who that was, where its token said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// Whether its role was `security`.
     pub is_security: bool,
     /// Seconds since 1970.
     pub at: u64,
+}
+
+impl Person {
+    /// Whether both may be one person. Of whoever shows no token nothing is known but the section, which many may use.
+    fn may_be(&self, other: &Self) -> bool {
+        match (&self.subject, &other.subject) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.name == other.name,
+        }
+    }
 }
 
 /// How a grant stands.
@@ -95,7 +111,7 @@ pub enum NotOpened {
     #[error("the grant is open already")]
     AlreadyOpen,
     /// The same person asked twice.
-    #[error("another administrator has to ask as well, and you asked before")]
+    #[error("another person has to ask as well, and you asked before")]
     SamePerson,
     /// Nobody of security is among the two.
     #[error("one of the two has to have the role `security`")]
@@ -125,7 +141,7 @@ impl Standings {
         if before.second.is_some() {
             return Err(NotOpened::AlreadyOpen);
         }
-        if before.first.name == who.name {
+        if before.first.may_be(&who) {
             return Err(NotOpened::SamePerson);
         }
         if !before.first.is_security && !who.is_security {
@@ -281,8 +297,9 @@ fn is_never(config: &BreakGlassConfig, data: &Data<'_>) -> bool {
 }
 
 /// An administrator as the one who asks now.
-pub(crate) fn person(name: &str, role: Role, now: SystemTime) -> Person {
-    Person { name: name.to_owned(), is_security: role >= Role::Security, at: seconds(now) }
+pub(crate) fn person(who: &Administrator, now: SystemTime) -> Person {
+    let (name, subject) = (who.name.to_string(), who.subject.clone());
+    Person { name, subject, is_security: who.role >= Role::Security, at: seconds(now) }
 }
 
 fn seconds(at: SystemTime) -> u64 {

@@ -56,7 +56,7 @@ mod users;
 mod webhooks;
 mod what_if;
 
-pub use administrators::{Administrator, Administrators};
+pub use administrators::{Administrator, Administrators, Subject};
 pub use books::home;
 pub use budgets::{BudgetSpendings, MOST_USERS};
 pub(crate) use budgets::{Budgets, Payer, Rule};

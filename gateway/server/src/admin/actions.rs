@@ -229,9 +229,9 @@ impl Action<'_> {
             _ => None,
         };
         let at = self.gateway.restrictions.said_at(self.seconds());
-        let held = Held { at, by: self.who.name.to_string(), because: self.because.clone(), named };
+        let held = Held { at, by: self.who.actor().into_owned(), because: self.because.clone(), named };
         let changed = self.hold(&what, held).await?;
-        tracing::warn!(actor = %self.who.name, %what, because = self.because, "held back by an administrator");
+        tracing::warn!(actor = %self.who.actor(), %what, because = self.because, "held back by an administrator");
         let recorded = self.record(&what, true).await.is_ok();
         Ok(self.report(&what, &changed, recorded))
     }
@@ -250,7 +250,7 @@ impl Action<'_> {
             let _ = self.record(&what, false).await;
         }
         let changed = changed?;
-        tracing::warn!(actor = %self.who.name, %what, because = self.because, "let go again by an administrator");
+        tracing::warn!(actor = %self.who.actor(), %what, because = self.because, "let go again by an administrator");
         Ok(self.report(&what, &changed, true))
     }
 
@@ -294,14 +294,14 @@ impl Action<'_> {
         let event = AdminEvent {
             at: self.now,
             action: self.name,
-            actor: &self.who.name,
+            actor: &self.who.actor(),
             done,
             configuration: Some(&snapshot.hash),
             detail: &detail,
         };
         let written = self.gateway.audit.admin(&event).await;
         if let Err(error) = &written {
-            tracing::error!(%error, actor = %self.who.name, action = self.name, "an action could not be recorded");
+            tracing::error!(%error, actor = %self.who.actor(), action = self.name, "an action could not be recorded");
         }
         written
     }
@@ -339,7 +339,7 @@ async fn reload(
     let Some(reloader) = reloader else {
         return Fault::Impossible("this gateway was started without a configuration file".to_owned()).respond();
     };
-    match reloader.reload(gateway, &who.name).await {
+    match reloader.reload(gateway, &who.actor()).await {
         Ok(()) => {
             let body = json!({ "action": "reload", "in_force": true, "configuration": gateway.snapshot().hash });
             answer(StatusCode::OK, "application/json", body.to_string())

@@ -58,7 +58,7 @@ pub(super) async fn open(
     let now = SystemTime::now();
     let _changing = gateway.break_glass.changing.lock().await;
     latest(gateway).await?;
-    let person = break_glass::person(&who.name, who.role, now);
+    let person = break_glass::person(who, now);
     let still = |first: &Person| {
         let role = if first.is_security { Role::Security } else { Role::Operator };
         snapshot.administrators.has(&first.name, role)
@@ -70,12 +70,12 @@ pub(super) async fn open(
         Step::Opens { .. } => "break_glass_opened",
     };
     let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
-    record(gateway, &snapshot, (action, &who.name, now), &detail).await?;
+    record(gateway, &snapshot, (action, &who.actor(), now), &detail).await?;
     keep(gateway, next, false).await?;
     let (state, until) = match step {
         Step::Waits { until } => ("waits for a second person", until),
         Step::Opens { until } => {
-            tracing::error!(grant = name, actor = %who.name, until, "ALARM break_glass: a grant for an emergency is open; policies do not hold for it");
+            tracing::error!(grant = name, actor = %who.actor(), until, "ALARM break_glass: a grant for an emergency is open; policies do not hold for it");
             ("open", until)
         }
     };
@@ -99,8 +99,8 @@ pub(super) async fn close(
     let kept = keep(gateway, next, true).await;
     let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
     let recorded =
-        record(gateway, &snapshot, ("break_glass_closed", &who.name, SystemTime::now()), &detail).await.is_ok();
-    tracing::warn!(grant = name, actor = %who.name, "a grant for an emergency was closed");
+        record(gateway, &snapshot, ("break_glass_closed", &who.actor(), SystemTime::now()), &detail).await.is_ok();
+    tracing::warn!(grant = name, actor = %who.actor(), "a grant for an emergency was closed");
     let problem = kept.err().map(|error| error.to_string());
     let body = json!({
         "action": "break_glass_closed", "grant": name, "state": "closed",

@@ -1,7 +1,6 @@
 //! The one gate of the operators' listener: who asks, and may they ask for the route that was found.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
@@ -18,7 +17,7 @@ use crate::snapshot::Administrator;
 /// The proof that a route may be carried out, for whom. Only [`authorize`] makes one.
 pub(super) struct Authorized {
     route: Route,
-    who: Option<Arc<Administrator>>,
+    who: Option<Administrator>,
 }
 
 impl Authorized {
@@ -28,7 +27,7 @@ impl Authorized {
 
     /// Who asks; an action has an administrator always.
     pub(super) fn who(&self) -> Option<&Administrator> {
-        self.who.as_deref()
+        self.who.as_ref()
     }
 }
 
@@ -40,7 +39,7 @@ pub(super) enum Denied {
     Unknown(AuthError),
     /// An administrator of a lesser role.
     #[error("this needs the role `{}`, and `{}` has the role `{}`", needed.name(), who.name, who.role.name())]
-    Role { who: Arc<Administrator>, needed: Role },
+    Role { who: Administrator, needed: Role },
     /// Nobody is named who could act.
     #[error(
         "the configuration names no administrator, so nobody may act here: a record must say who did; add an `[administrator.NAME]`"
@@ -114,13 +113,13 @@ pub(super) async fn note(gateway: &Gateway, denied: &Denied, route: Route, now: 
             let event = AdminEvent {
                 at: now,
                 action: "refused",
-                actor: &who.name,
+                actor: &who.actor(),
                 done: false,
                 configuration: None,
                 detail: &detail,
             };
             if let Err(error) = gateway.audit.admin(&event).await {
-                tracing::error!(%error, actor = %who.name, path = route.path(), "a refused action could not be recorded");
+                tracing::error!(%error, actor = %who.actor(), path = route.path(), "a refused action could not be recorded");
             }
         }
         Denied::NobodyNamed | Denied::Misdirected => {}

@@ -4,6 +4,7 @@ use policy::{Candidate, Class, Data, TargetId};
 
 use super::{BreakGlass, NotOpened, PATIENCE, Person, Standings, Step};
 use crate::configuration::{self, BreakGlassConfig, Grant};
+use crate::snapshot::Subject;
 
 const NOW: u64 = 1_795_680_000;
 const HOURS: u64 = 4 * 3_600;
@@ -30,7 +31,12 @@ fn config() -> BreakGlassConfig {
 }
 
 fn person(name: &str, is_security: bool, at: u64) -> Person {
-    Person { name: name.to_owned(), is_security, at }
+    Person { name: name.to_owned(), subject: None, is_security, at }
+}
+
+/// Somebody who showed a token.
+fn named(section: &str, (issuer, user): (&str, &str)) -> Person {
+    Person { subject: Some(Subject { issuer: issuer.into(), user: user.into() }), ..person(section, true, NOW) }
 }
 
 fn opened() -> Standings {
@@ -44,6 +50,22 @@ fn lifted(standings: &Standings, app: &str, data: &Data<'_>, at: u64) -> Vec<u32
     glass.change_to(standings.clone()).unwrap();
     let at = UNIX_EPOCH + Duration::from_secs(at);
     glass.lifted(&config(), (app, data), &candidates, at).into_iter().map(|(target, _)| target.0).collect()
+}
+
+#[test]
+fn people_are_told_apart_by_their_tokens_and_without_one_by_the_section() {
+    let opens = |first: Person, second: Person| {
+        let (_, waits) = Standings::default().asked(&grant(), first, "fire").unwrap();
+        waits.asked(&grant(), second, "fire").is_ok()
+    };
+    let (erika, max, elsewhere) = (("i", "erika"), ("i", "max"), ("j", "erika"));
+
+    assert!(opens(named("security", erika), named("security", max)));
+    assert!(!opens(named("security", erika), named("security", erika)));
+    assert!(!opens(named("operators", erika), named("security", erika)), "one person under two sections");
+    assert!(opens(named("operators", erika), named("security", elsewhere)), "another issuer means somebody else");
+    assert!(!opens(named("security", erika), person("security", true, NOW)), "a key of the section may be hers");
+    assert!(opens(named("security", erika), person("oscar", true, NOW)));
 }
 
 #[test]

@@ -306,7 +306,7 @@ pub struct AdminEvent<'a> {
     pub at: SystemTime,
     /// What was done: `start`, `reload`, `reload_refused`, `drain`, ….
     pub action: &'a str,
-    /// Who asked for it: `signal`, `file`, or the name of an administrator.
+    /// Who asked for it: `signal`, `file`, or the name of an administrator, with `/` and the person where its token names one.
     pub actor: &'a str,
     /// Whether it took effect.
     pub done: bool,

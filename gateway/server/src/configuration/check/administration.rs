@@ -9,6 +9,9 @@ use super::super::mistakes::MistakeKind;
 use super::super::report::quote;
 use super::Check;
 
+/// The claim that names the person behind an administrator's token where the document says nothing.
+const PERSON: &str = "sub";
+
 impl Check<'_> {
     pub(super) fn administrators(&mut self, document: &Document, keys: &[KeyConfig]) -> Vec<AdministratorConfig> {
         let mut found: Vec<AdministratorConfig> = Vec::new();
@@ -77,7 +80,7 @@ impl Check<'_> {
             issuer: jwt.issuer.clone(),
             audience: jwt.audience.clone(),
             claims: jwt.claims.iter().flatten().map(|(claim, value)| (claim.clone(), value.clone())).collect(),
-            user: jwt.user.clone(),
+            user: Some(jwt.user.as_deref().unwrap_or(PERSON).to_owned()),
         };
         let mark = self.place("administrator", name).at("jwt").mark();
         if token.claims.is_empty() {
@@ -89,6 +92,17 @@ impl Check<'_> {
                 (&other.issuer, &other.audience, &other.claims) == (&token.issuer, &token.audience, &token.claims)
             })
         };
+        let names_otherwise = |other: &&TokenConfig| other.issuer == token.issuer && other.user != token.user;
+        if let Some(other) = others.iter().filter_map(|other| other.token.as_ref()).find(names_otherwise) {
+            let claim = |token: &TokenConfig| token.user.clone().unwrap_or_default();
+            let message = format!(
+                "the tokens of administrator `{name}` name a person by `{}`, and those of `{}` by `{}`, so that one person would be two",
+                claim(&token),
+                other.name,
+                claim(other)
+            );
+            self.wrong(mark, message, "name the same claim in `jwt.user` wherever the issuer is the same");
+        }
         if let Some(other) = others.iter().find(same) {
             let message = format!("the tokens of administrator `{name}` are also those of `{}`", other.name);
             let remedy = "a token must belong to one: name a claim in which they differ";

@@ -140,7 +140,8 @@ pub struct Jwt {
     /// before what a body says of its user, for `user_requests_per_minute`, budgets of each user, records and traces.
     ///
     /// A token in which it is missing, or no text of 1 to 256 bytes without control characters, is refused. An app that has it shows
-    /// tokens alone.
+    /// tokens alone. Of an administrator's tokens it names the person, by default `"sub"`, for the record and for break glass; it is
+    /// the same for all administrators of an issuer.
     pub user: Option<String>,
 }
 
