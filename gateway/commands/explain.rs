@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     /// A label that the request adds; may be given more than once.
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
+    /// The class that the request names; of this, the app's and the model's the highest counts.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
     /// The purpose that the request names. Absent: the app's first.
     #[arg(long)]
     purpose: Option<String>,
@@ -126,13 +129,14 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         let all: Vec<&str> = compiled.policy.labels.iter().map(|label| &**label).collect();
         return Err(wrong(format!("`{stray}` is no label; the labels are {}", all.join(", "))));
     }
+    let class = class(app, model, arguments.class.iter().chain(&read.classes)).map_err(wrong)?;
     let purpose = arguments.purpose.clone().or_else(|| app.purposes.first().cloned());
     let judge = outlook::judge(compiled).map_err(|error| (UNKNOWN, error.to_string()))?;
     let asked = Asked {
         app,
         model,
         labels: outlook::labels(&labels),
-        class: outlook::class(app.class),
+        class,
         purpose,
         api: arguments.api.name(),
         suppressed: suppressed(compiled, app, (&read.findings, now)),
@@ -141,6 +145,17 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         now,
     };
     Answer::of(compiled, &judge, asked).map_err(|error| (UNKNOWN, error.to_string()))
+}
+
+/// The highest class that anybody says: the app, the model, and whoever asks.
+fn class<'a>(app: &AppConfig, model: &ModelConfig, named: impl Iterator<Item = &'a String>) -> Result<Class, String> {
+    let mut highest = outlook::class(model.class.map_or(app.class, |class| class.max(app.class)));
+    for name in named {
+        let all = || Class::ALL.map(Class::name).join(", ");
+        let class = Class::named(name).ok_or_else(|| format!("`{name}` is no class; the classes are {}", all()))?;
+        highest = highest.max(class);
+    }
+    Ok(highest)
 }
 
 /// What was found and policies do not see for now.
@@ -224,14 +239,15 @@ struct Answer<'a> {
     policies: String,
 }
 
-/// A model that stands in is asked for with the labels of its own route as well.
+/// A model that stands in is asked for with the labels and the class of its own route as well.
 fn labels_of(asked: &Asked<'_>, model: &ModelConfig) -> Arc<[Arc<str>]> {
     let own = model.labels.iter().map(String::as_str);
     outlook::labels(&asked.labels.iter().map(|label| &**label).chain(own).collect::<Vec<_>>())
 }
 
-fn with_labels<'a>(question: Question<'a>, labels: &'a [Arc<str>]) -> Question<'a> {
-    Question { data: Data { labels, ..question.data }, ..question }
+fn on_route<'a>(question: Question<'a>, labels: &'a [Arc<str>], model: &ModelConfig) -> Question<'a> {
+    let class = model.class.map_or(question.data.class, |class| outlook::class(class).max(question.data.class));
+    Question { data: Data { labels, class, ..question.data }, ..question }
 }
 
 /// The targets of a model, each with all that is to be said of it.
@@ -245,7 +261,7 @@ fn explained(
     let asker = outlook::asker(asked.app);
     let zones = configuration::pack().groups();
     let labels = labels_of(asked, model);
-    let question = with_labels(asked.question_of(&model.name, &candidates), &labels);
+    let question = on_route(asked.question_of(&model.name, &candidates), &labels, model);
     let mut targets = Vec::new();
     for (verdict, candidate) in verdicts(judge, &question).into_iter().zip(&candidates) {
         let ids: Vec<&str> = match &verdict.ruling {

@@ -226,6 +226,21 @@ async fn an_endpoint_without_a_trusted_certificate_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_class_that_there_is_none_of_is_refused_and_not_ignored() {
+    let (upstream, gateway) = gateway().await;
+
+    let request = Request::post("/v1/chat/completions", &chat("assistant")).header("x-causeway-class", "top\"secret");
+    let answer = gateway.send(request).await;
+
+    assert_eq!(answer.status, 400);
+    let error = answer.json().await["error"].clone();
+    assert_eq!((&error["code"], &error["param"]), (&"invalid_request".into(), &"x-causeway-class".into()));
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(message.contains("is no class; the classes are public, internal, confidential, secret"), "{message}");
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_label_that_nobody_defined_is_refused_and_not_ignored() {
     let (upstream, gateway) = gateway().await;
 

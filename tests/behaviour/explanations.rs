@@ -81,7 +81,7 @@ async fn what_inspection_finds_in_a_request_counts_in_its_explanation() {
     let folder = scratch();
     let request = json!({
         "model": "any",
-        "metadata": { "x-causeway-labels": "health" },
+        "metadata": { "x-causeway-labels": "health", "x-causeway-class": "confidential" },
         "messages": [{ "role": "user", "content": [
             { "type": "text", "text": "card 4111 1111 1111 1111" },
             { "type": "image_url", "image_url": { "url": "https://example.com/a.png" } },
@@ -97,7 +97,7 @@ async fn what_inspection_finds_in_a_request_counts_in_its_explanation() {
         let targets = answer["targets"].as_array().expect("a list");
         targets.iter().find(|target| target["target"] == name).cloned().unwrap_or_default()
     };
-    assert_eq!(answer["labels"], json!(["health"]));
+    assert_eq!((&answer["labels"], &answer["class"]), (&json!(["health"]), &json!("confidential")));
     assert_eq!(of("gpu-01/m")["permitted"], true, "{answer:#}");
     let sweden = &of("aoai-sweden/m");
     let policies: Vec<&str> =
@@ -111,16 +111,48 @@ async fn what_inspection_finds_in_a_request_counts_in_its_explanation() {
 }
 
 #[tokio::test]
+async fn a_class_that_a_request_names_raises_that_of_its_app_in_an_explanation() {
+    let folder = scratch();
+    let text = fs::read_to_string(fleet()).expect("it is part of the repository");
+    let mut whole = text.parse::<toml::Table>().expect("it is TOML");
+    let raise = |whole: &mut toml::Table| {
+        let model = whole["model"]["azure"].as_table_mut().expect("a section");
+        model.insert("class".to_owned(), "secret".into());
+    };
+    let class_of = async |whole: &toml::Table, more: &[&str]| {
+        let path = folder.path().join("fleet.toml");
+        fs::write(&path, toml::to_string(whole).expect("a table is TOML")).expect("the folder takes a file");
+        let path = path.display().to_string();
+        let arguments = ["explain", "--config", &path, "--app", "claims", "--model", "azure", "--at", TODAY, "--json"];
+        let output = run(&[&arguments[..], more].concat(), folder.path()).await;
+        let answer: Value = serde_json::from_str(&text_of(&output)).expect("JSON");
+        (output.status.code(), answer["class"].as_str().unwrap_or_default().to_owned())
+    };
+
+    let plain = class_of(&whole, &["--class", "public"]).await;
+    let raised = class_of(&whole, &["--class", "secret"]).await;
+    raise(&mut whole);
+    let of_the_model = class_of(&whole, &[]).await;
+
+    assert_eq!(plain, (Some(0), "internal".to_owned()), "nothing lowers it");
+    assert_eq!(raised, (Some(1), "secret".to_owned()));
+    assert_eq!(of_the_model, (Some(1), "secret".to_owned()));
+}
+
+#[tokio::test]
 async fn names_that_nobody_has_are_wrong_usage_and_a_broken_configuration_cannot_be_found_out() {
     let folder = scratch();
     fs::write(folder.path().join("broken.toml"), "[listen]\nadress = \"x\"\n").expect("it can be written");
 
     let app = explain("nobody", "azure", &[]).await;
     let label = explain("claims", "azure", &["--label", "helth"]).await;
+    let class = explain("claims", "azure", &["--class", "Secret"]).await;
     let broken = run(&["explain", "--config", "broken.toml", "--app", "a", "--model", "m"], folder.path()).await;
 
     assert_eq!((app.status.code(), label.status.code(), broken.status.code()), (Some(2), Some(2), Some(3)));
     assert!(String::from_utf8_lossy(&label.stderr).contains("`helth` is no label; the labels are ch_bank"));
+    assert_eq!(class.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&class.stderr).contains("`Secret` is no class; the classes are public, internal"));
 }
 
 /// A dear and a cheap cloud and an own server, declared in that order, behind a model with these settings.

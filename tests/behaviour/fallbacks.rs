@@ -92,8 +92,13 @@ async fn what_policy_denies_of_a_model_that_stands_in_is_never_sent_to() {
 }
 
 #[tokio::test]
-async fn a_model_that_stands_in_brings_the_labels_of_its_own_route() {
-    for (labels, status, asked) in [("", 200, [1, 1]), ("labels = [\"special_category\"]", 503, [1, 0])] {
+async fn a_model_that_stands_in_brings_the_labels_and_the_class_of_its_own_route() {
+    let added = [
+        ("", "", 200, [1, 1]),
+        ("labels = [\"special_category\"]", "labels of its route: special_category", 503, [1, 0]),
+        ("class = \"secret\"", "class of its route: secret", 503, [1, 0]),
+    ];
+    for (labels, said, status, asked) in added {
         let (own, abroad) = (Upstream::start("own").await, Upstream::start("abroad").await);
         let place = "{ declared = { processing = [\"US\"], at_rest = [\"US\"], operator = \"US\", because = \"a stand-in of this test\" } }";
         let config = Config::new()
@@ -115,12 +120,14 @@ async fn a_model_that_stands_in_brings_the_labels_of_its_own_route() {
             candidates.iter().find(|one| one["fallback"] == "small").expect("the record has what stands behind");
         let why = behind["why"].as_str().unwrap_or_default();
         assert_eq!(behind["verdict"], if labels.is_empty() { "in" } else { "out" }, "{behind}");
-        assert_eq!(why.contains("labels of its route: special_category"), !labels.is_empty(), "{why}");
+        assert_eq!(why.contains("of its route"), !labels.is_empty(), "{why}");
+        assert!(why.contains(said), "{why}");
         assert_eq!(
             record.intent["data"]["labels"],
             json!([]),
             "they are no labels of what goes to the model asked for"
         );
+        assert_eq!(record.intent["data"]["class"], "internal", "nor is it its class");
     }
 }
 

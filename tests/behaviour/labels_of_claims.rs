@@ -24,13 +24,14 @@ async fn world(data: &str) -> World {
         .endpoint("cloud", Endpoint::of(&cloud).place(Some(abroad)))
         .endpoint("site", Endpoint::of(&site))
         .model("assistant", &["cloud/m", "site/m"])
+        .model_with("drafts", &["cloud/m", "site/m"], "class = \"secret\"")
         .model_with("medical", &["cloud/m", "site/m"], "labels = [\"special_category\"]")
         .file("issuer.json", &signer.key_set().to_string())
         .section(&format!(
             "[issuer.corp]\nissuer = \"{ISSUER}\"\nkeys = {{ file = \"issuer.json\" }}\nalgorithms = [\"ES256\"]\n"
         ))
         .section(&format!(
-            "[app.claims]\nteam = \"testers\"\nmodels = [\"assistant\", \"medical\"]\n\
+            "[app.claims]\nteam = \"testers\"\nmodels = [\"assistant\", \"medical\", \"drafts\"]\n\
              jwt = {{ issuer = \"{ISSUER}\", audience = \"causeway\" }}\n\n[data.claims]\n{data}\n"
         ));
     let gateway = Gateway::start(&config).await;
@@ -43,11 +44,15 @@ const DATA: &str = "labels = []\npurposes = [\"fraud\", \"answering\"]\n\
 
 impl World {
     fn ask(&self, model: &str, more: &Value) -> Request {
+        self.ask_with(&chat(model), more)
+    }
+
+    fn ask_with(&self, body: &Value, more: &Value) -> Request {
         let end = SystemTime::now() + Duration::from_secs(600);
         let seconds = end.duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();
         let mut claims = json!({ "iss": ISSUER, "aud": "causeway", "exp": seconds });
         claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        Request::post("/v1/chat/completions", &chat(model)).key(&self.signer.token(&claims))
+        Request::post("/v1/chat/completions", body).key(&self.signer.token(&claims))
     }
 
     /// What the record says of the data, and how many requests each endpoint has seen.
@@ -94,6 +99,48 @@ async fn each_label_has_the_most_trusted_source_that_names_it() {
     assert_eq!(data["from"], json!(["claims", "registration", "header", "route"]));
     assert_eq!((&data["purpose"], &data["purpose_from"]), (&json!("fraud"), &json!("claims")));
     assert_eq!(seen, (0, 1));
+}
+
+#[tokio::test]
+async fn the_highest_class_counts_and_the_record_has_the_most_trusted_who_says_it() {
+    let world = world("labels = []\nclaims.roles.medical = { class = \"confidential\" }").await;
+    let secret = json!({"metadata": {"x-causeway-class": "secret"}});
+    let ask = |model: &str, claims: &Value, more: &Value| {
+        let mut body = chat(model);
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        world.ask_with(&body, claims)
+    };
+    let (none, medical) = (json!({}), json!({"roles": "medical"}));
+    let of = |request: Request| world.data_of(request);
+
+    let rows = [
+        (of(ask("assistant", &none, &none).header("x-causeway-class", "public")).await, "internal", None),
+        (
+            of(ask("assistant", &none, &none).header("x-causeway-class", "confidential")).await,
+            "confidential",
+            Some("header"),
+        ),
+        (
+            of(ask("assistant", &medical, &none).header("x-causeway-class", "confidential")).await,
+            "confidential",
+            Some("claims"),
+        ),
+        (
+            of(ask("assistant", &medical, &secret).header("x-causeway-class", "internal")).await,
+            "secret",
+            Some("metadata"),
+        ),
+        (of(ask("drafts", &medical, &secret).header("x-causeway-class", "secret")).await, "secret", Some("route")),
+    ];
+
+    for ((data, _), class, from) in &rows {
+        assert_eq!((data["class"].as_str(), data["class_from"].as_str()), (Some(*class), *from), "{data}");
+    }
+    // Secret data stays on own sites, and confidential data needs a private link or a site.
+    assert_eq!(world.seen(), (1, 4));
+    for sent in [world.cloud.requests(), world.site.requests()].concat() {
+        assert!(sent.header("x-causeway-class").is_none(), "a header of ours goes no further");
+    }
 }
 
 #[tokio::test]

@@ -289,8 +289,10 @@ fn two_places(site: &Upstream, zone: &Upstream) -> Config {
 async fn a_gateways_own_log_is_a_trace_and_a_label_that_a_request_added_counts_under_another_configuration_too() {
     let (site, zone) = (Upstream::start("site").await, Upstream::start("zone").await);
     let gateway = Gateway::start(&two_places(&site, &zone)).await;
-    for labels in ["", "", "eu_personal"] {
-        let request = Request::post("/v1/chat/completions", &chat("assistant")).header("x-causeway-labels", labels);
+    for (name, value) in
+        [("x-causeway-labels", ""), ("x-causeway-class", "public"), ("x-causeway-labels", "eu_personal")]
+    {
+        let request = Request::post("/v1/chat/completions", &chat("assistant")).header(name, value);
         assert_eq!(gateway.send(request).await.status, 200);
     }
     let refused = gateway.send(Request::post("/v1/chat/completions", &chat("unknown"))).await;
@@ -313,6 +315,29 @@ async fn a_gateways_own_log_is_a_trace_and_a_label_that_a_request_added_counts_u
     let run = |name: &str| answer["runs"].as_array().unwrap().iter().find(|run| run["name"] == name).unwrap().clone();
     assert_eq!(run("all-cloud")["cloud_share"].as_f64().map(|share| (share * 3.0).round()), Some(2.0), "{answer}");
     assert_eq!(run("what if")["cloud_share"], 0.0, "{answer}");
+}
+
+#[tokio::test]
+async fn a_class_that_a_request_gave_itself_counts_in_the_replay_of_a_gateways_own_log() {
+    let (site, zone) = (Upstream::start("site").await, Upstream::start("zone").await);
+    let gateway = Gateway::start(&two_places(&site, &zone)).await;
+    for class in ["internal", "secret"] {
+        let request = Request::post("/v1/chat/completions", &chat("assistant")).header("x-causeway-class", class);
+        assert_eq!(gateway.send(request).await.status, 200);
+    }
+    let prices = "[[target]]\nname = \"zone/gpt\"\ncloud = {}\ninput_usd_per_million = 1\noutput_usd_per_million = 1\n";
+    std::fs::write(gateway.folder().join("fleet.toml"), prices).unwrap();
+
+    let arguments =
+        ["replay", "--config", "causeway.toml", "--scenario", "fleet.toml", "--router", "all-cloud", "--json"];
+    let output = run(&[&arguments[..], &["state/audit"]].concat(), gateway.folder()).await;
+
+    let said = String::from_utf8_lossy(&[output.stdout.clone(), output.stderr].concat()).into_owned();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| unreachable!("{error}: {said}"));
+    let runs = answer["runs"].as_array().expect("a list");
+    let all_cloud = runs.iter().find(|run| run["name"] == "all-cloud").expect("it was asked for");
+    // Of the two requests the secret one stays at home, whatever a cloud costs.
+    assert_eq!(all_cloud["cloud_share"], 0.5, "{answer}");
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ impl Order {
         let permit_of = |spoken: bool| {
             let some = candidates.iter().filter(|(speaks, _)| *speaks == spoken).map(|(_, one)| one.clone());
             let some: Vec<Candidate> = some.collect();
-            decide(judge, &super::with_labels(asked.question_of(&model.name, &some), &labels)).ok()
+            decide(judge, &super::on_route(asked.question_of(&model.name, &some), &labels, model)).ok()
         };
         let name = |target: &policy::TargetId| {
             let one = candidates.iter().find(|(_, candidate)| candidate.target == *target);

@@ -149,6 +149,8 @@ pub struct ReadRequest {
     pub operation: Operation,
     /// Labels that its `metadata` adds; whether they exist is not looked at.
     pub labels: Vec<String>,
+    /// Classes that its `metadata` names; whether they exist is not looked at.
+    pub classes: Vec<String>,
     /// What inspection finds in it, features included.
     pub findings: Findings,
     /// What routing goes by.
@@ -180,9 +182,11 @@ pub fn read_request(api: &str, body: Vec<u8>, own: &inspection::OwnRecognisers) 
     let api = Api::ALL.into_iter().find(|known| known.config_name() == api);
     let api = api.ok_or_else(|| "there is no such API".to_owned())?;
     let call = wire::decode(api, None, body.into()).map_err(|error| error.to_string())?;
+    let said = pipeline::SaidInMetadata::of(&call);
     Ok(ReadRequest {
         operation: pipeline::operation_of(api),
-        labels: pipeline::labels_in_metadata(&call),
+        labels: said.labels,
+        classes: said.classes,
         findings: pipeline::findings_of(&call, own),
         size: RequestSize {
             input_bytes: call.input_bytes(),

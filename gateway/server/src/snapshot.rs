@@ -62,7 +62,7 @@ pub use budgets::{BudgetSpendings, MOST_USERS};
 pub(crate) use budgets::{Budgets, Payer, Rule};
 pub(crate) use control::name as control_name;
 pub use control::specs as control_specs;
-pub(crate) use data::{ClaimRule, DataRules};
+pub(crate) use data::{ClaimRule, DataRules, RouteData};
 pub(crate) use grounds::{Grounds, PlaceNotes};
 pub(crate) use homes::Session;
 pub(crate) use identity::name as identity_name;
@@ -247,8 +247,8 @@ pub struct App {
 pub struct Model {
     /// The name.
     pub name: Arc<str>,
-    /// Labels of whatever is sent to it, sorted.
-    pub(crate) labels: Arc<[Arc<str>]>,
+    /// What is said of whatever is sent to it.
+    pub(crate) data: RouteData,
     /// How much all apps together may ask for it.
     pub(crate) limit: LimitIndex,
     /// The targets that speak each API, in declared order.

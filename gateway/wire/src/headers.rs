@@ -281,6 +281,7 @@ mod tests {
             ("x-forwarded-for", "1"),
             ("x-forwarded-proto", "https"),
             ("x-causeway-labels", "health"),
+            ("x-causeway-class", "secret"),
             ("connection", "close, X-Secret"),
             ("connection", "other"),
             ("x-secret", "1"),

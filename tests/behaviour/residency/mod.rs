@@ -102,6 +102,7 @@ const PARTS: &[Part] = &[
     part("app by place", 80, 54, 0),
     part("failover", 42, 0, 150),
     part("labels by header and metadata", 16, 8, 0),
+    part("classes by header and metadata", 15, 6, 0),
     part("10,000 labels", 1, 1, 0),
     part("features", 16, 16, 0),
     part("duplicate keys", 4, 4, 0),

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::{PLACES, World, ask, key};
 use crate::testkit::{Act, Gate, Request, Step, chat, chat_stream, chunk, until};
 
+/// Where an app without labels may go once the request says that it is confidential.
+const CONFIDENTIAL: &[&str] = &["site", "aoai-standard", "aoai-zone", "eusc", "swiss"];
+
 /// Where an app without labels may go once the request says that it holds personal data.
 const PERSONAL: &[&str] = &["site", "aoai-standard", "eusc"];
 
@@ -51,6 +54,44 @@ async fn labels_of_a_request_narrow_where_it_may_go_and_never_widen() {
         ("very many labels", header(&["health"; 1_000].join(","))),
         ("no purpose", of_a_purpose()),
         ("an unregistered purpose", of_a_purpose().header("x-causeway-purpose", "marketing")),
+    ];
+
+    for (what, request, allowed) in rows {
+        world.row(&mut tally, what, request, allowed).await;
+    }
+    for (what, request) in unreadable {
+        world.unreadable(&mut tally, what, request).await;
+    }
+
+    world.conclude(tally);
+}
+
+/// A request can raise its class in two ways, and can lower it in none.
+#[tokio::test]
+async fn the_class_of_a_request_narrows_where_it_may_go_and_never_widens() {
+    let world = World::start().await;
+    let mut tally = world.begin("classes by header and metadata");
+    let of = |app: &str, class: &str| ask(app, &chat("everywhere")).header("x-causeway-class", class);
+    let metadata = |name: &str, class: Value| ask("plain", &with(&json!({"metadata": {name: class}})));
+    let member = "x-causeway-class";
+    let rows: Vec<(&str, Request, &[&'static str])> = vec![
+        ("confidential", of("plain", "confidential"), CONFIDENTIAL),
+        ("secret, with spaces", of("plain", " secret "), &["site"]),
+        ("two headers", of("plain", "secret").header(member, "internal"), &["site"]),
+        ("two in one", of("plain", "internal, secret"), &["site"]),
+        ("metadata", metadata(member, json!("confidential")), CONFIDENTIAL),
+        ("metadata in other letters", metadata("X-Causeway-Class", json!("secret")), &["site"]),
+        ("header and metadata", metadata(member, json!("secret")).header(member, "public"), &["site"]),
+        ("a lower one lowers nothing", of("secret", "public"), &["site"]),
+        ("it takes no label away", of("personal", "public"), PERSONAL),
+    ];
+    let unreadable = [
+        ("a wrong case", of("plain", "Secret")),
+        ("an unknown class", of("plain", "cosmic")),
+        ("a number", of("plain", "3")),
+        ("an empty one", of("plain", "")),
+        ("an unknown class in metadata", metadata(member, json!("cosmic"))),
+        ("a class that is no text", metadata(member, json!(3))),
     ];
 
     for (what, request, allowed) in rows {

@@ -442,6 +442,8 @@ pub struct ModelConfig {
     pub requests: RequestLimits,
     /// Labels of whatever is sent to it.
     pub labels: Vec<String>,
+    /// Class of whatever is sent to it.
+    pub class: Option<Class>,
 }
 
 /// A registered caller.

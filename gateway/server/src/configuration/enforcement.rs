@@ -84,6 +84,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("model.*.fallbacks", Enforced),
     ("model.*.limits", Enforced),
     ("model.*.labels", Enforced),
+    ("model.*.class", Enforced),
     ("issuer", Enforced),
     ("app.*.team", Enforced),
     ("app.*.keys", Enforced),

@@ -105,7 +105,7 @@ pub(super) struct Authorized {
 pub(super) fn authorize(inspected: Inspected) -> Result<Authorized, Box<Refused>> {
     let Inspected { mut decoded, findings } = inspected;
     let Decoded { exchange, caller, call, model, .. } = &mut *decoded;
-    let known = Known { labels: &exchange.snapshot.labels, route: &exchange.snapshot.model(*model).labels };
+    let known = Known { labels: &exchange.snapshot.labels, route: &exchange.snapshot.model(*model).data };
     let data = match data::read(caller, known, &exchange.head.headers, call) {
         Ok(data) => exchange.data.insert(data).clone(),
         Err(refusal) => return Err(decoded.exchange.refuse(refusal)),

@@ -1,7 +1,8 @@
 //! What the data of a request is, from everybody who says so, the most trusted first: the app's registration, the claims of
-//! its verified token, the model that it asks for, the header `x-causeway-labels`, and the member `metadata` of the body. Each
-//! can only add, and the record says who was the first to say it; a label that nobody defined is an error, because a label
-//! that is not understood would be a restriction that is not kept.
+//! its verified token, the model that it asks for, the headers `x-causeway-labels` and `x-causeway-class`, and the member `metadata`
+//! of the body. Each can only add labels and raise the class, and the record says who was the first to say it; a label that
+//! nobody defined and a class that there is none of are errors, because what is not understood would be a restriction that is
+//! not kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +16,12 @@ use wire::Call;
 
 use super::arrive::Caller;
 use super::refusal::Refusal;
-use crate::snapshot::{App, ClaimRule};
+use crate::snapshot::{App, ClaimRule, RouteData};
 
 const LABELS: HeaderName = HeaderName::from_static("x-causeway-labels");
+const CLASS: HeaderName = HeaderName::from_static("x-causeway-class");
+/// What the names of both begin with, in a header as in `metadata`.
+const OURS: &str = "x-causeway-";
 const PURPOSE: HeaderName = HeaderName::from_static("x-causeway-purpose");
 
 /// Most labels that one request may name, repeated ones included.
@@ -37,11 +41,11 @@ pub(super) struct DataFacts {
     purpose: Option<(Arc<str>, &'static str)>,
 }
 
-/// What labels there are, and those of the model that is asked for.
+/// What labels there are, and what the model that is asked for says of whatever is sent to it.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) labels: &'a BTreeSet<Arc<str>>,
-    pub(super) route: &'a Arc<[Arc<str>]>,
+    pub(super) route: &'a RouteData,
 }
 
 /// Who says what the data is, as records name it.
@@ -58,25 +62,29 @@ impl DataFacts {
         Data { labels: &self.labels, labelled: true, class: self.class, purpose: self.purpose() }
     }
 
-    /// Those labels of a route that nobody has named yet.
-    pub(super) fn unnamed(&self, route: &[Arc<str>]) -> Vec<Arc<str>> {
-        route.iter().filter(|label| !self.labels.contains(label)).map(Arc::clone).collect()
+    /// What a route says that nobody has said yet: labels, and a higher class.
+    pub(super) fn unsaid(&self, route: &RouteData) -> RouteData {
+        let unnamed = route.labels.iter().filter(|label| !self.labels.contains(label)).map(Arc::clone);
+        RouteData { labels: unnamed.collect(), class: route.class.filter(|class| *class > self.class) }
     }
 
-    /// The same request on the route of a model that stands in, which adds these labels to those that it has.
-    pub(super) fn on_route(&self, added: &[Arc<str>]) -> Cow<'_, Self> {
-        if added.is_empty() {
+    /// The same request on the route of a model that stands in, which says this beyond what is said of it.
+    pub(super) fn on_route(&self, unsaid: &RouteData) -> Cow<'_, Self> {
+        if unsaid.is_empty() {
             return Cow::Borrowed(self);
         }
         let mut all: BTreeMap<Arc<str>, &'static str> = BTreeMap::new();
         for (place, label) in self.labels.iter().enumerate() {
             all.insert(Arc::clone(label), self.from.get(place).copied().unwrap_or(REGISTRATION));
         }
-        for label in added {
+        for label in &*unsaid.labels {
             all.entry(Arc::clone(label)).or_insert(ROUTE);
         }
         let (labels, from): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-        Cow::Owned(Self { labels: labels.into(), from: from.into(), ..self.clone() })
+        let mut raised = Raised { class: self.class, from: self.class_from };
+        raised.say(unsaid.class, ROUTE);
+        let Raised { class, from: class_from } = raised;
+        Cow::Owned(Self { labels: labels.into(), from: from.into(), class, class_from, ..self.clone() })
     }
 
     fn purpose(&self) -> Option<&str> {
@@ -106,23 +114,34 @@ pub(super) fn read(caller: &Caller, known: Known<'_>, headers: &HeaderMap, call:
     let app = &caller.app;
     let mut added = Added { known: known.labels, labels: Vec::new(), named: 0 };
     let claims = || said_by_claims(caller);
-    claims().for_each(|claim| added.say(&claim.labels, CLAIMS));
-    added.say(known.route, ROUTE);
+    let mut raised = Raised { class: app.class, from: None };
+    for claim in claims() {
+        added.say(&claim.labels, CLAIMS);
+        raised.say(claim.class, CLAIMS);
+    }
+    added.say(&known.route.labels, ROUTE);
+    raised.say(known.route.class, ROUTE);
+    for value in headers.get_all(&CLASS) {
+        let text = value.to_str().map_err(|_| wrong("`x-causeway-class` holds more than ASCII", CLASS.as_str()))?;
+        raised.named(text, CLASS.as_str(), HEADER)?;
+    }
     for value in headers.get_all(&LABELS) {
         let text = value.to_str().map_err(|_| wrong("`x-causeway-labels` holds more than ASCII", LABELS.as_str()))?;
         added.list(text, LABELS.as_str(), HEADER)?;
     }
     if let Some(metadata) = call.metadata() {
-        added.metadata(metadata)?;
+        read_metadata(metadata, &mut added, &mut raised)?;
     }
-    let claimed = claims().filter_map(|claim| claim.class).max().filter(|claimed| *claimed > app.class);
     let (labels, from) = added.with(&app.labels);
     Ok(DataFacts {
         labels,
         from,
-        class: claimed.unwrap_or(app.class),
-        is_class_stated: app.is_class_stated || claimed.is_some(),
-        class_from: claimed.map(|_| CLAIMS),
+        // Not by header or metadata: what a request says of itself may raise its class, and must not let it through.
+        is_class_stated: app.is_class_stated
+            || known.route.class.is_some()
+            || said_by_claims(caller).any(|claim| claim.class.is_some()),
+        class: raised.class,
+        class_from: raised.from,
         purpose: purpose(app, claims().filter_map(|claim| claim.purpose.as_ref()), headers)?,
     })
 }
@@ -163,30 +182,6 @@ impl Added<'_> {
         Ok(())
     }
 
-    /// `metadata` of OpenAI's and Anthropic's APIs, where it names labels. Other members are the caller's own.
-    fn metadata(&mut self, raw: &[u8]) -> Result<(), Refusal> {
-        // Most metadata names none, and is not worth a tree.
-        if !raw.windows(LABELS.as_str().len()).any(|window| window.eq_ignore_ascii_case(LABELS.as_str().as_bytes()))
-            && !raw.contains(&b'\\')
-        {
-            return Ok(());
-        }
-        let Ok(Value::Object(members)) = serde_json::from_slice(raw) else {
-            return Err(wrong("`metadata` is no object", "metadata"));
-        };
-        for (name, value) in members {
-            if !name.eq_ignore_ascii_case(LABELS.as_str()) {
-                continue;
-            }
-            let param = "metadata.x-causeway-labels";
-            let Value::String(text) = value else {
-                return Err(wrong("`metadata.x-causeway-labels` is no text of labels with commas between", param));
-            };
-            self.list(&text, param, METADATA)?;
-        }
-        Ok(())
-    }
-
     /// All labels, sorted, and who was the first to name each.
     fn with(self, own: &Arc<[Arc<str>]>) -> (Arc<[Arc<str>]>, Arc<[&'static str]>) {
         if self.labels.iter().all(|(label, _)| own.contains(label)) {
@@ -202,17 +197,90 @@ impl Added<'_> {
     }
 }
 
-/// The labels that the `metadata` of a call names, whether or not they exist, for tools that look at a request in a file.
-pub(crate) fn labels_in_metadata(call: &Call) -> Vec<String> {
-    let Some(Ok(Value::Object(members))) = call.metadata().map(serde_json::from_slice) else { return Vec::new() };
-    members
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case(LABELS.as_str()))
-        .filter_map(|(_, value)| value.as_str())
-        .flat_map(|text| text.split(','))
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .collect()
+/// The class of the registration, and who was the first to raise it to what it is.
+struct Raised {
+    class: Class,
+    from: Option<&'static str>,
+}
+
+impl Raised {
+    /// The higher one counts, whoever says it: nobody lowers it.
+    fn say(&mut self, class: Option<Class>, from: &'static str) {
+        if let Some(class) = class.filter(|class| *class > self.class) {
+            *self = Self { class, from: Some(from) };
+        }
+    }
+
+    /// A class by its name. Proxies join headers of one name with commas, so there may be several, and each must be one.
+    fn named(&mut self, text: &str, param: &str, from: &'static str) -> Result<(), Refusal> {
+        for name in text.split(',').map(str::trim) {
+            let Some(class) = Class::named(name) else {
+                let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+                let all = Class::ALL.map(Class::name).join(", ");
+                return Err(wrong(&format!("`{shown}` is no class; the classes are {all}"), param));
+            };
+            self.say(Some(class), from);
+        }
+        Ok(())
+    }
+}
+
+/// `metadata` of OpenAI's and Anthropic's APIs, where it names labels or a class. Other members are the caller's own.
+fn read_metadata(raw: &[u8], added: &mut Added<'_>, raised: &mut Raised) -> Result<(), Refusal> {
+    // Most metadata names none, and is not worth a tree.
+    let begins = |window: &[u8]| window.eq_ignore_ascii_case(OURS.as_bytes());
+    if !raw.windows(OURS.len()).any(begins) && !raw.contains(&b'\\') {
+        return Ok(());
+    }
+    let Ok(Value::Object(members)) = serde_json::from_slice(raw) else {
+        return Err(wrong("`metadata` is no object", "metadata"));
+    };
+    for (name, value) in members {
+        let (is_labels, is_class) = (is_named(&name, &LABELS), is_named(&name, &CLASS));
+        match value {
+            Value::String(text) if is_labels => added.list(&text, "metadata.x-causeway-labels", METADATA)?,
+            Value::String(text) if is_class => raised.named(&text, "metadata.x-causeway-class", METADATA)?,
+            _ if is_labels => {
+                let param = "metadata.x-causeway-labels";
+                return Err(wrong(&format!("`{param}` is no text of labels with commas between"), param));
+            }
+            _ if is_class => {
+                let param = "metadata.x-causeway-class";
+                return Err(wrong(&format!("`{param}` is no text that names a class"), param));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Names of members count in any case, as those of headers do.
+fn is_named(member: &str, header: &HeaderName) -> bool {
+    member.eq_ignore_ascii_case(header.as_str())
+}
+
+/// What the `metadata` of a call says of its data, whether or not it exists, for tools that look at a request in a file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SaidInMetadata {
+    /// Names of labels.
+    pub(crate) labels: Vec<String>,
+    /// Names of classes.
+    pub(crate) classes: Vec<String>,
+}
+
+impl SaidInMetadata {
+    pub(crate) fn of(call: &Call) -> Self {
+        let Some(Ok(Value::Object(members))) = call.metadata().map(serde_json::from_slice) else {
+            return Self::default();
+        };
+        let named = |header: &HeaderName| -> Vec<String> {
+            let values =
+                members.iter().filter(|(name, _)| is_named(name, header)).filter_map(|(_, value)| value.as_str());
+            values.flat_map(|text| text.split(',')).map(|name| name.trim().to_owned()).collect()
+        };
+        let labels = named(&LABELS).into_iter().filter(|name| !name.is_empty()).collect();
+        Self { labels, classes: named(&CLASS) }
+    }
 }
 
 /// The purpose that the token or the request names. It binds only apps that have registered some; for these it is required.

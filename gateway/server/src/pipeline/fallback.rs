@@ -1,8 +1,8 @@
 //! Models that stand in for the one that was asked for, where the configuration names them.
 //!
 //! Everything about them is decided before anything is sent, so that the record says it and the dearest of all attempts can
-//! be reserved: policy is asked for the targets of each as for a request for that model, with the labels of its route beside
-//! those that the request has, and whatever it does not permit stays out. They are tried once every permitted target of the model itself has failed. A denial is an answer, and no model
+//! be reserved: policy is asked for the targets of each as for a request for that model, with the labels and the class of its
+//! route beside those that the request has, and whatever it does not permit stays out. They are tried once every permitted target of the model itself has failed. A denial is an answer, and no model
 //! stands in for it; nor does one for a model that is merely slow.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use routing::{Ask, Plan};
 use super::arrive::Exchange;
 use super::authorize::{self, Asking};
 use super::plan;
-use crate::snapshot::ModelIndex;
+use crate::snapshot::{ModelIndex, RouteData};
 
 /// A model that stands in, and what policy says of its targets.
 pub(super) struct StandIn {
@@ -22,9 +22,9 @@ pub(super) struct StandIn {
     pub(super) verdicts: Vec<Verdict>,
     /// What the candidate policies say of them.
     pub(super) proposed: Vec<Verdict>,
-    /// The labels that its route adds to those of the request. They hold for its targets alone, so that the record says them
-    /// beside these and not among the labels of the request.
-    pub(super) added: Vec<Arc<str>>,
+    /// What its route says beyond what is said of the request. It holds for its targets alone, so that the record says it beside
+    /// these and not among the data of the request.
+    pub(super) added: RouteData,
 }
 
 impl StandIn {
@@ -58,7 +58,7 @@ pub(super) fn stand_ins(exchange: &Exchange, asking: Asking<'_>, ask: &Ask, mut 
             continue;
         }
         known.extend(targets_of(Some(&candidates)));
-        let added = data.unnamed(&other.labels);
+        let added = data.unsaid(&other.data);
         let data = data.on_route(&added);
         let (answer, proposed) = authorize::ask_policy(exchange, asking, (other, &candidates), &data);
         let verdicts = match answer {

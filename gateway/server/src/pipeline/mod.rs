@@ -50,7 +50,7 @@ use ingress::listen::Incoming;
 use crate::gateway::Gateway;
 pub use arrive::DecisionId;
 pub(crate) use authorize::{findings_of, operation_of};
-pub(crate) use data::labels_in_metadata;
+pub(crate) use data::SaidInMetadata;
 pub(crate) use drift::hold_back;
 pub(crate) use plan::knobs_of;
 pub(crate) use plan::{class_of, knobs_within, of_choices, order};

@@ -1,7 +1,5 @@
 //! Stage 9: the record that says what will be done, before anything is sent.
 
-use std::sync::Arc;
-
 use policy::{Ruling, Verdict};
 use routing::Plan;
 use telemetry::audit::{CandidateNote, EstimateNote, FeatureNote, FindingNote, Intent};
@@ -19,7 +17,7 @@ use super::plan::Planned;
 use super::refusal::{Refusal, Refused};
 use super::reserve::Reserved;
 use crate::break_glass;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RouteData, Snapshot};
 
 /// Stage 9: the intent is written. From here on the books close themselves, whatever happens.
 pub(super) struct Recorded {
@@ -37,7 +35,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
         return Err(exchange.refuse(Refusal::AuditUnavailable));
     };
     let written = {
-        let whys = Whys::new(permit.verdicts(), &exchange.proposed, (Some(&plan), &[]));
+        let whys = Whys::new(permit.verdicts(), &exchange.proposed, (Some(&plan), None));
         let behind = whys_of_stand_ins(&stand_ins, &plan);
         let mut candidates = whys.notes(permit.verdicts(), None, &exchange.snapshot);
         for (stand_in, whys) in stand_ins.iter().zip(&behind) {
@@ -126,7 +124,7 @@ fn whys_of_stand_ins(stand_ins: &[StandIn], plan: &Plan) -> Vec<Whys> {
     let mut parts = plan.parts().skip(1);
     let whys = |stand_in: &StandIn| {
         let part = stand_in.is_planned().then(|| parts.next()).flatten();
-        Whys::new(&stand_in.verdicts, &stand_in.proposed, (part, &stand_in.added))
+        Whys::new(&stand_in.verdicts, &stand_in.proposed, (part, Some(&stand_in.added)))
     };
     stand_ins.iter().map(whys).collect()
 }
@@ -159,11 +157,11 @@ pub(super) struct Whys {
 
 impl Whys {
     pub(super) fn of(verdicts: &[Verdict], proposed: &[Verdict]) -> Self {
-        Self::new(verdicts, proposed, (None, &[]))
+        Self::new(verdicts, proposed, (None, None))
     }
 
-    /// `added` are the labels that the route of a model that stands in adds.
-    fn new(verdicts: &[Verdict], proposed: &[Verdict], (plan, added): (Option<&Plan>, &[Arc<str>])) -> Self {
+    /// `added` is what the route of a model that stands in says beyond what is said of the request.
+    fn new(verdicts: &[Verdict], proposed: &[Verdict], (plan, added): (Option<&Plan>, Option<&RouteData>)) -> Self {
         let mut text = String::with_capacity(USUAL_WHY * verdicts.len());
         let mut each = Vec::with_capacity(verdicts.len());
         for (index, Verdict { target, ruling, .. }) in verdicts.iter().enumerate() {
@@ -174,9 +172,13 @@ impl Whys {
                 text.push_str("; ");
                 let _ = ranked.why.write(&mut text);
             }
-            if !added.is_empty() {
+            if let Some(added) = added.filter(|added| !added.labels.is_empty()) {
                 text.push_str("; labels of its route: ");
-                text.push_str(&added.join(", "));
+                text.push_str(&added.labels.join(", "));
+            }
+            if let Some(class) = added.and_then(|added| added.class) {
+                text.push_str("; class of its route: ");
+                text.push_str(class.name());
             }
             let other = proposed.get(index).and_then(|proposed| otherwise(ruling, &proposed.ruling));
             each.push((text.len(), other));
@@ -239,7 +241,9 @@ pub(super) fn borrowed<'a>(features: &'a [(String, &'a str)]) -> Vec<FeatureNote
 
 #[cfg(test)]
 mod tests {
-    use policy::{Candidate, Judge, Question, TargetId};
+    use std::sync::Arc;
+
+    use policy::{Candidate, Class, Judge, Question, TargetId};
     use routing::Standing;
 
     use super::*;
@@ -254,9 +258,10 @@ mod tests {
         };
         let (permit, proposed) = (decided(false), decided(true));
         let plan = routing::plan(&permit, |_| Standing::Healthy);
-        let added = ["health".into(), "payment".into()];
+        let labels = Arc::from(["health".into(), "payment".into()]);
+        let added = RouteData { labels, class: Some(Class::Secret) };
 
-        let whys = Whys::new(permit.verdicts(), proposed.verdicts(), (Some(&plan), &added));
+        let whys = Whys::new(permit.verdicts(), proposed.verdicts(), (Some(&plan), Some(&added)));
 
         let mut start = 0;
         let each = whys.each.iter().map(|(end, other)| {
@@ -264,8 +269,8 @@ mod tests {
             start = *end;
             (why, other.as_deref())
         });
-        let place = "permitted by `approved-targets`; healthy, in declared order; labels of its route: health, payment";
-        let out = "the endpoint is not approved; labels of its route: health, payment";
+        let place = "permitted by `approved-targets`; healthy, in declared order; labels of its route: health, payment; class of its route: secret";
+        let out = "the endpoint is not approved; labels of its route: health, payment; class of its route: secret";
         let expected = [(place, None), (out, Some("in: permitted by `approved-targets`")), (place, None)];
         assert_eq!(each.collect::<Vec<_>>(), expected);
     }

@@ -26,8 +26,9 @@ use super::proposed::Proposed;
 use super::renewal::Renewal;
 use super::steering::tier_of;
 use super::{
-    App, Model, ModelIndex, ModelState, ModelSteering, Snapshot, SnapshotError, Specs, Steering, Target, WaitingBytes,
-    administrators, books, callers, collector, control, identity, second_place, store, upstream, users, webhooks,
+    App, Model, ModelIndex, ModelState, ModelSteering, RouteData, Snapshot, SnapshotError, Specs, Steering, Target,
+    WaitingBytes, administrators, books, callers, collector, control, identity, second_place, store, upstream, users,
+    webhooks,
 };
 use crate::configuration::{self, Compiled, EndpointConfig};
 use crate::control_planes;
@@ -252,7 +253,7 @@ pub(super) fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &M
     };
     let build = |(index, model): (usize, &configuration::ModelConfig)| Model {
         name: model.name.as_str().into(),
-        labels: outlook::labels(&model.labels),
+        data: RouteData { labels: outlook::labels(&model.labels), class: model.class.map(outlook::class) },
         limit: model_limit(compiled, index),
         by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
         fallbacks: model.routing.fallbacks.iter().map(|index| model_index(*index)).collect(),
@@ -372,7 +373,7 @@ fn model_limit(compiled: &Compiled, index: usize) -> LimitIndex {
 
 /// Everything that decides where data may go: policies, facts, approvals, grants, and what each app's data is.
 fn policy_hash(compiled: &Compiled) -> String {
-    let mut text = String::from("causeway policy 4\n");
+    let mut text = String::from("causeway policy 5\n");
     text.push_str(compiled.policy.rules.canonical());
     // It names the version and the hash of each file of the pack, the countries of groups among them.
     text.push_str(policy::PackFiles::SHIPPED.manifest);
@@ -380,7 +381,7 @@ fn policy_hash(compiled: &Compiled) -> String {
         text.push_str(&format!("{} {:?}\n", target.name, outlook::candidate(compiled, index)));
     }
     for model in &compiled.models {
-        text.push_str(&format!("{} {:?} {:?}\n", model.name, model.targets, model.labels));
+        text.push_str(&format!("{} {:?} {:?} {:?}\n", model.name, model.targets, model.labels, model.class));
     }
     for app in &compiled.apps {
         text.push_str(&format!("{} {} {:?} {:?} {:?}\n", app.name, app.team, app.labels, app.class, app.purposes));

@@ -24,6 +24,21 @@ pub(crate) struct DataRules {
     pub(crate) capture: Option<CaptureConfig>,
 }
 
+/// What a model says of whatever is sent to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouteData {
+    /// Labels, sorted.
+    pub(crate) labels: Arc<[Arc<str>]>,
+    pub(crate) class: Option<Class>,
+}
+
+impl RouteData {
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.class.is_none()
+    }
+}
+
 /// What one value of a claim says.
 #[derive(Debug)]
 pub(crate) struct ClaimRule {

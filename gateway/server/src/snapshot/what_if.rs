@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use policy::{Data, Denial, Findings, Permit, Question};
-use routing::{Class, Knobs};
+use policy::{Class, Data, Denial, Findings, Permit, Question};
+use routing::Knobs;
 use wire::Api;
 
 use super::{App, Snapshot};
@@ -22,8 +22,8 @@ pub struct Asked<'a> {
     pub api: Option<&'a str>,
     /// Labels that it adds to those of its app.
     pub labels: &'a [Arc<str>],
-    /// The class that its token gives it; the higher of this and its app's counts.
-    pub class: Option<policy::Class>,
+    /// The class that anybody beside its app and its model says; the highest of these counts.
+    pub class: Option<Class>,
     /// The purpose that it names.
     pub purpose: Option<&'a str>,
     /// What inspection found.
@@ -40,7 +40,7 @@ pub struct Wanted {
     /// What the model wants; the deadline is the one that holds for the targets of the permit.
     pub knobs: Knobs,
     /// Whether somebody waits for the answer, where the request itself does not say so.
-    pub class: Class,
+    pub class: routing::Class,
     /// Percent of the traffic that a target takes, where it has a share, by the target's id.
     pub shares: Vec<Option<u8>>,
 }
@@ -93,9 +93,10 @@ impl Snapshot {
         let (Some((api, candidates)), Some(app)) = (list, app) else {
             return policy::decide(&self.judge, &Question::about(asked.app, asked.model, &[]));
         };
-        let of_route = model.map_or(&[][..], |model| &*model.labels);
+        let of_route = model.map_or(&[][..], |model| &*model.data.labels);
         let labels = outlook::labels(&[&*app.labels, of_route, asked.labels].concat());
-        let class = asked.class.unwrap_or(app.class).max(app.class);
+        let class =
+            [asked.class, model.and_then(|model| model.data.class)].into_iter().flatten().fold(app.class, Class::max);
         let data = Data { labels: &labels, labelled: true, class, purpose: asked.purpose };
         let (operation, now) = (operation_of(*api), asked.now);
         // A record tells the names of kinds; what their groups are, the configuration does.

@@ -44,6 +44,7 @@ impl Check<'_> {
                 routing,
                 requests: model.limits.as_ref().into(),
                 labels: self.model_labels(name, model),
+                class: model.class,
             });
         }
         self.unasked(document);

@@ -18,7 +18,8 @@ pub(in super::super) fn look_ahead(compiled: &Compiled, tree: &Tree, options: &L
             let Some(model) = compiled.models.get(*model) else { continue };
             let labels = outlook::labels(&[&*app.labels, &*model.labels].concat());
             let candidates: Vec<_> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
-            let data = Data { labels: &labels, labelled: true, class: outlook::class(app.class), purpose };
+            let class = outlook::class(model.class.map_or(app.class, |class| class.max(app.class)));
+            let data = Data { labels: &labels, labelled: true, class, purpose };
             let question = Question { data, now: options.now, ..Question::about(&app.name, &model.name, &candidates) };
             let mark = tree.root().at("data").at(&app.name).key();
             for verdict in denied(&judge, &question) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Decimal, Moment};
+use super::{Class, Decimal, Moment};
 
 /// A model by the name that callers ask for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -41,6 +41,8 @@ pub struct Model {
     pub limits: Option<ModelLimits>,
     /// Labels of whatever is sent to it, beside those of the app; default none.
     pub labels: Option<Vec<String>>,
+    /// Class of whatever is sent to it; of this, the app's and what the request says the highest counts. Absent: it says none.
+    pub class: Option<Class>,
 }
 
 /// What decides among targets that are fast enough.
