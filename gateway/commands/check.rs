@@ -38,8 +38,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn accept(compiled: &Compiled, as_json: bool) -> ExitCode {
     let notes: Vec<String> = compiled.notes.iter().map(ToString::to_string).collect();
+    let pack = &compiled.policy.pack;
     if as_json {
-        println!("{}", json!({ "ok": true, "hash": compiled.hash, "notes": notes }));
+        let data_pack = json!({ "version": pack.version, "hash": pack.hash(), "is_own": pack.is_own() });
+        println!("{}", json!({ "ok": true, "hash": compiled.hash, "data_pack": data_pack, "notes": notes }));
         return ExitCode::SUCCESS;
     }
     println!(
@@ -50,6 +52,9 @@ fn accept(compiled: &Compiled, as_json: bool) -> ExitCode {
         compiled.keys.len(),
         compiled.hash
     );
+    if pack.is_own() {
+        println!("data pack {} of `[policy] data`; hash {}", pack.version, pack.hash());
+    }
     for note in notes {
         println!("{note}");
     }

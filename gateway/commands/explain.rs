@@ -259,7 +259,7 @@ fn explained(
 ) -> Result<Vec<Explained>, policy::WorldError> {
     let candidates: Vec<Candidate> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
     let asker = outlook::asker(asked.app);
-    let zones = configuration::pack().groups();
+    let zones = compiled.policy.pack.groups();
     let labels = labels_of(asked, model);
     let question = on_route(asked.question_of(&model.name, &candidates), &labels, model);
     let mut targets = Vec::new();

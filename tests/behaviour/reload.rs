@@ -110,6 +110,60 @@ async fn a_broken_configuration_changes_nothing_and_the_log_says_where_the_mista
     assert_eq!(refused["done"], false);
 }
 
+/// Writes the shipped data pack with another version, and another hash in its manifest where it is to be half of one.
+fn data_pack(folder: &std::path::Path, version: &str, is_whole: bool) {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/data");
+    std::fs::create_dir_all(folder).expect("the folder can be made");
+    for name in ["regions.json", "groups.json", "places.json", "pack.json"] {
+        let text = std::fs::read_to_string(shipped.join(name)).expect("the repository has it");
+        let mut value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        if name == "pack.json" {
+            value["version"] = version.into();
+            if !is_whole {
+                value["files"]["groups.json"] = "0".repeat(64).into();
+            }
+        }
+        let text = if name == "pack.json" { value.to_string() } else { text };
+        std::fs::write(folder.join(name), text).expect("the file can be written");
+    }
+}
+
+#[tokio::test]
+async fn a_data_pack_is_exchanged_by_a_reload_which_is_recorded_and_half_of_one_changes_nothing() {
+    let (_upstream, _config, gateway) = gateway().await;
+    let folder = gateway.folder().join("facts");
+    let text = gateway.configuration_text();
+    let pack = async || gateway.operator("/api/status").await.json().await["configuration"]["data_pack"].clone();
+    let of_kind = async |action: &str, word: &str| {
+        until(&format!("{action} in the audit log"), async || {
+            let entries = gateway.audit().of_kind("admin").into_iter();
+            entries.filter(|entry| entry["action"] == action).find(|entry| entry.to_string().contains(word))
+        })
+        .await
+    };
+    let shipped = pack().await;
+
+    data_pack(&folder, "2031-01-01", false);
+    gateway.configure_text(&format!("{text}\n[policy]\ndata = \"facts\"\n"));
+    gateway.signal("HUP");
+    let refused = of_kind("reload_refused", "groups.json is not what").await;
+    let kept = pack().await;
+    data_pack(&folder, "2031-01-01", true);
+    let taken = of_kind("reload", "data pack").await;
+
+    assert_eq!((&refused["done"], &shipped["is_own"], &kept), (&false.into(), &false.into(), &shipped));
+    let now = pack().await;
+    assert_eq!((&now["version"], &now["is_own"]), (&"2031-01-01".into(), &true.into()));
+    let detail = taken["detail"].as_str().unwrap_or_default();
+    let words = format!(
+        "data pack {} ({}) became 2031-01-01 ({})",
+        shipped["version"].as_str().unwrap_or_default(),
+        shipped["hash"].as_str().unwrap_or_default(),
+        now["hash"].as_str().unwrap_or_default(),
+    );
+    assert!(detail.starts_with("policy ") && detail.ends_with(&words), "{detail}");
+}
+
 #[tokio::test]
 async fn a_broken_configuration_is_visible_to_the_operator_until_it_is_mended() {
     let (_upstream, config, gateway) = gateway().await;

@@ -10,7 +10,7 @@ use policy::{
     Adjustments, Asker, Candidate, Class, Countries, Data, Facts, Finding, FindingKind, Findings, Judge, Mention,
     Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, TextKind, Verdict, WorldError, decide,
 };
-use server::configuration::{self, Compiled};
+use server::configuration::{self, Compiled, DataPack};
 use server::outlook;
 
 use super::table::kind;
@@ -23,6 +23,7 @@ pub(super) struct World {
     findings: Vec<Vec<FindingKind>>,
     times: Vec<SystemTime>,
     operations: Vec<Operation>,
+    pack: Arc<DataPack>,
     /// What it is made of, for the report.
     pub(super) words: String,
 }
@@ -70,6 +71,7 @@ impl World {
             findings: named.findings(&[]),
             times: named.times(now),
             operations: operations(sets),
+            pack: Arc::clone(DataPack::shipped()),
             words: named.words("places of each kind in the data pack, and the purposes that either set names"),
         }
     }
@@ -91,12 +93,13 @@ impl World {
             findings: named.findings(&compiled.recognisers.kinds().collect::<Vec<_>>()),
             times: named.times(now),
             operations: operations(sets),
+            pack: Arc::clone(&compiled.policy.pack),
             words: named.words("the apps, targets and purposes of the configuration"),
         }
     }
 
     fn judge(&self, rules: &Rules) -> Result<Judge, WorldError> {
-        Judge::new(Arc::new(rules.clone()), configuration::pack().groups(), &self.askers, &self.candidates)
+        Judge::new(Arc::new(rules.clone()), self.pack.groups(), &self.askers, &self.candidates)
     }
 }
 

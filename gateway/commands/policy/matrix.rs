@@ -298,7 +298,7 @@ impl Written<'_> {
             "<p>As of {}, configuration {}, data pack {}. {}</p>",
             outlook::day(now),
             escaped(&compiled.hash),
-            escaped(&server::configuration::pack().version),
+            escaped(&compiled.policy.pack.version),
             escaped(&self.meaning),
         );
         for sheet in &self.sheets {

@@ -29,7 +29,7 @@ pub fn judge(compiled: &Compiled) -> Result<Judge, WorldError> {
 pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Judge, WorldError> {
     let apps: Vec<Asker> = compiled.apps.iter().map(asker).collect();
     let targets: Vec<Candidate> = (0..compiled.targets.len()).map(|index| candidate(compiled, index)).collect();
-    Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets)
+    Judge::new(Arc::clone(rules), compiled.policy.pack.groups(), &apps, &targets)
 }
 
 /// A judge over what is only proposed, policies, facts and recognisers, where anything is.
@@ -53,7 +53,7 @@ pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError>
         facts.map_or_else(|| target.clone(), |facts| Candidate { facts: Arc::clone(facts), ..target.clone() })
     };
     let targets: Vec<Candidate> = (0..compiled.targets.len()).map(proposed).collect();
-    Judge::new(Arc::clone(rules), configuration::pack().groups(), &apps, &targets).map(Some)
+    Judge::new(Arc::clone(rules), compiled.policy.pack.groups(), &apps, &targets).map(Some)
 }
 
 /// Holds what a provider said of where a target's answer was made against what is declared, by who says it: a header, or a member
@@ -70,7 +70,7 @@ pub fn compare(compiled: &Compiled, target: &TargetConfig, (by, word): (&str, &s
         wire::GEO_MEMBER => Echo::InferenceGeo(word),
         _ => return Ok(()),
     };
-    configuration::pack().compare(&target.facts, echo)
+    compiled.policy.pack.compare(&target.facts, echo)
 }
 
 /// What is declared of a deployment at the URL of a target, at its worst.
@@ -101,9 +101,9 @@ pub fn names(compiled: &Compiled) -> Names {
         endpoints: Some(endpoints.iter().map(|endpoint| endpoint.name.clone()).collect()),
         targets: Some(targets.iter().map(|target| target.name.clone()).collect()),
         purposes: Some(apps.iter().flat_map(|app| &app.purposes).cloned().collect()),
-        ..Names::of_pack(configuration::pack().groups().keys().cloned())
+        ..Names::of_pack(policy.pack.groups().keys().cloned())
             .with_findings(compiled.recognisers.kinds().map(|kind| kind.to_string()))
-            .with_certificates(configuration::pack().certificates().map(str::to_owned).chain(certified))
+            .with_certificates(policy.pack.certificates().map(str::to_owned).chain(certified))
     }
 }
 

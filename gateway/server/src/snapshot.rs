@@ -24,7 +24,7 @@ use telemetry::metrics::{AppMetrics, EndpointMetrics, ModelMetrics};
 use telemetry::pseudonym::{NoPseudonymKey, PseudonymKey};
 use wire::{Api, Dialect, Outcome};
 
-use crate::configuration::BreakGlassConfig;
+use crate::configuration::{BreakGlassConfig, DataPack};
 use crate::control_planes::Plane;
 use crate::endings::Ending;
 use crate::export::Collector;
@@ -87,6 +87,8 @@ pub struct Snapshot {
     pub policy_hash: Arc<str>,
     /// What decisions rest on, for their records.
     pub(crate) grounds: Grounds,
+    /// The data pack that facts are from.
+    pub(crate) pack: Arc<DataPack>,
     /// When it was put in force; of a last good one that a start serves in place of a broken one, when that was kept.
     pub loaded: SystemTime,
     /// Who may ask, and how they prove who they are.
@@ -350,6 +352,21 @@ impl Target {
 }
 
 impl Snapshot {
+    /// What became of that which decides where data may go, in words for the record of a reload; empty where it is the same.
+    #[must_use]
+    pub fn what_decides_became(&self, before: &Self) -> String {
+        let mut changes = Vec::new();
+        if self.policy_hash != before.policy_hash {
+            changes.push(format!("policy {} became {}", before.policy_hash, self.policy_hash));
+        }
+        let pack = |snapshot: &Self| format!("{} ({})", snapshot.pack.version, snapshot.pack.hash());
+        let (old, new) = (pack(before), pack(self));
+        if old != new {
+            changes.push(format!("data pack {old} became {new}"));
+        }
+        changes.join("; ")
+    }
+
     /// Changes what outlives a snapshot to what this one says; called as it comes into force.
     pub(crate) fn take_effect(&self) {
         self.renewal.apply();

@@ -84,7 +84,14 @@ async fn planes(compiled: &Compiled, fleet: &Fleet, heard: &mut impl FnMut(&Targ
                         target.name
                     );
                     // What is missing could contradict, so that the rest confirms nothing.
-                    if told.compare(&target.facts, &target.upstream_model, &compiled.policy.adjustments).is_err() {
+                    if told
+                        .compare(
+                            &target.facts,
+                            &target.upstream_model,
+                            (&compiled.policy.pack, &compiled.policy.adjustments),
+                        )
+                        .is_err()
+                    {
                         heard(target, told);
                     }
                 }

@@ -136,11 +136,11 @@ struct Said {
 
 impl<'a> Look<'a> {
     fn of(compiled: &'a Compiled, target: &'a TargetConfig, heard: &Heard) -> Self {
-        let adjustments = &compiled.policy.adjustments;
+        let known = (&*compiled.policy.pack, &compiled.policy.adjustments);
         let words = heard.get(&target.name).into_iter().flatten();
         let said = words.map(|((by, word), Word { count, last, told })| {
             let drift = match told {
-                Some(told) => told.compare(&target.facts, &target.upstream_model, adjustments).err(),
+                Some(told) => told.compare(&target.facts, &target.upstream_model, known).err(),
                 None => outlook::compare(compiled, target, (by, word)).err(),
             };
             let drift = drift.map(|drift| drift.to_string());

@@ -148,6 +148,9 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
         "configuration": {
             "hash": snapshot.hash,
             "policy": snapshot.policy_hash,
+            "data_pack": {
+                "version": snapshot.pack.version, "hash": snapshot.pack.hash(), "is_own": snapshot.pack.is_own(),
+            },
             "loaded_at": stamp(snapshot.loaded),
             "age_seconds": now.duration_since(snapshot.loaded).map_or(0, |age| age.as_secs()),
             "degraded": last.as_ref().is_some_and(|last| last.refused.is_some()),

@@ -1,6 +1,6 @@
 //! The last good document, kept in the state folder, so that a restart with a broken one can still serve.
 //!
-//! It holds the texts of the files and of the policies with their hashes, and no key: keys stand in the environment or in
+//! It holds the texts of the files, of the policies and of the data pack with their hashes, and no key: keys stand in the environment or in
 //! files, and are read anew when it is loaded, from the places that it names. The hashes find a torn or edited copy; they are
 //! no signature, so the state folder must be writable by the gateway alone.
 
@@ -16,8 +16,9 @@ use super::sources::{Source, Sources, hash_of};
 
 /// The format that this release writes. It reads no newer one.
 ///
-/// Version 1 held no policies; it is read, and its policies are read from the folder that it names.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version 1 held no policies and version 2 no data pack; they are read, and what they do not hold is read from the folder that
+/// they name.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// A document that was once checked and served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,9 @@ struct Stored {
     /// The policies of `[policy] folder`; none where the shipped ones were in force. Version 1 says nothing of them.
     #[serde(default)]
     policies: Option<Vec<StoredPolicy>>,
+    /// The data pack of `[policy] data`; none where the shipped one was in force.
+    #[serde(default)]
+    data: Option<Vec<StoredPolicy>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,7 +103,7 @@ fn location(state_folder: &Path) -> PathBuf {
     state_folder.join("last-good").join("configuration.json")
 }
 
-/// Keeps `sources` and the policies that were read with them as the last good document: whole or not at all, readable by
+/// Keeps `sources`, and the policies and the data pack that were read with them, as the last good document: whole or not at all, readable by
 /// the gateway alone.
 ///
 /// # Errors
@@ -108,7 +112,7 @@ fn location(state_folder: &Path) -> PathBuf {
 pub fn save(
     state_folder: &Path,
     sources: &Sources,
-    policies: &[(String, String)],
+    (policies, data): (&[(String, String)], &[(String, String)]),
     now: SystemTime,
 ) -> Result<(), LastGoodError> {
     let path = location(state_folder);
@@ -128,6 +132,7 @@ pub fn save(
         is_folder: sources.is_folder,
         files: sources.files.iter().map(file).collect(),
         policies: Some(policies.iter().map(stored_policy).collect()),
+        data: (!data.is_empty()).then(|| data.iter().map(stored_policy).collect()),
     };
     let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| fail(error.into()))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail)?;
@@ -171,7 +176,7 @@ pub fn read(state_folder: &Path) -> Result<Option<LastGood>, LastGoodError> {
     // The version comes first: the rest of a newer file may look like anything.
     match any.get("format_version").and_then(serde_json::Value::as_u64) {
         Some(version) if version > u64::from(FORMAT_VERSION) => return Err(LastGoodError::Newer { path, version }),
-        Some(1 | 2) => {}
+        Some(1..=3) => {}
         _ => return Err(damaged("has no known format version".to_owned())),
     }
     let stored: Stored = serde_json::from_value(any).map_err(|error| damaged(format!("is not whole: {error}")))?;
@@ -194,9 +199,11 @@ fn restore(stored: Stored) -> Result<LastGood, String> {
         }
         files.push(source);
     }
-    let policies =
-        stored.policies.map(|all| all.into_iter().map(restored_policy).collect::<Result<_, _>>()).transpose()?;
-    let sources = Sources { root: stored.root, is_folder: stored.is_folder, files, policies };
+    let texts = |all: Option<Vec<StoredPolicy>>| {
+        all.map(|all| all.into_iter().map(restored_policy).collect::<Result<Vec<_>, _>>()).transpose()
+    };
+    let (policies, data) = (texts(stored.policies)?, texts(stored.data)?);
+    let sources = Sources { root: stored.root, is_folder: stored.is_folder, files, policies, data };
     if sources.hash() != stored.hash {
         return Err("the files do not fit the hash of the whole".to_owned());
     }

@@ -18,6 +18,7 @@ mod administration;
 mod authors;
 mod check;
 mod compile;
+mod data_pack;
 mod document;
 mod enforcement;
 mod grant;
@@ -43,7 +44,7 @@ use std::path::{Path, PathBuf};
 
 pub use administration::{AdministrationConfig, AdministratorConfig};
 pub(crate) use check::budgets::signing_key;
-pub use check::{PolicyConfig, due, pack};
+pub use check::{PolicyConfig, due};
 pub use compile::{
     AppConfig, ApplicationConfig, AuditConfig, AwsCredentialConfig, AwsKeysConfig, BlobCredentialConfig, BudgetConfig,
     CanaryConfig, CaptureConfig, CertificateConfig, ClaimConfig, ClientCertificate, Compiled, ControlConfig,
@@ -55,6 +56,7 @@ pub use compile::{
     SuppressionConfig, TargetConfig, TimeoutsConfig, TokenAuthConfig, TokenConfig, TransportConfig, ViaConfig,
     WebhookConfig, WitnessConfig, WitnessKindConfig, load_sources,
 };
+pub use data_pack::{DataPack, pack};
 pub use document::{Api, Class, Decimal, Document, Http2, OtlpProtocol, Place, Role};
 pub use grant::{BreakGlassConfig, Grant, GrantFault, MOST_HOURS};
 pub use last_good::{FORMAT_VERSION, LastGood, LastGoodError, read as read_last_good, save as save_last_good};

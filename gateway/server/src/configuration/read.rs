@@ -110,5 +110,5 @@ fn readable_part(folder: &Path) -> Option<Sources> {
         .flat_map(|sources| sources.files)
         .collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Some(Sources { root: folder.to_owned(), is_folder: true, files, policies: None })
+    Some(Sources { root: folder.to_owned(), is_folder: true, files, policies: None, data: None })
 }

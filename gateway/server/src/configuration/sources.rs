@@ -25,6 +25,8 @@ pub struct Sources {
     /// The policies that were in force with these files, name and text, where the document is the last good one. Absent: the
     /// folder that the document names is read.
     pub policies: Option<Vec<(String, String)>>,
+    /// The data pack of `policy.data` that was in force with them, in the same case.
+    pub data: Option<Vec<(String, String)>>,
 }
 
 /// One file of a document.
@@ -72,7 +74,7 @@ impl Sources {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        let sources = Self { root: path.to_owned(), is_folder, files, policies: None };
+        let sources = Self { root: path.to_owned(), is_folder, files, policies: None, data: None };
         mistakes.sort();
         if mistakes.is_empty() { Ok(sources) } else { Err(mistakes) }
     }
@@ -82,7 +84,7 @@ impl Sources {
         let file = |(path, text): (PathBuf, String)| Source { base: base_of(&path), path, text };
         let mut files: Vec<Source> = texts.into_iter().map(file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Self { root: root.to_owned(), is_folder, files, policies: None }
+        Self { root: root.to_owned(), is_folder, files, policies: None, data: None }
     }
 
     /// SHA-256 over the names and texts of all files, in hex.

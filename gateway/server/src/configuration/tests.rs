@@ -2,6 +2,7 @@
 
 mod accepted;
 mod budgets;
+mod data_pack;
 mod facts;
 mod folders;
 mod last_good;

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
-use crate::configuration::{self, Compiled, EndpointControlConfig};
+use crate::configuration::{Compiled, DataPack, EndpointControlConfig};
 
 /// The version of Azure's documents.
 const VERSION: &str = "2024-10-01";
@@ -150,7 +150,7 @@ impl Question {
             EndpointControlConfig::Bedrock { profile: Some(profile), .. } => Self::Profile(profile.clone()),
             EndpointControlConfig::Bedrock { profile: None, .. } => {
                 // There is no document that would tell where a model is served that is called in its region.
-                configuration::pack().is_inference_profile(model).then(|| Self::Profile(model.clone()))?
+                compiled.policy.pack.is_inference_profile(model).then(|| Self::Profile(model.clone()))?
             }
         };
         Some((control.host(), question))
@@ -262,12 +262,17 @@ impl Told {
     /// # Errors
     ///
     /// [`Drift`] when it contradicts.
-    pub fn compare(&self, declared: &Facts, model: &str, adjustments: &Adjustments) -> Result<(), Drift> {
-        configuration::pack().compare(declared, self.echo(model, adjustments))?;
+    pub fn compare(
+        &self,
+        declared: &Facts,
+        model: &str,
+        (pack, adjustments): (&DataPack, &Adjustments),
+    ) -> Result<(), Drift> {
+        pack.compare(declared, self.echo(model, adjustments))?;
         match self {
             Self::Deployment { location, overflow: Some(Overflow { name, sku }), .. } => {
                 let other = Echo::AzureDeployment { sku, location, model: name, adjustments };
-                configuration::pack().compare(declared, other)
+                pack.compare(declared, other)
             }
             _ => Ok(()),
         }

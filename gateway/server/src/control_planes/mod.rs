@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 pub use ask::{Answer, AskError, Overflow, Question, Told};
 
-use crate::configuration::Compiled;
+use crate::configuration::{Compiled, DataPack};
 use crate::gateway::Gateway;
 use crate::pipeline::hold_back;
 use crate::snapshot::{Target, control_name};
@@ -38,6 +38,7 @@ pub(crate) struct Plane {
     every: Duration,
     about: Vec<(Arc<Target>, Question)>,
     adjustments: Adjustments,
+    pack: Arc<DataPack>,
     /// What was last said of each target, to say it once.
     failing: Mutex<BTreeMap<Arc<str>, String>>,
     started: AtomicBool,
@@ -60,6 +61,7 @@ pub(crate) fn build(compiled: &Compiled, fleet: &Fleet, targets: &[Arc<Target>])
             every: config.every,
             about,
             adjustments: compiled.policy.adjustments.clone(),
+            pack: Arc::clone(&compiled.policy.pack),
             failing: Mutex::default(),
             started: AtomicBool::new(false),
             alive: Mutex::default(),
@@ -114,7 +116,7 @@ impl Plane {
         if gap.is_none() && self.failing.lock().remove(&target.name).is_some() {
             tracing::info!(target = &*target.name, "its control plane tells of it again");
         }
-        match told.compare(&target.facts, &target.upstream_model, &self.adjustments) {
+        match told.compare(&target.facts, &target.upstream_model, (&self.pack, &self.adjustments)) {
             Ok(()) if gap.is_some() => {}
             Ok(()) => target.metrics.place_check("agrees"),
             Err(drift) => {

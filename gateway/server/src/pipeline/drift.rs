@@ -16,7 +16,6 @@ use wire::{Call, DEPLOYMENT_HEADER, GEO_MEMBER, REGION_HEADER};
 use super::arrive::DecisionId;
 use super::attempt::{Reply, Tried};
 use super::books::Books;
-use crate::configuration;
 use crate::gateway::Gateway;
 use crate::restrictions::{Changed, Held, Restraint};
 use crate::snapshot::Target;
@@ -67,7 +66,7 @@ fn compare(books: &mut Books, target: &Target, (by, word): (&'static str, &str),
     if let Some(seen) = books.seen() {
         seen.places.push((by, word.into()));
     }
-    let Err(drift) = configuration::pack().compare(&target.facts, echo) else { return };
+    let Err(drift) = books.snapshot().pack.compare(&target.facts, echo) else { return };
     let because = format!("{by} of `{}`: {drift}", target.name);
     hold_back(&books.gateway(), target, because, Some(books.decision()));
 }

@@ -143,7 +143,7 @@ impl Reloader {
     /// [`ReloadError`]; it was logged, and noted for the status page, the metrics and the audit log.
     pub async fn reload(self: &Arc<Self>, gateway: &Arc<Gateway>, actor: &str) -> Result<(), ReloadError> {
         let _turn = self.turn.lock().await;
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), gateway.snapshot());
         // Files may lie on a mount that hangs; the audit log's timer and the watchdog must not hang with it.
         let (reloader, owner) = (Arc::clone(self), Arc::clone(gateway));
         let read = tokio::task::spawn_blocking(move || {
@@ -176,13 +176,14 @@ impl Reloader {
             gateway.metrics.configuration_refused();
         }
         gateway.metrics.set_configuration(&snapshot.hash, snapshot.loaded, refused.is_some());
+        let changed = snapshot.what_decides_became(&before);
         let event = AdminEvent {
             at,
             action: if refused.is_none() { "reload" } else { "reload_refused" },
             actor,
             done: refused.is_none(),
             configuration: Some(&snapshot.hash),
-            detail: refused.as_deref().unwrap_or_default(),
+            detail: refused.as_deref().unwrap_or(&changed),
         };
         if let Err(error) = gateway.audit.admin(&event).await {
             tracing::error!(%error, "the reload could not be recorded");
@@ -279,9 +280,12 @@ fn fixed(listen: &ListenConfig) -> ListenConfig {
 
 /// Keeps the last good configuration on disk. A failure is loud and stops nothing: the running state is right.
 pub fn persist(compiled: &Compiled, sources: &Sources) {
-    if let Err(error) =
-        configuration::save_last_good(&compiled.state_folder, sources, &compiled.policy.files, SystemTime::now())
-    {
+    if let Err(error) = configuration::save_last_good(
+        &compiled.state_folder,
+        sources,
+        (&compiled.policy.files, &compiled.policy.pack.files),
+        SystemTime::now(),
+    ) {
         tracing::error!(%error, "the last good configuration is not kept; a restart with a broken file would fail");
     }
 }

@@ -109,7 +109,8 @@ impl Snapshot {
             hash: compiled.hash.as_str().into(),
             policy_header: header(&policy_hash),
             policy_hash,
-            grounds: Grounds::of(&compiled.policy.rules),
+            grounds: Grounds::of(&compiled.policy.rules, &compiled.policy.pack),
+            pack: Arc::clone(&compiled.policy.pack),
             loaded: SystemTime::now(),
             callers,
             administrators,
@@ -376,7 +377,7 @@ fn policy_hash(compiled: &Compiled) -> String {
     let mut text = String::from("causeway policy 5\n");
     text.push_str(compiled.policy.rules.canonical());
     // It names the version and the hash of each file of the pack, the countries of groups among them.
-    text.push_str(policy::PackFiles::SHIPPED.manifest);
+    text.push_str(compiled.policy.pack.manifest());
     for (index, target) in compiled.targets.iter().enumerate() {
         text.push_str(&format!("{} {:?}\n", target.name, outlook::candidate(compiled, index)));
     }

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use policy::{Countries, Country, Facts, Rules, Verdict};
 use telemetry::audit::{BasisNote, PlaceFacts, PlaceNote};
 
+use crate::configuration::DataPack;
+
 /// The data pack, and what each policy serves.
 pub(crate) struct Grounds {
     /// Version and hash of the data pack.
@@ -16,10 +18,10 @@ pub(crate) struct Grounds {
 }
 
 impl Grounds {
-    pub(super) fn of(rules: &Rules) -> Self {
+    pub(super) fn of(rules: &Rules, pack: &DataPack) -> Self {
         let stated = rules.policies().filter(|about| !about.basis.is_empty());
         Self {
-            pack: pack().into(),
+            pack: format!("{} sha256:{}", pack.version, pack.hash()).into(),
             basis: stated.map(|about| (Arc::clone(&about.id), BasisNote::new(&about.id, &about.basis))).collect(),
         }
     }
@@ -41,13 +43,6 @@ impl Grounds {
         }
         found
     }
-}
-
-/// The pack that is shipped: its manifest holds the hash of each of its files, so that the hash of that stands for all.
-fn pack() -> String {
-    let manifest = policy::PackFiles::SHIPPED.manifest;
-    let hash = ingress::auth::hex_of(&ingress::auth::digest_of(manifest));
-    format!("{} sha256:{hash}", crate::configuration::pack().version)
 }
 
 /// What is known of a place, and what counts once that has run out.

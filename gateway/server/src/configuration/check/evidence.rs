@@ -2,12 +2,12 @@
 
 use policy::{Countries, Country};
 
+use super::super::data_pack::DataPack;
 use super::super::document::{Document, Witness, WitnessS3Auth};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
 use super::super::tree::Cursor;
 use super::Check;
-use super::facts::pack;
 
 impl Check<'_> {
     pub(super) fn evidence(&mut self, document: &Document) {
@@ -71,7 +71,7 @@ impl Check<'_> {
                 "keep it elsewhere, or have those who write `[evidence]` permit the country",
             );
         }
-        let Some(said) = (sink == "witness").then(|| region_of(document)).flatten() else { return };
+        let Some(said) = (sink == "witness").then(|| region_of(&self.pack, document)).flatten() else { return };
         if said != country {
             let message =
                 format!("{setting}: site {} lies in {country}, and the region of the bucket in {said}", quote(site));
@@ -82,7 +82,7 @@ impl Check<'_> {
 
 /// The country of the region that requests to a bucket of Amazon's are signed for, where the data pack knows it. Another store
 /// may call its regions as it likes.
-fn region_of(document: &Document) -> Option<Country> {
+fn region_of(pack: &DataPack, document: &Document) -> Option<Country> {
     let Some(Witness::S3(bucket)) = document.audit.as_ref()?.witness.as_ref() else { return None };
     let host = bucket.url.split("://").nth(1)?.split(['/', ':']).next()?;
     let region = match &bucket.auth {
@@ -91,7 +91,7 @@ fn region_of(document: &Document) -> Option<Country> {
         WitnessS3Auth::AwsMachine(own) => &own.region,
         WitnessS3Auth::AwsContainer(own) => &own.region,
     };
-    host.ends_with(".amazonaws.com").then(|| pack().country_of("aws", region)).flatten()
+    host.ends_with(".amazonaws.com").then(|| pack.country_of("aws", region)).flatten()
 }
 
 /// How a sink is written as a key.

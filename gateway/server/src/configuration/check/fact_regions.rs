@@ -1,6 +1,7 @@
 //! `regions` of `[fact.ROW]`, and which region a change is about that names none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use policy::{Adjustment, Adjustments, Change, Column, Row};
 
@@ -8,7 +9,7 @@ use super::super::compile::TargetConfig;
 use super::super::document::{Document, Fact, Place};
 use super::super::mistakes::{MistakeKind, remedy_for};
 use super::super::report::quote;
-use super::facts::{endpoint_of, pack};
+use super::facts::endpoint_of;
 use super::{Check, Cursor};
 
 /// The regions in which a row is used, each with the first target that uses it there.
@@ -22,8 +23,8 @@ impl Check<'_> {
         row: &Row,
         fact: &Fact,
     ) -> BTreeMap<String, Change> {
-        let mut regions = BTreeMap::new();
-        let known = pack().regions_of(row);
+        let (mut regions, pack) = (BTreeMap::new(), Arc::clone(&self.pack));
+        let known = pack.regions_of(row);
         for (region, written) in fact.regions.iter().flatten() {
             let at = at.at("regions").at(region);
             let named = format!("{named}.regions.{region}");
@@ -67,8 +68,9 @@ impl Check<'_> {
         targets: &[TargetConfig],
     ) {
         let (used, asked) = (self.used(document, targets), asked_regions(document));
+        let pack = Arc::clone(&self.pack);
         for (id, adjustment) in adjustments {
-            let Some(row) = pack().rows().iter().find(|row| row.id == *id) else { continue };
+            let Some(row) = pack.rows().iter().find(|row| row.id == *id) else { continue };
             let used = used.get(id).cloned().unwrap_or_default();
             let (at, named) = (section.at(id), format!("{named}.{id}"));
             let is_told = |region: &str| row.provider == "azure" && asked.contains(region);
@@ -77,7 +79,7 @@ impl Check<'_> {
                 let mark = at.at("regions").at(region).key();
                 self.warn(mark, format!("`[{named}.regions.{region}]` is used by no target"), "leave it out");
             }
-            for column in Column::ALL.into_iter().filter(|column| pack().is_by_region(row, *column)) {
+            for column in Column::ALL.into_iter().filter(|column| pack.is_by_region(row, *column)) {
                 self.bind((at, &named), row, (column, &used), adjustment);
             }
         }
@@ -94,7 +96,8 @@ impl Check<'_> {
         let own = |region: &str| adjustment.regions.get(region).and_then(|change| change.countries(column));
         let meant: Vec<(&String, &String)> = used.iter().filter(|(region, _)| own(region).is_none()).collect();
         let key = key_of(column);
-        let narrower = |region: &str| pack().is_narrower(row, column, (region, &countries));
+        let pack = Arc::clone(&self.pack);
+        let narrower = |region: &str| pack.is_narrower(row, column, (region, &countries));
         if meant.len() > 1 && meant.iter().any(|(region, _)| narrower(region)) {
             let listed: Vec<String> = meant.iter().map(|(region, target)| format!("`{region}` (`{target}`)")).collect();
             let message = format!(
@@ -134,7 +137,7 @@ impl Check<'_> {
         for target in targets {
             let place = document.endpoint.get(endpoint_of(target)).and_then(|endpoint| endpoint.place.as_ref());
             let Some(place) = place.and_then(|place| self.stated(document, place)) else { continue };
-            let (Some(region), Ok(facts)) = (place.region(), pack().facts(&place, &target.upstream_model, &none))
+            let (Some(region), Ok(facts)) = (place.region(), self.pack.facts(&place, &target.upstream_model, &none))
             else {
                 continue;
             };

@@ -1,12 +1,11 @@
 //! `place`, `[site.NAME]` and `[fact.ROW]`: where targets process, keep and show data.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use policy::{
-    Adjustment, Adjustments, Change, Countries, Country, Declared, Extension, Pack, PackFiles, PlaceError, Site,
-    UnknownCountry,
+    Adjustment, Adjustments, Change, Countries, Country, Declared, Extension, PlaceError, Site, UnknownCountry,
 };
 
 use super::super::compile::TargetConfig;
@@ -20,17 +19,6 @@ use super::{Check, Cursor};
 
 /// Fewest characters of a reason to change a fact or to switch off a policy: a word is none.
 pub(super) const LEAST_REASON: usize = 10;
-
-/// The data pack of this version, with each file held against the hash that its manifest names.
-#[must_use]
-pub fn pack() -> &'static Pack {
-    /// Constant for the life of the process: what was compiled in.
-    static PACK: LazyLock<Pack> = LazyLock::new(|| {
-        let hash = |text: &str| ingress::auth::hex_of(&ingress::auth::digest_of(text));
-        Pack::read(&PackFiles::SHIPPED, hash).expect("the shipped pack is read by a test")
-    });
-    &PACK
-}
 
 impl Check<'_> {
     /// Reads `[fact.ROW]`.
@@ -58,12 +46,12 @@ impl Check<'_> {
     }
 
     fn adjustments(&mut self, written: &BTreeMap<String, Fact>, (section, named): (Cursor<'_>, &str)) -> Adjustments {
-        let mut adjustments = Adjustments::new();
+        let (mut adjustments, pack) = (Adjustments::new(), Arc::clone(&self.pack));
         for (id, fact) in written {
             let at = section.at(id);
             let named = format!("{named}.{id}");
-            let Some(row) = pack().rows().iter().find(|row| row.id == *id) else {
-                let known = pack().rows().iter().map(|row| row.id.as_str());
+            let Some(row) = pack.rows().iter().find(|row| row.id == *id) else {
+                let known = pack.rows().iter().map(|row| row.id.as_str());
                 let remedy = remedy_for(id, known, "the reference of places lists the rows");
                 let message = format!("{} is no row of the data pack", quote(id));
                 self.report.mend(MistakeKind::Reference, at.key(), message, remedy);
@@ -105,16 +93,16 @@ impl Check<'_> {
     ) -> Option<Countries> {
         let names = names?;
         let list = at.at(key);
-        let setting = format!("{named}.{key}");
+        let (setting, pack) = (format!("{named}.{key}"), Arc::clone(&self.pack));
         self.is_empty_list(list, &setting, names.len(), "an empty set is unknown, never harmless");
         for (index, name) in names.iter().enumerate() {
-            if let Err(UnknownCountry(_)) = pack().countries_of(std::slice::from_ref(name)) {
-                let groups: Vec<String> = pack().groups().keys().map(|group| format!("`{group}`")).collect();
+            if let Err(UnknownCountry(_)) = pack.countries_of(std::slice::from_ref(name)) {
+                let groups: Vec<String> = pack.groups().keys().map(|group| format!("`{group}`")).collect();
                 let message = format!("`{setting}`: {} is neither a country nor a group of them", quote(name));
                 self.wrong(list.item(index).mark(), message, format!("the groups are {}", groups.join(", ")));
             }
         }
-        pack().countries_of(names).ok()
+        pack.countries_of(names).ok()
     }
 
     fn extension(&mut self, (at, named): (Cursor<'_>, &str), fact: &Fact) -> Option<Extension> {
@@ -148,19 +136,19 @@ impl Check<'_> {
         permissions: &Permissions,
         targets: &mut [TargetConfig],
     ) {
+        let pack = Arc::clone(&self.pack);
         for (name, endpoint) in &document.endpoint {
             let Some(place) = endpoint.place.as_ref().and_then(|place| self.stated(document, place)) else { continue };
-            if let Err(error) = pack().facts(&place, "", adjustments) {
+            if let Err(error) = pack.facts(&place, "", adjustments) {
                 self.place_fault(name, &error);
                 continue;
             }
             for target in targets.iter_mut().filter(|target| endpoint_of(target) == name) {
-                if let Ok(mut facts) = pack().facts(&place, &target.upstream_model, adjustments) {
+                if let Ok(mut facts) = pack.facts(&place, &target.upstream_model, adjustments) {
                     facts.certifications.extend(permissions.certified(name));
                     target.facts = Arc::new(facts);
                 }
-                let proposed =
-                    candidate.and_then(|proposed| pack().facts(&place, &target.upstream_model, proposed).ok());
+                let proposed = candidate.and_then(|proposed| pack.facts(&place, &target.upstream_model, proposed).ok());
                 target.candidate_facts = proposed.map(|mut facts| {
                     facts.certifications.extend(permissions.certified(name));
                     Arc::new(facts)
@@ -172,7 +160,7 @@ impl Check<'_> {
         for (id, adjustment) in adjustments {
             // What a control plane tells may be of a row that no target uses.
             let is_told = adjustment.regions.keys().any(|region| asked.contains(region.as_str()))
-                && pack().rows().iter().any(|row| row.id == *id && row.provider == "azure");
+                && pack.rows().iter().any(|row| row.id == *id && row.provider == "azure");
             if !is_told && !targets.iter().any(|target| target.facts.provenance.rows.contains(id)) {
                 let mark = self.place("fact", id).key();
                 self.warn(mark, format!("`[fact.{id}]` is used by no target"), "leave it out");

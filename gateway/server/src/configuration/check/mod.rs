@@ -13,6 +13,7 @@ mod capture;
 mod control;
 mod credentials;
 mod data;
+mod data_pack;
 mod endpoints;
 mod evidence;
 mod fact_regions;
@@ -42,9 +43,11 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::administration::AdministrationConfig;
 use super::compile::{Compiled, LoadOptions, Secrets};
+use super::data_pack::DataPack;
 
 use super::mistakes::{MistakeKind, NoteKind, remedy_for};
 use super::read::Tree;
@@ -62,10 +65,19 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Option<Compiled> {
     let root = tree.root();
-    let mut check =
-        Check { sources, root, walked, options, report, secrets: options.secrets, material: BTreeSet::new() };
+    let mut check = Check {
+        sources,
+        root,
+        walked,
+        options,
+        report,
+        secrets: options.secrets,
+        material: BTreeSet::new(),
+        pack: Arc::clone(DataPack::shipped()),
+    };
     let document = &walked.document;
     check.names();
+    check.pack = check.data_pack(document);
     let listeners = check.listeners(document);
     let zones = check.resolvers(document);
     let services = check.services(document);
@@ -134,7 +146,6 @@ pub(super) fn check(
     })
 }
 
-pub use facts::pack;
 pub(super) use keys::parse_moment;
 pub(super) use outlook::look_ahead;
 pub use rules::{PolicyConfig, due};
@@ -181,6 +192,8 @@ struct Check<'a> {
     secrets: Secrets,
     report: &'a mut Report,
     material: BTreeSet<PathBuf>,
+    /// The data pack in force.
+    pack: Arc<DataPack>,
 }
 
 impl<'a> Check<'a> {

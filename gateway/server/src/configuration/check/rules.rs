@@ -9,11 +9,12 @@ use inspection::TextKind;
 use policy::{Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness};
 
 use super::super::compile::TargetConfig;
+use super::super::data_pack::DataPack;
 use super::super::document::Document;
 use super::super::mistakes::{MistakeKind, NoteKind, Position};
 use super::super::report::quote;
 use super::Check;
-use super::facts::{pack, runs_out};
+use super::facts::runs_out;
 use super::keys::ANNOUNCED;
 
 /// Most files of policies in a folder.
@@ -37,6 +38,8 @@ pub struct PolicyConfig {
     pub candidate_recognisers: Vec<(TextKind, bool)>,
     /// The files of `[policy] folder` as they were read, name and text; none where the shipped policies count.
     pub files: Vec<(String, String)>,
+    /// The data pack that facts of places and groups of countries are from.
+    pub pack: Arc<DataPack>,
 }
 
 impl Check<'_> {
@@ -72,7 +75,8 @@ impl Check<'_> {
             }
         };
         let candidate_recognisers = self.candidate_recognisers(document);
-        Some(PolicyConfig { rules, candidate, candidate_recognisers, labels, adjustments, files })
+        let pack = Arc::clone(&self.pack);
+        Some(PolicyConfig { rules, candidate, candidate_recognisers, labels, adjustments, files, pack })
     }
 
     /// The policies of the folder that `policy.SETTING` names, with their texts.
@@ -106,7 +110,7 @@ impl Check<'_> {
         let labels = SHIPPED_LABELS.into_iter().chain(self.defined("label")).map(str::to_owned).collect();
         let certified =
             document.policy.iter().flat_map(|policy| &policy.certified).flat_map(BTreeMap::values).flatten();
-        let certificates = pack().certificates().chain(certified.map(String::as_str)).map(str::to_owned);
+        let certificates = self.pack.certificates().chain(certified.map(String::as_str)).map(str::to_owned);
         Names {
             labels: Some(labels),
             apps: set(&mut document.app.keys().map(String::as_str)),
@@ -118,7 +122,7 @@ impl Check<'_> {
                 .values()
                 .flat_map(|data| data.purposes.iter().flatten())
                 .map(String::as_str)),
-            ..Names::of_pack(pack().groups().keys().cloned())
+            ..Names::of_pack(self.pack.groups().keys().cloned())
                 .with_findings(self.own_kinds(false))
                 .with_certificates(certificates)
         }
@@ -219,7 +223,7 @@ pub fn due(rules: &Rules, now: SystemTime) -> Vec<(String, &'static str)> {
     all
 }
 
-fn read_bounded(file: &Path) -> std::io::Result<String> {
+pub(super) fn read_bounded(file: &Path) -> std::io::Result<String> {
     if std::fs::metadata(file)?.len() > LARGEST_FILE {
         return Err(std::io::Error::other(format!("it is larger than {LARGEST_FILE} bytes")));
     }

@@ -13,6 +13,11 @@ use super::{Capture, ClaimMeaning, Moment, Suppression, Users, Witness};
 pub struct Policy {
     /// Folder of the policies. Absent: the shipped policies.
     pub folder: Option<String>,
+    /// Folder of a data pack (`pack.json`, `regions.json`, `groups.json`, `places.json`) in place of the one that comes with this
+    /// version. Absent: that one.
+    ///
+    /// It has to fit its own hashes; a reload that finds half of one keeps what is in force.
+    pub data: Option<String>,
     /// Folder of policies that are asked beside those in force and never enforced. Absent: none.
     ///
     /// Where they would decide otherwise, the record of the request says so, target by target; a restart with the last good

@@ -14,7 +14,7 @@ fn now() -> SystemTime {
 fn saved(state: &tempfile::TempDir) -> PathBuf {
     let sources =
         Sources::from_texts("/etc/causeway".as_ref(), false, [("/etc/causeway/a.toml".into(), GOOD.to_owned())]);
-    save_last_good(state.path(), &sources, &[], now()).unwrap();
+    save_last_good(state.path(), &sources, (&[], &[]), now()).unwrap();
     state.path().join("last-good/configuration.json")
 }
 
@@ -23,7 +23,7 @@ fn the_last_good_document_compiles_to_the_same_values_after_its_files_are_gone()
     let (conf, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let path = write(conf.path(), "gateway.toml", GOOD);
     let before = load(&path, &options()).unwrap();
-    save_last_good(state.path(), &Sources::read(&path).unwrap(), &[], now()).unwrap();
+    save_last_good(state.path(), &Sources::read(&path).unwrap(), (&[], &[]), now()).unwrap();
     std::fs::remove_file(&path).unwrap();
 
     let last_good = read_last_good(state.path()).unwrap().unwrap();
@@ -99,7 +99,7 @@ fn the_policies_that_were_in_force_are_kept_with_the_document() {
     let path = write(conf.path(), "gateway.toml", &with_a_folder());
     let sources = Sources::read(&path).unwrap();
     let before = load_sources(&sources, &options()).unwrap();
-    save_last_good(state.path(), &sources, &before.policy.files, now()).unwrap();
+    save_last_good(state.path(), &sources, (&before.policy.files, &[]), now()).unwrap();
     write(conf.path(), "policies/10.cedar", "permit (principal, action");
 
     let broken = load(&path, &options());
@@ -119,7 +119,7 @@ fn an_edited_policy_of_the_last_good_document_is_refused() {
     let sources =
         Sources::from_texts("/etc/causeway".as_ref(), false, [("/etc/causeway/a.toml".into(), GOOD.to_owned())]);
     let policies = [("policies/10.cedar".to_owned(), "forbid (principal, action, resource);".to_owned())];
-    save_last_good(state.path(), &sources, &policies, now()).unwrap();
+    save_last_good(state.path(), &sources, (&policies, &[]), now()).unwrap();
     let good = std::fs::read_to_string(&path).unwrap();
 
     std::fs::write(&path, good.replace("forbid (", "permit (")).unwrap();
@@ -133,7 +133,7 @@ fn a_document_that_the_release_before_kept_is_read() {
     let state = tempfile::tempdir().unwrap();
     let path = saved(&state);
     let good = std::fs::read_to_string(&path).unwrap();
-    let before = good.replace("\"format_version\": 2", "\"format_version\": 1").replace(",\n  \"policies\": []", "");
+    let before = good.replace("\"format_version\": 3", "\"format_version\": 1").replace(",\n  \"policies\": []", "");
 
     std::fs::write(&path, &before).unwrap();
 
