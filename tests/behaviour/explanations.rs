@@ -235,8 +235,8 @@ async fn the_matrix_says_for_every_app_label_and_target_what_an_explanation_says
     ] {
         assert!(csv.contains(row), "no `{row}` in:\n{csv}");
     }
-    // Every app beside every label, its own ones together, for every target, of which there are 19.
-    assert_eq!(csv.lines().filter(|line| line.starts_with("plain,")).count(), 7 * 19);
+    // Every app beside every label, its own ones together, for every target, of which there are 20.
+    assert_eq!(csv.lines().filter(|line| line.starts_with("plain,")).count(), 7 * 20);
     assert!(table.contains("app claims (label eu_personal; class internal)"), "{table}");
     assert!(html.contains("<td class=\"deny\">deny<span class=\"why\">forbidden by personal-data"), "{html}");
     assert!(
@@ -282,7 +282,7 @@ async fn the_matrix_shows_what_else_changes_a_verdict_where_it_is_asked_for_and_
     }
     // The rows of the table without `--by` are there, each once.
     let of_plain = csv.lines().filter(|line| line.starts_with("plain,") && line.contains(",chat,internal,,,"));
-    assert_eq!(of_plain.count(), 7 * 19);
+    assert_eq!(of_plain.count(), 7 * 20);
     assert!(usual.contains("--by action,class,finding` shows them"), "{}", usual.lines().last().unwrap_or_default());
     assert!(usual.starts_with("app,label,target,verdict,why\n") && !csv.contains("Not shown"), "{usual}");
     let is_of_cards =

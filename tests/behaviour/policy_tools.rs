@@ -261,6 +261,25 @@ async fn a_row_that_turns_out_otherwise_is_named_with_its_line_and_what_decided(
 }
 
 #[tokio::test]
+async fn a_sovereign_cloud_takes_special_categories_once_its_operator_s_parent_is_known_to_answer_to_no_third_country()
+{
+    let folder = scratch();
+    let fleet = fs::read_to_string(shipped("tests/fleet.toml")).expect("it is part of the repository");
+    let fact = "\n[fact.bedrock-eusc]\nbecause = \"audit report 2026-77, section 4\"\n\
+                [fact.bedrock-eusc.regions.eusc-de-east-1]\noperator_parent = \"DE\"\n";
+    fs::write(folder.path().join("fleet.toml"), format!("{fleet}{fact}")).expect("it can be written");
+    let table = "[[case]]\napp = \"hr\"\ntarget = \"eusc/m\"\nexpected = \"allow\"\n";
+    fs::write(folder.path().join("t.toml"), table).expect("it can be written");
+    let held = async |fleet: &str| policy(folder.path(), &["test", "--config", fleet, "t.toml", "--at", TODAY]).await;
+
+    let said = held("fleet.toml").await;
+    let without = held(&shipped("tests/fleet.toml")).await;
+
+    said.and(0, &["1 rows, 0 wrong"]);
+    without.and(1, &["special-categories-under-no-third-country-law"]);
+}
+
+#[tokio::test]
 async fn a_table_that_would_not_miss_a_policy_says_so() {
     let folder = scratch();
     let table = "[[case]]\napp = \"hr\"\ntarget = \"aoai-global/m\"\nexpected = \"deny\"\n";

@@ -5,12 +5,12 @@
 //!
 //! **Does not do.** It does not judge whether the reason is a good one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::pack::{Pack, Region, Row, Rule, Where};
 use super::place::Look;
-use super::{Countries, Facts};
+use super::{Countries, Country, Facts};
 
 /// Changes that the security team made to rows of the pack, by the row's id.
 pub type Adjustments = BTreeMap<String, Adjustment>;
@@ -40,6 +40,12 @@ pub struct Change {
     pub retention_days: Option<u32>,
     /// Instead of what the row says on training.
     pub training: Option<bool>,
+    /// Instead of the country whose law the row's operator answers to.
+    pub operator: Option<Country>,
+    /// Instead of the country whose law its parent company answers to.
+    pub operator_parent: Option<Country>,
+    /// Instead of the row's certificates.
+    pub certifications: Option<BTreeSet<String>>,
     /// Why.
     pub because: String,
 }
@@ -99,10 +105,16 @@ impl Change {
         }
         facts.retention_days = self.retention_days.unwrap_or(facts.retention_days);
         facts.training = self.training.unwrap_or(facts.training);
+        // Another operator says nothing of its parent: that one stays as the row says it.
+        facts.operator = self.operator.unwrap_or(facts.operator);
+        facts.operator_parent = self.operator_parent.unwrap_or(facts.operator_parent);
+        if let Some(certifications) = &self.certifications {
+            facts.certifications.clone_from(certifications);
+        }
     }
 }
 
-/// A row that holds beyond its date.
+/// A row, or a group of countries, that holds beyond its date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
     /// The new end.
@@ -131,6 +143,12 @@ impl Pack {
     #[must_use]
     pub fn is_by_region(&self, row: &Row, column: Column) -> bool {
         matches!(row.column(column), Where::Rule(Rule::Region | Rule::Geography | Rule::EeaStaff))
+    }
+
+    /// Whether the row says of each region whose law the operator, or its parent, answers to.
+    #[must_use]
+    pub fn is_operator_by_region(&self, row: &Row) -> bool {
+        row.operator.is == "region" || row.parent.as_ref().is_some_and(|parent| parent.is == "region")
     }
 
     /// Whether `countries` leave out one that the row names for this region.

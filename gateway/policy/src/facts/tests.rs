@@ -263,6 +263,40 @@ fn an_override_replaces_what_it_names_and_shows() {
 }
 
 #[test]
+fn whose_law_an_operator_answers_to_and_what_it_is_certified_for_can_be_said_otherwise() {
+    let of = |change: Change| {
+        let mine = Change { because: "audit report 2026-77, section 4".into(), ..change };
+        let mine = Adjustment { regions: [("eusc-de-east-1".to_owned(), mine)].into(), ..Adjustment::default() };
+        let adjustments = Adjustments::from([("bedrock-eusc".to_owned(), mine)]);
+        let facts = pack().facts(&bedrock("eusc-de-east-1", None), "m", &adjustments).unwrap();
+        let certificates: Vec<String> = facts.certifications.iter().cloned().collect();
+        (
+            facts.operator.to_string(),
+            facts.operator_parent.to_string(),
+            certificates.join(" "),
+            facts.provenance.statements,
+        )
+    };
+    let country = |code: &str| Some(code.parse::<Country>().unwrap());
+
+    let (operator, parent, _, none) = of(Change::default());
+    assert_eq!((operator.as_str(), parent.as_str()), ("DE", "US"), "as the pack says it");
+    assert!(none[0].contains("overridden for eusc-de-east-1"), "{none:?}");
+    let (operator, parent, _, _) = of(Change { operator: country("FR"), ..Change::default() });
+    assert_eq!((operator.as_str(), parent.as_str()), ("FR", "US"), "another operator frees nobody of the parent");
+    let (operator, parent, certificates, statements) = of(Change {
+        operator_parent: country("DE"),
+        certifications: Some(["C5".to_owned(), "HDS".to_owned()].into()),
+        ..Change::default()
+    });
+    assert_eq!((operator.as_str(), parent.as_str(), certificates.as_str()), ("DE", "DE", "C5 HDS"));
+    assert_eq!(
+        statements,
+        ["row `bedrock-eusc` overridden for eusc-de-east-1, because audit report 2026-77, section 4"]
+    );
+}
+
+#[test]
 fn what_is_said_of_one_region_is_used_for_no_other() {
     let mine = Change {
         processing: Some(countries(&["DE"])),

@@ -48,6 +48,13 @@ impl Check<'_> {
                 access: self.countries((at, &named), "access_from", written.access_from.as_deref()),
                 retention_days: written.retention_days,
                 training: written.training,
+                operator: self.country_of_law((at, &named), "operator", written.operator.as_deref()),
+                operator_parent: self.country_of_law(
+                    (at, &named),
+                    "operator_parent",
+                    written.operator_parent.as_deref(),
+                ),
+                certifications: self.certificates_of((at, &named), written.certifications.as_deref()),
                 because: written.because.as_ref().unwrap_or(&fact.because).clone(),
             };
             if change.is_nothing() {

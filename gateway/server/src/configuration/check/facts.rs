@@ -1,11 +1,11 @@
 //! `place`, `[site.NAME]` and `[fact.ROW]`: where targets process, keep and show data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use policy::{
-    Adjustment, Adjustments, Change, Countries, Country, Declared, Extension, PlaceError, Site, UnknownCountry,
+    Adjustment, Adjustments, Change, Countries, Country, Declared, Extension, PlaceError, Row, Site, UnknownCountry,
 };
 
 use super::super::compile::TargetConfig;
@@ -65,8 +65,12 @@ impl Check<'_> {
                 access: self.countries((at, &named), "access_from", fact.access_from.as_deref()),
                 retention_days: fact.retention_days,
                 training: fact.training,
+                operator: self.country_of_law((at, &named), "operator", fact.operator.as_deref()),
+                operator_parent: self.country_of_law((at, &named), "operator_parent", fact.operator_parent.as_deref()),
+                certifications: self.certificates_of((at, &named), fact.certifications.as_deref()),
                 because: fact.because.clone(),
             };
+            self.law_by_region((at, &named), row, &everywhere);
             let regions = self.regions((at, &named), row, fact);
             if everywhere.is_nothing() && fact.regions.is_none() && fact.extended_until.is_none() {
                 self.wrong(at.key(), format!("`[{named}]` changes nothing"), "say what is otherwise, or leave it out");
@@ -74,6 +78,51 @@ impl Check<'_> {
             adjustments.insert(id.clone(), Adjustment { everywhere, regions, extension });
         }
         adjustments
+    }
+
+    /// Whose law an operator, or its parent, is said to answer to.
+    pub(super) fn country_of_law(
+        &mut self,
+        (at, named): (Cursor<'_>, &str),
+        key: &str,
+        code: Option<&str>,
+    ) -> Option<Country> {
+        let code = code?;
+        let country = code.parse();
+        if country.is_err() {
+            let message = format!("`{named}.{key}`: {} is no country", quote(code));
+            self.wrong(at.at(key).mark(), message, "write an ISO 3166-1 code of two capital letters");
+        }
+        country.ok()
+    }
+
+    /// Certificates, each by a name.
+    pub(super) fn certificates_of(
+        &mut self,
+        (at, named): (Cursor<'_>, &str),
+        names: Option<&[String]>,
+    ) -> Option<BTreeSet<String>> {
+        let (names, list) = (names?, at.at("certifications"));
+        let setting = format!("{named}.certifications");
+        self.no_repeats(list, &setting, names, |name| quote(name));
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| name.trim().is_empty()) {
+            let message = format!("`{setting}`: {} names no certificate", quote(name));
+            self.wrong(list.item(index).mark(), message, "leave it out");
+        }
+        Some(names.iter().cloned().collect())
+    }
+
+    /// What a row says of each region is known otherwise of one region, not of all there are and will be.
+    fn law_by_region(&mut self, (at, named): (Cursor<'_>, &str), row: &Row, change: &Change) {
+        if !self.pack.is_operator_by_region(row) {
+            return;
+        }
+        let said = [("operator", change.operator), ("operator_parent", change.operator_parent)];
+        for (key, _) in said.into_iter().filter(|(_, said)| said.is_some()) {
+            let message = format!("`{named}.{key}`: the row says something else of each region");
+            let remedy = format!("say it of the region that it holds for, in `[{named}.regions.REGION]`");
+            self.wrong(at.at(key).key(), message, remedy);
+        }
     }
 
     /// A reason that an auditor could do something with.
@@ -181,7 +230,7 @@ impl Check<'_> {
     /// Announced while there is time to read the sources again.
     fn rows_run_out(&mut self, targets: &[TargetConfig]) {
         let now = self.options.now;
-        let mut said = std::collections::BTreeSet::new();
+        let mut said = BTreeSet::new();
         for target in targets {
             let Some(end) = target.facts.provenance.valid_until.filter(|end| *end <= now + ANNOUNCED) else { continue };
             for row in &target.facts.provenance.rows {

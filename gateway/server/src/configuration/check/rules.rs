@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use inspection::TextKind;
-use policy::{Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness};
+use policy::{
+    Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness,
+};
 
 use super::super::compile::TargetConfig;
 use super::super::data_pack::DataPack;
@@ -110,7 +112,12 @@ impl Check<'_> {
         let labels = SHIPPED_LABELS.into_iter().chain(self.defined("label")).map(str::to_owned).collect();
         let certified =
             document.policy.iter().flat_map(|policy| &policy.certified).flat_map(BTreeMap::values).flatten();
-        let certificates = self.pack.certificates().chain(certified.map(String::as_str)).map(str::to_owned);
+        let overridden = document.fact.values().flat_map(|fact| {
+            let regions = fact.regions.iter().flatten().flat_map(|(_, region)| &region.certifications);
+            fact.certifications.iter().chain(regions).flatten()
+        });
+        let certificates =
+            self.pack.certificates().chain(certified.chain(overridden).map(String::as_str)).map(str::to_owned);
         Names {
             labels: Some(labels),
             apps: set(&mut document.app.keys().map(String::as_str)),

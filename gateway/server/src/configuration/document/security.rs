@@ -74,13 +74,20 @@ pub struct Fact {
     pub retention_days: Option<u32>,
     /// Whether prompts may train models. Absent: as the row says.
     pub training: Option<bool>,
+    /// Country whose law the operator answers to. Absent: as the row says. Where the row says it of each region: only in `regions`.
+    pub operator: Option<String>,
+    /// Country whose law the operator's parent company answers to. Absent: as the row says, whoever `operator` is. Where the row
+    /// says it of each region: only in `regions`.
+    pub operator_parent: Option<String>,
+    /// Certificates and contracts that hold for the offer, such as `"C5"`; `[]` takes away those of the row. Absent: as the row says.
+    pub certifications: Option<Vec<String>>,
     /// The day from which the row counts as unknown, instead of its own. Needs `by`.
     pub extended_until: Option<Moment>,
     /// Who answers for the extension. Only with `extended_until`.
     pub by: Option<String>,
     /// What holds where one region is called and nowhere else, by the region, such as
     /// `regions = { eu-central-1 = { processing = ["DE"] } }`; it outweighs what is said above. It takes `processing`, `at_rest`,
-    /// `access_from`, `retention_days` and `training`, and a `because` where that is another. Default none.
+    /// `access_from`, `retention_days`, `training`, `operator`, `operator_parent` and `certifications`, and a `because` where that is another. Default none.
     pub regions: Option<BTreeMap<String, RegionalFact>>,
     /// Why, in at least ten characters. Required.
     pub because: String,
@@ -100,6 +107,12 @@ pub struct RegionalFact {
     pub retention_days: Option<u32>,
     /// Whether prompts may train models. Absent: as for every region.
     pub training: Option<bool>,
+    /// Country whose law the operator answers to. Absent: as for every region.
+    pub operator: Option<String>,
+    /// Country whose law the operator's parent company answers to. Absent: as for every region.
+    pub operator_parent: Option<String>,
+    /// Certificates and contracts that hold for the offer. Absent: as for every region.
+    pub certifications: Option<Vec<String>>,
     /// Why, in at least ten characters; default the reason of the row.
     pub because: Option<String>,
 }

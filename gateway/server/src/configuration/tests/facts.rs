@@ -157,3 +157,42 @@ fn a_region_that_takes_countries_over_shows_both_reasons_and_each_once() {
         "DE; row `bedrock-in-region` overridden for eu-central-1, because terms B of 2026; letter A of AWS"
     );
 }
+
+const SOVEREIGN: &str = "[fact.bedrock-eusc]\nbecause = \"audit report 2026-77, section 4\"\n\
+    [fact.bedrock-eusc.regions.eusc-de-east-1]\noperator_parent = \"DE\"\ncertifications = [\"C5\"]\n";
+
+#[test]
+fn whose_law_an_operator_answers_to_is_said_of_one_region_with_a_reason() {
+    let compiled = load_one(&world(&["eusc-de-east-1"], SOVEREIGN)).unwrap();
+
+    let target = compiled.targets.iter().find(|target| target.name == "eusc-de-east-1/m").unwrap();
+    let facts = &target.facts;
+    assert_eq!((facts.operator.to_string(), facts.operator_parent.to_string()), ("DE".to_owned(), "DE".to_owned()));
+    assert!(facts.certifications.contains("C5"), "{facts:?}");
+    assert_eq!(
+        facts.provenance.statements,
+        ["row `bedrock-eusc` overridden for eusc-de-east-1, because audit report 2026-77, section 4"]
+    );
+}
+
+#[test]
+fn a_law_of_all_regions_a_country_that_there_is_none_of_and_a_short_reason_are_mistakes() {
+    let of = |facts: &str| said_of(&world(&["eusc-de-east-1"], facts)).join("\n");
+
+    let everywhere = of("[fact.bedrock-eusc]\noperator_parent = \"DE\"\nbecause = \"audit report 2026-77\"\n");
+    let country = of(&SOVEREIGN.replace("operator_parent = \"DE\"", "operator = \"EU\""));
+    let anywhere = of(&SOVEREIGN.replace("operator_parent = \"DE\"", "operator = \"ZZ\""));
+    let twice = of(&SOVEREIGN.replace("[\"C5\"]", "[\"C5\", \"C5\", \" \"]"));
+    let reason = of(&SOVEREIGN.replace("audit report 2026-77, section 4", "ask me"));
+
+    assert!(
+        everywhere.contains("`fact.bedrock-eusc.operator_parent`: the row says something else of each region"),
+        "{everywhere}"
+    );
+    assert!(everywhere.contains("in `[fact.bedrock-eusc.regions.REGION]`"), "{everywhere}");
+    for (said, code) in [(country, "`EU`"), (anywhere, "`ZZ`")] {
+        assert!(said.contains(&format!("operator`: {code} is no country")), "{said}");
+    }
+    assert!(twice.contains("lists `C5` twice") && twice.contains("names no certificate"), "{twice}");
+    assert!(reason.contains("which is no reason"), "{reason}");
+}
