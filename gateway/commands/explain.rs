@@ -259,7 +259,7 @@ fn explained(
 ) -> Result<Vec<Explained>, policy::WorldError> {
     let candidates: Vec<Candidate> = model.targets.iter().map(|target| outlook::candidate(compiled, *target)).collect();
     let asker = outlook::asker(asked.app);
-    let zones = compiled.policy.pack.groups();
+    let zones = &compiled.policy.zones;
     let labels = labels_of(asked, model);
     let question = on_route(asked.question_of(&model.name, &candidates), &labels, model);
     let mut targets = Vec::new();
@@ -298,7 +298,8 @@ impl<'a> Answer<'a> {
         let fallbacks = fallbacks.map(behind).collect::<Result<_, policy::WorldError>>()?;
         let is_permitted = targets.iter().any(|target| target.verdict.ruling.is_in());
         let elsewhere = if is_permitted { Vec::new() } else { elsewhere(compiled, judge, &asked) };
-        Ok(Self { asked, targets, order, fallbacks, elsewhere, policies: policies_of(compiled) })
+        let policies = format!("{}{}", policies_of(compiled), run_out(compiled, asked.now));
+        Ok(Self { asked, targets, order, fallbacks, elsewhere, policies })
     }
 
     fn is_permitted(&self) -> bool {
@@ -430,6 +431,22 @@ pub(super) const WHAT_IT_MEANS: &str = "This holds for labels as they are given 
 
 fn policies(count: usize) -> String {
     if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") }
+}
+
+/// The groups of countries that policies ask about and that nobody knows any more.
+fn run_out(compiled: &Compiled, now: SystemTime) -> String {
+    let ended = outlook::groups_that_end(compiled).into_iter().filter(|(_, end)| *end <= now);
+    let names: Vec<String> = ended.map(|(name, _)| name.to_owned()).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [only] => format!(
+            " The group of countries {only} has run out: a policy that asks about it cannot be evaluated, which denies."
+        ),
+        several => format!(
+            " The groups of countries {} have run out: a policy that asks about one cannot be evaluated, which denies.",
+            join(several)
+        ),
+    }
 }
 
 fn policies_of(compiled: &Compiled) -> String {

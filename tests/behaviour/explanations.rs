@@ -140,6 +140,28 @@ async fn a_class_that_a_request_names_raises_that_of_its_app_in_an_explanation()
 }
 
 #[tokio::test]
+async fn a_group_of_countries_that_has_run_out_is_why_a_policy_denies() {
+    let fleet = fleet();
+    let at = async |day: &str| {
+        let arguments = ["explain", "--config", &fleet, "--app", "claims", "--model", "sovereign", "--at", day];
+        let output = run(&arguments, scratch().path()).await;
+        (output.status.code(), text_of(&output).split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+
+    let (before, known) = at("2027-11-22").await;
+    let (after, unknown) = at("2027-11-23").await;
+
+    // The own site is in Germany on both days; the offers of the clouds have run out before.
+    assert_eq!((before, after), (Some(0), Some(1)), "{unknown}");
+    assert!(!known.contains("has run out: a policy"), "{known}");
+    assert!(
+        unknown.contains("The group of countries EEA has run out: a policy that asks about it cannot be evaluated"),
+        "{unknown}"
+    );
+    assert!(unknown.contains("could not be evaluated"), "{unknown}");
+}
+
+#[tokio::test]
 async fn names_that_nobody_has_are_wrong_usage_and_a_broken_configuration_cannot_be_found_out() {
     let folder = scratch();
     fs::write(folder.path().join("broken.toml"), "[listen]\nadress = \"x\"\n").expect("it can be written");

@@ -4,14 +4,14 @@
 //! finding, the request as it is and then redacted, exceptions until their end. Where a counterexample is a request that can
 //! come, that decision is the last word on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cedar_policy::{Entity, EntityUid, EvalResult};
 use policy::{
     Action, Asker, Candidate, Class, Countries, Country, Data, Facts, Finding, FindingKind, Findings, Grants, Judge,
-    Operation, Question, Reach, Rules, Ruling, TargetId, decide,
+    Operation, Question, Reach, Rules, Ruling, TargetId, Zones, decide,
 };
 
 use super::solver::Found;
@@ -151,9 +151,9 @@ impl Read<'_> {
         })
     }
 
-    fn zones(&self) -> Result<BTreeMap<String, Countries>, String> {
+    fn zones(&self) -> Result<Zones, String> {
         let zones = self.found.entities.iter().filter(|entity| entity.uid().type_name().basename() == "Zone");
-        zones.map(|zone| Ok((id(&zone.uid()), countries(zone, "countries")?))).collect()
+        zones.map(|zone| Ok((id(&zone.uid()), countries(zone, "countries")?.into()))).collect()
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! Labels, kinds of finding and apps that no policy names are alike to it, so one of each stands for all of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use policy::{
     Adjustments, Asker, Candidate, Class, Countries, Data, Facts, Finding, FindingKind, Findings, Judge, Mention,
-    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, TextKind, Verdict, WorldError, decide,
+    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, TextKind, Verdict, WorldError, Zones, decide,
 };
 use server::configuration::{self, Compiled, DataPack};
 use server::outlook;
@@ -23,7 +23,7 @@ pub(super) struct World {
     findings: Vec<Vec<FindingKind>>,
     times: Vec<SystemTime>,
     operations: Vec<Operation>,
-    pack: Arc<DataPack>,
+    zones: Zones,
     /// What it is made of, for the report.
     pub(super) words: String,
 }
@@ -71,7 +71,7 @@ impl World {
             findings: named.findings(&[]),
             times: named.times(now),
             operations: operations(sets),
-            pack: Arc::clone(DataPack::shipped()),
+            zones: DataPack::shipped().zones(&BTreeMap::new()),
             words: named.words("places of each kind in the data pack, and the purposes that either set names"),
         }
     }
@@ -93,13 +93,13 @@ impl World {
             findings: named.findings(&compiled.recognisers.kinds().collect::<Vec<_>>()),
             times: named.times(now),
             operations: operations(sets),
-            pack: Arc::clone(&compiled.policy.pack),
+            zones: compiled.policy.zones.clone(),
             words: named.words("the apps, targets and purposes of the configuration"),
         }
     }
 
     fn judge(&self, rules: &Rules) -> Result<Judge, WorldError> {
-        Judge::new(Arc::new(rules.clone()), self.pack.groups(), &self.askers, &self.candidates)
+        Judge::new(Arc::new(rules.clone()), &self.zones, &self.askers, &self.candidates)
     }
 }
 

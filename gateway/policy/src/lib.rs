@@ -27,8 +27,8 @@ mod why;
 pub use decision::{Cause, Denial, PolicyIds, Ruling, Verdict, decide};
 pub use facts::{
     Adjustment, Adjustments, Change, Column, Countries, Country, Declared, Drift, Echo, Extension, Facts, Pack,
-    PackError, PackFiles, Place, PlaceError, Provenance, Row, Site, UNKNOWN_RETENTION_DAYS, UnknownCountry, day_of,
-    pack_schema,
+    PackError, PackFiles, Place, PlaceError, Provenance, Row, Site, UNKNOWN_RETENTION_DAYS, UnknownCountry, Zone,
+    Zones, day_of, pack_schema,
 };
 /// What a question is asked about, from `inspection`: the crates above name a question without importing its parts.
 pub use inspection::{Finding, FindingKind, Findings, Group, TextKind};

@@ -1,12 +1,11 @@
 //! Why a policy matches a request, found out by asking it and not by reading it: each fact of the target is exchanged for a
 //! good one, and each statement about the data taken away, and what the policy then says tells which of them it is about.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use inspection::{Finding, Findings};
 
-use crate::facts::{Countries, Country, Facts};
+use crate::facts::{Countries, Country, Facts, Zones};
 use crate::judge::{Judge, WorldError};
 use crate::question::{Asker, Candidate, Class, Data, Question, Reach, TargetId};
 use crate::rules::{About, Mention, Rules};
@@ -73,7 +72,7 @@ pub enum Because {
 /// [`WorldError`] when the facts do not fit the schema, which is a fault of this crate.
 pub fn why(
     rules: &Rules,
-    (zones, asker): (&BTreeMap<String, Countries>, &Asker),
+    (zones, asker): (&Zones, &Asker),
     question: &Question<'_>,
     candidate: &Candidate,
     ids: &[&str],
@@ -85,7 +84,7 @@ pub fn why(
 /// One policy and one target.
 struct Asking<'a> {
     rules: &'a Rules,
-    zones: &'a BTreeMap<String, Countries>,
+    zones: &'a Zones,
     asker: &'a Asker,
     question: &'a Question<'a>,
     candidate: &'a Candidate,
@@ -133,7 +132,7 @@ impl Asking<'_> {
     fn good(&self) -> Result<Option<Candidate>, WorldError> {
         let mentioned = self.about.reads.mentions.iter().filter_map(|mention| match mention {
             Mention::Country(code) => code.parse().ok(),
-            Mention::Zone(name) => self.zones.get(name).and_then(|zone| zone.0.iter().next().copied()),
+            Mention::Zone(name) => self.zones.get(name).and_then(|zone| zone.countries.0.iter().next().copied()),
             _ => None,
         });
         let countries = mentioned.chain("DE".parse().ok());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use policy::{
     Asker, Candidate, Class, Countries, Data, Facts, Judge, Names, PolicyFile, Question, Reach, ReadOptions, Rules,
-    SHIPPED, Strictness, TargetId, decide,
+    SHIPPED, Strictness, TargetId, Zones, decide,
 };
 
 fn say(what: &str, times: &mut [Duration]) {
@@ -91,12 +91,12 @@ fn unlike(count: u32) -> Vec<Candidate> {
     targets(count).into_iter().enumerate().map(other).collect()
 }
 
-fn zones() -> BTreeMap<String, Countries> {
+fn zones() -> Zones {
     let eea = [
         "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IS", "IT", "LI",
         "LT", "LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK",
     ];
-    BTreeMap::from([("EEA".to_owned(), countries(&eea))])
+    Zones::from([("EEA".to_owned(), countries(&eea).into())])
 }
 
 fn judge(rules: &Arc<Rules>, targets: &[Candidate]) -> Judge {

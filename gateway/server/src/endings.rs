@@ -8,13 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::configuration::Compiled;
+use crate::configuration::{Compiled, asked_about};
 
 /// One thing that ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) what: What,
-    /// A row of the data pack, the id of a policy, or app and kind of finding.
+    /// A row or a group of the data pack, the id of a policy, or app and kind of finding.
     pub(crate) name: Arc<str>,
     pub(crate) end: SystemTime,
 }
@@ -24,6 +24,8 @@ pub(crate) struct Ending {
 pub(crate) enum What {
     /// A row of the data pack that a target rests on.
     Fact,
+    /// A group of countries of the data pack that policies ask about.
+    Group,
     /// A permit with an end.
     Exception,
     /// A kind of finding that policies do not see for a while.
@@ -35,6 +37,7 @@ impl What {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Fact => "fact",
+            Self::Group => "group",
             Self::Exception => "exception",
             Self::Suppression => "suppression",
         }
@@ -84,6 +87,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
             What::Fact => write!(f, "row `{}` of the data pack", self.name),
+            What::Group => write!(f, "group `{}` of the data pack", self.name),
             What::Exception => write!(f, "exception `{}`", self.name),
             What::Suppression => write!(f, "suppression `{}`", self.name),
         }
@@ -102,6 +106,9 @@ pub(crate) fn endings(compiled: &Compiled) -> Box<[Ending]> {
         if let Some(end) = provenance.valid_until {
             provenance.rows.iter().for_each(|row| note(What::Fact, row, end));
         }
+    }
+    for (group, end) in asked_about(&compiled.policy.rules, &compiled.policy.zones) {
+        note(What::Group, group, end);
     }
     for about in compiled.policy.rules.policies() {
         if let Some(end) = about.expires {

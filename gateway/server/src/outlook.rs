@@ -1,6 +1,7 @@
 //! From a compiled configuration, or a request in a file, to what policies are asked about: used by the snapshot, by `check`,
 //! and by the commands that ask without serving.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -29,7 +30,7 @@ pub fn judge(compiled: &Compiled) -> Result<Judge, WorldError> {
 pub fn judge_with(compiled: &Compiled, rules: &Arc<policy::Rules>) -> Result<Judge, WorldError> {
     let apps: Vec<Asker> = compiled.apps.iter().map(asker).collect();
     let targets: Vec<Candidate> = (0..compiled.targets.len()).map(|index| candidate(compiled, index)).collect();
-    Judge::new(Arc::clone(rules), compiled.policy.pack.groups(), &apps, &targets)
+    Judge::new(Arc::clone(rules), &compiled.policy.zones, &apps, &targets)
 }
 
 /// A judge over what is only proposed, policies, facts and recognisers, where anything is.
@@ -53,7 +54,7 @@ pub fn candidate_judge(compiled: &Compiled) -> Result<Option<Judge>, WorldError>
         facts.map_or_else(|| target.clone(), |facts| Candidate { facts: Arc::clone(facts), ..target.clone() })
     };
     let targets: Vec<Candidate> = (0..compiled.targets.len()).map(proposed).collect();
-    Judge::new(Arc::clone(rules), compiled.policy.pack.groups(), &apps, &targets).map(Some)
+    Judge::new(Arc::clone(rules), &compiled.policy.zones, &apps, &targets).map(Some)
 }
 
 /// Holds what a provider said of where a target's answer was made against what is declared, by who says it: a header, or a member
@@ -105,6 +106,12 @@ pub fn names(compiled: &Compiled) -> Names {
             .with_findings(compiled.recognisers.kinds().map(|kind| kind.to_string()))
             .with_certificates(policy.pack.certificates().map(str::to_owned).chain(certified))
     }
+}
+
+/// The groups of countries that policies in force ask about, each with the instant from which nobody knows who is in it.
+#[must_use]
+pub fn groups_that_end(compiled: &Compiled) -> BTreeSet<(&str, SystemTime)> {
+    configuration::asked_about(&compiled.policy.rules, &compiled.policy.zones)
 }
 
 /// An app as policies see it.

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 pub use adjust::{Adjustment, Adjustments, Change, Column, Extension};
 pub use country::{Country, UnknownCountry};
 pub use echo::{Drift, Echo};
-pub use pack::{Pack, PackError, PackFiles, Row, day_of};
+pub use pack::{Pack, PackError, PackFiles, Row, Zone, Zones, day_of};
 use pack::{Rule, Where};
 pub use place::{Declared, Place, PlaceError, Site};
 pub use schema::pack_schema;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use time::Date;
 use time::format_description::well_known::Iso8601;
 
-use super::{Countries, Country, UnknownCountry, adjust, schema};
+use super::{Countries, Country, Extension, UnknownCountry, adjust, schema};
 
 /// The texts of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,28 @@ pub struct Pack {
     pub(super) sources: BTreeMap<String, Source>,
     /// Until when regions and groups hold.
     pub(super) base_valid_until: SystemTime,
+    /// Until when groups hold.
+    groups_valid_until: SystemTime,
 }
+
+/// A group of countries, and until when it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Its members.
+    pub countries: Countries,
+    /// From this instant on nobody knows who they are; never where absent.
+    pub valid_until: Option<SystemTime>,
+}
+
+impl From<Countries> for Zone {
+    /// One without an end.
+    fn from(countries: Countries) -> Self {
+        Self { countries, valid_until: None }
+    }
+}
+
+/// Groups of countries by name.
+pub type Zones = BTreeMap<String, Zone>;
 
 /// `pack.json`: which files make up the pack.
 #[derive(Deserialize, JsonSchema)]
@@ -356,11 +377,8 @@ impl Pack {
                 return Err(PackError::Format { file, found });
             }
         }
-        let base_valid_until = date("regions.json", "valid_until", &regions.valid_until)?.min(date(
-            "groups.json",
-            "valid_until",
-            &groups.valid_until,
-        )?);
+        let groups_valid_until = date("groups.json", "valid_until", &groups.valid_until)?;
+        let base_valid_until = date("regions.json", "valid_until", &regions.valid_until)?.min(groups_valid_until);
         let pack = Self {
             version: manifest.version,
             regions: regions.regions.into_iter().map(|one| ((one.cloud.clone(), one.region.clone()), one)).collect(),
@@ -373,6 +391,7 @@ impl Pack {
             vertex_models: places.vertex_models.into_iter().map(|one| (one.model, one.location)).collect(),
             sources: places.sources,
             base_valid_until,
+            groups_valid_until,
         };
         pack.check()?;
         Ok(pack)
@@ -430,6 +449,16 @@ impl Pack {
     #[must_use]
     pub fn groups(&self) -> &BTreeMap<String, Countries> {
         &self.groups
+    }
+
+    /// The groups of countries with their ends, some of which hold longer because somebody answers for it.
+    #[must_use]
+    pub fn zones(&self, extended: &BTreeMap<String, Extension>) -> Zones {
+        let zone = |(name, countries): (&String, &Countries)| {
+            let end = extended.get(name).map_or(self.groups_valid_until, |extension| extension.until);
+            (name.clone(), Zone { countries: countries.clone(), valid_until: Some(end) })
+        };
+        self.groups.iter().map(zone).collect()
     }
 
     /// Whether `country` stands in the group of this name; no country stands in a group that does not exist.

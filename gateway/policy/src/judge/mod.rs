@@ -8,11 +8,10 @@ mod cache;
 mod slice;
 mod world;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decision::PolicyIds;
-use crate::facts::Countries;
+use crate::facts::Zones;
 use crate::proof::Obligations;
 use crate::question::{Action, Asker, Candidate, Question};
 use crate::rules::Rules;
@@ -52,12 +51,7 @@ impl Judge {
     /// # Errors
     ///
     /// [`WorldError`] when the facts do not fit the schema, which is a fault of this crate.
-    pub fn new(
-        rules: Arc<Rules>,
-        zones: &BTreeMap<String, Countries>,
-        apps: &[Asker],
-        targets: &[Candidate],
-    ) -> Result<Self, WorldError> {
+    pub fn new(rules: Arc<Rules>, zones: &Zones, apps: &[Asker], targets: &[Candidate]) -> Result<Self, WorldError> {
         let world = World::new(&rules, zones, apps, targets)?;
         let made_of = Makings::of(rules.reads());
         Ok(Self { rules, world, made_of, cache: Cache::default() })
@@ -67,7 +61,7 @@ impl Judge {
     /// target is permitted when it is approved, and a feature when it is granted.
     #[must_use]
     pub fn of_grants(targets: &[Candidate]) -> Self {
-        Self::new(Rules::grants_alone(), &BTreeMap::new(), &[], targets).expect("grants read no zone and no app")
+        Self::new(Rules::grants_alone(), &Zones::new(), &[], targets).expect("grants read no zone and no app")
     }
 
     /// The rules.

@@ -1,10 +1,11 @@
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use inspection::{Finding, FindingKind, Findings, TextKind};
 
 use super::*;
 use crate::decision::{Denial, Ruling};
-use crate::facts::{Facts, day_of};
+use crate::facts::{Countries, Facts, Zone, Zones, day_of};
 use crate::question::{Class, Data, NO_GRANTS, Reach, TargetId};
 use crate::rules::{Names, PolicyFile, ReadOptions, Strictness};
 use crate::{Permit, decide};
@@ -13,8 +14,8 @@ fn countries(codes: &[&str]) -> Countries {
     codes.iter().map(|code| code.parse().unwrap()).collect()
 }
 
-fn zones() -> BTreeMap<String, Countries> {
-    BTreeMap::from([("EEA".to_owned(), countries(&["DE", "FR", "NO", "SE"]))])
+fn zones() -> Zones {
+    Zones::from([("EEA".to_owned(), countries(&["DE", "FR", "NO", "SE"]).into())])
 }
 
 /// Facts that every shipped policy is content with.
@@ -432,4 +433,56 @@ fn leaving_out_policies_that_cannot_match_changes_no_answer() {
     }
     assert!(answers.len() > 8, "the cases differ: {}", answers.len());
     assert!(judge.world.slices().len() > 4, "policies were left out");
+}
+
+/// A group that has run out is nobody's, in either direction: not that of those who have to be inside of it, and not that of
+/// those who are kept out because they are.
+#[test]
+fn a_group_of_countries_that_has_run_out_denies_whatever_asks_about_it() {
+    let end = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let targets = [target(1, good_facts())];
+    let zone = Zone { countries: countries(&["DE", "SE"]), valid_until: Some(end) };
+    let zones = Zones::from([("ours".to_owned(), zone)]);
+    let grant = "@id(\"all\") @grant(\"base\") permit (principal, action, resource);\n";
+    let rules =
+        |condition: &str| rules_of(&format!("{grant}@id(\"mine\") forbid (principal, action, resource) {condition};"));
+    let at = |condition: &str, now: SystemTime| {
+        let judge = Judge::new(rules(condition), &zones, &[], &targets).unwrap();
+        let question = Question { now, ..Question::about("claims", "chat", &targets) };
+        judge.hold(&question).iter().next().cloned().unwrap()
+    };
+    let before = end - Duration::from_millis(1);
+
+    for condition in [
+        "unless { Zone::\"ours\".countries.containsAll(resource.processing) }",
+        "when { Zone::\"ours\".countries.contains(Country::\"US\") }",
+        "when { !(Zone::\"ours\".countries.containsAll(resource.processing)) }",
+    ] {
+        assert!(matches!(at(condition, before), Held::Permitted { .. }), "{condition}");
+        assert!(matches!(at(condition, end), Held::Failed(_)), "{condition}: {:?}", at(condition, end));
+    }
+    // What does not ask about it goes on, and so does what has its answer before it would.
+    for condition in ["when { resource.training }", "when { resource.training && Zone::\"ours\".countries.isEmpty() }"]
+    {
+        assert!(matches!(at(condition, end), Held::Permitted { .. }), "{condition}");
+    }
+}
+
+#[test]
+fn a_decision_of_before_a_group_ran_out_is_not_remembered_after_it() {
+    let end = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let targets = [target(1, good_facts())];
+    let zone = Zone { countries: countries(&["DE", "SE"]), valid_until: Some(end) };
+    let text = "@id(\"all\") @grant(\"base\") permit (principal, action, resource)\n\
+                when { Zone::\"ours\".countries.containsAll(resource.processing) };";
+    let judge = Judge::new(rules_of(text), &Zones::from([("ours".to_owned(), zone)]), &[], &targets).unwrap();
+    let is_permitted = |now: SystemTime| {
+        let question = Question { now, ..Question::about("claims", "chat", &targets) };
+        matches!(judge.hold(&question).first(), Some(Held::Permitted { .. }))
+    };
+
+    let before = is_permitted(end - Duration::from_secs(1));
+    let again = is_permitted(end - Duration::from_millis(1));
+
+    assert_eq!((before, again, is_permitted(end)), (true, true, false));
 }

@@ -1,6 +1,6 @@
 //! What the policies are asked about: zones, apps and targets as Cedar entities, built once and not for each request.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use super::Held;
 use super::ask::Ask;
 use super::slice::Slices;
 use crate::decision::PolicyIds;
-use crate::facts::{Countries, Country, Facts};
+use crate::facts::{Countries, Country, Facts, Zone, Zones};
 use crate::proof::Obligations;
 use crate::question::{Action, Asker, Candidate, Question, TargetId};
 use crate::rules::{About, Mention, Rules, View};
@@ -27,7 +27,7 @@ pub struct WorldError(String);
 /// Zones, apps and targets.
 #[derive(Debug)]
 pub(super) struct World {
-    zones: BTreeMap<String, Countries>,
+    zones: Zones,
     apps: Vec<Asker>,
     targets: Vec<Candidate>,
     uids: HashMap<TargetId, EntityUid>,
@@ -36,7 +36,7 @@ pub(super) struct World {
     /// Policies read no target's and no endpoint's name.
     is_nameless: bool,
     slices: Slices,
-    /// Instants at which any answer may change, sorted: facts and exceptions that run out, dates in policies.
+    /// Instants at which any answer may change, sorted: facts, groups and exceptions that run out, dates in policies.
     changes: Vec<SystemTime>,
     /// The entities of the epoch that was asked about last; what they hold depends on the epoch alone.
     current: Mutex<Option<(u32, Arc<Entities>)>>,
@@ -52,16 +52,12 @@ struct Types {
 }
 
 impl World {
-    pub(super) fn new(
-        rules: &Rules,
-        zones: &BTreeMap<String, Countries>,
-        apps: &[Asker],
-        targets: &[Candidate],
-    ) -> Result<Self, WorldError> {
+    pub(super) fn new(rules: &Rules, zones: &Zones, apps: &[Asker], targets: &[Candidate]) -> Result<Self, WorldError> {
         let types = Types { app: type_name("App")?, action: type_name("Action")?, target: type_name("Target")? };
         let mut changes: BTreeSet<SystemTime> = rules.reads().dates.clone();
         changes.extend(rules.policies().filter_map(|about| about.expires));
         changes.extend(targets.iter().filter_map(|target| target.facts.provenance.valid_until));
+        changes.extend(zones.values().filter_map(|zone| zone.valid_until));
         let uid = |target: &Candidate| uid(&types.target, &target.name);
         let world = Self {
             uids: targets.iter().map(|target| (target.target, uid(target))).collect(),
@@ -106,8 +102,11 @@ impl World {
 
     fn entities(&self, now: SystemTime) -> Result<Entities, WorldError> {
         let mut all = Vec::new();
-        for (name, countries) in &self.zones {
-            let attributes = HashMap::from([("countries".to_owned(), set(countries)?)]);
+        // INVARIANT: a group whose members nobody knows any more is not there, so that a policy which asks about it cannot be
+        // evaluated, and that denies. Without members it would let through whatever is forbidden for a country inside of it.
+        let holds = |zone: &Zone| zone.valid_until.is_none_or(|end| end > now);
+        for (name, zone) in self.zones.iter().filter(|(_, zone)| holds(zone)) {
+            let attributes = HashMap::from([("countries".to_owned(), set(&zone.countries)?)]);
             all.push(entity(uid(&type_name("Zone")?, name), attributes, HashSet::new())?);
         }
         let team = type_name("Team")?;

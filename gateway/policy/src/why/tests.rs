@@ -37,7 +37,7 @@ struct Case<'a> {
 impl Case<'_> {
     /// Why the policy of this id matches.
     fn why(&self, id: &str, candidate: &Candidate) -> Why {
-        let zones = BTreeMap::from([("EEA".to_owned(), countries(&["DE", "FR", "NO", "SE"]))]);
+        let zones = Zones::from([("EEA".to_owned(), countries(&["DE", "FR", "NO", "SE"]).into())]);
         let labels: Vec<Arc<str>> = self.labels.iter().map(|label| Arc::from(*label)).collect();
         let asker = Asker {
             name: "app".into(),

@@ -116,6 +116,7 @@ const TABLE: &[(&str, Standing)] = &[
     ("webhook", Enforced),
     ("policy", Enforced),
     ("fact", Enforced),
+    ("group", Enforced),
     ("label", Enforced),
     ("recogniser", Enforced),
     ("data", Enforced),

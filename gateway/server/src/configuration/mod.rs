@@ -43,6 +43,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 pub use administration::{AdministrationConfig, AdministratorConfig};
+pub(crate) use check::asked_about;
 pub(crate) use check::budgets::signing_key;
 pub use check::{PolicyConfig, due};
 pub use compile::{

@@ -18,6 +18,7 @@ mod endpoints;
 mod evidence;
 mod fact_regions;
 mod facts;
+mod groups;
 mod hosts;
 mod identity;
 mod issuer_keys;
@@ -94,6 +95,7 @@ pub(super) fn check(
     let adjustments = check.facts(document, &targets);
     let proposed = check.candidate_facts(document, &adjustments, &targets);
     check.target_facts(document, (&adjustments, proposed.as_ref()), &permissions, &mut targets);
+    let extended = check.groups(document, &mut targets);
     let apps = check.apps(document);
     check.data(document);
     let keys = check.keys(document);
@@ -107,7 +109,7 @@ pub(super) fn check(
     let break_glass = check.break_glass(document);
     let administrators = check.administrators(document, &keys);
     let recognisers = check.recognisers(document);
-    let policy = check.rules(document, &targets, adjustments);
+    let policy = check.rules(document, &targets, (adjustments, &extended));
     let Check { material, .. } = check;
     let (listeners, policy) = (listeners?, policy?);
     let file = |file: &super::sources::Source| (file.path.clone(), file.hash());
@@ -146,6 +148,7 @@ pub(super) fn check(
     })
 }
 
+pub(crate) use groups::asked_about;
 pub(super) use keys::parse_moment;
 pub(super) use outlook::look_ahead;
 pub use rules::{PolicyConfig, due};

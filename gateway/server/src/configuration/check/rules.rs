@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use inspection::TextKind;
 use policy::{
-    Adjustments, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness,
+    Adjustments, Extension, Fault, Names, PolicyFile, ReadOptions, Rules, SHIPPED, SHIPPED_LABELS, Strictness, Zones,
 };
 
 use super::super::compile::TargetConfig;
@@ -42,6 +42,8 @@ pub struct PolicyConfig {
     pub files: Vec<(String, String)>,
     /// The data pack that facts of places and groups of countries are from.
     pub pack: Arc<DataPack>,
+    /// The groups of countries, and until when each holds.
+    pub zones: Zones,
 }
 
 impl Check<'_> {
@@ -50,7 +52,7 @@ impl Check<'_> {
         &mut self,
         document: &Document,
         targets: &[TargetConfig],
-        adjustments: Adjustments,
+        (adjustments, extended): (Adjustments, &BTreeMap<String, Extension>),
     ) -> Option<PolicyConfig> {
         let names = self.names_of(document, targets);
         let labels = names.labels.iter().flatten().map(|label| Arc::from(label.as_str())).collect();
@@ -78,7 +80,9 @@ impl Check<'_> {
         };
         let candidate_recognisers = self.candidate_recognisers(document);
         let pack = Arc::clone(&self.pack);
-        Some(PolicyConfig { rules, candidate, candidate_recognisers, labels, adjustments, files, pack })
+        let zones = pack.zones(extended);
+        self.groups_run_out(&rules, &zones);
+        Some(PolicyConfig { rules, candidate, candidate_recognisers, labels, adjustments, files, pack, zones })
     }
 
     /// The policies of the folder that `policy.SETTING` names, with their texts.

@@ -46,7 +46,7 @@ pub use network::{
 };
 pub use recogniser::{FindingGroup, Recogniser, RecogniserChecksum};
 pub use security::{
-    Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Label, Policy, Pseudonyms, Retention,
+    Audit, BreakGlass, Class, Data, Durability, Evidence, Fact, Grant, Group, Label, Policy, Pseudonyms, Retention,
 };
 pub use store::{Deny, LocalShare, OnLoss, Store};
 pub use telemetry::{Otlp, OtlpProtocol, OtlpSignal, Telemetry};
@@ -118,6 +118,10 @@ pub struct Document {
     /// Changes to rows of the data pack, by the row's id.
     #[serde(default)]
     pub fact: BTreeMap<String, Fact>,
+    /// Groups of countries of the data pack that hold beyond their date. A policy that asks about one that has run out cannot be
+    /// evaluated, which denies.
+    #[serde(default)]
+    pub group: BTreeMap<String, Group>,
     /// Data classes in addition to the shipped ones.
     #[serde(default)]
     pub label: BTreeMap<String, Label>,

@@ -117,6 +117,18 @@ pub struct RegionalFact {
     pub because: Option<String>,
 }
 
+/// A group of countries of the data pack that holds beyond its date, by its name.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// The day from which the group counts as unknown, instead of its own. Required.
+    pub extended_until: Moment,
+    /// Who answers for it. Required.
+    pub by: String,
+    /// Why, in at least ten characters. Required.
+    pub because: String,
+}
+
 /// What a caller may make an endpoint do beyond answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,7 @@
 //! `[fact.ROW]` and the regions that it is about.
 
-use super::super::Compiled;
-use super::{changed, load_one, noted_of, said_of};
+use super::super::{Compiled, LoadOptions, load_text};
+use super::{changed, load_one, noted_of, options, said_of};
 
 /// An endpoint of Bedrock in each region, with one model each, and these facts.
 fn world(regions: &[&str], facts: &str) -> String {
@@ -195,4 +195,77 @@ fn a_law_of_all_regions_a_country_that_there_is_none_of_and_a_short_reason_are_m
     }
     assert!(twice.contains("lists `C5` twice") && twice.contains("names no certificate"), "{twice}");
     assert!(reason.contains("which is no reason"), "{reason}");
+}
+
+/// A document at a day, with groups that are extended.
+fn at(day: &str, groups: &str) -> (Result<Compiled, String>, Vec<String>) {
+    let own = "[site.here]\ncountry = \"DE\"\n[endpoint.own]\nprovider = \"openai\"\nurl = \"http://own.corp.example:8000/v1\"\n\
+        reach = { local = { within = [\"192.168.40.0/24\"] } }\nplace = { site = \"here\" }\n[model.own]\ntargets = [\"own/m\"]\n";
+    let text = changed("[data.claims]", &format!("{own}{groups}\n[data.claims]"));
+    let options = LoadOptions { now: policy::day_of(day).unwrap(), ..options() };
+    match load_text([("/etc/causeway/gateway.toml".into(), text)], &options) {
+        Ok(compiled) => {
+            let notes = compiled.notes.iter().map(ToString::to_string).filter(|note| note.contains("group `"));
+            let notes = notes.collect();
+            (Ok(compiled), notes)
+        }
+        Err(mistakes) => (Err(mistakes.to_string()), Vec::new()),
+    }
+}
+
+const EXTENDED: &str = "[group.EEA]\nextended_until = 2028-06-30\nby = \"J. Doe, data protection\"\n\
+    because = \"the treaty was read again on 3 October\"\n";
+
+#[test]
+fn a_group_that_policies_ask_about_is_announced_before_it_runs_out_and_then_it_is_nobodys() {
+    let is_known = |day: &str, groups: &str| {
+        let compiled = at(day, groups).0.unwrap();
+        let judge = crate::outlook::judge(&compiled).unwrap();
+        let candidates: Vec<_> =
+            (0..compiled.targets.len()).map(|index| crate::outlook::candidate(&compiled, index)).collect();
+        let own = candidates.iter().find(|candidate| candidate.own_site).unwrap();
+        let labels = ["eu_personal".into()];
+        let data = policy::Data { labels: &labels, labelled: true, class: policy::Class::Internal, purpose: None };
+        let about = policy::Question::about("claims", "chat-large", std::slice::from_ref(own));
+        policy::decide(&judge, &policy::Question { data, now: policy::day_of(day).unwrap(), ..about }).is_ok()
+    };
+
+    let said = |day: &str| at(day, "").1.join("\n");
+    assert!(!said("2027-10-01").contains("runs out"), "{}", said("2027-10-01"));
+    assert!(said("2027-11-01").contains("group `EEA` of the data pack runs out in 22 days, and counts as unknown"));
+    assert!(said("2027-11-13").contains("in 10 days, soon, and counts"), "{}", said("2027-11-13"));
+    assert!(said("2027-11-21").contains("in 2 days, very soon, and counts"));
+    assert!(said("2027-11-23").contains("has run out and counts as unknown; policies that ask about it deny then"));
+    assert!(!said("2027-11-23").contains("`EFTA`"), "no policy asks about it");
+    assert!(is_known("2027-11-22", "") && !is_known("2027-11-23", ""));
+    assert!(is_known("2028-06-29", EXTENDED) && !is_known("2028-06-30", EXTENDED));
+}
+
+#[test]
+fn a_group_that_is_extended_shows_beside_every_target() {
+    let (compiled, notes) = at("2027-12-01", EXTENDED);
+    let compiled = compiled.unwrap();
+
+    let said =
+        "group `EEA` extended to 2028-06-30 by J. Doe, data protection, because the treaty was read again on 3 October";
+    for target in &compiled.targets {
+        assert!(target.facts.provenance.statements.iter().any(|statement| statement == said), "{target:?}");
+    }
+    assert!(!notes.iter().any(|note| note.contains("`EEA`")), "{notes:?}");
+    let endings = crate::endings::endings(&compiled);
+    assert!(endings.iter().any(|ending| ending.to_string() == "group `EEA` of the data pack"), "{endings:?}");
+}
+
+#[test]
+fn an_extension_of_a_group_takes_a_group_a_day_a_person_and_a_reason() {
+    let of = |from: &str, to: &str| at("2027-12-01", &EXTENDED.replace(from, to)).0.unwrap_err();
+
+    for (from, to, said) in [
+        ("group.EEA", "group.EEE", "`EEE` is no group of countries of the data pack; did you mean `EEA`?"),
+        ("2028-06-30", "\"soon\"", "`group.EEA.extended_until` is `soon`, which is no date"),
+        ("J. Doe, data protection", " ", "`group.EEA.by` names nobody"),
+        ("the treaty was read again on 3 October", "it is so", "which is no reason"),
+    ] {
+        assert!(of(from, to).contains(said), "{said}: {}", of(from, to));
+    }
 }
