@@ -83,6 +83,29 @@ fn asking(key: &str) -> Request {
 }
 
 #[tokio::test]
+async fn what_is_proved_and_shown_of_policies_names_the_grants_that_lie_outside_of_it() {
+    let world = world().await;
+    let said = async |arguments: &[&str]| {
+        let output =
+            run(&[&["policy"], arguments, &["--config", "causeway.toml"]].concat(), world.gateway.folder()).await;
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+
+    let proof = said(&["prove", "--enumerate", "--json"]).await;
+    let text = said(&["prove", "--enumerate"]).await;
+    let exports = [said(&["matrix", "--format", "csv"]).await, said(&["matrix", "--format", "html"]).await];
+
+    let proof: Value = serde_json::from_str(&proof).unwrap_or_else(|error| unreachable!("{error}: {proof}"));
+    let outside = proof["outside"].as_str().unwrap_or_default();
+    assert!(outside.contains("`overseas` (apps claims, clinic; endpoints cloud; until "), "{proof}");
+    assert!(outside.contains("by `no_break_glass`: label health, class secret and above"), "{outside}");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [text].iter().chain(&exports) {
+        assert!(words(text).contains("Outside of this lie the break-glass grants"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_grant_that_two_people_opened_lets_its_apps_through_and_each_record_says_so() {
     let world = world().await;
     assert_eq!(world.status_of("cw_of_claims").await, 403, "policy forbids it");

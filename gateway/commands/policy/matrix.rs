@@ -91,7 +91,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let sheet = |app| Sheet::of((&compiled, &judge), app, (&arguments.by, now));
     let sheets: Vec<Sheet<'_>> = compiled.apps.iter().map(sheet).collect();
-    let written = Written { meaning: meaning(&sheets, &arguments.by), has_variants: !arguments.by.is_empty(), sheets };
+    let meaning = [Some(meaning(&sheets, &arguments.by)), super::outside(&compiled)];
+    let meaning = meaning.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let written = Written { meaning, has_variants: !arguments.by.is_empty(), sheets };
     let text = match arguments.format {
         Form::Table => Ok(written.table()),
         Form::Csv => written.csv(),

@@ -25,8 +25,8 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Subcommand;
-use server::configuration::{self, Compiled, LoadOptions, Secrets};
-use server::load;
+use server::configuration::{self, Compiled, Grant, LoadOptions, Secrets};
+use server::{load, outlook};
 
 use super::{NO, UNKNOWN, explain};
 
@@ -95,4 +95,25 @@ fn not_found_out(why: impl std::fmt::Display) -> ExitCode {
 /// What every report that says PROVED says as well.
 const WHAT_PROVED_MEANS: &str = "PROVED is a statement about the text of the policies: no request and no endpoint \
     whatever meets them and breaks the goal. It says nothing of whether facts are true, labels are right, or the law asks \
-    for more.";
+    for more. Grants of break glass permit beside the policies while two people hold them open, and are no part of it.";
+
+/// What permits beside the policies of this configuration, which no proof and no table of them covers; nothing where nothing does.
+fn outside(compiled: &Compiled) -> Option<String> {
+    compiled.document.policy.as_ref()?.break_glass.as_ref()?;
+    let config = &compiled.break_glass;
+    let grant = |grant: &Grant| {
+        let (apps, endpoints) = (grant.apps.join(", "), grant.endpoints.join(", "));
+        format!("`{}` (apps {apps}; endpoints {endpoints}; until {})", grant.name, outlook::day(grant.until))
+    };
+    let grants = match config.grants.as_slice() {
+        [] => "no grant lies there now".to_owned(),
+        grants => grants.iter().map(grant).collect::<Vec<_>>().join(", "),
+    };
+    let class = config.never_from.map(|class| format!("class {} and above", outlook::class(class).name()));
+    let never: Vec<String> = config.never_labels.iter().map(|label| format!("label {label}")).chain(class).collect();
+    let never = if never.is_empty() { "nothing".to_owned() } else { never.join(", ") };
+    Some(format!(
+        "Outside of this lie the break-glass grants of the configuration, each of which permits, while it is open, what its policies \
+         deny: {grants}. Kept from all of them by `no_break_glass`: {never}."
+    ))
+}

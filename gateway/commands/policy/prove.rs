@@ -71,6 +71,8 @@ struct Report {
     found: Vec<(String, Finding)>,
     /// What it means.
     meaning: String,
+    /// What permits beside the policies that it is about.
+    outside: Option<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -91,7 +93,7 @@ fn prove(arguments: &Arguments) -> Result<ExitCode, ExitCode> {
         true => Err("as asked for".to_owned()),
         false => runtime.block_on(Solver::find(arguments.how.solver.as_deref())).map_err(|reasons| reasons.join("; ")),
     };
-    let report = match solver {
+    let mut report = match solver {
         Ok(solver) => runtime.block_on(by_solver(&solver, rules, goals, arguments.json))?,
         Err(why) if arguments.how.solver.is_some() => {
             return Err(super::not_found_out(format!("no solver works, so nothing can be proved: {why}")));
@@ -101,6 +103,7 @@ fn prove(arguments: &Arguments) -> Result<ExitCode, ExitCode> {
             ..by_enumeration(&rules, goals, compiled.as_ref(), &why)?
         },
     };
+    report.outside = compiled.as_ref().and_then(super::outside);
     report.print(arguments.json);
     Ok(report.code())
 }
@@ -131,7 +134,7 @@ async fn by_solver(
         }
         found.push((name, finding));
     }
-    Ok(Report { by, is_weaker_asked: false, found, meaning: WHAT_PROVED_MEANS.to_owned() })
+    Ok(Report { by, is_weaker_asked: false, found, meaning: WHAT_PROVED_MEANS.to_owned(), outside: None })
 }
 
 /// The weaker question, where there is no solver: it says something of the requests that were gone through and no others.
@@ -162,6 +165,7 @@ fn by_enumeration(
              `pip install cvc5`, and name that Python with --solver.",
             world.words
         ),
+        outside: None,
     })
 }
 
@@ -253,10 +257,10 @@ impl Report {
     }
 
     fn print(&self, as_json: bool) {
-        let Self { by, found, meaning, .. } = self;
+        let Self { by, found, meaning, outside, .. } = self;
         if as_json {
             let goals: Vec<Value> = found.iter().map(|(goal, finding)| finding.value(goal)).collect();
-            println!("{}", json!({ "by": by, "goals": goals, "meaning": meaning }));
+            println!("{}", json!({ "by": by, "goals": goals, "meaning": meaning, "outside": outside }));
             return;
         }
         if found.iter().any(|(_, finding)| matches!(finding, Finding::NoneFound | Finding::Seen(_))) {
@@ -264,6 +268,9 @@ impl Report {
             found.iter().for_each(|(goal, finding)| println!("{}", finding.in_words(goal)));
         }
         print!("\n{}\n\n{}", self.tally(), paragraph("", meaning, 0));
+        if let Some(outside) = outside {
+            print!("\n{}", paragraph("", outside, 0));
+        }
     }
 
     fn tally(&self) -> String {
