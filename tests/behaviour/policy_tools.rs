@@ -143,7 +143,9 @@ async fn an_exception_that_has_ended_or_will_is_announced_for_the_day_that_is_as
     let text = format!(
         "{A_PERMIT}@expires(\"2027-06-30\")\npermit (principal, action, resource);\n\
          @id(\"again\") @owner(\"o\") @basis(\"b\") @review_by(\"2027-06-30\")\n\
-         forbid (principal, action, resource is Target) when {{ resource.preview }};\n"
+         forbid (principal, action, resource is Target) when {{ resource.preview }};\n\
+         @id(\"base\") @owner(\"o\") @basis(\"b\") @grant(\"base\") @review_by(\"2027-06-30\")\n\
+         permit (principal, action, resource is Target) when {{ resource.own_site }};\n"
     );
     fs::write(mine.join("a.cedar"), text).expect("it can be written");
     let at = async |day: &str| policy(folder.path(), &["check", "mine", "--at", day]).await;
@@ -153,7 +155,11 @@ async fn an_exception_that_has_ended_or_will_is_announced_for_the_day_that_is_as
     assert!(!early.text.contains("runs out") && !early.text.contains("reviewed"), "{}", early.text);
     late.and(
         0,
-        &["mine/a.cedar:1: exception `mine` runs out in 10 days, soon", "`again` is to be reviewed by 2027-06-30"],
+        &[
+            "mine/a.cedar:1: exception `mine` runs out in 10 days, soon",
+            "`again` is to be reviewed by 2027-06-30; it goes on forbidding until then and after",
+            "`base` is to be reviewed by 2027-06-30; it goes on permitting until then and after",
+        ],
     );
     after.and(0, &["exception `mine` has run out and permits nothing"]);
 }

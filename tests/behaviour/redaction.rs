@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::testkit::{Act, Config, DONE, Gateway, Request, Upstream, event};
+use crate::testkit::{Act, Config, DONE, Gateway, Request, Upstream, event, named_event};
 
 const CARD: &str = "4111 1111 1111 1111";
 
@@ -73,6 +73,76 @@ async fn a_streamed_answer_comes_back_restored_wherever_it_is_cut() {
             values.filter_map(|value| value["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect();
         assert_eq!(said, format!("Card {CARD} [x"), "in pieces of {size}: {stream}");
         assert!(stream.ends_with(DONE), "{stream}");
+    }
+}
+
+/// How a dialect streams the arguments of a tool call.
+struct Calling {
+    path: &'static str,
+    question: fn() -> Value,
+    event: fn(&str) -> Value,
+    piece: &'static str,
+    end: fn() -> Value,
+}
+
+const CALLING: [Calling; 3] = [
+    Calling {
+        path: "/v1/chat/completions",
+        question: || json!({"messages": [{"role": "user", "content": format!("Refund {CARD}")}]}),
+        event: |piece| json!({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}}]}),
+        piece: "/choices/0/delta/tool_calls/0/function/arguments",
+        end: || json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+    },
+    Calling {
+        path: "/v1/responses",
+        question: || json!({"input": format!("Refund {CARD}")}),
+        event: |piece| json!({"type": "response.function_call_arguments.delta", "item_id": "i", "output_index": 0, "delta": piece}),
+        piece: "/delta",
+        end: || json!({"type": "response.function_call_arguments.done", "item_id": "i", "output_index": 0}),
+    },
+    Calling {
+        path: "/v1/messages",
+        question: || json!({"max_tokens": 9, "messages": [{"role": "user", "content": format!("Refund {CARD}")}]}),
+        event: |piece| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": piece}}),
+        piece: "/delta/partial_json",
+        end: || json!({"type": "content_block_stop", "index": 0}),
+    },
+];
+
+#[tokio::test]
+async fn the_arguments_of_a_streamed_tool_call_come_back_restored_whatever_cuts_them() {
+    let (upstream, gateway) = gateway().await;
+    let arguments = r#"{"why":"\u00fc \"[CARD_1]\" [x","card":"[CARD_1]"}"#;
+    for calling in &CALLING {
+        // Where the model cuts its arguments, and where the network cuts the bytes of the stream.
+        for (size, bytes) in [(1, 7), (3, 1), (5, 13), (arguments.len(), 3)] {
+            let letters: Vec<char> = arguments.chars().collect();
+            let piece = |piece: &[char]| named_event(&(calling.event)(&piece.iter().collect::<String>()));
+            let mut stream: String = letters.chunks(size).map(piece).collect();
+            stream.push_str(&named_event(&(calling.end)()));
+            stream.push_str(DONE);
+            let cut = stream.as_bytes().chunks(bytes).map(<[u8]>::to_vec);
+            upstream.script([Act::stream(cut)]);
+            let mut body = (calling.question)();
+            body["model"] = Value::from("assistant");
+            body["stream"] = Value::from(true);
+
+            let answer = gateway.send(Request::post(calling.path, &body)).await;
+
+            let stream = answer.text().await;
+            let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+            let values = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+            let said: String = values
+                .filter_map(|value| value.pointer(calling.piece).and_then(Value::as_str).map(str::to_owned))
+                .collect();
+            let what = format!("{} in pieces of {size} and {bytes} bytes: {stream}", calling.path);
+            let called: Value =
+                serde_json::from_str(&said).unwrap_or_else(|error| unreachable!("{error}: {said}; {what}"));
+            assert_eq!(called, json!({"why": format!("ü \"{CARD}\" [x"), "card": CARD}), "{what}");
+        }
+    }
+    for sent in upstream.requests() {
+        assert!(!String::from_utf8_lossy(&sent.body).contains("4111"), "no card left");
     }
 }
 

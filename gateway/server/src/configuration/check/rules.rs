@@ -228,7 +228,11 @@ pub fn due(rules: &Rules, now: SystemTime) -> Vec<(String, &'static str)> {
         if about.review_by.is_some_and(|day| day <= now + ANNOUNCED) {
             let day = about.review_written.as_deref().unwrap_or_default();
             let message = format!("{place}: `{}` is to be reviewed by {day}", about.id);
-            all.push((message, "it goes on forbidding until then and after"));
+            let remedy = match about.permits {
+                true => "it goes on permitting until then and after",
+                false => "it goes on forbidding until then and after",
+            };
+            all.push((message, remedy));
         }
     }
     all
