@@ -268,7 +268,7 @@ async fn after_a_rollback_the_older_binary_names_what_it_cannot_read_and_a_good_
     // What a release of the future leaves behind.
     let kept = first.state().join("last-good/configuration.json");
     let text = std::fs::read_to_string(&kept).expect("a start keeps its configuration");
-    std::fs::write(&kept, text.replace("\"format_version\": 2", "\"format_version\": 3")).expect("it can be written");
+    std::fs::write(&kept, text.replace("\"format_version\": 3", "\"format_version\": 4")).expect("it can be written");
 
     first.configure_text(&broken(&good).0);
     let mut refused = first.again("refused.log", &[]);

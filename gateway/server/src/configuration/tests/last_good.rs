@@ -72,14 +72,14 @@ fn an_edited_or_torn_copy_is_refused() {
 fn a_newer_format_is_refused_by_name() {
     let state = tempfile::tempdir().unwrap();
     let path = saved(&state);
-    std::fs::write(&path, r#"{"format_version": 3, "anything": "else"}"#).unwrap();
+    std::fs::write(&path, r#"{"format_version": 4, "anything": "else"}"#).unwrap();
 
     let refused = read_last_good(state.path()).unwrap_err();
 
     assert!(
         refused
             .to_string()
-            .ends_with("has format version 3, and this release reads 2 and below; it was written by a newer causeway")
+            .ends_with("has format version 4, and this release reads 3 and below; it was written by a newer causeway")
     );
 }
 
