@@ -149,6 +149,7 @@ async fn a_data_pack_is_exchanged_by_a_reload_which_is_recorded_and_half_of_one_
     let refused = of_kind("reload_refused", "groups.json is not what").await;
     let kept = pack().await;
     data_pack(&folder, "2031-01-01", true);
+    gateway.signal("HUP");
     let taken = of_kind("reload", "data pack").await;
 
     assert_eq!((&refused["done"], &shipped["is_own"], &kept), (&false.into(), &false.into(), &shipped));
