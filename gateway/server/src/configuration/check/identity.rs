@@ -55,7 +55,7 @@ impl Check<'_> {
             if shows && !asks && self.walked.is_whole(section, "") {
                 let message =
                     format!("`{setting}`: `[{section}]` asks nobody for a certificate, so nobody can be one of them");
-                self.wrong(at.mark(), message, &format!("add `client_ca` to `{section}.tls`"));
+                self.wrong(at.mark(), message, format!("add `client_ca` to `{section}.tls`"));
             }
         }
         self.names_in_certificates(at, &setting, written)
