@@ -364,6 +364,11 @@ impl Snapshot {
         if old != new {
             changes.push(format!("data pack {old} became {new}"));
         }
+        if self.refuse_from != before.refuse_from {
+            let refused = |from: Option<Class>| from.map_or("every class", Class::name);
+            let (old, new) = (refused(before.refuse_from), refused(self.refuse_from));
+            changes.push(format!("refused without a log from {old} upwards became {new}"));
+        }
         changes.join("; ")
     }
 

@@ -367,6 +367,7 @@ impl Pack {
                 return Err(PackError::Hash { file: file.to_owned(), found });
             }
         }
+        date("pack.json", "version", &manifest.version)?;
         let regions: RegionsFile = parse("regions.json", files.regions)?;
         let groups: GroupsFile = parse("groups.json", files.groups)?;
         let places: PlacesFile = parse("places.json", files.places)?;

@@ -136,10 +136,9 @@ pub(super) fn read(caller: &Caller, known: Known<'_>, headers: &HeaderMap, call:
     Ok(DataFacts {
         labels,
         from,
-        // Not by header or metadata: what a request says of itself may raise its class, and must not let it through.
-        is_class_stated: app.is_class_stated
-            || known.route.class.is_some()
-            || said_by_claims(caller).any(|claim| claim.class.is_some()),
+        // Not by header, metadata or the model that it asks for: what the caller chooses may raise the class, and must not
+        // let the request through.
+        is_class_stated: app.is_class_stated || said_by_claims(caller).any(|claim| claim.class.is_some()),
         class: raised.class,
         class_from: raised.from,
         purpose: purpose(app, claims().filter_map(|claim| claim.purpose.as_ref()), headers)?,

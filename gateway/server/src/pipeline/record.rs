@@ -85,7 +85,7 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
             break_glass: verdicts().find_map(opened_grant),
             capture: kept.note(),
         };
-        if may_pass(&exchange, &intent) {
+        if may_pass(&exchange, &intent, &stand_ins) {
             exchange.gateway.audit.intent_or_pass(&intent).await
         } else {
             exchange.gateway.audit.intent(&intent).await
@@ -111,11 +111,14 @@ pub(super) async fn record(reserved: Reserved) -> Result<Recorded, Box<Refused>>
     }
 }
 
-/// Whether the request may be sent although its decision cannot be written: the configuration lets its class. Never under a
-/// grant for an emergency, which lives on being seen.
-fn may_pass(exchange: &Exchange, intent: &Intent<'_>) -> bool {
-    let class = exchange.data.as_ref().map(DataFacts::class_or_highest);
+/// Whether the request may be sent although its decision cannot be written: the configuration lets its class, also that of any
+/// model that may stand in. Never under a grant for an emergency, which lives on being seen, nor where it is to be kept.
+fn may_pass(exchange: &Exchange, intent: &Intent<'_>, stand_ins: &[StandIn]) -> bool {
+    let own = exchange.data.as_ref().map(DataFacts::class_or_highest);
+    let of_stand_ins = stand_ins.iter().filter(|one| one.is_planned()).filter_map(|one| one.added.class);
+    let class = own.map(|own| of_stand_ins.fold(own, Ord::max));
     intent.break_glass.is_none()
+        && intent.capture.is_none()
         && exchange.snapshot.refuse_from.zip(class).is_some_and(|(refused_from, class)| class < refused_from)
 }
 

@@ -252,6 +252,7 @@ fn log_of(compiled: &Compiled) -> (AuditConfig, bool) {
         signing_key: None,
         origins: Vec::new(),
         retention: None,
+        refuse_from: None,
         pseudonyms: None,
         witness_http: None,
         ..compiled.audit.clone()

@@ -15,10 +15,14 @@ use super::passed::Passed;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     batch: Batch,
+    /// Bytes of what is being written, which may come back.
+    out: usize,
     /// Outcomes that found the backlog full and are not told in the log yet.
     pub(super) unreported: u64,
     /// Requests that were sent without a record, or before it, and are not told in the log yet.
     pub(super) passed: Option<Passed>,
+    /// Whether that was said aloud since the log last told it.
+    pub(super) passed_is_said: bool,
     /// Nothing more is taken: the closing entry comes next.
     pub(super) sealed: bool,
 }
@@ -180,9 +184,9 @@ impl Queue {
         self.batch.push(kind, body, wait)
     }
 
-    /// Takes the newest entry back, unless somebody waits for it; false where it stays.
+    /// Takes the newest entry back, unless somebody waits for it or an outcome may follow it; false where it stays.
     pub(super) fn pop_unawaited(&mut self) -> bool {
-        let item = self.batch.items.pop_back_if(|item| matches!(item.wait, Wait::Nobody));
+        let item = self.batch.items.pop_back_if(|item| matches!(item.wait, Wait::Nobody) && !item.opens);
         if let Some(item) = &item {
             let length = self.batch.bytes.len().saturating_sub(item.length);
             self.batch.bytes.truncate(length);
@@ -190,8 +194,9 @@ impl Queue {
         item.is_some()
     }
 
+    /// Bytes of all that is not in the file, also while a write has it.
     pub(super) fn bytes(&self) -> usize {
-        self.batch.bytes.len()
+        self.out + self.batch.bytes.len()
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -210,7 +215,13 @@ impl Queue {
         if !given_up.is_empty() {
             batch.remove(&given_up);
         }
+        self.out = batch.bytes.len();
         batch
+    }
+
+    /// What was taken is in the file.
+    pub(super) fn is_written(&mut self) {
+        self.out = 0;
     }
 
     /// Puts what could not be written back before what has come since.
@@ -220,6 +231,7 @@ impl Queue {
         batch.bytes.extend_from_slice(&self.batch.bytes);
         batch.items.append(&mut self.batch.items);
         self.batch = batch;
+        self.out = 0;
     }
 }
 

@@ -187,15 +187,14 @@ impl Shared {
     /// Counts a request that was let through, for the figures and for the entry that says so.
     pub(super) fn count_passed(&self, intent: &Intent<'_>, is_recorded: bool) {
         let one = Passed::one(intent.at, is_recorded);
-        let before = {
+        let was_said = {
             let mut queue = self.queue.lock();
-            let before = queue.passed;
-            queue.passed = Some(before.map_or(one, |before| before.and(one)));
-            before
+            queue.passed = Some(queue.passed.map_or(one, |before| before.and(one)));
+            std::mem::replace(&mut queue.passed_is_said, true)
         };
         self.figures.passed.fetch_add(1, Ordering::Relaxed);
         self.figures.unrecorded.fetch_add(u64::from(!is_recorded), Ordering::Relaxed);
-        if before.is_none() {
+        if !was_said {
             tracing::error!(
                 "ALARM audit_passed: the audit log takes no entries, and requests of the classes that may are sent all the same"
             );
@@ -273,9 +272,11 @@ impl Shared {
         let written = fits.and_then(|()| self.tiles_are_kept()).and_then(|()| pen.write(&mut batch));
         self.figures.writing(false);
         self.figures.committed.store(pen.growth.size(), Ordering::Relaxed);
+        let queue = &mut self.queue.lock();
         if written.is_err() {
-            let queue = &mut self.queue.lock();
             queue.passed = Some(queue.passed.map_or(passed, |since| passed.and(since)));
+        } else {
+            queue.passed_is_said = queue.passed.is_some();
         }
         written
     }
@@ -290,6 +291,7 @@ impl Shared {
         self.figures.intents.store(pen.intents, Ordering::Relaxed);
         match &result {
             Ok(()) => {
+                self.queue.lock().is_written();
                 pen.spare = batch.cleared(2 * FLUSH_BYTES);
                 self.recovered();
             }

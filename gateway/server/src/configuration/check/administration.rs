@@ -103,6 +103,18 @@ impl Check<'_> {
             );
             self.wrong(mark, message, "name the same claim in `jwt.user` wherever the issuer is the same");
         }
+        let means_otherwise = |other: &&AdministratorConfig| {
+            other.token.as_ref().is_some_and(|other| other.issuer == token.issuer && other.audience != token.audience)
+        };
+        if jwt.user.is_none()
+            && let Some(other) = others.iter().find(means_otherwise)
+        {
+            let message = format!(
+                "the tokens of administrator `{name}` are for another audience than those of `{}`, and some issuers name a person by another `{PERSON}` for each, so that one person would be two",
+                other.name
+            );
+            self.wrong(mark, message, "write `user` in `jwt`: the claim that is one for a person everywhere, such as Entra ID's `oid`");
+        }
         if let Some(other) = others.iter().find(same) {
             let message = format!("the tokens of administrator `{name}` are also those of `{}`", other.name);
             let remedy = "a token must belong to one: name a claim in which they differ";
