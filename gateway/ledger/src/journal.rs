@@ -230,7 +230,7 @@ impl Reader {
     }
 
     /// Lines, the last of which may be torn: then it was never acted upon.
-    fn take(&mut self, bytes: &[u8], read: &mut Read) {
+    pub(crate) fn take(&mut self, bytes: &[u8], read: &mut Read) {
         let head = HEAD.trim_end().as_bytes();
         let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"));
         for line in lines.filter(|line| *line != head) {

@@ -67,6 +67,11 @@ impl ShownCertificate {
         Self(uris.chain(hosts).chain(subject).collect())
     }
 
+    /// A certificate with these names.
+    pub(super) fn of(names: impl IntoIterator<Item = CertificateName>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
     /// Its names, in the order of the certificate: URIs, then hosts, then the subject.
     #[must_use]
     pub fn names(&self) -> &[CertificateName] {

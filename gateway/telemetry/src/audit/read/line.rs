@@ -58,7 +58,7 @@ impl<'a> Line<'a> {
     }
 
     /// When it was put into the log: an intent that waited for a place bears the time before that.
-    pub(super) fn written(&self) -> Option<OffsetDateTime> {
+    pub(in super::super) fn written(&self) -> Option<OffsetDateTime> {
         if self.late {
             return None;
         }

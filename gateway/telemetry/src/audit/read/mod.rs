@@ -32,6 +32,7 @@ pub use line::Line;
 pub use reach::COPIED_WITHIN;
 pub(super) use scan::last_bundle;
 pub use scan::{Stand, scan};
+pub(super) use show::proof_text;
 pub use show::{Shown, ShownError, show};
 
 use epoch::{EpochCheck, Task};

@@ -116,11 +116,16 @@ fn prove(epoch: &Path, index: u64) -> Option<String> {
     }
     let source = Source { epoch: epoch.to_owned() };
     let hashes = inclusion(index, size, &|level, tile| source.hashes(level, tile))?;
+    Some(proof_text(index, &hashes, &note))
+}
+
+/// The proof as text: the way to the root that the note signs.
+pub(in super::super) fn proof_text(index: u64, hashes: &[Hash], note: &str) -> String {
     let mut proof = format!("{HEAD}\nindex {index}\n");
     hashes.iter().for_each(|hash| {
         let _ = writeln!(proof, "{}", STANDARD.encode(hash));
     });
-    Some(format!("{proof}\n{note}"))
+    format!("{proof}\n{note}")
 }
 
 /// Tiles from the disk, and where one is not written yet, from the entries.
