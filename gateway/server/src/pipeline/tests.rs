@@ -1,6 +1,7 @@
 //! What no caller and no provider can bring about from outside: faults of the gateway's own, and the billing contract that
 //! reads a stream to its end for nobody. The pipeline is the real one, with a dialect of the test's own.
 
+mod cancelled;
 mod retries;
 
 use std::sync::Arc;
@@ -76,11 +77,20 @@ pub(super) struct World {
     pub(super) gateway: Arc<Gateway>,
     upstream: TcpListener,
     second: TcpListener,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
     pub(super) async fn new(provider: &str, dialect: &'static dyn Dialect) -> Self {
+        Self::changed(provider, dialect, str::to_owned).await
+    }
+
+    /// The same under a document that was changed.
+    pub(super) async fn changed(
+        provider: &str,
+        dialect: &'static dyn Dialect,
+        change: impl Fn(&str) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -120,6 +130,7 @@ labels = []
             upstream.local_addr().unwrap(),
             second.local_addr().unwrap(),
         );
+        let text = change(&text);
         let options = crate::load::options(SystemTime::now());
         let compiled = crate::configuration::load_text([("causeway.toml".into(), text)], &options).unwrap();
         let metrics = Metrics::new();
@@ -128,7 +139,7 @@ labels = []
         let books = ledger::Ledger::open(&folder.path().join("ledger"), "test", ledger::Home::Folder)
             .expect("the folder can be written");
         let gateway = Gateway::new(snapshot, audit, books, metrics).expect("the books can be read");
-        Self { gateway, upstream, second, _folder: folder }
+        Self { gateway, upstream, second, folder }
     }
 
     /// Sends a call and gives the connection on which its answer comes.
