@@ -29,7 +29,7 @@ use super::{Account, Inner, OnLoss, Settings, Shared, now, random};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The longest that a process waits until those that are there share with it.
-const JOINS_IN: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(10) };
+const JOINS_IN: Duration = Duration::from_secs(10);
 
 /// How often it looks meanwhile.
 const ASKS_EVERY: Duration = Duration::from_millis(20);
@@ -46,6 +46,8 @@ const MARK: &str = "here";
 /// Where processes of one state folder meet.
 pub(super) struct Beside {
     folder: PathBuf,
+    /// How long it is waited at most until those that are there share.
+    joins_in: Duration,
     pub(super) bell: Arc<Bell>,
     /// Counters are shared with another process.
     pub(super) shares: AtomicBool,
@@ -61,7 +63,10 @@ struct Place {
     /// It is locked while the process lives.
     _mark: File,
     leases: Option<Leases>,
+    /// Those that are there. INVARIANT: whoever was granted anything is among them while it lives.
     others: BTreeSet<String>,
+    /// Those of them that know that this process shares with them, and those that it waited for.
+    told: BTreeSet<String>,
     /// The last round failed.
     failing: bool,
 }
@@ -70,9 +75,14 @@ impl Shared {
     /// Counters that are this process's own until another one comes into `folder`; before [`Shared::join`] nobody is looked for.
     #[must_use]
     pub fn beside(folder: &Path) -> Self {
+        Self::beside_within(folder, JOINS_IN)
+    }
+
+    pub(super) fn beside_within(folder: &Path, joins_in: Duration) -> Self {
         let settings = Settings { prefix: String::new(), user: None, password: None, on_loss: OnLoss::Deny };
         let beside = Beside {
             folder: folder.to_owned(),
+            joins_in,
             bell: Arc::default(),
             shares: AtomicBool::new(false),
             inherited: Mutex::default(),
@@ -162,56 +172,80 @@ fn keep(owner: &Weak<Inner>, bell: &Bell) {
 impl Beside {
     /// Whether it took a place: not a second time.
     fn join(&self) -> io::Result<bool> {
-        let marks = self.marks();
-        std::fs::create_dir_all(&marks)?;
+        std::fs::create_dir_all(self.marks())?;
         let mut own = self.place.lock();
         if own.is_some() {
             return Ok(false);
         }
-        let owner = random()?;
-        let mut others;
-        let mark = {
-            let _turn = self.turn_of_folder()?;
-            others = others_in(&marks, &owner)?;
-            if others.is_empty() {
-                Leases::remove(&self.database())?;
-            }
-            // Locked before it has its name, so that nobody takes it for that of a dead process.
-            let (unnamed, named) = (marks.join(format!("{owner}.new")), marks.join(format!("{owner}.{MARK}")));
-            let mark = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
-            mark.lock()?;
-            std::fs::rename(&unnamed, &named)?;
-            mark
-        };
-        let mut leases = None;
-        if !others.is_empty() {
-            let opened = Leases::open(&self.database()).map_err(io::Error::other)?;
-            let begun = Instant::now();
-            while !opened.share_with(&owner, &others).map_err(io::Error::other)? {
-                if begun.elapsed() > JOINS_IN {
-                    let _ = std::fs::remove_file(marks.join(format!("{owner}.{MARK}")));
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!(
-                            "another process has the state folder `{}` and does not share its limits and budgets within {JOINS_IN:?}; \
-                             see whether it hangs, and end it",
-                            self.folder.display()
-                        ),
-                    ));
-                }
-                std::thread::sleep(ASKS_EVERY);
-                others = others_in(&marks, &owner)?;
-            }
-            // Whoever died before it had told everything is known to the ledger alone.
-            if others.is_empty() {
-                opened.clear().map_err(io::Error::other)?;
-            } else {
-                self.shares.store(true, Ordering::Release);
-                leases = Some(opened);
-            }
+        let mut place = self.take_place(random()?)?;
+        let waited = self.wait_for_others(&mut place);
+        if waited.is_err() {
+            let _ = std::fs::remove_file(self.mark_of(&place.owner));
         }
-        *own = Some(Place { owner, _mark: mark, leases, others, failing: false });
+        waited?;
+        self.shares.store(place.leases.is_some(), Ordering::Release);
+        *own = Some(place);
         Ok(true)
+    }
+
+    /// The mark of this process, and those that were there before it.
+    fn take_place(&self, owner: String) -> io::Result<Place> {
+        let _turn = self.turn_of_folder()?;
+        let others = others_in(&self.marks(), &owner)?;
+        if others.is_empty() {
+            Leases::remove(&self.database())?;
+        }
+        let mark = self.make_mark(&owner)?;
+        Ok(Place { owner, _mark: mark, leases: None, told: others.clone(), others, failing: false })
+    }
+
+    /// Locked before it has its name, so that nobody takes it for that of a dead process.
+    fn make_mark(&self, owner: &str) -> io::Result<File> {
+        let unnamed = self.marks().join(format!("{owner}.new"));
+        let mark = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
+        mark.lock()?;
+        std::fs::rename(&unnamed, self.mark_of(owner))?;
+        Ok(mark)
+    }
+
+    /// Until those that were there before share, or are dead. Whoever came later waits for this process, which must not wait for
+    /// it in turn.
+    fn wait_for_others(&self, place: &mut Place) -> io::Result<()> {
+        let begun = Instant::now();
+        while !place.others.is_empty() {
+            let failed = match self.is_shared_with(place) {
+                Ok(true) => return Ok(()),
+                Ok(false) => String::new(),
+                // The other writes to it, or makes it, at this moment.
+                Err(error) => format!(" ({error})"),
+            };
+            if begun.elapsed() > self.joins_in {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!(
+                        "another process has the state folder `{}` and does not share its limits and budgets within {:?}{failed}; \
+                         see whether it hangs, and end it",
+                        self.folder.display(),
+                        self.joins_in
+                    ),
+                ));
+            }
+            std::thread::sleep(ASKS_EVERY);
+            let there = others_in(&self.marks(), &place.owner)?;
+            place.others.retain(|other| there.contains(other));
+        }
+        // Whoever died before it had told everything is known to the ledger alone.
+        place.leases = None;
+        Ok(())
+    }
+
+    fn is_shared_with(&self, place: &mut Place) -> Result<bool, String> {
+        let failed = |error: rusqlite::Error| error.to_string();
+        let leases = match &mut place.leases {
+            Some(leases) => leases,
+            none => none.insert(Leases::open(&self.database()).map_err(failed)?),
+        };
+        leases.share_with(&place.owner, &place.others).map_err(failed)
     }
 
     /// One look, or one round for those who wait; whether there is a next one.
@@ -235,38 +269,35 @@ impl Beside {
     }
 
     fn try_turn(&self, inner: &Inner, place: &mut Place, looks: bool) -> Result<(), String> {
-        let mut joined = BTreeSet::new();
         if looks {
-            let others = others_in(&self.marks(), &place.owner).map_err(|error| error.to_string())?;
-            joined = others.difference(&place.others).cloned().collect();
-            if others.is_empty() {
-                place.others = others;
+            // INVARIANT: whoever is new is known here before it is told so, and so before it is granted anything.
+            place.others = others_in(&self.marks(), &place.owner).map_err(|error| error.to_string())?;
+            place.told.retain(|told| place.others.contains(told));
+            if place.others.is_empty() {
                 return self.end_sharing(inner, place);
             }
-            // INVARIANT: whoever is new is known here before it is told so, and so before it is granted anything.
-            place.others = others;
             self.begin_sharing(inner, place)?;
         }
         if !self.shares.load(Ordering::Acquire) {
             return Ok(());
         }
         self.round(inner, place, looks)?;
-        let Some(leases) = &mut place.leases else { return Ok(()) };
-        let told = leases.tell(&place.owner, &joined);
-        if told.is_err() {
-            // They are new still.
-            place.others.retain(|other| !joined.contains(other));
-        }
-        told.map_err(|error| error.to_string())
+        // Whoever is new stays so until it is told, however often a round before that fails.
+        let joined: BTreeSet<_> = place.others.difference(&place.told).cloned().collect();
+        let Some(leases) = place.leases.as_mut().filter(|_| looks) else { return Ok(()) };
+        leases.tell(&place.owner, &joined).map_err(|error| error.to_string())?;
+        place.told.extend(joined);
+        Ok(())
     }
 
     fn begin_sharing(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
-        if place.leases.is_none() {
-            place.leases = Some(Leases::open(&self.database()).map_err(|error| error.to_string())?);
-        }
-        if self.shares.swap(true, Ordering::AcqRel) {
+        if self.shares.load(Ordering::Acquire) {
             return Ok(());
         }
+        // Nobody else was granted anything: what lies there is of those who are gone, and was taken over or is in the ledger.
+        let leases = Leases::open(&self.database()).and_then(|leases| leases.clear().map(|()| leases));
+        place.leases = Some(leases.map_err(|error| error.to_string())?);
+        self.shares.store(true, Ordering::Release);
         tracing::info!(
             "another process has this state folder: limits and budgets are shared with it until it has left"
         );
@@ -347,12 +378,19 @@ impl Beside {
     fn part(&self, inner: &Inner) {
         let mut own = self.place.lock();
         let Some(mut place) = own.take() else { return };
+        // Also what was settled since the last question, which was a moment ago.
+        let accounts: Vec<_> = inner.accounts.lock().values().cloned().collect();
+        accounts.iter().filter_map(|account| account.counter.upgrade()).for_each(|counter| counter.tell_again());
         if self.shares.load(Ordering::Acquire)
             && let Err(error) = self.round(inner, &mut place, true)
         {
             tracing::error!(%error, "what was used last was not told to the other process of this state folder; it counts what was held");
         }
-        let _ = std::fs::remove_file(self.marks().join(format!("{}.{MARK}", place.owner)));
+        let _ = std::fs::remove_file(self.mark_of(&place.owner));
+    }
+
+    fn mark_of(&self, owner: &str) -> PathBuf {
+        self.marks().join(format!("{owner}.{MARK}"))
     }
 
     fn marks(&self) -> PathBuf {

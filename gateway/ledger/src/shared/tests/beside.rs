@@ -27,7 +27,10 @@ impl Process {
     }
 
     async fn starting(folder: &Path) -> io::Result<Self> {
-        let shared = Shared::beside(folder);
+        Self::made_of(Shared::beside(folder)).await
+    }
+
+    async fn made_of(shared: Shared) -> io::Result<Self> {
         let joins = shared.clone();
         tokio::task::spawn_blocking(move || joins.join()).await.expect("it does not panic")?;
         let now = Instant::now();
@@ -199,12 +202,85 @@ async fn one_that_does_not_share_lets_no_other_begin() {
     let folder = folder();
     let silent = Process::starting(folder.path()).await.expect("nobody is in the way");
 
-    let refused = Process::starting(folder.path()).await.map(|_| ()).expect_err("the first does not serve yet");
+    let impatient = Shared::beside_within(folder.path(), Duration::from_millis(50));
+    let refused = Process::made_of(impatient).await.map(|_| ()).expect_err("the first does not serve yet");
     drop(silent);
     let next = Process::starting(folder.path()).await;
 
     assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
     assert!(next.is_ok_and(|next| next.requests.is_own()), "the mark of one that is dead stops nobody");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_settled_a_moment_before_one_leaves_is_told() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let new = Process::start(folder.path()).await;
+    let held = old.reserve(0, 50_000).await.expect("it is the first");
+    // It was told a moment ago what is held, and nothing is asked again of what was.
+    held.settle(used(0), Some(Money(1_000)));
+
+    old.leaves();
+    new.is_alone_again().await;
+
+    assert_eq!(new.book.budget(9).spent, Money(1_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_that_fails_once_does_not_keep_a_new_process_out() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    old.ask().await.expect("the first of five");
+    let path = folder.path().join("beside/leases.sqlite");
+    drop(leases::Leases::open(&path).expect("it can be made"));
+    let other = rusqlite::Connection::open(&path).expect("it is there");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON flow BEGIN SELECT RAISE(ABORT, 'full'); END";
+    other.execute_batch(full).expect("it can be written to");
+    let mut rounds = old.shared.inner.over.subscribe();
+
+    let starts = tokio::spawn(Process::made_of(Shared::beside(folder.path())));
+    rounds.wait_for(|(_, succeeded)| !succeeded).await.expect("somebody asks");
+    other.execute_batch("DROP TRIGGER full").expect("it can be written to");
+    let new = starts.await.expect("it does not panic").expect("it is told in a later round");
+
+    new.shared.serve();
+    assert_eq!(new.let_in().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_be_opened_at_first_is_tried_again() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    old.ask().await.expect("the first of five");
+    let path = folder.path().join("beside/leases.sqlite");
+    std::fs::create_dir(&path).expect("nothing is there");
+    let mut rounds = old.shared.inner.over.subscribe();
+
+    let starts = tokio::spawn(Process::made_of(Shared::beside(folder.path())));
+    rounds.wait_for(|(_, succeeded)| !succeeded).await.expect("somebody asks");
+    std::fs::remove_dir(&path).expect("nothing is in it");
+    let new = starts.await.expect("it does not panic").expect("it is told in a later round");
+
+    new.shared.serve();
+    assert_eq!(new.let_in().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_start_at_once_do_not_wait_for_each_other() {
+    let folder = folder();
+    let old = Process::starting(folder.path()).await.expect("nobody is in the way");
+    let marks = || std::fs::read_dir(folder.path().join("beside")).expect("it is there");
+    let both = [(); 2].map(|()| tokio::spawn(Process::made_of(Shared::beside(folder.path()))));
+    let is_mark = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "here");
+    while marks().filter(|entry| entry.as_ref().is_ok_and(|entry| is_mark(&entry.path()))).count() < 3 {
+        tokio::task::yield_now().await;
+    }
+
+    old.shared.serve();
+    let [one, other] = both;
+    let first = tokio::select! { joined = one => joined, joined = other => joined };
+
+    assert!(first.expect("it does not panic").is_ok(), "one of them waits for the process that serves alone");
 }
 
 /// Both press as hard as they can, while one of them leaves and comes again.
