@@ -12,12 +12,17 @@ const PATH: &str = "/v1/chat/completions";
 /// Public requests that are sent meanwhile: their lines of the journal take more than is left of the last block of a file.
 const PASSED: usize = 40;
 
-/// Apps whose data is public, internal, and of a class that nobody states.
+/// Apps whose data is public, internal, and of a class that nobody states. Of the models one says that it is for public data,
+/// and for another a model of secret data stands in.
 fn config(upstream: &Upstream) -> Config {
+    let all = &["assistant", "open", "careful", "vault"];
     Config::serving(upstream)
-        .app_with_data("leaflets", "cw_of_leaflets", &["assistant"], "labels = []\nclass = \"public\"")
+        .section("[model.open]\ntargets = [\"only/served-model\"]\nclass = \"public\"\n")
+        .section("[model.careful]\ntargets = [\"only/served-model\"]\nfallbacks = [\"vault\"]\n")
+        .section("[model.vault]\ntargets = [\"only/served-model\"]\nclass = \"secret\"\n")
+        .app_with_data("leaflets", "cw_of_leaflets", all, "labels = []\nclass = \"public\"")
         .app_with_data("intranet", "cw_of_the_intranet", &["assistant"], "labels = []\nclass = \"internal\"")
-        .app_with_data("unsaid", "cw_of_nobody_knows", &["assistant"], "labels = []")
+        .app_with_data("unsaid", "cw_of_nobody_knows", all, "labels = []")
         .section("[audit]\nrefuse_from = \"internal\"\n")
 }
 
@@ -47,9 +52,17 @@ async fn only_public_requests_pass(gateway: &Gateway, upstream: &Upstream) {
     for _ in 0..PASSED {
         assert_eq!(status_of(gateway, "cw_of_leaflets").await, 200);
     }
-    for key in ["cw_of_the_intranet", "cw_of_nobody_knows"] {
-        let refused = gateway.send(Request::post(PATH, &chat("assistant")).key(key)).await;
-        assert_eq!((refused.status, refused.code().await.as_str()), (503, "audit_unavailable"), "{key}");
+    let of_others = [
+        ("cw_of_the_intranet", "assistant"),
+        ("cw_of_nobody_knows", "assistant"),
+        // The caller chooses the model, so what that says lets nothing through.
+        ("cw_of_nobody_knows", "open"),
+        // It might go to the model that stands in.
+        ("cw_of_leaflets", "careful"),
+    ];
+    for (key, model) in of_others {
+        let refused = gateway.send(Request::post(PATH, &chat(model)).key(key)).await;
+        assert_eq!((refused.status, refused.code().await.as_str()), (503, "audit_unavailable"), "{key} {model}");
     }
     assert_eq!(gateway.send(Request::get("/v1/models").key("cw_of_leaflets")).await.status, 503);
     assert_eq!(upstream.requests().len(), before + PASSED);

@@ -152,6 +152,11 @@ impl Bell {
     }
 }
 
+/// On a thread that serves nobody.
+fn pause(time: Duration) {
+    Bell::default().wait(Instant::now() + time);
+}
+
 /// Looks for others, and asks the database while there are some, until the process gives its place up.
 fn keep(owner: &Weak<Inner>, bell: &Bell) {
     let mut next = Instant::now();
@@ -230,7 +235,7 @@ impl Beside {
                     ),
                 ));
             }
-            std::thread::sleep(ASKS_EVERY);
+            pause(ASKS_EVERY);
             let there = others_in(&self.marks(), &place.owner)?;
             place.others.retain(|other| there.contains(other));
         }
@@ -303,7 +308,7 @@ impl Beside {
         );
         let accounts: Vec<_> = inner.accounts.lock().values().cloned().collect();
         accounts.iter().filter_map(|account| account.counter.upgrade()).for_each(|counter| counter.share());
-        std::thread::sleep(SETTLES_IN);
+        pause(SETTLES_IN);
         Ok(())
     }
 

@@ -331,3 +331,42 @@ impl Batch {
 fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Seldom;
+    use super::*;
+
+    fn entry(queue: &mut Queue, kind: &str) -> usize {
+        let before = queue.bytes();
+        queue.push(kind, &Seldom(&serde_json::json!({"at": 1})), Wait::Nobody).unwrap();
+        queue.bytes() - before
+    }
+
+    #[test]
+    fn what_is_being_written_counts_until_it_is_in_the_file_or_back() {
+        let mut queue = Queue::default();
+        let one = entry(&mut queue, "outcome");
+        let mut batch = queue.take(Batch::default());
+        assert_eq!(queue.bytes(), one);
+        let other = entry(&mut queue, "admin");
+        assert_eq!(queue.bytes(), one + other);
+
+        batch.fail(&io::ErrorKind::StorageFull.into());
+        queue.put_back(batch);
+        assert_eq!((queue.bytes(), queue.entries()), (one + other, 2));
+        drop(queue.take(Batch::default()));
+        queue.is_written();
+        assert_eq!((queue.bytes(), queue.entries()), (0, 0));
+    }
+
+    #[test]
+    fn an_intent_is_not_taken_back_for_want_of_room() {
+        let mut queue = Queue::default();
+        entry(&mut queue, "intent");
+        entry(&mut queue, "outcome");
+
+        assert_eq!([queue.pop_unawaited(), queue.pop_unawaited()], [true, false]);
+        assert_eq!(queue.entries(), 1);
+    }
+}

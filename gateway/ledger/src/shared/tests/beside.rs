@@ -159,7 +159,7 @@ async fn one_that_is_killed_has_spent_what_it_held() {
     let held = old.reserve(1, 80_000).await.expect("it is the first");
 
     // Nobody settles in a process that was killed.
-    std::mem::forget(held);
+    let _nobodys = Box::leak(Box::new(held));
     drop(old);
     new.is_alone_again().await;
 

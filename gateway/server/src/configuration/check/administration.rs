@@ -113,7 +113,11 @@ impl Check<'_> {
                 "the tokens of administrator `{name}` are for another audience than those of `{}`, and some issuers name a person by another `{PERSON}` for each, so that one person would be two",
                 other.name
             );
-            self.wrong(mark, message, "write `user` in `jwt`: the claim that is one for a person everywhere, such as Entra ID's `oid`");
+            self.wrong(
+                mark,
+                message,
+                "write `user` in `jwt`: the claim that is one for a person everywhere, such as Entra ID's `oid`",
+            );
         }
         if let Some(other) = others.iter().find(same) {
             let message = format!("the tokens of administrator `{name}` are also those of `{}`", other.name);
