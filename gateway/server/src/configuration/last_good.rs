@@ -98,6 +98,9 @@ struct StoredFile {
     text: String,
 }
 
+/// Names and texts of files.
+type Texts = [(String, String)];
+
 /// Where the last good document lies in a state folder.
 fn location(state_folder: &Path) -> PathBuf {
     state_folder.join("last-good").join("configuration.json")
@@ -112,7 +115,7 @@ fn location(state_folder: &Path) -> PathBuf {
 pub fn save(
     state_folder: &Path,
     sources: &Sources,
-    (policies, data): (&[(String, String)], &[(String, String)]),
+    (policies, data): (&Texts, &Texts),
     now: SystemTime,
 ) -> Result<(), LastGoodError> {
     let path = location(state_folder);
