@@ -213,6 +213,34 @@ async fn the_fleet_of_the_configuration_is_expected_whole() {
 }
 
 #[tokio::test]
+async fn an_auditor_without_the_configuration_expects_a_fleet_by_name_and_is_told_which_folder_is_the_log() {
+    let upstream = Upstream::start("only").await;
+    let gateway = Gateway::start(&witnessed(&upstream)).await;
+    gateway.chat(&chat("assistant")).await;
+    let of = async |folder: &str, origins: &[&str]| {
+        let all = ["verify", "--folder", folder, "--key", "state/audit-keys/gw-1.pub", "--witness", "auditors"];
+        let origins: Vec<&str> = origins.iter().flat_map(|origin| ["--origin", origin]).collect();
+        audit(&gateway, &[&all[..], &origins].concat()).await
+    };
+
+    let (whole, said) = of("state/audit", &["gw-1"]).await;
+    let (missing, of_missing) = of("state/audit", &["gw-1", "gw-2"]).await;
+    let (foreign, of_foreign) = of("state/audit", &["gw-2"]).await;
+
+    assert_eq!(whole, 0, "{said}");
+    assert_eq!(missing, 1, "{of_missing}");
+    assert!(of_missing.contains("gw-2: the log of this origin is missing"), "{of_missing}");
+    assert_eq!(foreign, 1, "{of_foreign}");
+    assert!(of_foreign.contains("gw-1: this origin is not one of the fleet"), "{of_foreign}");
+    for beside in ["state", "state/audit/gw-1", "state/audit/gw-1/0000000001"] {
+        let (code, said) = of(beside, &[]).await;
+        assert_eq!(code, 2, "{beside}: {said}");
+        assert!(said.contains(&format!("`{beside}` is no audit log; the log is `")), "{said}");
+        assert!(said.trim_end().ends_with("state/audit`"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn an_exposure_names_the_apps_whose_requests_may_have_reached_an_endpoint() {
     let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
     let config = Config::new()

@@ -66,6 +66,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, AuditCommandError> 
 
 fn print(exposure: &Exposure) {
     println!("{} requests of {} apps, from {} entries", exposure.requests(), exposure.apps.len(), exposure.entries);
+    if exposure.unrecorded > 0 {
+        println!(
+            "{} requests of that time left no record, because the log took no entries: any of them may belong here",
+            exposure.unrecorded
+        );
+    }
     for (app, touched) in &exposure.apps {
         println!();
         println!("{app} (team {})", touched.team);
@@ -99,6 +105,6 @@ fn print_json(exposure: &Exposure, changes: &[Change]) {
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     println!(
         "{}",
-        json!({ "requests": exposure.requests(), "entries": exposure.entries, "apps": apps, "changed": changes })
+        json!({ "requests": exposure.requests(), "unrecorded": exposure.unrecorded, "entries": exposure.entries, "apps": apps, "changed": changes })
     );
 }

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use clap::Subcommand;
 use server::configuration::{self, Compiled, Mistakes, Secrets};
 use server::{load, run};
-use telemetry::audit::{KeyError, VerifierKey};
+use telemetry::audit::{KeyError, VerifierKey, read};
 
 use super::UNKNOWN;
 pub(super) use times::Span;
@@ -62,6 +62,8 @@ pub(super) enum AuditCommandError {
     Key { text: String, source: KeyError },
     #[error("there is no audit log at `{}`: no gateway has served with it yet, or it lies elsewhere", .0.display())]
     Absent(PathBuf),
+    #[error("`{}` is no audit log; the log is `{}`", .0.display(), .1.display())]
+    Beside(PathBuf, PathBuf),
     #[error("no log: name its folder with --folder, or the gateway's configuration with --config")]
     NoLog,
     #[error("no public key: name one with --key, or the configuration with --config")]
@@ -79,6 +81,9 @@ pub(super) enum AuditCommandError {
 impl Where {
     pub(super) fn log(&self) -> Result<Log, AuditCommandError> {
         let log = self.named()?;
+        if let Some(meant) = read::meant(&log.folder) {
+            return Err(AuditCommandError::Beside(log.folder, meant));
+        }
         match std::fs::metadata(&log.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(AuditCommandError::Absent(log.folder)),
             _ => Ok(log),

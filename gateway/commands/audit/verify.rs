@@ -27,8 +27,12 @@ pub(in crate::commands) struct Arguments {
     /// Expect the logs of `[audit] origins`, all of them and no others.
     #[arg(long, requires = "config")]
     fleet: bool,
+    /// Expect the log of this gateway; may be given more than once, and then all of them and no others: what an auditor has
+    /// who has no configuration.
+    #[arg(long, value_name = "NAME", conflicts_with = "fleet")]
+    origin: Vec<String>,
     /// Check what `audit show --json` printed, and nothing else.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "folder", "witness", "fleet"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "folder", "witness", "fleet", "origin"])]
     shown: Option<PathBuf>,
     /// As JSON.
     #[arg(long)]
@@ -47,6 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, AuditCommandError> 
     if fleet.is_some_and(<[String]>::is_empty) {
         return Err(AuditCommandError::NoFleet);
     }
+    let fleet = fleet.or(Some(arguments.origin.as_slice()).filter(|named| !named.is_empty()));
     let trust = Trust { keys: &keys, witness: arguments.witness.as_deref().or(configured), fleet };
     let report = read::verify(&log.folder, &trust)
         .map_err(|source| AuditCommandError::Read { path: log.folder.clone(), source })?;

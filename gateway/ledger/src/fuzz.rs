@@ -116,6 +116,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        // Each tries every byte of every line.
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn any_bytes_are_a_journal(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             journal(&bytes);

@@ -29,6 +29,8 @@ pub struct Exposure {
     pub apps: BTreeMap<String, Touched>,
     /// Entries that were read.
     pub entries: u64,
+    /// Requests of that time that left no record, because the log took no entries: any of them may belong to it.
+    pub unrecorded: u64,
 }
 
 /// One app's part.
@@ -77,6 +79,13 @@ struct Entry<'a> {
     plan: Vec<Cow<'a, str>>,
     #[serde(borrow, default)]
     attempts: Vec<Attempt<'a>>,
+    /// Of requests that were let through: when the first and the last of them arrived, and how many left no record.
+    #[serde(borrow, default)]
+    from: Cow<'a, str>,
+    #[serde(borrow, default)]
+    until: Cow<'a, str>,
+    #[serde(default)]
+    unrecorded: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -196,6 +205,7 @@ impl Part {
                     None => self.belated.push((entry.decision.into_owned(), reached)),
                 }
             }
+            "passed" if question.overlaps(&entry.from, &entry.until) => self.exposure.unrecorded += entry.unrecorded,
             _ => {}
         }
     }
@@ -242,6 +252,10 @@ impl Question {
 
     fn spans(&self, at: &str) -> bool {
         self.since.as_deref().is_none_or(|since| at >= since) && self.until.as_deref().is_none_or(|until| at < until)
+    }
+
+    fn overlaps(&self, from: &str, until: &str) -> bool {
+        self.since.as_deref().is_none_or(|since| until >= since) && self.until.as_deref().is_none_or(|end| from < end)
     }
 
     fn asks_about(&self, endpoint: &str) -> bool {
@@ -303,6 +317,7 @@ impl Exposure {
     /// Adds what a later part of the log says.
     fn add(&mut self, other: Self) {
         self.entries += other.entries;
+        self.unrecorded += other.unrecorded;
         for (app, theirs) in other.apps {
             let ours = self.apps.entry(app).or_default();
             ours.requests += theirs.requests;
@@ -360,6 +375,11 @@ mod tests {
                 entries.push((number + 300, outcome));
             }
         }
+        for (minutes, unrecorded) in [("08:01", 3), ("08:10", 4)] {
+            let (from, until) = (format!("2026-11-26T{minutes}:00"), format!("2026-11-26T{minutes}:30"));
+            let passed = format!(r#"{{"kind":"passed","from":"{from}","until":"{until}","unrecorded":{unrecorded}}}"#);
+            entries.push((1_400, passed));
+        }
         entries.sort_by_key(|(place, _)| *place);
         for (number, entries) in entries.chunks(256).enumerate() {
             let path = entries_path(&epoch, number as u64);
@@ -402,7 +422,9 @@ mod tests {
         let all = in_parts(folder.path(), &question(None, None), 3).unwrap();
         let cloud = in_parts(folder.path(), &question(None, Some("cloud")), 3).unwrap();
 
-        assert_eq!((all.requests(), all.entries), (1_000, 1_857));
+        assert_eq!((all.requests(), all.entries, all.unrecorded), (1_000, 1_859, 7));
+        let since = |time| in_parts(folder.path(), &question(Some(time), None), 3).unwrap().unrecorded;
+        assert_eq!((since("2026-11-26T08:01:30"), since("2026-11-26T08:01:31")), (7, 4));
         assert_eq!(all.apps.values().map(|touched| touched.unknown).sum::<u64>(), 143);
         let sent = (0..1_000).filter(|number| number % 7 != 0 && number % 5 == 4).count() as u64;
         assert_eq!(cloud.requests(), sent + 143);

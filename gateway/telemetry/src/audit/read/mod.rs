@@ -11,6 +11,7 @@
 mod epoch;
 mod exposure;
 mod line;
+mod place;
 mod reach;
 mod scan;
 mod show;
@@ -29,6 +30,7 @@ use super::tree::TILE;
 pub(super) use epoch::OPENING;
 pub use exposure::{Exposure, Question, Touched, exposure};
 pub use line::Line;
+pub use place::meant;
 pub use reach::COPIED_WITHIN;
 pub(super) use scan::last_bundle;
 pub use scan::{Stand, scan};

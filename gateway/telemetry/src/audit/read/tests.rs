@@ -413,6 +413,23 @@ fn a_gateway_that_shares_the_second_place_and_whose_key_was_not_given_is_only_me
 }
 
 #[test]
+fn a_folder_beside_the_log_is_told_from_it_and_a_log_with_another_inside_is_not() {
+    let state = WORLD.0.path().canonicalize().unwrap();
+    let log = state.join("audit");
+
+    assert_eq!(meant(&log), None);
+    for beside in [state.clone(), log.join("gw-1"), log.join("gw-1/0000000001")] {
+        assert_eq!(meant(&beside), Some(log.clone()), "{}", beside.display());
+    }
+    let copy = WORLD.copy();
+    let inside = copy.path().join("audit/audit/gw-1/0000000001/tile/entries");
+    fs::create_dir_all(inside).unwrap();
+    assert_eq!(meant(&copy.path().join("audit")), None);
+    assert_eq!(verify_at(copy.path()).verdict(), Verdict::Damaged);
+    assert_eq!(meant(tempfile::tempdir().unwrap().path()), None);
+}
+
+#[test]
 fn an_origin_that_is_missing_or_foreign_is_told_from_the_fleet() {
     let of = |fleet: &[&str]| {
         let fleet: Vec<String> = fleet.iter().map(|origin| (*origin).to_owned()).collect();
