@@ -332,6 +332,13 @@ impl Counter for Purse {
         }
     }
 
+    /// Of this month what they may have come to; of the one before nothing is known.
+    fn last_known(&self) -> Left {
+        let lease = self.months.lock().lease;
+        let others = lease.map(|leased| (leased.month, leased.lease.others()));
+        Left { levels: others.into_iter().collect(), ..Left::default() }
+    }
+
     /// Whether a part is held, or something is to be told.
     fn is_busy(&self) -> bool {
         let months = self.months.lock();

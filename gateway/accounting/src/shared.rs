@@ -75,13 +75,17 @@ pub trait Counter: Debug + Send + Sync {
 
     /// Nobody shares it any more: all of it is this gateway's, but for what the others have left used.
     fn own(&self, left: &Left, now: Instant);
+
+    /// What the others have used as far as it is known here, where the store cannot say any more.
+    fn last_known(&self) -> Left;
 }
 
 /// What others have used of a counter who are gone, for the one that has it for itself from then on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Left {
-    /// Of a flow: all that is used of its bucket, by this gateway too; nothing where nobody has asked for it.
-    pub flow: Option<u64>,
+    /// Of a flow: how long it takes until all that is used of its bucket, by this gateway too, has come back; nothing where nobody
+    /// has asked for it. A time and no units, since the others may have had another limit.
+    pub flow: Option<Duration>,
     /// Of a level that is used up for good, by the number of the month: what it is to be taken for.
     pub levels: Vec<(u32, u64)>,
 }

@@ -79,10 +79,15 @@ impl Flow {
         Self { own: Bucket::new(origin), is_own: AtomicBool::new(true), ..Self::default() }
     }
 
-    /// Another limit; what lies here and what is owed stays.
+    /// Another limit; what lies here and what is owed stays, and of a lower one the same share: a debt is paid in the same time.
     pub fn set(&self, limit: Option<u64>, period: Duration) {
         let mut state = self.state.lock();
         if state.limit != limit {
+            if let (Some(before), Some(limit)) = (state.limit, limit) {
+                // INVARIANT: never more than was taken from the store.
+                state.at_hand = state.at_hand.min(scaled(state.at_hand, before, limit));
+                state.owed = state.owed.min(scaled(state.owed, before, limit));
+            }
             state.left = limit.unwrap_or_default();
             state.refused = None;
         }
@@ -305,10 +310,18 @@ impl Counter for Flow {
             return;
         }
         let untold = if state.joins { self.own.used(now) } else { state.owed };
+        let left = left.flow.unwrap_or_default();
+        let used = state.limit.map_or(0, |limit| units_of(left, limit, state.period));
         // What lies here was taken and is not used.
-        let used = left.flow.unwrap_or_default().saturating_sub(state.at_hand).saturating_add(untold);
+        let used = used.saturating_sub(state.at_hand).saturating_add(untold);
         self.own.use_up(used, now);
         self.is_own.store(true, Ordering::Release);
+    }
+
+    fn last_known(&self) -> Left {
+        let state = self.state.lock();
+        let flow = state.limit.map(|limit| time_of(limit.saturating_sub(state.left), limit, state.period));
+        Left { flow, ..Left::default() }
     }
 
     fn is_busy(&self) -> bool {
@@ -319,6 +332,17 @@ impl Counter for Flow {
 
 fn signed(units: u64) -> i64 {
     i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+/// The same share of another limit.
+fn scaled(units: u64, before: u64, limit: u64) -> u64 {
+    u64::try_from(u128::from(units) * u128::from(limit) / u128::from(before.max(1))).unwrap_or(u64::MAX)
+}
+
+/// The units that come back in such a time, begun ones counted whole.
+fn units_of(time: Duration, limit: u64, period: Duration) -> u64 {
+    let units = (time.as_nanos() * u128::from(limit)).div_ceil(period.as_nanos().max(1));
+    u64::try_from(units).unwrap_or(u64::MAX)
 }
 
 /// The time that so many units take to come back.

@@ -265,6 +265,10 @@ impl Counter for Seats {
         let _state = self.state.lock();
         self.is_own.store(true, Ordering::Release);
     }
+
+    fn last_known(&self) -> Left {
+        Left::default()
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ const SETTLES_IN: Duration = Duration::from_millis(20);
 /// Most questions in one transaction: the other process waits for its end.
 const MOST_AT_ONCE: usize = 256;
 
+/// After so many looks in which the database cannot say what others left, it is not asked any more.
+const TRIES: u32 = 4;
+
 /// What the names of marks end in.
 const MARK: &str = "here";
 
@@ -69,6 +72,8 @@ struct Place {
     told: BTreeSet<String>,
     /// The last round failed.
     failing: bool,
+    /// So often in a row the database could not say what those who are gone have left.
+    unsaid: u32,
 }
 
 impl Shared {
@@ -201,7 +206,7 @@ impl Beside {
             Leases::remove(&self.database())?;
         }
         let mark = self.make_mark(&owner)?;
-        Ok(Place { owner, _mark: mark, leases: None, told: others.clone(), others, failing: false })
+        Ok(Place { owner, _mark: mark, leases: None, told: others.clone(), others, failing: false, unsaid: 0 })
     }
 
     /// Locked before it has its name, so that nobody takes it for that of a dead process.
@@ -321,22 +326,29 @@ impl Beside {
         if !others_in(&self.marks(), &place.owner).map_err(failed)?.is_empty() {
             return Ok(());
         }
-        let Some(leases) = place.leases.take() else { return Ok(()) };
-        let left = leases.left(&place.owner).and_then(|left| leases.clear().map(|()| left));
-        let mut left = match left {
-            Ok(left) => left,
-            Err(error) => {
-                place.leases = Some(leases);
+        let left = place.leases.as_ref().map_or(Ok(LeftOf::new()), |leases| leases.left(&place.owner));
+        if let Err(error) = &left {
+            place.unsaid += 1;
+            if place.unsaid < TRIES {
                 return Err(error.to_string());
             }
-        };
+            tracing::error!(%error, "what the other process of this state folder had spent last is not known; what it told before counts");
+        }
+        place.unsaid = 0;
+        // Nobody reads it any more. Where it cannot be removed it is emptied before it is used again.
+        place.leases = None;
+        let _ = Leases::remove(&self.database());
+        let mut left = left.ok();
         let accounts = inner.accounts.lock();
         self.shares.store(false, Ordering::Release);
         for (name, account) in &*accounts {
-            if let Some(counter) = account.counter.upgrade() {
-                counter.own(&left.remove(name).unwrap_or_default(), now());
+            let Some(counter) = account.counter.upgrade() else { continue };
+            match &mut left {
+                Some(left) => counter.own(&left.remove(name).unwrap_or_default(), now()),
+                None => counter.own(&counter.last_known(), now()),
             }
         }
+        let mut left = left.unwrap_or_default();
         // Only what is spent is kept for counters that come later; what was used of a rate comes back by itself.
         left.retain(|_, left| !left.levels.is_empty());
         *self.inherited.lock() = left;

@@ -119,8 +119,10 @@ impl Leases {
         let now_us = now_us();
         while let Some(row) = rows.next()? {
             let (account, used, at_us): (Arc<str>, f64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let used = left_of(used, now_us - at_us, (whole(row.get(3)?), whole(row.get(4)?)));
-            of.entry(account).or_default().flow = Some(units(used.ceil()));
+            let (allowed, period_us) = (whole(row.get(3)?), whole(row.get(4)?));
+            let used = left_of(used, now_us - at_us, (allowed, period_us));
+            let back_in_us = used * float(period_us) / float(allowed.max(1));
+            of.entry(account).or_default().flow = Some(Duration::from_micros(units(back_in_us.ceil())));
         }
         Ok(of)
     }
@@ -152,10 +154,17 @@ impl Asker<'_> {
     /// One bucket: what is used of it runs out by itself.
     fn flow(&self, account: &str, terms: (u64, u64), (owed, least, most): (i64, u64, u64)) -> Result<Answer> {
         let (limit, period_us) = terms;
-        let mut select = self.transaction.prepare_cached("SELECT used, at_us FROM flow WHERE account = ?1")?;
-        let kept = select.query_row(params![account], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (used, at_us): (f64, i64) = kept.unwrap_or((0.0, self.now_us));
-        let used = left_of(used, self.now_us - at_us, terms);
+        let mut select =
+            self.transaction.prepare_cached("SELECT used, at_us, allowed, period_us FROM flow WHERE account = ?1")?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?)));
+        let kept: Option<(f64, i64, (i64, i64))> = select.query_row(params![account], row).optional()?;
+        // Whoever asked last may have had another limit. What is used comes back in the same time, as where nobody shares it: by
+        // units, what a large limit had let in would shut a small one for hours.
+        let used = kept.map_or(0.0, |(used, at_us, (allowed, kept_us))| {
+            let before = (whole(allowed), whole(kept_us));
+            let used = left_of(used, self.now_us - at_us, before);
+            if before == terms { used } else { used * share_of(terms) / share_of(before).max(f64::MIN_POSITIVE) }
+        });
         let used = (used + signed(owed)).max(0.0).min(used.max(float(limit) * LONGEST_DEBT));
         let free = float(limit) - used;
         let (mut granted, mut wait) = (0, Duration::ZERO);
@@ -226,6 +235,11 @@ fn now_us() -> i64 {
 /// What is used still after a time.
 fn left_of(used: f64, passed_us: i64, (limit, period_us): (u64, u64)) -> f64 {
     (used - signed(passed_us.max(0)) * float(limit) / float(period_us.max(1))).max(0.0)
+}
+
+/// Units by the microsecond.
+fn share_of((limit, period_us): (u64, u64)) -> f64 {
+    float(limit) / float(period_us.max(1))
 }
 
 fn stored(units: u64) -> i64 {

@@ -34,6 +34,10 @@ impl Counter for Wants {
     fn share(&self) {}
 
     fn own(&self, _: &Left, _: Instant) {}
+
+    fn last_known(&self) -> Left {
+        Left::default()
+    }
 }
 
 fn settings(on_loss: OnLoss) -> Settings {

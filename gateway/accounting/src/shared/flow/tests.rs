@@ -147,3 +147,19 @@ fn a_request_larger_than_the_limit_takes_all_of_it() {
     assert!(matches!(question, Question::Flow { least: 100, most: 100, .. }), "{question:?}");
     assert_eq!(take(&flow, 5_000, now), Ok(100));
 }
+
+#[test]
+fn a_lower_limit_makes_what_is_owed_less_and_a_higher_one_makes_what_lies_here_no_more() {
+    let (flow, now) = (Flow::new(6_400, MINUTE), Instant::now());
+    take(&flow, 100, now).expect_err("nothing is here yet");
+    answered(&flow, 100, now);
+    flow.set(Some(640_000), MINUTE);
+    take(&flow, 101, now).expect_err("no more than was given lies here");
+    take(&flow, 100, now).expect("it was given");
+    flow.settle(Taken::of(100), 320_100, 0);
+
+    flow.set(Some(640), MINUTE);
+
+    let question = asked(&flow, now);
+    assert!(matches!(question, Question::Flow { limit: 640, owed: 320, .. }), "{question:?}");
+}

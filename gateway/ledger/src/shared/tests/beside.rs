@@ -283,6 +283,49 @@ async fn two_that_start_at_once_do_not_wait_for_each_other() {
     assert!(first.expect("it does not panic").is_ok(), "one of them waits for the process that serves alone");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stays_is_alone_again_also_where_the_database_is_damaged() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let new = Process::start(folder.path()).await;
+    let held = old.reserve(0, 70_000).await.expect("it is the first");
+    assert!(new.reserve(0, 40_000).await.is_err(), "which makes it ask");
+    old.ask().await.expect("the first of five");
+    new.ask().await.expect("the second of five");
+    let other = rusqlite::Connection::open(folder.path().join("beside/leases.sqlite")).expect("it is there");
+
+    other.execute_batch("DROP TABLE level; DROP TABLE flow").expect("it can be written to");
+    std::mem::forget(held);
+    drop(old);
+    new.is_alone_again().await;
+
+    assert_eq!(new.book.budget(9).spent, Money(70_000), "as it was told last");
+    assert!(new.reserve(0, 30_000).await.is_ok());
+    assert_eq!(new.let_in().await, 3);
+    let next = Process::start(folder.path()).await;
+    assert!(next.reserve(0, 1_000).await.is_err(), "and it shares with the next one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_that_one_process_has_lower_than_the_other_is_used_up_for_as_long_and_no_longer() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    old.requests.set(Some(1_000_000), MINUTE);
+    old.requests.take(1_000_000, Instant::now()).expect("it is full");
+    let new = Process::starting(folder.path()).await.expect("the other shares");
+    new.requests.set(Some(10), MINUTE);
+    new.shared.serve();
+
+    let beside = new.ask().await.expect_err("all is used");
+    old.leaves();
+    new.is_alone_again().await;
+    let alone = new.requests.take(10, Instant::now()).expect_err("all is used still");
+
+    for short in [beside, alone] {
+        assert!(matches!(short, Short::Refused { retry_after } if retry_after <= MINUTE), "{short:?}");
+    }
+}
+
 /// Both press as hard as they can, while one of them leaves and comes again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_comes_and_goes_the_sum_of_money_stays_within_the_limit() {
