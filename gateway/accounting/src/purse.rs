@@ -37,6 +37,8 @@ struct Months {
     only_counts: bool,
     /// What several gateways share of it; none where this gateway has the whole limit.
     lease: Option<Leased>,
+    /// What is spent is told also where no limit is: those who share it may have one, or get one.
+    tells_all: bool,
     /// The month that counts.
     now: Month,
     /// The one before it, for a calendar that was ahead and is put right.
@@ -60,6 +62,9 @@ struct Leased {
 
 /// Money in the shared store is counted in millionths of a dollar: a script's numbers are exact to nine billion dollars so.
 const SHARED_UNIT: u64 = 1_000;
+
+/// Where there is no limit: more than all limits, and what can be counted exactly.
+const NO_LIMIT: u64 = 1 << 52;
 
 /// Rounded up, so that the store never counts too little.
 fn shared(money: Money) -> u64 {
@@ -127,9 +132,9 @@ impl Months {
 
     fn hold(&mut self, amount: Money, now: Moment) -> Result<Era, Denied> {
         self.turn(now.month, now.at);
-        let Self { limit, only_counts, lease, now: month, .. } = self;
+        let Self { limit, only_counts, lease, tells_all, now: month, .. } = self;
         let limit = limit.filter(|_| !*only_counts);
-        if *only_counts {
+        if *only_counts || (*tells_all && limit.is_none()) {
             lease.iter_mut().for_each(|leased| leased.count(month));
         }
         if let (Some(limit), Some(leased)) = (limit, lease)
@@ -260,10 +265,12 @@ impl Counter for Purse {
     /// What the store is to be asked of this month, and told of the one before.
     fn questions(&self, at: Instant) -> Vec<Question> {
         let mut months = self.months.lock();
-        let Months { limit: Some(limit), lease: Some(leased), now, before, .. } = &mut *months else {
-            return Vec::new();
+        let limit = match months.limit {
+            Some(limit) => usable(limit),
+            None if months.tells_all => NO_LIMIT,
+            None => return Vec::new(),
         };
-        let limit = usable(*limit);
+        let Months { lease: Some(leased), now, before, .. } = &mut *months else { return Vec::new() };
         if leased.month != now.number {
             *leased = Leased { month: now.number, changed: leased.changed, changed_before: true, ..Leased::default() };
         }
@@ -313,13 +320,14 @@ impl Counter for Purse {
     fn share(&self) {
         let mut months = self.months.lock();
         let month = months.now.number;
+        months.tells_all = true;
         months.lease.get_or_insert(Leased { month, changed: true, changed_before: true, ..Leased::default() });
     }
 
     /// What others had spent who are gone, and what they held, counts as spent here: whoever was killed settles at what it held.
     fn own(&self, left: &Left, now: Instant) {
         let mut months = self.months.lock();
-        months.lease = None;
+        (months.lease, months.tells_all) = (None, false);
         for (number, spent) in &left.levels {
             if *number > months.now.number {
                 months.turn(*number, now);
@@ -344,7 +352,7 @@ impl Counter for Purse {
         let months = self.months.lock();
         let Some(leased) = &months.lease else { return false };
         let used = shared(months.now.spent + months.now.held);
-        months.limit.is_some()
+        (months.limit.is_some() || months.tells_all)
             && (leased.changed
                 || leased.changed_before
                 || months.now.held > Money::ZERO

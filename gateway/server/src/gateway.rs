@@ -157,6 +157,7 @@ impl Gateway {
         }
         self.metrics.set_configuration(&next.hash, next.loaded, false);
         self.body_budget.resize(next.max_buffered_bytes);
+        spendings.take_the_place_of_what_others_left(&next);
         next.take_effect();
         self.waiting_budget.resize(next.waiting.all);
         next.apps().for_each(|app| app.waiting.resize(next.waiting.of_one_app));
@@ -254,6 +255,13 @@ impl Spendings {
         // worst, and not left out.
         let told = snapshot.counters().told().map_err(|source| LedgerError::Shared { source })?;
         Ok(Self { month, spent, budgets, told, known: None })
+    }
+
+    /// What the ledger says of an account holds what another process of the state folder, which is gone, had spent of it.
+    fn take_the_place_of_what_others_left(&self, snapshot: &Snapshot) {
+        let books: HashSet<String> = snapshot.new_books().map(|book| book.account()).collect();
+        let is_new = |name: &str| books.contains(name) || snapshot.budgets.has_new_account(name);
+        snapshot.counters().forget(|name| is_new(name) && !self.told.contains(name));
     }
 
     /// Tells the books that are new in this snapshot.

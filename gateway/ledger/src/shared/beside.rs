@@ -126,6 +126,13 @@ impl Shared {
         leases.told_by_others(owner).map_err(io::Error::other)
     }
 
+    /// What others left of these accounts is in the ledger, which is asked for them: it is not to be counted beside that.
+    pub fn forget(&self, is_restored: impl Fn(&str) -> bool) {
+        if let Some(beside) = &self.inner.beside {
+            beside.inherited.lock().retain(|name, _| !is_restored(name));
+        }
+    }
+
     /// Tells a last time what was used, and gives the place in the folder up. It blocks its thread.
     pub fn part(&self) {
         if let Some(beside) = &self.inner.beside {

@@ -156,6 +156,12 @@ impl Budgets {
         !self.new.is_empty()
     }
 
+    /// Whether an account of this name is of a budget that is new.
+    pub(crate) fn has_new_account(&self, name: &str) -> bool {
+        let mut new = self.new.iter().filter_map(|index| self.rules.get(*index));
+        new.any(|rule| name.strip_prefix(&*rule.key).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
+    }
+
     /// Tells those that are new, but for the accounts that somebody else tells of.
     pub(crate) fn restore(&self, spendings: &BudgetSpendings, told: &HashSet<Arc<str>>) {
         let seconds = spendings.seconds;

@@ -326,6 +326,48 @@ async fn a_rate_that_one_process_has_lower_than_the_other_is_used_up_for_as_long
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_ledger_says_of_an_account_takes_the_place_of_what_the_other_left() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let user = Arc::new(Book::new(Instant::now()));
+    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
+    old.shared.enrol("user", user.purse());
+    user.restore(9, Money(30_000));
+    let new = Process::start(folder.path()).await;
+    old.leaves();
+    new.is_alone_again().await;
+
+    let later = Arc::new(Book::new(Instant::now()));
+    new.shared.forget(|name| name == "user");
+    new.shared.enrol("user", later.purse());
+    later.restore(9, Money(30_000));
+
+    assert_eq!(later.budget(9).spent, Money(30_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_is_told_also_by_one_that_has_no_limit_of_it() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    old.book.set_limits(Limits::default());
+    drop(old.reserve(1, 60_000).await.expect("nothing limits it"));
+
+    let new = Process::start(folder.path()).await;
+    let told = new.shared.told().expect("the database answers");
+    let held = old.reserve(1, 10_000).await.expect("nothing limits it");
+    old.book.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
+    assert!(old.reserve(1, 30_001).await.is_err(), "which makes it tell");
+
+    assert!(told.contains("money"), "{told:?}");
+    assert!(new.reserve(1, 30_001).await.is_err());
+    assert!(new.reserve(1, 30_000).await.is_ok());
+    drop(held);
+    old.leaves();
+    new.is_alone_again().await;
+    assert_eq!(new.book.budget(9).spent, Money(100_000));
+}
+
 /// Both press as hard as they can, while one of them leaves and comes again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_comes_and_goes_the_sum_of_money_stays_within_the_limit() {
