@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
 
+mod elsewhere;
 mod objections;
 mod order;
 
@@ -24,7 +25,8 @@ use server::{load, outlook};
 
 use super::words::{countries, country, days, join, paragraph};
 use super::{ConfigPath, Day, NO, UNKNOWN, USAGE};
-use objections::{because, change, objection, remedy};
+use elsewhere::elsewhere;
+use objections::{because, change, objection, of_policy, remedy};
 use order::Order;
 
 /// What is asked.
@@ -467,28 +469,6 @@ fn verdicts(judge: &Judge, question: &Question<'_>) -> Vec<Verdict> {
     }
 }
 
-/// Targets of other models that the same request could go to; those of models that the app has come first.
-fn elsewhere(compiled: &Compiled, judge: &Judge, asked: &Asked<'_>) -> Vec<(String, Vec<String>)> {
-    let all: Vec<Candidate> = (0..compiled.targets.len()).map(|index| outlook::candidate(compiled, index)).collect();
-    let mut found = Vec::new();
-    for (index, verdict) in verdicts(judge, &asked.question(&all)).into_iter().enumerate() {
-        if !verdict.ruling.is_in() {
-            continue;
-        }
-        let leads = |(_, model): &(usize, &ModelConfig)| model.targets.contains(&index);
-        let models = compiled.models.iter().enumerate().filter(leads);
-        let models: Vec<String> = models
-            .map(|(at, model)| match asked.app.models.contains(&at) {
-                true => model.name.clone(),
-                false => format!("{}, which the app may not use", model.name),
-            })
-            .collect();
-        found.push((verdict.name.to_string(), models));
-    }
-    found.sort_by_key(|(name, models)| (models.iter().all(|model| model.contains(", which")), name.clone()));
-    found
-}
-
 /// Columns before what is said.
 const INDENT: usize = 18;
 
@@ -604,24 +584,4 @@ fn law(facts: &Facts) -> String {
     } else {
         format!("The operator answers to the law of {operator}, its parent company to that of {parent}.")
     }
-}
-
-fn of_policy(why: &Why) -> String {
-    let mut text = paragraph("  Forbidden by", &format!("{}, owned by {}.", why.about.id, why.about.owner), INDENT);
-    let mut say = |words: &str| text.push_str(&paragraph("", words, INDENT));
-    say(&format!("It serves {}.", why.about.basis));
-    if !why.because.is_empty() {
-        say(&format!("It applies because {}.", join(&why.because.iter().map(because).collect::<Vec<_>>())));
-    }
-    if !why.objections.is_empty() {
-        say(&format!("It objects: {}.", why.objections.iter().map(objection).collect::<Vec<_>>().join("; ")));
-        let changes: Vec<String> = why.objections.iter().map(change).collect();
-        say(&format!("To be permitted, {}.", changes.join("; and ")));
-    } else if !why.remedies.is_empty() {
-        say(&format!(
-            "It would be enough if {}.",
-            why.remedies.iter().map(remedy).collect::<Vec<_>>().join(", or if ")
-        ));
-    }
-    text
 }

@@ -13,13 +13,13 @@ const PATH: &str = "/v1/chat/completions";
 const PASSED: usize = 40;
 
 /// Apps whose data is public, internal, and of a class that nobody states. Of the models one says that it is for public data,
-/// and for another a model of secret data stands in.
+/// and for another a model of internal data stands in.
 fn config(upstream: &Upstream) -> Config {
     let all = &["assistant", "open", "careful", "vault"];
     Config::serving(upstream)
         .section("[model.open]\ntargets = [\"only/served-model\"]\nclass = \"public\"\n")
         .section("[model.careful]\ntargets = [\"only/served-model\"]\nfallbacks = [\"vault\"]\n")
-        .section("[model.vault]\ntargets = [\"only/served-model\"]\nclass = \"secret\"\n")
+        .section("[model.vault]\ntargets = [\"only/vault-model\"]\nclass = \"internal\"\n")
         .app_with_data("leaflets", "cw_of_leaflets", all, "labels = []\nclass = \"public\"")
         .app_with_data("intranet", "cw_of_the_intranet", &["assistant"], "labels = []\nclass = \"internal\"")
         .app_with_data("unsaid", "cw_of_nobody_knows", all, "labels = []")

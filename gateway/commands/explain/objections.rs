@@ -1,8 +1,30 @@
 //! What a policy objects to and what would have to change, in words that need no knowledge of policies.
 
-use policy::{Because, Objection};
+use policy::{Because, Objection, Why};
 
-use crate::commands::words::{countries, country, days};
+use super::INDENT;
+use crate::commands::words::{countries, country, days, join, paragraph};
+
+/// A policy that forbids: what it is, why it applies, and what would have to change.
+pub(super) fn of_policy(why: &Why) -> String {
+    let mut text = paragraph("  Forbidden by", &format!("{}, owned by {}.", why.about.id, why.about.owner), INDENT);
+    let mut say = |words: &str| text.push_str(&paragraph("", words, INDENT));
+    say(&format!("It serves {}.", why.about.basis));
+    if !why.because.is_empty() {
+        say(&format!("It applies because {}.", join(&why.because.iter().map(because).collect::<Vec<_>>())));
+    }
+    if !why.objections.is_empty() {
+        say(&format!("It objects: {}.", why.objections.iter().map(objection).collect::<Vec<_>>().join("; ")));
+        let changes: Vec<String> = why.objections.iter().map(change).collect();
+        say(&format!("To be permitted, {}.", changes.join("; and ")));
+    } else if !why.remedies.is_empty() {
+        say(&format!(
+            "It would be enough if {}.",
+            why.remedies.iter().map(remedy).collect::<Vec<_>>().join(", or if ")
+        ));
+    }
+    text
+}
 
 pub(super) fn because(because: &Because) -> String {
     match because {
