@@ -136,6 +136,9 @@ async fn an_upgrade_gives_no_app_its_limits_twice_and_what_the_old_process_spend
     waiting(&upstream, &gate, 1);
     let third = new.send(Request::post(PATH, &asking(true)).key(SEATS)).await;
     assert_eq!((third.status, ask(&new, SEATS).await), (200, 429), "the old process has two of three");
+    // Only then does it leave as soon as the last stream has ended: a stream that is shorter ends while its counters are looked at.
+    let waits = async || old.log().contains("what runs is waited for").then_some(());
+    until("the old process to wait for its streams alone", waits).await;
     gate.open();
     assert!(old.left().await.success());
     for stream in seats.into_iter().chain([third]) {

@@ -11,9 +11,9 @@
 //! **Does not do.** What lies in the database is worth nothing after all processes are gone, and is not forced to the disk.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -46,6 +46,9 @@ const TRIES: u32 = 4;
 /// What the names of marks end in.
 const MARK: &str = "here";
 
+/// And before they have them.
+const UNNAMED: &str = "new";
+
 /// Where processes of one state folder meet.
 pub(super) struct Beside {
     folder: PathBuf,
@@ -64,7 +67,9 @@ pub(super) struct Beside {
 struct Place {
     owner: String,
     /// It is locked while the process lives.
-    _mark: File,
+    mark: File,
+    /// So many looks nobody is taken for gone: the marks were removed, and those who live make theirs again.
+    unsure: u32,
     leases: Option<Leases>,
     /// Those that are there. INVARIANT: whoever was granted anything is among them while it lives.
     others: BTreeSet<String>,
@@ -189,7 +194,7 @@ fn keep(owner: &Weak<Inner>, bell: &Bell) {
 impl Beside {
     /// Whether it took a place: not a second time.
     fn join(&self) -> io::Result<bool> {
-        std::fs::create_dir_all(self.marks())?;
+        self.make_folder()?;
         let mut own = self.place.lock();
         if own.is_some() {
             return Ok(false);
@@ -213,12 +218,25 @@ impl Beside {
             Leases::remove(&self.database())?;
         }
         let mark = self.make_mark(&owner)?;
-        Ok(Place { owner, _mark: mark, leases: None, told: others.clone(), others, failing: false, unsaid: 0 })
+        Ok(Place { owner, mark, unsure: 0, leases: None, told: others.clone(), others, failing: false, unsaid: 0 })
     }
 
-    /// Locked before it has its name, so that nobody takes it for that of a dead process.
+    fn make_folder(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(self.marks())
+    }
+
+    /// It is for this user alone from the beginning; what lies beside it gets the same permissions.
+    fn open_leases(&self) -> Result<Leases, String> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.database()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.to_string()),
+            _ => Leases::open(&self.database()).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Locked before it has its name, so that nobody takes it for that of a dead process. It is called in the turn of the folder.
     fn make_mark(&self, owner: &str) -> io::Result<File> {
-        let unnamed = self.marks().join(format!("{owner}.new"));
+        remove_unnamed(&self.marks())?;
+        let unnamed = self.marks().join(format!("{owner}.{UNNAMED}"));
         let mark = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
         mark.lock()?;
         std::fs::rename(&unnamed, self.mark_of(owner))?;
@@ -260,7 +278,7 @@ impl Beside {
         let failed = |error: rusqlite::Error| error.to_string();
         let leases = match &mut place.leases {
             Some(leases) => leases,
-            none => none.insert(Leases::open(&self.database()).map_err(failed)?),
+            none => none.insert(self.open_leases()?),
         };
         leases.share_with(&place.owner, &place.others).map_err(failed)
     }
@@ -288,7 +306,7 @@ impl Beside {
     fn try_turn(&self, inner: &Inner, place: &mut Place, looks: bool) -> Result<(), String> {
         if looks {
             // INVARIANT: whoever is new is known here before it is told so, and so before it is granted anything.
-            place.others = others_in(&self.marks(), &place.owner).map_err(|error| error.to_string())?;
+            place.others = self.look(place).map_err(|error| error.to_string())?;
             place.told.retain(|told| place.others.contains(told));
             if place.others.is_empty() {
                 return self.end_sharing(inner, place);
@@ -307,13 +325,30 @@ impl Beside {
         Ok(())
     }
 
+    /// Who is there. Where somebody removed the mark of this process, or the folder, it is made again.
+    fn look(&self, place: &mut Place) -> io::Result<BTreeSet<String>> {
+        if !self.mark_of(&place.owner).exists() {
+            self.make_folder()?;
+            let _turn = self.turn_of_folder()?;
+            place.mark = self.make_mark(&place.owner)?;
+            place.unsure = TRIES;
+        }
+        let mut others = others_in(&self.marks(), &place.owner)?;
+        if place.unsure > 0 {
+            place.unsure -= 1;
+            others.extend(place.others.iter().cloned());
+        }
+        Ok(others)
+    }
+
     fn begin_sharing(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
         if self.shares.load(Ordering::Acquire) {
             return Ok(());
         }
         // Nobody else was granted anything: what lies there is of those who are gone, and was taken over or is in the ledger.
-        let leases = Leases::open(&self.database()).and_then(|leases| leases.clear().map(|()| leases));
-        place.leases = Some(leases.map_err(|error| error.to_string())?);
+        let leases = self.open_leases()?;
+        leases.clear().map_err(|error| error.to_string())?;
+        place.leases = Some(leases);
         self.shares.store(true, Ordering::Release);
         tracing::info!(
             "another process has this state folder: limits and budgets are shared with it until it has left"
@@ -384,10 +419,16 @@ impl Beside {
         for slice in asked.chunks(MOST_AT_ONCE) {
             let sent_at = now();
             let questions = slice.iter().map(|(account, _, question)| (&*account.key, *question));
-            let answers: Vec<Option<Answer>> = match leases.ask(&place.owner, &place.others, questions) {
-                Ok(answers) => answers.into_iter().map(Some).collect(),
+            // After an error the others are not asked: each would wait for a database that is busy.
+            let answers = match &failed {
+                Ok(()) => leases.ask(&place.owner, &place.others, questions).map_err(|error| error.to_string()),
+                Err(_) => Ok(Vec::new()),
+            };
+            let answers: Vec<Option<Answer>> = match answers {
+                Ok(answers) if failed.is_ok() => answers.into_iter().map(Some).collect(),
+                Ok(_) => vec![None; slice.len()],
                 Err(error) => {
-                    failed = Err(error.to_string());
+                    failed = Err(error);
                     vec![None; slice.len()]
                 }
             };
@@ -432,6 +473,17 @@ impl Beside {
         turn.lock()?;
         Ok(turn)
     }
+}
+
+/// What somebody left that died before its mark had a name. It is called in the turn of the folder.
+fn remove_unnamed(marks: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(marks)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == UNNAMED) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The processes that are there beside `me`. The marks of those that died are removed.

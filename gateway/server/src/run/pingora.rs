@@ -324,6 +324,7 @@ impl BackgroundService for Upkeep {
             _ = shutdown.wait_for(|leave| *leave) => {}
         }
         gateway.enter(Phase::Draining);
+        tracing::info!(left = self.in_flight.count(), "nothing new is let in; what runs is waited for");
         tokio::select! {
             () = self.in_flight.empty() => tracing::info!("the last request has ended"),
             () = upkeep::run(gateway, None) => {}
@@ -337,21 +338,16 @@ impl BackgroundService for Upkeep {
 
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
-    // Before what takes longer: another process of the state folder goes on with what is told here.
-    let snapshot = gateway.snapshot();
-    if let Err(error) = tokio::task::spawn_blocking(move || snapshot.part()).await {
-        tracing::error!(%error, "the place in the state folder could not be given up");
-    }
     export::last(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => {
             second_place::last(gateway).await;
-            leave_the_ledger(gateway).await;
+            leave_the_books(gateway).await;
             exit(0)
         }
         Err(error) => {
             tracing::error!(%error, "the audit log could not be sealed");
-            leave_the_ledger(gateway).await;
+            leave_the_books(gateway).await;
             exit(1);
         }
     }
@@ -361,13 +357,25 @@ async fn leave(gateway: &Gateway) {
 /// that time is in the journal, which the next process reads.
 const LEDGER_LEAVES_IN: Duration = Duration::from_secs(5);
 
-async fn leave_the_ledger(gateway: &Gateway) {
+async fn leave_the_books(gateway: &Gateway) {
     let ledger = gateway.ledger.clone();
     let left = tokio::task::spawn_blocking(move || ledger.leave());
     if tokio::time::timeout(LEDGER_LEAVES_IN, left).await.is_err() {
         tracing::warn!("the ledger's database is slow; the next process brings it the rest of the journal");
     }
+    // INVARIANT: after the ledger. Whoever starts from then on finds nobody here and asks the ledger alone; another process that
+    // is there is told four times a second until then.
+    let snapshot = gateway.snapshot();
+    let parted = tokio::task::spawn_blocking(move || snapshot.part());
+    if tokio::time::timeout(PARTS_IN, parted).await.is_err() {
+        tracing::warn!(
+            "the database in the state folder is slow; what was told before counts for the other process there"
+        );
+    }
 }
+
+/// The longest that leaving waits until another process of the state folder is told what was spent last.
+const PARTS_IN: Duration = Duration::from_secs(5);
 
 /// Ends the process. The main thread is asleep in pingora by then and has nothing left to run.
 #[expect(clippy::disallowed_methods, reason = "pingora's main thread sleeps its whole grace period before it returns")]

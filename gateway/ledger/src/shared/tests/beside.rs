@@ -368,33 +368,72 @@ async fn money_is_told_also_by_one_that_has_no_limit_of_it() {
     assert_eq!(new.book.budget(9).spent, Money(100_000));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_was_removed_is_made_again_for_this_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder();
+    let marks = folder.path().join("beside");
+    std::fs::create_dir(&marks).expect("nothing is there");
+    let unnamed = marks.join("dead.new");
+    std::fs::write(&unnamed, "").expect("it can be written");
+    let old = Process::start(folder.path()).await;
+    assert!(!unnamed.exists(), "nobody needs it any more");
+    old.ask().await.expect("the first of five");
+
+    std::fs::remove_dir_all(&marks).expect("it is there");
+    let has_mark = || {
+        let mut names = std::fs::read_dir(&marks).into_iter().flatten().flatten().map(|entry| entry.path());
+        names.any(|path| path.extension().is_some_and(|end| end == "here"))
+    };
+    while !has_mark() {
+        tokio::task::yield_now().await;
+    }
+    let new = Process::start(folder.path()).await;
+
+    assert_eq!(new.let_in().await, 4, "it is seen");
+    let mode = |name: &str| std::fs::metadata(marks.join(name)).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode("."), mode("leases.sqlite"), mode("leases.sqlite-wal")), (0o700, 0o600, 0o600));
+}
+
 /// Both press as hard as they can, while one of them leaves and comes again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_comes_and_goes_the_sum_of_money_stays_within_the_limit() {
+    const LIMIT: u64 = 3_000_000;
+    let limits = Limits { tokens_per_minute: None, per_month: Some(Money(LIMIT)) };
     let folder = folder();
-    let spent = Arc::new(AtomicU64::new(0));
-    let first = Arc::new(Process::start(folder.path()).await);
-    first.book.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(10_000_000)) });
-    let press = |process: Arc<Process>, spent: Arc<AtomicU64>, times: u64| async move {
+    let spent = AtomicU64::new(0);
+    let first = Process::start(folder.path()).await;
+    first.book.set_limits(limits);
+    let press = async |process: &Process, times: u32| {
+        let mut let_in = 0;
         for _ in 0..times {
             if let Ok(held) = process.reserve(0, 3_000).await {
                 let settled = held.settle(used(0), Some(Money(2_000)));
                 spent.fetch_add(settled.charged().0, Ordering::Relaxed);
+                let_in += 1;
             }
+            tokio::task::yield_now().await;
         }
+        let_in
     };
-    let pressing = tokio::spawn(press(Arc::clone(&first), Arc::clone(&spent), 20_000));
 
     for _ in 0..3 {
-        let other = Arc::new(Process::start(folder.path()).await);
-        other.book.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(10_000_000)) });
-        press(Arc::clone(&other), Arc::clone(&spent), 500).await;
-        other.shared.part();
+        assert_eq!(press(&first, 50).await, 50, "alone, or until a look finds that the other has left");
+        let other = Process::start(folder.path()).await;
+        other.book.set_limits(limits);
+        assert_eq!(tokio::join!(press(&first, 100), press(&other, 100)), (100, 100), "both spend of one amount");
+        let (_, pressed) =
+            tokio::join!(async { tokio::task::block_in_place(|| other.shared.part()) }, press(&first, 50));
+        assert_eq!(pressed, 50);
     }
-    pressing.await.expect("it does not panic");
+    let last = Process::start(folder.path()).await;
+    last.book.set_limits(limits);
+    let (by_first, by_last) = tokio::join!(press(&first, 1_500), press(&last, 1_500));
+    last.leaves();
     first.is_alone_again().await;
 
     let spent = spent.load(Ordering::Relaxed);
+    assert!(by_first > 0 && by_last > 0 && by_first + by_last < 3_000, "{by_first} and {by_last}: some are refused");
     assert_eq!(first.book.budget(9).spent, Money(spent), "nothing is forgotten");
-    assert!((9_990_000..=10_000_000).contains(&spent), "{spent}");
+    assert!((LIMIT - 3_000..=LIMIT).contains(&spent), "{spent}");
 }
