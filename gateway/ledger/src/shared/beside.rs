@@ -475,6 +475,11 @@ impl Beside {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "it stops a thread that serves nobody")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// What somebody left that died before its mark had a name. It is called in the turn of the folder.
 fn remove_unnamed(marks: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(marks)? {

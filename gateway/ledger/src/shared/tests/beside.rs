@@ -99,6 +99,11 @@ fn used(tokens: u64) -> Used {
     Used { input: Tokens(tokens), ..Used::default() }
 }
 
+#[expect(clippy::mem_forget, reason = "nobody settles in a process that is killed")]
+fn never_settles(held: Reservation) {
+    std::mem::forget(held);
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
 }
@@ -159,7 +164,7 @@ async fn one_that_is_killed_has_spent_what_it_held() {
     let held = old.reserve(1, 80_000).await.expect("it is the first");
 
     // Nobody settles in a process that was killed.
-    let _nobodys = Box::leak(Box::new(held));
+    never_settles(held);
     drop(old);
     new.is_alone_again().await;
 
@@ -295,7 +300,7 @@ async fn whoever_stays_is_alone_again_also_where_the_database_is_damaged() {
     let other = rusqlite::Connection::open(folder.path().join("beside/leases.sqlite")).expect("it is there");
 
     other.execute_batch("DROP TABLE level; DROP TABLE flow").expect("it can be written to");
-    std::mem::forget(held);
+    never_settles(held);
     drop(old);
     new.is_alone_again().await;
 
