@@ -169,11 +169,6 @@ impl Bell {
     }
 }
 
-/// On a thread that serves nobody.
-fn pause(time: Duration) {
-    Bell::default().wait(Instant::now() + time);
-}
-
 /// Looks for others, and asks the database while there are some, until the process gives its place up.
 fn keep(owner: &Weak<Inner>, bell: &Bell) {
     let mut next = Instant::now();
