@@ -43,8 +43,11 @@ async fn a_real_one_scrapes_reads_every_rule_and_panel_and_raises_what_is_wrong(
         until("the request to be counted", async || (!prometheus.series(&counted).await.is_empty()).then_some(()))
             .await;
     }
-    until("the budget's alert", async || (prometheus.raised().await == ["CausewayBudgetNearlySpent"]).then_some(()))
-        .await;
+    // A busy machine may be slow as well, which has an alert of its own.
+    until("the budget's alert", async || {
+        of_the_gateway(&prometheus).await.contains(&"CausewayBudgetNearlySpent".to_owned()).then_some(())
+    })
+    .await;
     let exemplars = until("the trace of a request", async || {
         let found = prometheus.exemplars("causeway_request_seconds_bucket").await;
         (!found.is_empty()).then_some(found)
