@@ -248,8 +248,13 @@ impl Shared {
 
     /// Writes all that waits, before it how many requests were let through, and behind it how many outcomes were lost.
     fn write_queue(&self, pen: &mut Pen) -> io::Result<()> {
-        // Where the disk does not take this, the next write says so to those who wait.
-        let _ = self.tell_of_passed(pen);
+        if let Err(error) = self.tell_of_passed(pen)
+            && self.queue.lock().entries() == 0
+        {
+            self.failed(&error);
+            return Err(error);
+        }
+        // Where the disk does not take more either, this says so to those who wait.
         self.write_once(pen)?;
         let unreported = {
             let mut queue = self.queue.lock();
