@@ -18,6 +18,7 @@
 mod database;
 mod each;
 mod entry;
+#[doc(hidden)]
 pub mod fuzz;
 mod home;
 mod journal;

@@ -365,9 +365,9 @@ impl Snapshot {
             changes.push(format!("data pack {old} became {new}"));
         }
         if self.refuse_from != before.refuse_from {
-            let refused = |from: Option<Class>| from.map_or("every class", Class::name);
-            let (old, new) = (refused(before.refuse_from), refused(self.refuse_from));
-            changes.push(format!("refused without a log from {old} upwards became {new}"));
+            let written = |from: Option<Class>| from.map_or("absent", Class::name);
+            let (old, new) = (written(before.refuse_from), written(self.refuse_from));
+            changes.push(format!("refuse_from {old} became {new}"));
         }
         changes.join("; ")
     }

@@ -8,6 +8,7 @@
 mod certificate;
 mod credential;
 mod forwarded;
+#[doc(hidden)]
 pub mod fuzz;
 mod subject;
 mod token;

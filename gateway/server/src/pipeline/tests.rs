@@ -148,13 +148,7 @@ labels = []
     }
 
     async fn ask_of<H: Handler>(&self, handler: H, path: &str, body: &str) -> DuplexStream {
-        let (mut caller, accepted) = tokio::io::duplex(64 << 10);
-        tokio::spawn(async move {
-            let door = Door::new(ListenSettings::default(), None);
-            let (_switch, drain) = listen::drain();
-            let peer = "192.0.2.1:40000".parse().unwrap();
-            let _ = listen::serve(accepted, peer, &door, Arc::new(handler), drain).await;
-        });
+        let mut caller = served(handler);
         let length = body.len();
         let head = "host: gateway\r\nauthorization: Bearer cw_key\r\nconnection: close";
         let request = format!("POST {path} HTTP/1.1\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}");
@@ -196,6 +190,18 @@ const CALL: &str = r#"{"model":"m","messages":[],"max_tokens":9,"stream":true}"#
 const BEGIN: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
 
 const REST: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n";
+
+/// The caller's end of a connection that this serves.
+fn served<H: Handler>(handler: H) -> DuplexStream {
+    let (caller, accepted) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move {
+        let door = Door::new(ListenSettings::default(), None);
+        let (_switch, drain) = listen::drain();
+        let peer = "192.0.2.1:40000".parse().unwrap();
+        let _ = listen::serve(accepted, peer, &door, Arc::new(handler), drain).await;
+    });
+    caller
+}
 
 /// The pipeline as every listener has it.
 struct Pipeline(Arc<Gateway>);

@@ -29,6 +29,7 @@ mod entry;
 mod epoch;
 mod figures;
 mod files;
+#[doc(hidden)]
 pub mod fuzz;
 mod grounds;
 mod json;

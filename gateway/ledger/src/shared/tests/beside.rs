@@ -104,6 +104,19 @@ fn never_settles(held: Reservation) {
     std::mem::forget(held);
 }
 
+/// A process that is alone again after another one, a user of which had spent 30,000.
+async fn after_one_whose_user_spent(folder: &Path) -> Process {
+    let old = Process::start(folder).await;
+    let user = Arc::new(Book::new(Instant::now()));
+    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
+    old.shared.enrol("user", user.purse());
+    user.restore(9, Money(30_000));
+    let new = Process::start(folder).await;
+    old.leaves();
+    new.is_alone_again().await;
+    new
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
 }
@@ -174,14 +187,7 @@ async fn one_that_is_killed_has_spent_what_it_held() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_of_a_counter_that_comes_after_the_other_has_left_is_not_forgotten() {
     let folder = folder();
-    let old = Process::start(folder.path()).await;
-    let user = Arc::new(Book::new(Instant::now()));
-    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
-    old.shared.enrol("user", user.purse());
-    user.restore(9, Money(30_000));
-    let new = Process::start(folder.path()).await;
-    old.leaves();
-    new.is_alone_again().await;
+    let new = after_one_whose_user_spent(folder.path()).await;
 
     let later = Arc::new(Book::new(Instant::now()));
     later.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
@@ -334,14 +340,7 @@ async fn a_rate_that_one_process_has_lower_than_the_other_is_used_up_for_as_long
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_ledger_says_of_an_account_takes_the_place_of_what_the_other_left() {
     let folder = folder();
-    let old = Process::start(folder.path()).await;
-    let user = Arc::new(Book::new(Instant::now()));
-    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
-    old.shared.enrol("user", user.purse());
-    user.restore(9, Money(30_000));
-    let new = Process::start(folder.path()).await;
-    old.leaves();
-    new.is_alone_again().await;
+    let new = after_one_whose_user_spent(folder.path()).await;
 
     let later = Arc::new(Book::new(Instant::now()));
     new.shared.forget(|name| name == "user");

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame};
 use ingress::auth::AppIndex;
-use ingress::listen::{self, Door, Handler, Incoming, ListenSettings};
+use ingress::listen::{Handler, Incoming};
 use ledger::{Shared, Whose};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use wire::Dialect;
 
-use super::{IS_READ_TO_ITS_END, World, all, openai};
+use super::{IS_READ_TO_ITS_END, World, all, openai, served};
 use crate::gateway::Gateway;
 use crate::pipeline::{ReplyBody, handle};
 
@@ -230,13 +230,7 @@ impl Body for CutBody {
 
 /// A request of a user, whose body comes behind its head.
 async fn ask<H: Handler>(handler: H, model: &str, stream: bool) -> String {
-    let (mut caller, accepted) = tokio::io::duplex(64 << 10);
-    tokio::spawn(async move {
-        let door = Door::new(ListenSettings::default(), None);
-        let (_switch, drain) = listen::drain();
-        let peer = "192.0.2.1:40000".parse().unwrap();
-        let _ = listen::serve(accepted, peer, &door, Arc::new(handler), drain).await;
-    });
+    let mut caller = served(handler);
     let body = format!(r#"{{"model":"{model}","messages":[],"user":"erika","stream":{stream},"max_tokens":9}}"#);
     let head = "host: gateway\r\nauthorization: Bearer cw_key\r\nconnection: close";
     let head = format!("POST /v1/chat/completions HTTP/1.1\r\n{head}\r\ncontent-length: {}\r\n\r\n", body.len());
