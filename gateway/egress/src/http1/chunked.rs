@@ -79,6 +79,14 @@ impl Chunked {
     }
 }
 
+/// The data of a chunk, where `read` is that chunk and nothing else.
+pub(super) fn lone(read: &[u8]) -> Option<&[u8]> {
+    let (line, behind) = read.split_at(memchr::memchr(b'\n', read)?);
+    let size = size(line.strip_suffix(b"\r")?).ok()?;
+    let data = behind.get(1..)?.strip_suffix(b"\r\n")?;
+    (line.len() <= MOST_LINE && data.len() as u64 == size).then_some(data)
+}
+
 /// The length of the line that `input` begins with, without its end; `None` until it has come whole.
 fn line(input: &BytesMut, most: usize) -> Result<Option<usize>, Fault> {
     match memchr::memchr(b'\n', input) {

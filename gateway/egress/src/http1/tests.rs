@@ -150,6 +150,44 @@ async fn a_reply_means_the_same_however_it_is_cut() {
     }
 }
 
+/// A read between two cuts may be one piece and nothing else, or look like it.
+#[tokio::test]
+async fn chunks_mean_the_same_between_any_two_cuts() {
+    for (reply, ends, _) in
+        REPLIES.iter().filter(|(reply, ..)| reply.to_ascii_lowercase().contains(": chunked\r\n\r\n2"))
+    {
+        let reply = reply.as_bytes();
+        let whole = shown(&read(&[reply], *ends).await);
+        for to in 2..reply.len() {
+            for from in 1..to {
+                let pieces = [&reply[..from], &reply[from..to], &reply[to..]];
+                let seen = shown(&read(&pieces, *ends).await);
+                assert_eq!(seen, whole, "{from} and {to} of {:?}", reply.escape_ascii());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_read_that_is_one_chunk_is_told_from_all_others() {
+    for (read, data) in [
+        ("5\r\nhello\r\n", Some("hello")),
+        ("05 ;x=y\r\nhello\r\n", Some("hello")),
+        ("7\r\nhel\r\nlo\r\n", Some("hel\r\nlo")),
+        ("5\r\nhello\r\n0\r\n\r\n", None),
+        ("5\r\nhello\r", None),
+        ("4\r\nhello\r\n", None),
+        ("6\r\nhello\r\n", None),
+        ("5\nhello\r\n", None),
+        ("5 x\r\nhello\r\n", None),
+        ("\r\n\r\n", None),
+        ("", None),
+    ] {
+        let seen = chunked::lone(read.as_bytes());
+        assert_eq!(seen, data.map(str::as_bytes), "{read:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_reply_that_is_cut_short_is_never_whole() {
     for (reply, _, expected) in REPLIES {
