@@ -36,14 +36,24 @@ impl Met {
         self.note(answer.status, &answer.json().await);
     }
 
-    /// A body that is announced and does not come, which no client library would send.
+    /// A body that is announced and does not come.
     async fn slow_body(&mut self, gateway: &Gateway) {
-        let mut socket = gateway.client().dial().await.expect("the port is open");
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n";
-        let head = format!("{head}authorization: Bearer {KEY}\r\n\r\n{{");
-        socket.write_all(head.as_bytes()).await.expect("the head is taken");
+        self.raw(gateway, &format!("{head}authorization: Bearer {KEY}\r\n\r\n{{")).await;
+    }
+
+    /// More fields than a head may have.
+    async fn large_head(&mut self, gateway: &Gateway) {
+        let fields = "a: b\r\n".repeat(100);
+        self.raw(gateway, &format!("GET /v1/models HTTP/1.1\r\nhost: x\r\n{fields}\r\n")).await;
+    }
+
+    /// What no client library would send, answered with the end of its connection.
+    async fn raw(&mut self, gateway: &Gateway, sent: &str) {
+        let mut socket = gateway.client().dial().await.expect("the port is open");
+        socket.write_all(sent.as_bytes()).await.expect("it is taken");
         let mut text = String::new();
-        within("a slow body to be answered", socket.read_to_string(&mut text)).await.expect("the answer is text");
+        within("an answer and the end", socket.read_to_string(&mut text)).await.expect("the answer is text");
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let body = text.split_once("\r\n\r\n").expect("a head and a body").1;
         self.note(status, &serde_json::from_str(body).expect("JSON"));
@@ -95,6 +105,7 @@ async fn callers_mistakes(met: &mut Met) {
     let large = "x".repeat(4096);
     met.answer(gateway.post("/v1/completions", &json!({"model": "assistant", "prompt": large})).await).await;
     met.slow_body(&gateway).await;
+    met.large_head(&gateway).await;
 }
 
 async fn what_is_denied(met: &mut Met) {

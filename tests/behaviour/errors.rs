@@ -1,8 +1,9 @@
 //! What a caller sees when the gateway says no: one status, one stable code, the shape of the caller's own dialect.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::testkit::{Act, Authority, Config, Endpoint, Gateway, Request, Upstream, chat, message};
+use crate::testkit::{Act, Authority, Config, Endpoint, Gateway, Request, Upstream, chat, message, within};
 
 async fn gateway() -> (Upstream, Gateway) {
     let upstream = Upstream::start("only").await;
@@ -106,6 +107,43 @@ async fn a_model_of_another_app_looks_like_one_that_does_not_exist() {
     assert_eq!((hidden.status, absent.status), (404, 404));
     let (hidden, absent) = (hidden.text().await, absent.text().await);
     assert_eq!(hidden.replace("hidden", "absent"), absent);
+    assert!(upstream.requests().is_empty());
+}
+
+/// The caller sends on while it is answered, as one with a large body does.
+#[tokio::test]
+async fn a_head_that_is_too_large_is_an_error_that_names_the_bounds() {
+    let (_upstream, gateway) = gateway().await;
+
+    let answer = gateway.send(Request::get("/v1/models").header("cookie", &"x".repeat(300_000))).await;
+
+    assert_eq!((answer.status, &answer.headers["content-type"]), (431, &"application/json".parse().unwrap()));
+    let error = answer.json().await["error"].take();
+    assert_eq!(
+        (&error["code"], &error["type"], &error["param"]),
+        (&"request_head_too_large".into(), &"invalid_request_error".into(), &Value::Null)
+    );
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("65536 bytes") && message.contains("100 fields"), "{message}");
+    assert_eq!(gateway.send(Request::get("/v1/models")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_is_no_http_is_an_error_that_says_what_would_be() {
+    let (upstream, gateway) = gateway().await;
+    let mut socket = gateway.client().dial().await.expect("the port is open");
+    let lengths = "content-length: 2\r\ncontent-length: 3\r\n";
+
+    let sent = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{lengths}\r\n{{}}");
+    socket.write_all(sent.as_bytes()).await.expect("it is taken");
+    let mut answer = String::new();
+    within("an answer and the end", socket.read_to_string(&mut answer)).await.expect("the answer is text");
+
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 400 ") && head.contains("\r\nconnection: close"), "{head}");
+    let error = serde_json::from_str::<Value>(body).expect("JSON")["error"].take();
+    assert_eq!(error["code"], "invalid_request");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("one `content-length`")), "{error}");
     assert!(upstream.requests().is_empty());
 }
 

@@ -27,6 +27,8 @@ pub enum Code {
     InvalidRequest,
     /// Over the body limit.
     RequestTooLarge,
+    /// More header fields, or longer ones, than the listener takes.
+    RequestHeadTooLarge,
     /// The body did not arrive in time.
     RequestTimeout,
     /// Too many requests or tokens.
@@ -51,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidApiKey,
         Self::ModelNotFound,
         Self::NotFound,
@@ -61,6 +63,7 @@ impl Code {
         Self::RedactionFailed,
         Self::InvalidRequest,
         Self::RequestTooLarge,
+        Self::RequestHeadTooLarge,
         Self::RequestTimeout,
         Self::RateLimitExceeded,
         Self::BudgetExceeded,
@@ -99,6 +102,12 @@ impl Code {
             Self::RequestTooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "invalid_request_error", "request_too_large")
             }
+            Self::RequestHeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "request_head_too_large",
+                "invalid_request_error",
+                "request_too_large",
+            ),
             Self::RequestTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "invalid_request_error", "invalid_request_error")
             }
@@ -276,7 +285,8 @@ mod tests {
 
     #[test]
     fn codes_are_unique_words_and_keep_their_status() {
-        let statuses = [401, 404, 404, 405, 403, 403, 403, 400, 413, 408, 429, 429, 503, 502, 504, 503, 503, 503, 500];
+        let statuses =
+            [401, 404, 404, 405, 403, 403, 403, 400, 413, 431, 408, 429, 429, 503, 502, 504, 503, 503, 503, 500];
         assert_eq!(Code::ALL.len(), statuses.len());
         for (code, status) in Code::ALL.into_iter().zip(statuses) {
             assert_eq!(code.status().as_u16(), status, "{code:?}");

@@ -27,6 +27,7 @@ use super::proxy::{self, ProxyError};
 use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
 use super::stall::Streams;
 use super::standing::{NoLonger, Standing};
+use super::unreadable::{Bounds, Telling};
 use super::{Drain, Handler, Incoming, ListenSettings, Peer, TlsFacts, TlsServer};
 use crate::auth::ShownCertificate;
 
@@ -170,7 +171,9 @@ where
         None => (&door.either, Protocol::Unknown),
     };
     let pulse = Arc::new(Pulse::new(protocol));
-    let io = TokioIo::new(Watched::new(transport, Arc::clone(&pulse)));
+    let watched = Watched::new(transport, Arc::clone(&pulse));
+    let bounds = Bounds::of(&door.settings);
+    let io = TokioIo::new(Telling::new(watched, Arc::clone(&pulse), bounds, Arc::clone(&handler)));
     let peer = Arc::new(peer);
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let flight = Flight::begin(&pulse, request.version());

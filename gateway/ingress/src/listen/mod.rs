@@ -16,6 +16,7 @@ mod pulse;
 mod stall;
 mod standing;
 mod tls;
+mod unreadable;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http_body::Body;
 
@@ -37,6 +39,7 @@ pub use drain::{Drain, DrainSwitch, drain};
 pub use net::{Net, NetError};
 pub use proxy::ProxyError;
 pub use tls::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
+pub use unreadable::Unreadable;
 
 /// The limits of a listener.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ pub struct ListenSettings {
     /// A request that was already on its way is then answered with `connection: close`, rather than
     /// met with a closed socket. HTTP/2 needs no such time: its GOAWAY says what was not served.
     pub drain_linger: Duration,
-    /// Largest head of a request in bytes; default 65_536, at least 8_192.
+    /// Largest head of a request in bytes; default 65_536, at least 8_192. [`Unreadable`] says what a larger one is answered.
     pub max_header_bytes: usize,
     /// Most header fields of an HTTP/1.1 request; default 100. HTTP/2 is bounded by bytes alone.
     pub max_headers: usize,
@@ -142,4 +145,15 @@ pub trait Handler: Send + Sync + 'static {
     /// hyper keeps the room of this future for as long as the connection lives, so what is large in it belongs into a box:
     /// neither an idle connection nor an open stream needs it.
     fn handle(self: Arc<Self>, incoming: Incoming) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// Answers a request whose head could not be read; a line of text, unless the handler has a form of its own.
+    ///
+    /// Its status is that of `unreadable`. `content-length`, `connection: close` and `date` come with it, and the connection ends.
+    /// On HTTP/2 there is no such answer: a head over the bound gets a bare 431, and a malformed one has its stream reset.
+    fn unreadable(&self, unreadable: &Unreadable) -> Response<Bytes> {
+        let mut response = Response::new(format!("{unreadable}\n").into());
+        *response.status_mut() = unreadable.status();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
+    }
 }

@@ -41,6 +41,8 @@ pub(super) struct Pulse {
     /// Whether a request has come.
     asked: AtomicBool,
     in_flight: AtomicUsize,
+    /// Whether a request has come whose answer is not written whole.
+    owes: AtomicBool,
     /// How often the connection's task was woken.
     turn: AtomicU64,
     /// When the last request in flight ended, and its answer was taken by the peer.
@@ -60,6 +62,7 @@ impl Pulse {
             draining: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            owes: AtomicBool::new(false),
             turn: AtomicU64::new(0),
             quiet_since: AtomicU64::new(0),
             head_since: AtomicU64::new(NEVER),
@@ -80,6 +83,19 @@ impl Pulse {
     pub(super) fn settle(&self) {
         if self.head_since.load(Ordering::Relaxed) == JUST_NOW {
             self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request has come whose answer is not written whole. On HTTP/1.1, what hyper writes while it owes nothing is its
+    /// own answer to a head that it cannot read.
+    pub(super) fn owes(&self) -> bool {
+        self.owes.load(Ordering::Relaxed)
+    }
+
+    /// All that hyper had was written. A request leaves the flight when hyper has the last of its answer, so until here it is owed.
+    pub(super) fn has_flushed(&self) {
+        if self.owes() && !self.is_in_flight() {
+            self.owes.store(false, Ordering::Relaxed);
         }
     }
 
@@ -181,6 +197,7 @@ impl Flight {
         pulse.protocol.store(protocol as u8, Ordering::Relaxed);
         pulse.asked.store(true, Ordering::Relaxed);
         pulse.in_flight.fetch_add(1, Ordering::AcqRel);
+        pulse.owes.store(true, Ordering::Relaxed);
         pulse.head_since.store(NEVER, Ordering::Relaxed);
         Self { pulse: Arc::clone(pulse) }
     }

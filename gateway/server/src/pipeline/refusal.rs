@@ -5,6 +5,7 @@ use std::time::Duration;
 use accounting::Money;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
+use ingress::listen::Unreadable;
 use policy::Verdict;
 use telemetry::audit::FeatureNote;
 use wire::{ApiError, Code, ErrorShape};
@@ -65,6 +66,9 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A head that the listener cannot read, so that no stage has seen the request and no record has it.
+    #[error(transparent)]
+    UnreadableHead(#[from] Unreadable),
     /// A content coding that the gateway does not read.
     #[error(
         "content-encoding names a coding that is not read here, or more than two; send gzip, deflate, br, zstd or none"
@@ -179,7 +183,9 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::ModelNotFound { .. } | Self::ApiNotServed { .. } => Code::ModelNotFound,
             Self::InvalidRequest { .. } | Self::UnsupportedEncoding => Code::InvalidRequest,
+            Self::UnreadableHead(Unreadable::Malformed) => Code::InvalidRequest,
             Self::TooLarge { .. } => Code::RequestTooLarge,
+            Self::UnreadableHead(Unreadable::TooLarge { .. }) => Code::RequestHeadTooLarge,
             Self::SlowBody => Code::RequestTimeout,
             Self::RateLimited { .. } | Self::TokensUsedUp { .. } => Code::RateLimitExceeded,
             Self::BudgetSpent { .. } | Self::BudgetFull { .. } => Code::BudgetExceeded,
@@ -222,10 +228,16 @@ impl Refusal {
     /// The answer in the caller's dialect, without the headers that name the decision.
     #[must_use]
     pub fn response(&self, shape: ErrorShape) -> Response<ReplyBody> {
+        self.answer(shape).map(ReplyBody::whole)
+    }
+
+    /// The same as bytes, for a listener that writes them itself.
+    #[must_use]
+    pub fn answer(&self, shape: ErrorShape) -> Response<Bytes> {
         let code = self.code();
         let message = self.to_string();
         let body: Bytes = wire::error_body(shape, &ApiError { param: self.param(), ..code.error(shape, &message) });
-        let mut response = Response::new(ReplyBody::whole(body));
+        let mut response = Response::new(body);
         *response.status_mut() = code.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

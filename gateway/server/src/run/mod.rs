@@ -16,10 +16,13 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingress::listen::{Handler, Incoming};
+use bytes::Bytes;
+use http::Response;
+use ingress::listen::{Handler, Incoming, Unreadable};
+use wire::ErrorShape;
 
 use crate::gateway::Gateway;
-use crate::pipeline;
+use crate::pipeline::{self, Refusal};
 
 pub use doors::{DoorError, Doors, Listener, doors};
 pub use drain::InFlight;
@@ -59,10 +62,12 @@ struct Callers(Arc<Gateway>);
 impl Handler for Callers {
     type Body = pipeline::ReplyBody;
 
-    fn handle(
-        self: Arc<Self>,
-        incoming: Incoming,
-    ) -> impl Future<Output = http::Response<Self::Body>> + Send + 'static {
+    fn handle(self: Arc<Self>, incoming: Incoming) -> impl Future<Output = Response<Self::Body>> + Send + 'static {
         pipeline::handle(Arc::clone(&self.0), incoming)
+    }
+
+    /// Nobody knows which API was meant, so it is answered as most of them are.
+    fn unreadable(&self, unreadable: &Unreadable) -> Response<Bytes> {
+        Refusal::from(*unreadable).answer(ErrorShape::OpenAi)
     }
 }

@@ -26,6 +26,7 @@ pub const CODES: &[&str] = &[
     "redaction_failed",
     "invalid_request",
     "request_too_large",
+    "request_head_too_large",
     "request_timeout",
     "rate_limit_exceeded",
     "budget_exceeded",

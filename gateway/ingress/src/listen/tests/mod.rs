@@ -5,6 +5,7 @@ mod drain;
 mod http;
 mod limits;
 mod tls;
+mod unreadable;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

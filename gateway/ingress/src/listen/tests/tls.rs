@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::super::proxy::tests::proxied;
-use super::super::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
+use super::super::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer, Unreadable};
 use super::{
     Door, ListenSettings, ServeError, Served, World, exchange, get, http1_over, http2_over, read_to_end, read_until,
     text_of,
@@ -184,6 +184,24 @@ async fn the_protocol_is_chosen_by_alpn() {
     assert!(none.contains("alpn: None"), "{none}");
     let other = ask_who(&world, &with_alpn(&["spdy/1"])).await;
     assert!(matches!(other, Err(ServeError::Tls(_))));
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_answered_in_words_in_tls_as_well() {
+    let authority = Authority::new("server CA");
+    let world = world(&material(&authority, None));
+
+    for alpn in [&["http/1.1"][..], &[]] {
+        let client = Client { alpn: alpn.to_vec(), ..Client::trusting(&authority) };
+        let (connected, served) = handshake(&world, &client.config()).await;
+        let mut io = connected.unwrap();
+        let answer = exchange(&mut io, "GET / HTTP/1.1\r\nhost : gateway.example\r\n\r\n").await;
+        drop(io);
+
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{}\n", Unreadable::Malformed)), "{answer}");
+        assert!(matches!(served.await.unwrap(), Err(ServeError::Http(_))));
+    }
 }
 
 #[tokio::test]
