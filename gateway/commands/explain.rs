@@ -6,6 +6,7 @@
 mod elsewhere;
 mod objections;
 mod order;
+mod said;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ use super::{ConfigPath, Day, NO, UNKNOWN, USAGE};
 use elsewhere::elsewhere;
 use objections::{because, change, objection, of_policy, remedy};
 use order::Order;
+use said::{class, purpose};
 
 /// What is asked.
 #[derive(clap::Args)]
@@ -46,7 +48,7 @@ pub(super) struct Arguments {
     /// The class that the request names; of this, the app's and the model's the highest counts.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
-    /// The purpose that the request names. Absent: the app's first.
+    /// The purpose that the request names. Absent: what `--request` names, or the app's first.
     #[arg(long)]
     purpose: Option<String>,
     /// A request as an app would send it, in JSON: what inspection finds in it counts.
@@ -132,7 +134,7 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         return Err(wrong(format!("`{stray}` is no label; the labels are {}", all.join(", "))));
     }
     let class = class(app, model, arguments.class.iter().chain(&read.classes)).map_err(wrong)?;
-    let purpose = arguments.purpose.clone().or_else(|| app.purposes.first().cloned());
+    let purpose = purpose(app, arguments.purpose.iter(), &read.purposes).map_err(wrong)?;
     let judge = outlook::judge(compiled).map_err(|error| (UNKNOWN, error.to_string()))?;
     let asked = Asked {
         app,
@@ -147,17 +149,6 @@ fn explain<'a>(arguments: &Arguments, compiled: &'a Compiled, now: SystemTime) -
         now,
     };
     Answer::of(compiled, &judge, asked).map_err(|error| (UNKNOWN, error.to_string()))
-}
-
-/// The highest class that anybody says: the app, the model, and whoever asks.
-fn class<'a>(app: &AppConfig, model: &ModelConfig, named: impl Iterator<Item = &'a String>) -> Result<Class, String> {
-    let mut highest = outlook::class(model.class.map_or(app.class, |class| class.max(app.class)));
-    for name in named {
-        let all = || Class::ALL.map(Class::name).join(", ");
-        let class = Class::named(name).ok_or_else(|| format!("`{name}` is no class; the classes are {}", all()))?;
-        highest = highest.max(class);
-    }
-    Ok(highest)
 }
 
 /// What was found and policies do not see for now.

@@ -111,6 +111,37 @@ async fn what_inspection_finds_in_a_request_counts_in_its_explanation() {
 }
 
 #[tokio::test]
+async fn a_purpose_that_a_request_names_in_its_metadata_is_the_one_that_is_explained() {
+    let folder = scratch();
+    let text = fs::read_to_string(fleet()).expect("it is part of the repository");
+    let text = text.replace("purposes = [\"answering\"]", "purposes = [\"answering\", \"fraud\"]");
+    let config = folder.path().join("fleet.toml");
+    fs::write(&config, &text).expect("the folder takes a file");
+    let app =
+        text.split("[data.").find(|section| section.contains("\"fraud\"")).and_then(|data| data.split(']').next());
+    let explained = async |purpose: &str, more: &[&str]| {
+        let request = json!({ "model": "any", "messages": [], "metadata": { "x-causeway-purpose": purpose } });
+        let file = folder.path().join("request.json");
+        fs::write(&file, request.to_string()).expect("the folder takes a file");
+        let (config, file) = (config.display().to_string(), file.display().to_string());
+        let app = app.expect("an app of the fleet has purposes");
+        let arguments = ["explain", "--config", &config, "--app", app, "--model", "any", "--at", TODAY, "--json"];
+        let output = run(&[&arguments[..], &["--request", &file], more].concat(), folder.path()).await;
+        (output.status.code(), text_of(&output), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+
+    for (purpose, more) in [("fraud", &[][..]), ("answering", &["--purpose", "answering"])] {
+        let (code, said, error) = explained(purpose, more).await;
+        let answer: Value = serde_json::from_str(&said).unwrap_or_default();
+        assert_eq!((code, &answer["purpose"]), (Some(0), &json!(purpose)), "{error}");
+    }
+    let (code, _, error) = explained("fraud", &["--purpose", "answering"]).await;
+    assert_eq!((code, error.trim()), (Some(2), "two purposes are named, `answering` and `fraud`; name one"));
+    let (code, _, error) = explained("marketing", &[]).await;
+    assert!(code == Some(2) && error.contains("its purposes are answering, fraud"), "{error}");
+}
+
+#[tokio::test]
 async fn a_class_that_a_request_names_raises_that_of_its_app_in_an_explanation() {
     let folder = scratch();
     let text = fs::read_to_string(fleet()).expect("it is part of the repository");

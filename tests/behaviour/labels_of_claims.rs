@@ -157,6 +157,95 @@ async fn a_request_can_not_say_another_purpose_than_its_token() {
 }
 
 #[tokio::test]
+async fn a_purpose_in_metadata_counts_as_in_the_header_and_whoever_names_one_names_the_same() {
+    let world = world(DATA).await;
+    let with = |metadata: Value| {
+        let mut body = chat("assistant");
+        body["metadata"] = metadata;
+        body
+    };
+    let named = |purpose: Value| with(json!({"x-causeway-purpose": purpose, "other": "of the caller's own"}));
+    let header = |request: Request, purpose: &str| request.header("x-causeway-purpose", purpose);
+    let (none, desk) = (json!({}), json!({"desk": "fraud"}));
+    let ask = |body: &Value| world.ask_with(body, &none);
+    let fraud = named(json!("fraud"));
+
+    for (what, request, from) in [
+        ("metadata alone", ask(&fraud), "metadata"),
+        ("in other letters, with spaces", ask(&with(json!({"X-Causeway-Purpose": " fraud "}))), "metadata"),
+        ("the same in both", header(ask(&fraud), "fraud"), "header"),
+        ("the same twice", header(header(ask(&chat("assistant")), "fraud"), "fraud"), "header"),
+        ("the same as the token", world.ask_with(&fraud, &desk), "claims"),
+    ] {
+        let (data, _) = world.data_of(request).await;
+        assert_eq!((&data["purpose"], &data["purpose_from"]), (&json!("fraud"), &json!(from)), "{what}");
+    }
+    let reached = world.seen();
+    for (what, request, param, words) in [
+        (
+            "another in the header",
+            header(ask(&fraud), "answering"),
+            "metadata.x-causeway-purpose",
+            "the request names two purposes, `answering` and `fraud`; name one",
+        ),
+        (
+            "another in two headers",
+            header(header(ask(&chat("assistant")), "fraud"), "answering"),
+            "x-causeway-purpose",
+            "the request names two purposes, `fraud` and `answering`; name one",
+        ),
+        (
+            "one that is not registered",
+            ask(&named(json!("marketing"))),
+            "metadata.x-causeway-purpose",
+            "`metadata.x-causeway-purpose` must name one of: fraud, answering",
+        ),
+        (
+            "one beside the header's that is not registered",
+            header(ask(&named(json!("marketing"))), "fraud"),
+            "metadata.x-causeway-purpose",
+            "`metadata.x-causeway-purpose` must name one of: fraud, answering",
+        ),
+        (
+            "no text",
+            ask(&named(json!(["fraud"]))),
+            "metadata.x-causeway-purpose",
+            "`metadata.x-causeway-purpose` must name one of: fraud, answering",
+        ),
+        (
+            "another than the token",
+            world.ask_with(&named(json!("answering")), &desk),
+            "metadata.x-causeway-purpose",
+            "the token says that the purpose is `fraud`; leave `metadata.x-causeway-purpose` out",
+        ),
+        (
+            "none at all",
+            ask(&with(json!({"purpose": "fraud"}))),
+            "x-causeway-purpose",
+            "`x-causeway-purpose` must name one of: fraud, answering",
+        ),
+    ] {
+        let answer = world.gateway.send(request).await;
+        let (status, error) = (answer.status, answer.json().await["error"].take());
+        assert_eq!((status, &error["code"]), (400, &json!("invalid_request")), "{what}: {error}");
+        assert_eq!((&error["param"], &error["message"]), (&json!(param), &json!(words)), "{what}");
+    }
+    assert_eq!(world.seen(), reached, "what is refused reaches nobody");
+}
+
+/// It is refused nowhere else: there it is the caller's own, as the header is without effect.
+#[tokio::test]
+async fn a_purpose_is_without_effect_for_an_app_that_has_registered_none() {
+    let world = world("labels = []").await;
+    let mut body = chat("assistant");
+    body["metadata"] = json!({"x-causeway-purpose": 7});
+
+    let (data, _) = world.data_of(world.ask_with(&body, &json!({})).header("x-causeway-purpose", "fraud")).await;
+
+    assert_eq!(data, json!({"labels": [], "class": "internal"}));
+}
+
+#[tokio::test]
 async fn a_model_says_what_is_sent_to_it() {
     let world = world("labels = []").await;
 

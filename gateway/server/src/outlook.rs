@@ -158,6 +158,8 @@ pub struct ReadRequest {
     pub labels: Vec<String>,
     /// Classes that its `metadata` names; whether they exist is not looked at.
     pub classes: Vec<String>,
+    /// Purposes that its `metadata` names; whether the app has registered them is not looked at.
+    pub purposes: Vec<String>,
     /// What inspection finds in it, features included.
     pub findings: Findings,
     /// What routing goes by.
@@ -194,6 +196,7 @@ pub fn read_request(api: &str, body: Vec<u8>, own: &inspection::OwnRecognisers) 
         operation: pipeline::operation_of(api),
         labels: said.labels,
         classes: said.classes,
+        purposes: said.purposes,
         findings: pipeline::findings_of(&call, own),
         size: RequestSize {
             input_bytes: call.input_bytes(),

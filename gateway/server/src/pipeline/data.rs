@@ -2,13 +2,13 @@
 //! its verified token, the model that it asks for, the headers `x-causeway-labels` and `x-causeway-class`, and the member `metadata`
 //! of the body. Each can only add labels and raise the class, and the record says who was the first to say it; a label that
 //! nobody defined and a class that there is none of are errors, because what is not understood would be a restriction that is
-//! not kept.
+//! not kept. The purpose is one: whoever names it names the same.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use policy::{Class, Data};
 use serde_json::Value;
 use telemetry::audit::DataNote;
@@ -20,9 +20,9 @@ use crate::snapshot::{App, ClaimRule, RouteData};
 
 const LABELS: HeaderName = HeaderName::from_static("x-causeway-labels");
 const CLASS: HeaderName = HeaderName::from_static("x-causeway-class");
-/// What the names of both begin with, in a header as in `metadata`.
-const OURS: &str = "x-causeway-";
 const PURPOSE: HeaderName = HeaderName::from_static("x-causeway-purpose");
+/// What the names of all three begin with, in a header as in `metadata`.
+const OURS: &str = "x-causeway-";
 
 /// Most labels that one request may name, repeated ones included.
 const MOST_LABELS: usize = 64;
@@ -129,9 +129,12 @@ pub(super) fn read(caller: &Caller, known: Known<'_>, headers: &HeaderMap, call:
         let text = value.to_str().map_err(|_| wrong("`x-causeway-labels` holds more than ASCII", LABELS.as_str()))?;
         added.list(text, LABELS.as_str(), HEADER)?;
     }
+    let mut purposes = Vec::new();
     if let Some(metadata) = call.metadata() {
-        read_metadata(metadata, &mut added, &mut raised)?;
+        read_metadata(metadata, &mut added, &mut raised, &mut purposes)?;
     }
+    let in_headers = headers.get_all(&PURPOSE).iter().map(|value| (value.to_str().ok(), HEADER));
+    let in_metadata = purposes.iter().map(|value| (value.as_str(), METADATA));
     let (labels, from) = added.with(&app.labels);
     Ok(DataFacts {
         labels,
@@ -141,7 +144,7 @@ pub(super) fn read(caller: &Caller, known: Known<'_>, headers: &HeaderMap, call:
         is_class_stated: app.is_class_stated || said_by_claims(caller).any(|claim| claim.class.is_some()),
         class: raised.class,
         class_from: raised.from,
-        purpose: purpose(app, claims().filter_map(|claim| claim.purpose.as_ref()), headers)?,
+        purpose: purpose(app, claims().filter_map(|claim| claim.purpose.as_ref()), in_headers.chain(in_metadata))?,
     })
 }
 
@@ -224,8 +227,13 @@ impl Raised {
     }
 }
 
-/// `metadata` of OpenAI's and Anthropic's APIs, where it names labels or a class. Other members are the caller's own.
-fn read_metadata(raw: &[u8], added: &mut Added<'_>, raised: &mut Raised) -> Result<(), Refusal> {
+/// `metadata` of OpenAI's and Anthropic's APIs, where it names labels, a class or a purpose. Other members are the caller's own.
+fn read_metadata(
+    raw: &[u8],
+    added: &mut Added<'_>,
+    raised: &mut Raised,
+    purposes: &mut Vec<Value>,
+) -> Result<(), Refusal> {
     // Most metadata names none, and is not worth a tree.
     let begins = |window: &[u8]| window.eq_ignore_ascii_case(OURS.as_bytes());
     if !raw.windows(OURS.len()).any(begins) && !raw.contains(&b'\\') {
@@ -247,6 +255,7 @@ fn read_metadata(raw: &[u8], added: &mut Added<'_>, raised: &mut Raised) -> Resu
                 let param = "metadata.x-causeway-class";
                 return Err(wrong(&format!("`{param}` is no text that names a class"), param));
             }
+            value if is_named(&name, &PURPOSE) => purposes.push(value),
             _ => {}
         }
     }
@@ -265,6 +274,8 @@ pub(crate) struct SaidInMetadata {
     pub(crate) labels: Vec<String>,
     /// Names of classes.
     pub(crate) classes: Vec<String>,
+    /// Names of purposes.
+    pub(crate) purposes: Vec<String>,
 }
 
 impl SaidInMetadata {
@@ -272,46 +283,64 @@ impl SaidInMetadata {
         let Some(Ok(Value::Object(members))) = call.metadata().map(serde_json::from_slice) else {
             return Self::default();
         };
-        let named = |header: &HeaderName| -> Vec<String> {
-            let values =
-                members.iter().filter(|(name, _)| is_named(name, header)).filter_map(|(_, value)| value.as_str());
-            values.flat_map(|text| text.split(',')).map(|name| name.trim().to_owned()).collect()
+        let texts = |header: HeaderName| {
+            members.iter().filter(move |(name, _)| is_named(name, &header)).filter_map(|(_, value)| value.as_str())
         };
-        let labels = named(&LABELS).into_iter().filter(|name| !name.is_empty()).collect();
-        Self { labels, classes: named(&CLASS) }
+        let listed = |header| texts(header).flat_map(|text| text.split(',')).map(|name| name.trim().to_owned());
+        let labels = listed(LABELS).filter(|name| !name.is_empty()).collect();
+        let purposes = texts(PURPOSE).map(|name| name.trim().to_owned()).collect();
+        Self { labels, classes: listed(CLASS).collect(), purposes }
     }
 }
 
 /// The purpose that the token or the request names. It binds only apps that have registered some; for these it is required.
-/// What the token says counts, and the request may say the same or nothing.
+/// What the token says counts, and the request may say the same or nothing. `named` holds what the request says, as far as it is
+/// text, and where it says so.
 fn purpose<'a>(
     app: &App,
     mut claimed: impl Iterator<Item = &'a Arc<str>>,
-    headers: &HeaderMap,
+    named: impl Iterator<Item = (Option<&'a str>, &'static str)>,
 ) -> Result<Option<(Arc<str>, &'static str)>, Refusal> {
-    let mut named = headers.get_all(&PURPOSE).iter();
-    let first = named.next();
     if app.purposes.is_empty() {
         return Ok(None);
     }
+    let is = |text: Option<&str>, purpose: &str| text.is_some_and(|text| text.trim() == purpose);
     if let Some(purpose) = claimed.next() {
         if claimed.any(|other| other != purpose) {
             return Err(wrong("the token stands for two purposes; it must stand for one", PURPOSE.as_str()));
         }
-        let is_same = |value: &HeaderValue| value.to_str().is_ok_and(|named| *named.trim() == **purpose);
-        if !first.into_iter().chain(named).all(is_same) {
-            let message = format!("the token says that the purpose is `{purpose}`; leave `x-causeway-purpose` out");
-            return Err(wrong(&message, PURPOSE.as_str()));
+        for (text, from) in named {
+            if !is(text, purpose) {
+                let param = purpose_in(from);
+                return Err(wrong(
+                    &format!("the token says that the purpose is `{purpose}`; leave `{param}` out"),
+                    param,
+                ));
+            }
         }
         return Ok(Some((Arc::clone(purpose), CLAIMS)));
     }
-    let known = || app.purposes.join(", ");
-    let found = first.filter(|_| named.next().is_none()).and_then(|value| value.to_str().ok());
-    let registered = found.and_then(|found| app.purposes.iter().find(|purpose| &***purpose == found.trim()));
-    match registered {
-        Some(purpose) => Ok(Some((Arc::clone(purpose), HEADER))),
-        None => Err(wrong(&format!("`x-causeway-purpose` must name one of: {}", known()), PURPOSE.as_str())),
+    let unnamed = |param| wrong(&format!("`{param}` must name one of: {}", app.purposes.join(", ")), param);
+    let mut first: Option<(&Arc<str>, &'static str)> = None;
+    for (text, from) in named {
+        let param = purpose_in(from);
+        let purpose = app.purposes.iter().find(|purpose| is(text, purpose)).ok_or_else(|| unnamed(param))?;
+        match first {
+            Some((other, _)) if other != purpose => {
+                let message = format!("the request names two purposes, `{other}` and `{purpose}`; name one");
+                return Err(wrong(&message, param));
+            }
+            Some(_) => {}
+            None => first = Some((purpose, from)),
+        }
     }
+    let (purpose, from) = first.ok_or_else(|| unnamed(purpose_in(HEADER)))?;
+    Ok(Some((Arc::clone(purpose), from)))
+}
+
+/// Where the request names its purpose, as errors say it.
+fn purpose_in(from: &str) -> &'static str {
+    if from == METADATA { "metadata.x-causeway-purpose" } else { "x-causeway-purpose" }
 }
 
 fn wrong(message: &str, param: &str) -> Refusal {

@@ -159,7 +159,8 @@ pub struct Data {
     pub labels: Vec<String>,
     /// How confidential the data is; default `"internal"`.
     pub class: Option<Class>,
-    /// Purposes that a request must choose one of, in `x-causeway-purpose`. Absent: requests need none.
+    /// Purposes that a request must choose one of, in the header `x-causeway-purpose` or under that name in its `metadata`.
+    /// Absent: requests need none.
     pub purposes: Option<Vec<String>>,
     /// What claims of the app's tokens say of the data, by claim and value, such as
     /// `claims = { roles = { medical = { labels = ["health"] } } }`; default nothing. A claim that is a list must hold the
