@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use policy::{
     Adjustments, Asker, Candidate, Class, Countries, Data, Facts, Finding, FindingKind, Findings, Judge, Mention,
-    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, TextKind, Verdict, WorldError, Zones, decide,
+    Operation, Place, Question, Reach, Rules, Ruling, Site, TargetId, TextKind, Touch, Verdict, WorldError, Zones,
+    decide,
 };
 use server::configuration::{self, Compiled, DataPack};
 use server::outlook;
@@ -29,6 +30,7 @@ pub(super) struct World {
 }
 
 /// A request that one set permits and another does not.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) request: String,
     pub(super) target: String,
@@ -39,7 +41,7 @@ pub(super) struct Found {
 }
 
 /// What came of going through a world with two sets.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Differences {
     /// The first request that the one permits and the other does not, or only with more redacted.
     pub(super) more: Option<Box<Found>>,
@@ -105,34 +107,10 @@ impl World {
 
 /// Goes through the world until `one` and `other` were seen to differ both ways, or to its end.
 ///
-/// They can differ only where a policy matches that not both of them have, so whole decisions are made only there.
+/// They can differ only where a policy matches that not both of them have, and only where not both deny by such a policy, so
+/// whole decisions are made only there.
 pub(super) fn differences(world: &World, one: &Rules, other: &Rules) -> Result<Differences, WorldError> {
-    let changed = [one.beyond(other), other.beyond(one)];
-    let reads = |attribute| changed.iter().any(|rules| rules.reads().context_has(attribute));
-    let mut comparing = Comparing {
-        everywhere: reads("redacted"),
-        reads: ["labels", "class", "purpose", "findings", "now"].map(reads),
-        touched: HashMap::new(),
-        changed: [world.judge(&changed[0])?, world.judge(&changed[1])?],
-        whole: [world.judge(one)?, world.judge(other)?],
-    };
-    let mut found = Differences::default();
-    for asker in &world.askers {
-        let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
-        for purpose in purposes {
-            for (operation, labels, class, kinds, now) in world.requests() {
-                let findings = kinds.iter().map(|kind| Finding { kind: kind.clone(), path: "$".to_owned() });
-                let findings: Findings = findings.collect();
-                let data = Data { labels, labelled: true, class, purpose };
-                let about = Question::about(&asker.name, "any", &world.candidates);
-                comparing.look(&mut found, &Question { operation, data, findings: &findings, now, ..about });
-                if found.more.is_some() && found.less.is_some() {
-                    return Ok(found);
-                }
-            }
-        }
-    }
-    Ok(found)
+    Ok(Comparing::of(world, one, other)?.all(world))
 }
 
 /// For each goal the first request that breaks it, if one does.
@@ -194,16 +172,18 @@ fn found_of(kinds: &[FindingKind], is_gone: impl Fn(&FindingKind) -> bool) -> Fi
 type Request<'a> = (Operation, &'a [Arc<str>], Class, &'a [FindingKind], SystemTime);
 
 impl World {
+    /// All of one moment before those of the next: what is known of the targets at a moment is put together once for them.
     fn requests(&self) -> impl Iterator<Item = Request<'_>> {
-        let data = self.labels.iter().flat_map(|labels| Class::ALL.map(|class| (labels, class)));
-        data.flat_map(move |(labels, class)| {
-            self.findings.iter().flat_map(move |kinds| {
-                self.times.iter().flat_map(move |now| {
-                    let request = move |operation: &Operation| (*operation, &**labels, class, &**kinds, *now);
-                    self.operations.iter().map(request)
+        let of_a_moment = move |now: &SystemTime| {
+            let now = *now;
+            let data = self.labels.iter().flat_map(|labels| Class::ALL.map(|class| (labels, class)));
+            data.flat_map(move |(labels, class)| {
+                self.findings.iter().flat_map(move |kinds| {
+                    self.operations.iter().map(move |operation| (*operation, &**labels, class, &**kinds, now))
                 })
             })
-        })
+        };
+        self.times.iter().flat_map(of_a_moment)
     }
 }
 
@@ -215,41 +195,94 @@ struct Comparing {
     everywhere: bool,
     /// Whether a changed policy reads labels, class, purpose, findings, time.
     reads: [bool; 5],
-    /// What was asked before of the changed policies, by what they read.
-    touched: HashMap<String, Vec<bool>>,
+    /// The labels that the changed policies name, where they read labels in no other way.
+    labels: Option<BTreeSet<String>>,
+    /// Where both sets can differ, as it was found before, by what the changed policies read.
+    open: HashMap<String, Arc<[bool]>>,
+}
+
+/// The labels that sets of policies name; nothing where one of them reads labels otherwise.
+fn by_name(sets: &[Rules]) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for rules in sets.iter().filter(|rules| rules.reads().context_has("labels")) {
+        let reads = rules.reads();
+        if !reads.labels_by_name {
+            return None;
+        }
+        names.extend(reads.mentions.iter().filter_map(|mention| match mention {
+            Mention::Label(name) => Some(name.clone()),
+            _ => None,
+        }));
+    }
+    Some(names)
 }
 
 impl Comparing {
-    fn touched(&mut self, question: &Question<'_>) -> Vec<bool> {
+    fn of(world: &World, one: &Rules, other: &Rules) -> Result<Self, WorldError> {
+        let changed = [one.beyond(other), other.beyond(one)];
+        let reads = |attribute| changed.iter().any(|rules| rules.reads().context_has(attribute));
+        Ok(Self {
+            everywhere: reads("redacted"),
+            reads: ["labels", "class", "purpose", "findings", "now"].map(reads),
+            labels: by_name(&changed),
+            open: HashMap::new(),
+            changed: [world.judge(&changed[0])?, world.judge(&changed[1])?],
+            whole: [world.judge(one)?, world.judge(other)?],
+        })
+    }
+
+    /// Until the two were seen to differ both ways, or to the end of the world.
+    fn all(mut self, world: &World) -> Differences {
+        let mut found = Differences::default();
+        for asker in &world.askers {
+            let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
+            for purpose in purposes {
+                for (operation, labels, class, kinds, now) in world.requests() {
+                    let findings = found_of(kinds, |_| false);
+                    let data = Data { labels, labelled: true, class, purpose };
+                    let about = Question::about(&asker.name, "any", &world.candidates);
+                    self.look(&mut found, &Question { operation, data, findings: &findings, now, ..about });
+                    if found.more.is_some() && found.less.is_some() {
+                        return found;
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// For each candidate, whether the two sets can differ.
+    fn open(&mut self, question: &Question<'_>) -> Arc<[bool]> {
         if self.everywhere {
             return question.candidates.iter().map(|_| true).collect();
         }
         let Question { app, operation, data, findings, now, .. } = question;
         let [labels, class, purpose, found, time] = self.reads;
+        let is_read = |label: &&Arc<str>| self.labels.as_ref().is_none_or(|names| names.contains(&***label));
         // Features are actions of their own, so what was found of them always matters.
         let features = findings.counts().filter(|(kind, _)| found || policy::Action::behind(kind).is_some());
         let key = format!(
             "{app} {operation:?} {:?} {:?} {:?} {:?} {:?}",
-            labels.then_some(data.labels),
+            labels.then(|| data.labels.iter().filter(is_read).collect::<Vec<_>>()),
             class.then_some(data.class),
             purpose.then_some(data.purpose),
             features.collect::<Vec<_>>(),
             time.then_some(now),
         );
-        if let Some(known) = self.touched.get(&key) {
-            return known.clone();
-        }
-        let [mine, theirs] = self.changed.each_ref().map(|judge| judge.touches(question));
-        let touched: Vec<bool> = mine.into_iter().zip(theirs).map(|(mine, theirs)| mine || theirs).collect();
-        self.touched.insert(key, touched.clone());
-        touched
+        let changed = &self.changed;
+        let open = self.open.entry(key).or_insert_with(|| {
+            let [mine, theirs] = changed.each_ref().map(|judge| judge.touches(question));
+            let differ = |both| !matches!(both, (Touch::Nothing, Touch::Nothing) | (Touch::Denies, Touch::Denies));
+            mine.into_iter().zip(theirs).map(differ).collect()
+        });
+        Arc::clone(open)
     }
 
     fn look(&mut self, found: &mut Differences, question: &Question<'_>) {
         found.decisions += question.candidates.len();
-        let touched = self.touched(question);
-        let touched = question.candidates.iter().zip(touched).filter(|(_, touched)| *touched);
-        let candidates: Vec<Candidate> = touched.map(|(candidate, _)| candidate.clone()).collect();
+        let open = self.open(question);
+        let open = question.candidates.iter().zip(&*open).filter(|(_, open)| **open);
+        let candidates: Vec<Candidate> = open.map(|(candidate, _)| candidate.clone()).collect();
         if candidates.is_empty() {
             return;
         }
@@ -481,4 +514,59 @@ fn places() -> Vec<(String, Place)> {
         ("mistral-eu".to_owned(), Place::Mistral { region: "eu".to_owned() }),
     ];
     clouds.into_iter().chain(["US", "CH", "DE"].into_iter().filter_map(site)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::Strictness;
+
+    use super::*;
+    use crate::commands::policy::files::{Files, names_without_configuration};
+
+    /// The shipped policies, with this text in the place of that.
+    fn shipped((from, to): (&str, &str)) -> Rules {
+        let mut files = Files::policies(None).unwrap();
+        let place = files.0.iter_mut().find(|(_, text)| text.contains(from));
+        let (_, text) = place.unwrap_or_else(|| panic!("no policy holds `{from}`"));
+        *text = text.replacen(from, to, 1);
+        let rules = files.rules(Strictness::Study, &names_without_configuration());
+        rules.unwrap_or_else(|faults| panic!("{faults:?}")).0
+    }
+
+    /// A part of the world that is small enough to decide everything in it.
+    fn small(sets: &[&Rules]) -> World {
+        let whole = World::of_pack(sets, SystemTime::now());
+        let is_kept = |kind: &FindingKind| ["card", "remote_url"].contains(&&*kind.to_string());
+        World {
+            candidates: whole.candidates.iter().step_by(3).cloned().collect(),
+            labels: subsets(&["eu_personal".into(), "health".into()]),
+            findings: whole.findings.iter().filter(|kinds| kinds.iter().all(is_kept)).cloned().collect(),
+            ..whole
+        }
+    }
+
+    #[test]
+    fn what_is_not_decided_changes_nothing_of_what_is_found() {
+        let base = shipped(("", ""));
+        let hole = "containsAll(resource.processing) || context.purpose == \"support\" };";
+        let changes = [
+            ("containsAll(resource.processing) };", hole),
+            ("containsAll(resource.processing) };", "containsAny(resource.processing) };"),
+            (" && context.labelled && resource.grants.contains(\"fetch_remote\")", ""),
+            ("context.class >= 2 || !context.labels.isEmpty()", "context.class >= 3"),
+        ];
+        let without = base.policies().map(|about| base.without(&about.id));
+        let others: Vec<Rules> = changes.into_iter().map(shipped).chain(without).collect();
+
+        let mut differing = 0;
+        for other in &others {
+            let world = small(&[&base, other]);
+            let found = differences(&world, &base, other).unwrap();
+            let everywhere = Comparing { everywhere: true, ..Comparing::of(&world, &base, other).unwrap() };
+
+            assert_eq!(found, everywhere.all(&world));
+            differing += usize::from(found.more.is_some() || found.less.is_some());
+        }
+        assert!(differing > others.len() / 2, "{differing} of {}", others.len());
+    }
 }

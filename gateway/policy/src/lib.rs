@@ -32,7 +32,7 @@ pub use facts::{
 };
 /// What a question is asked about, from `inspection`: the crates above name a question without importing its parts.
 pub use inspection::{Finding, FindingKind, Findings, Group, TextKind};
-pub use judge::{Judge, WorldError};
+pub use judge::{Judge, Touch, WorldError};
 pub use proof::{Cleared, Obligations, Owed, Permit, Warrant, WrongWarrant};
 pub use question::{Action, Asker, Candidate, Class, Data, Grants, NO_GRANTS, Operation, Question, Reach, TargetId};
 pub use rules::{

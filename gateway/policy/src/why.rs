@@ -6,7 +6,7 @@ use std::sync::Arc;
 use inspection::{Finding, Findings};
 
 use crate::facts::{Countries, Country, Facts, Zones};
-use crate::judge::{Judge, WorldError};
+use crate::judge::{Judge, Touch, WorldError};
 use crate::question::{Asker, Candidate, Class, Data, Question, Reach, TargetId};
 use crate::rules::{About, Mention, Rules};
 
@@ -214,7 +214,8 @@ impl Asking<'_> {
         let candidates: Vec<Candidate> = candidates.iter().enumerate().map(named).collect();
         let rules = Arc::new(self.rules.only(|id| id == &*self.about.id));
         let judge = Judge::new(rules, self.zones, std::slice::from_ref(self.asker), &candidates)?;
-        Ok(judge.touches(&Question { candidates: &candidates, ..*question }))
+        let touches = judge.touches(&Question { candidates: &candidates, ..*question });
+        Ok(touches.into_iter().map(|touch| touch != Touch::Nothing).collect())
     }
 
     /// What of the request has to be there for the policy to match.

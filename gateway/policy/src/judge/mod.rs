@@ -45,6 +45,17 @@ pub(crate) enum Held {
     NotGranted { action: Action, by: PolicyIds },
 }
 
+/// How rules match a question about one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// No policy matches.
+    Nothing,
+    /// A `forbid` matches: whatever other rules there are, the target is out.
+    Denies,
+    /// Only permits match, or a policy cannot be evaluated.
+    Unclear,
+}
+
 impl Judge {
     /// A judge over `rules`, the groups of countries, the apps and the targets.
     ///
@@ -83,7 +94,7 @@ impl Judge {
     ///
     /// Rules that match nowhere and read nothing of what is redacted cannot change an answer by being there.
     #[must_use]
-    pub fn touches(&self, question: &Question<'_>) -> Vec<bool> {
+    pub fn touches(&self, question: &Question<'_>) -> Vec<Touch> {
         self.world.touches(&self.rules, question, &ask::Ask::of(question))
     }
 

@@ -77,13 +77,17 @@ impl Default for Case<'_> {
 
 impl Case<'_> {
     fn ask(&self, judge: &Judge, candidates: &[Candidate]) -> Result<Arc<Permit>, Denial> {
+        self.put(candidates, |question| decide(judge, question))
+    }
+
+    fn put<T>(&self, candidates: &[Candidate], to: impl FnOnce(&Question<'_>) -> T) -> T {
         let labels: Vec<Arc<str>> = self.labels.iter().map(|label| Arc::from(*label)).collect();
         let at = |kind: &FindingKind| Finding { kind: kind.clone(), path: "$.messages[0].content".into() };
         let findings: Findings = self.findings.iter().map(at).collect();
         let data = Data { labels: &labels, labelled: true, class: self.class, purpose: self.purpose };
         let question =
             Question { data, findings: &findings, now: self.now, ..Question::about(self.app, "chat", candidates) };
-        decide(judge, &question)
+        to(&question)
     }
 
     /// The ids of the policies that keep the only candidate out; nothing when it is in.
@@ -255,6 +259,31 @@ fn a_policy_of_an_action_that_a_finding_needs_can_forbid_it() {
 
     assert!(denial.verdicts()[0].ruling.to_string().ends_with("forbidden by `no-fetching`"));
     assert!(Case::default().ask(&judge_of(text, &candidates), &candidates).is_ok());
+}
+
+#[test]
+fn a_forbid_that_matches_denies_and_whatever_else_matches_is_unclear() {
+    let permit = "@id(\"all\") permit (principal, action, resource);";
+    let confidential = "@id(\"no\") forbid (principal, action, resource) when { context.class >= 2 };";
+    let fetching = "@id(\"no-fetching\") forbid (principal, action == Action::\"fetch_remote\", resource);";
+    let broken = "@id(\"broken\") forbid (principal, action, resource) when { Zone::\"NOWHERE\".countries.isEmpty() };";
+    let candidates = [target(0, good_facts())];
+    let of = |text: &str, case: &Case<'_>| {
+        let touch = case.put(&candidates, |question| judge_of(text, &candidates).touches(question))[0];
+        let with_a_permit = judge_of(&format!("@id(\"any\") permit (principal, action, resource);{text}"), &candidates);
+        (touch, case.ask(&with_a_permit, &candidates).is_err())
+    };
+    let plain = Case::default();
+    let secret = Case { class: Class::Secret, ..Case::default() };
+    let remote = Case { findings: vec![FindingKind::RemoteUrl], ..Case::default() };
+
+    assert_eq!(of(confidential, &plain), (Touch::Nothing, false));
+    assert_eq!(of(confidential, &secret), (Touch::Denies, true));
+    assert_eq!(of(fetching, &plain), (Touch::Nothing, false));
+    assert_eq!(of(fetching, &remote), (Touch::Denies, true));
+    assert_eq!(of(broken, &plain), (Touch::Unclear, true));
+    assert_eq!(of(&format!("{permit}{confidential}"), &plain).0, Touch::Unclear);
+    assert_eq!(of(&format!("{permit}{confidential}"), &secret).0, Touch::Denies);
 }
 
 #[test]

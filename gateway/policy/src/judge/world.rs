@@ -10,9 +10,9 @@ use cedar_policy::{
 };
 use parking_lot::Mutex;
 
-use super::Held;
 use super::ask::Ask;
 use super::slice::Slices;
+use super::{Held, Touch};
 use crate::decision::PolicyIds;
 use crate::facts::{Countries, Country, Facts, Zone, Zones};
 use crate::proof::Obligations;
@@ -154,16 +154,16 @@ impl World {
     }
 
     /// For each candidate, whether any policy matches, or cannot be evaluated. Where nothing can be asked, all do.
-    pub(super) fn touches(&self, rules: &Rules, question: &Question<'_>, ask: &Ask) -> Vec<bool> {
+    pub(super) fn touches(&self, rules: &Rules, question: &Question<'_>, ask: &Ask) -> Vec<Touch> {
         let context = self.context(question, ask, &BTreeSet::new());
         let (Ok(entities), Some(context)) = (self.entities_of(question.now), context) else {
-            return question.candidates.iter().map(|_| true).collect();
+            return question.candidates.iter().map(|_| Touch::Unclear).collect();
         };
         let asking = Asking { world: self, rules, question, ask, entities: &entities };
-        let touched = |candidate: &Candidate| {
-            self.uids.get(&candidate.target).is_none_or(|target| asking.is_touched(target, &context))
+        let touch = |candidate: &Candidate| {
+            self.uids.get(&candidate.target).map_or(Touch::Unclear, |target| asking.touch(target, &context))
         };
-        question.candidates.iter().map(touched).collect()
+        question.candidates.iter().map(touch).collect()
     }
 
     fn context(&self, question: &Question<'_>, ask: &Ask, redacted: &BTreeSet<&str>) -> Option<Context> {
@@ -215,13 +215,22 @@ impl Asking<'_> {
         }
     }
 
-    fn is_touched(&self, target: &EntityUid, context: &Context) -> bool {
+    fn touch(&self, target: &EntityUid, context: &Context) -> Touch {
         let actions = self.ask.actions.iter().map(|action| action.name());
-        std::iter::once(self.question.operation.name()).chain(actions).any(|action| {
+        let mut touch = Touch::Nothing;
+        for action in std::iter::once(self.question.operation.name()).chain(actions) {
             let response = self.ask_set(&self.rules.set, action, target, context);
             let diagnostics = response.diagnostics();
-            diagnostics.reason().next().is_some() || diagnostics.errors().next().is_some()
-        })
+            let matches = diagnostics.reason().next().is_some();
+            // Where it is no, the reasons are the forbids.
+            if matches && response.decision() == Decision::Deny {
+                return Touch::Denies;
+            }
+            if matches || diagnostics.errors().next().is_some() {
+                touch = Touch::Unclear;
+            }
+        }
+        touch
     }
 
     /// The operation and every action that a finding needs.

@@ -25,6 +25,8 @@ pub struct Reads {
     pub purposes: BTreeSet<String>,
     /// Kinds of finding are asked for by name only, so that other kinds change nothing.
     pub findings_by_name: bool,
+    /// Labels are asked for by name only, so that other labels change nothing.
+    pub labels_by_name: bool,
     /// Instants at which a comparison with `context.now` changes its answer.
     pub dates: BTreeSet<SystemTime>,
     /// `context.now` is compared with a written date and read in no other way.
@@ -77,7 +79,7 @@ const RESIDENCY: [&str; 4] = ["processing", "at_rest", "access", "countries"];
 impl Reads {
     /// What `policy` reads. What cannot be read out of it counts as everything.
     pub(crate) fn of(policy: &Policy) -> Self {
-        let mut reads = Self { findings_by_name: true, time_is_plain: true, ..Self::default() };
+        let mut reads = Self { findings_by_name: true, labels_by_name: true, time_is_plain: true, ..Self::default() };
         match policy.to_json() {
             Ok(json) => reads.visit(&json),
             Err(_) => reads.everything(),
@@ -97,6 +99,7 @@ impl Reads {
         self.dates.extend(other.dates.iter().copied());
         self.any_of.extend(other.any_of.iter().cloned());
         self.findings_by_name = (first || self.findings_by_name) && other.findings_by_name;
+        self.labels_by_name = (first || self.labels_by_name) && other.labels_by_name;
         self.time_is_plain = (first || self.time_is_plain) && other.time_is_plain;
         self
     }
@@ -110,6 +113,7 @@ impl Reads {
     fn everything(&mut self) {
         self.context.insert("*".to_owned());
         self.findings_by_name = false;
+        self.labels_by_name = false;
         self.time_is_plain = false;
     }
 
@@ -162,6 +166,7 @@ impl Reads {
             "context" => {
                 self.context.insert(attribute.to_owned());
                 self.findings_by_name &= attribute != "findings" && attribute != "redacted";
+                self.labels_by_name &= attribute != "labels";
                 self.time_is_plain &= attribute != "now";
             }
             "resource" => {

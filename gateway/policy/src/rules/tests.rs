@@ -365,7 +365,7 @@ fn what_a_set_reads_is_known() {
     let reads = rules.reads();
     assert_eq!(reads.context.iter().collect::<Vec<_>>(), ["findings", "labels", "now"]);
     assert_eq!(reads.target.iter().collect::<Vec<_>>(), ["approved", "preview"]);
-    assert!(reads.findings_by_name && reads.time_is_plain);
+    assert!(reads.findings_by_name && reads.labels_by_name && reads.time_is_plain);
     assert_eq!(reads.dates.len(), 2);
 }
 
@@ -378,6 +378,10 @@ fn what_cannot_be_read_out_of_a_policy_counts_as_everything() {
     };
 
     assert!(!of("context.findings.isEmpty()").reads().findings_by_name);
+    for condition in ["context.labels.isEmpty()", "[\"a\"].containsAny(context.labels)", "context == context"] {
+        assert!(!of(condition).reads().labels_by_name, "{condition}");
+    }
+    assert!(of("context.labels.containsAny([\"a\", \"b\"])").reads().labels_by_name);
     assert!(!of("context.now.toDate() >= datetime(\"2030-01-01\")").reads().time_is_plain);
     assert!(of("context == context").reads().context_has("purpose"));
 }
