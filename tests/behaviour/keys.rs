@@ -111,27 +111,36 @@ async fn a_key_is_replaced_with_an_overlap_and_no_request_is_refused_meanwhile()
 
 #[tokio::test]
 async fn a_rate_by_the_second_lets_so_many_through_and_one_more_each_second() {
-    let upstream = Upstream::start("only").await;
-    let gateway =
-        Gateway::start(&world(&upstream, &key("second", SECOND, "limits = { requests_per_second = 1 }"))).await;
+    for setting in ["requests_per_second", "user_requests_per_second"] {
+        let upstream = Upstream::start("only").await;
+        let limits = format!("limits = {{ {setting} = 1 }}");
+        let gateway = Gateway::start(&world(&upstream, &key("second", SECOND, &limits))).await;
 
-    let begun = std::time::Instant::now();
-    let asked: Vec<_> = (0..40)
-        .map(|_| {
-            let client = gateway.client();
-            tokio::spawn(async move { client.send(Request::post(PATH, &chat("assistant")).key(SECOND)).await.status })
-        })
-        .collect();
-    let mut let_in = 0;
-    for one in asked {
-        match one.await.expect("no panic") {
-            200 => let_in += 1,
-            status => assert_eq!(status, 429),
+        let begun = std::time::Instant::now();
+        let asked: Vec<_> = (0..40)
+            .map(|_| {
+                let client = gateway.client();
+                let mut body = chat("assistant");
+                body["user"] = "erika".into();
+                tokio::spawn(async move { client.send(Request::post(PATH, &body).key(SECOND)).await })
+            })
+            .collect();
+        let mut let_in = 0;
+        for one in asked {
+            let answer = one.await.expect("no panic");
+            match answer.status {
+                200 => let_in += 1,
+                status => {
+                    assert_eq!((status, answer.header("retry-after")), (429, Some("1")), "{setting}");
+                    assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("1"), "{setting}");
+                    assert_eq!(answer.code().await, "rate_limit_exceeded");
+                }
+            }
         }
-    }
 
-    // What comes back is counted from before the first to after the last, so that a busy machine changes nothing.
-    let most = 1 + begun.elapsed().as_secs() + 1;
-    assert!((1..=most).contains(&let_in), "{let_in} were let in, and at most {most} may be");
-    assert!(let_in < 40, "forty came within {:?}", begun.elapsed());
+        // What comes back is counted from before the first to after the last, so that a busy machine changes nothing.
+        let most = 1 + begun.elapsed().as_secs() + 1;
+        assert!((1..=most).contains(&let_in), "{setting}: {let_in} were let in, and at most {most} may be");
+        assert!(let_in < 40, "{setting}: forty came within {:?}", begun.elapsed());
+    }
 }

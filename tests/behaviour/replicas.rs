@@ -135,22 +135,24 @@ async fn tokens_are_reserved_and_settled_over_all_gateways() {
 
 #[tokio::test]
 async fn a_user_has_one_rate_whichever_gateway_it_comes_to() {
-    let Some(shared) = Shared::start("users that gateways share").await else { return };
-    let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &shared, "user_requests_per_minute = 6", "")).await;
     let of = |user: &str| {
         let mut body = asking_for(10);
         body["user"] = user.into();
         body
     };
+    for (limits, per_minute) in [("user_requests_per_minute = 6", 6), ("user_requests_per_second = 6", 360)] {
+        let Some(shared) = Shared::start("users that gateways share").await else { return };
+        let upstream = Upstream::start("only").await;
+        let gateways = three(&fleet(&upstream, &shared, limits, "")).await;
 
-    let begun = Instant::now();
-    let ann = ask_all(&gateways, (2, 20), &of("ann")).await;
-    let bob = ask_all(&gateways, (1, 1), &of("bob")).await;
-    let most = 6 + back(6, begun.elapsed());
+        let begun = Instant::now();
+        let ann = ask_all(&gateways, (2, 20), &of("ann")).await;
+        let most = 6 + back(per_minute, begun.elapsed());
+        let bob = ask_all(&gateways, (1, 1), &of("bob")).await;
 
-    assert!((6..=most).contains(&ann.ok), "{ann:?}, and at most {most} are allowed");
-    assert_eq!((bob.ok, bob.refused), (3, 0), "{bob:?}");
+        assert!((6..=most).contains(&ann.ok), "{limits}: {ann:?}, and at most {most} are allowed");
+        assert_eq!((bob.ok, bob.refused), (3, 0), "{limits}: {bob:?}");
+    }
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub struct Limit {
     pub requests_per_second: Option<NonZeroU32>,
     /// Requests per minute of each user that the app names; `None` for no bound.
     pub user_requests_per_minute: Option<NonZeroU32>,
+    /// Requests per second of each of them; `None` for no bound.
+    pub user_requests_per_second: Option<NonZeroU32>,
 }
 
 impl Limit {
@@ -222,9 +224,10 @@ impl Admission {
     /// Lets one request for `user` in, as the app names its users.
     pub fn admit_user(&self, app: AppIndex, key: Option<LimitIndex>, user: &str) -> Result<(), Refusal> {
         let places = [key.and_then(|key| self.place(key.0)), self.place(app.0)];
-        let rates = places.into_iter().flatten().filter_map(|place| place.users.as_ref());
+        let rates = places.into_iter().flatten().flat_map(|place| place.users.iter().flatten());
+        let mut refilled = Duration::ZERO;
         for (taken, rate) in rates.clone().enumerate() {
-            rate.pace(user).inspect_err(|refusal| {
+            rate.pace(user, &mut refilled).inspect_err(|refusal| {
                 if *refusal == Refusal::Unleased {
                     rates.clone().take(taken).for_each(|rate| rate.give_back(user));
                 }
@@ -345,7 +348,8 @@ struct Place {
     seats: Arc<Seats>,
     per_minute: Option<Arc<Flow>>,
     per_second: Option<Arc<Flow>>,
-    users: Option<UserRates>,
+    /// By the second, and by the minute.
+    users: [Option<UserRates>; 2],
 }
 
 /// The rates of users, of this gateway or of several.
@@ -356,10 +360,10 @@ enum UserRates {
 }
 
 impl UserRates {
-    fn pace(&self, user: &str) -> Result<(), Refusal> {
+    fn pace(&self, user: &str, refilled: &mut Duration) -> Result<(), Refusal> {
         match self {
-            Self::Own(users) => users.pace(user),
-            Self::Shared(users) => users.pace(user),
+            Self::Own(users) => users.pace(user, refilled),
+            Self::Shared(users) => users.pace(user, refilled),
         }
     }
 
@@ -383,20 +387,26 @@ impl Place {
         };
         let minute = kept.filter(|kept| kept.limit.requests_per_minute == limit.requests_per_minute);
         let second = kept.filter(|kept| kept.limit.requests_per_second == limit.requests_per_second);
-        let users = kept.filter(|kept| kept.limit.user_requests_per_minute == limit.user_requests_per_minute);
-        let new_users = |count| match shared {
-            Some(shared) => UserRates::Shared(Arc::new(SharedUsers::new(count, &limit.name, shared.clone()))),
-            None => UserRates::Own(Arc::new(Users::new(count))),
+        let users = |place: usize, of: fn(&Limit) -> Option<NonZeroU32>, period| {
+            let kept = kept.filter(|kept| of(&kept.limit) == of(&limit));
+            let new = |count| match shared {
+                Some(shared) => {
+                    UserRates::Shared(Arc::new(SharedUsers::new((count, period), &limit.name, shared.clone())))
+                }
+                None => UserRates::Own(Arc::new(Users::new(count, period))),
+            };
+            kept.map_or_else(|| of(&limit).map(new), |kept| kept.users[place].clone())
         };
+        let users = [
+            users(0, |limit| limit.user_requests_per_second, SECOND),
+            users(1, |limit| limit.user_requests_per_minute, MINUTE),
+        ];
         let most = limit.most();
         let new_seats = || if shared.is_some() { Arc::new(Seats::default()) } else { own_seats(most) };
         Self {
             per_minute: flow(minute.map(|kept| &kept.per_minute), limit.requests_per_minute, MINUTE),
             per_second: flow(second.map(|kept| &kept.per_second), limit.requests_per_second, SECOND),
-            users: match users {
-                Some(kept) => kept.users.clone(),
-                None => limit.user_requests_per_minute.map(new_users),
-            },
+            users,
             seats: kept.map_or_else(new_seats, |kept| Arc::clone(&kept.seats)),
             limit,
         }
@@ -423,7 +433,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Takes one request from every rate of these places, and says how the tightest stands then.
 ///
-/// What was taken before a rate that refuses is not given back, so the time to come back counts what those need as well.
+/// What was taken before a rate that refuses is not given back, so the time to come back counts what those need as well: `refilled`
+/// is when each of them has one again.
 /// What was taken before a shared rate that must be asked for is: the same request comes again.
 fn pace(places: [Option<&Place>; 2]) -> Result<Option<Standing>, Refusal> {
     let [first, second] = places.map(|place| place.map(Place::rates).unwrap_or_default());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounting::{Counter as _, Flow, Taken};
 use ledger::Shared;
@@ -10,12 +11,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::users::{MOST_USERS, SHARED};
-use super::{MINUTE, Refusal, SECOND, take};
+use super::{Refusal, SECOND, take};
 
 /// The users of one app or key. One that nothing is held for is forgotten when there is no room; the store remembers.
 #[derive(Debug)]
 pub(super) struct SharedUsers {
-    per_minute: NonZeroU32,
+    requests: NonZeroU32,
+    period: Duration,
     name: Arc<str>,
     shared: Shared,
     flows: Mutex<Flows>,
@@ -30,13 +32,12 @@ struct Flows {
 }
 
 impl SharedUsers {
-    pub(super) fn new(per_minute: NonZeroU32, name: &Arc<str>, shared: Shared) -> Self {
-        Self { per_minute, name: Arc::clone(name), shared, flows: Mutex::default(), most: MOST_USERS }
+    pub(super) fn new((requests, period): (NonZeroU32, Duration), name: &Arc<str>, shared: Shared) -> Self {
+        Self { requests, period, name: Arc::clone(name), shared, flows: Mutex::default(), most: MOST_USERS }
     }
 
-    pub(super) fn pace(&self, user: &str) -> Result<(), Refusal> {
-        let mut refilled = std::time::Duration::ZERO;
-        take(&self.flow(user), &mut refilled).map(drop)
+    pub(super) fn pace(&self, user: &str, refilled: &mut Duration) -> Result<(), Refusal> {
+        take(&self.flow(user), refilled).map(drop)
     }
 
     pub(super) fn give_back(&self, user: &str) {
@@ -57,11 +58,12 @@ impl SharedUsers {
             flows.forgotten = Some(Instant::now());
         }
         let bucket = if flows.of.len() < self.most { own } else { own % u128::from(SHARED) };
-        let flow =
-            flows.of.entry(bucket).or_insert_with(|| Arc::new(Flow::new(u64::from(self.per_minute.get()), MINUTE)));
-        let flow = Arc::clone(flow);
+        let new = || Arc::new(Flow::new(u64::from(self.requests.get()), self.period));
+        let flow = Arc::clone(flows.of.entry(bucket).or_insert_with(new));
         drop(flows);
-        self.shared.enrol(&format!("user {bucket:032x} {}", self.name), &flow);
+        // Gateways of the releases before have the rate by the minute alone, under a name that says no period.
+        let of_period = if self.period == SECOND { "second " } else { "" };
+        self.shared.enrol(&format!("user {of_period}{bucket:032x} {}", self.name), &flow);
         flow
     }
 }

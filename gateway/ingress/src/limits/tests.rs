@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::advance;
 
 use super::users::Users;
-use super::{Admission, Limit, LimitIndex, Refusal, Standing};
+use super::{Admission, Limit, LimitIndex, MINUTE, Refusal, Standing};
 use crate::auth::AppIndex;
 
 const APP: AppIndex = AppIndex(0);
@@ -229,15 +229,53 @@ async fn each_user_has_a_rate_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_is_held_by_the_second_and_by_the_minute_and_told_when_both_let_one_in() {
+    let app = Limit {
+        user_requests_per_second: Some(most(1)),
+        user_requests_per_minute: Some(most(2)),
+        ..limit("app", 0, 0)
+    };
+    let admission = Admission::new(most(100), vec![app.clone()]);
+    let ask = |user| admission.admit_user(APP, None, user);
+
+    assert_eq!([ask("erika"), ask("max")], [Ok(()); 2]);
+    let refused = ask("erika").unwrap_err();
+    assert!(matches!(refused, Refusal::TooFast { standing: Standing { limit: 1, remaining: 0, .. }, .. }), "{refused:?}");
+    assert_eq!(refused.retry_after(), Duration::from_secs(1));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(ask("erika"), Ok(()));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(ask("erika").unwrap_err().retry_after(), Duration::from_secs(28), "the minute's two are used");
+    advance(Duration::from_millis(27_500)).await;
+    // The minute has one again in half a second; the second's was just taken.
+    assert_eq!(ask("erika").unwrap_err().retry_after(), Duration::from_secs(1));
+
+    let changed = Limit { user_requests_per_minute: Some(most(3)), ..app };
+    let renewed = admission.renewed(most(100), vec![changed]);
+    assert_eq!(renewed.admit_user(APP, None, "erika").unwrap_err().retry_after(), Duration::from_secs(1));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(renewed.admit_user(APP, None, "erika"), Ok(()), "the rate that changed begins anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_rate_of_a_user_that_can_be_written_lets_everything_through() {
+    let app = Limit { user_requests_per_second: Some(most(u32::MAX)), ..limit("app", 0, 0) };
+    let admission = Admission::new(most(100), vec![app]);
+
+    assert!((0..1_000).all(|_| admission.admit_user(APP, None, "erika").is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn users_beyond_the_bound_share_buckets_and_idle_ones_make_room() {
-    let users = Users::bounded(most(1), 128);
+    let users = Users::bounded((most(1), MINUTE), 128);
+    let mut refilled = Duration::ZERO;
     for number in 0..1_000 {
-        let _ = users.pace(&number.to_string());
+        let _ = users.pace(&number.to_string(), &mut refilled);
     }
     let crowded = users.len();
     advance(Duration::from_secs(121)).await;
 
-    let later = users.pace("somebody new");
+    let later = users.pace("somebody new", &mut refilled);
 
     assert!(crowded <= 128, "{crowded}");
     assert_eq!(later, Ok(()));

@@ -13,6 +13,8 @@ pub struct RequestLimits {
     pub in_flight: Option<u32>,
     /// Requests per minute of each user that is named.
     pub per_minute_of_a_user: Option<u32>,
+    /// Requests per second of each of them.
+    pub per_second_of_a_user: Option<u32>,
     /// Output tokens of one request.
     pub output_tokens: Option<u64>,
 }
@@ -24,6 +26,7 @@ impl From<Option<&Limits>> for RequestLimits {
             per_second: limits.requests_per_second,
             in_flight: limits.in_flight,
             per_minute_of_a_user: limits.user_requests_per_minute,
+            per_second_of_a_user: limits.user_requests_per_second,
             output_tokens: limits.output_tokens,
         })
     }
@@ -36,6 +39,7 @@ impl From<Option<&ModelLimits>> for RequestLimits {
             per_second: limits.requests_per_second,
             in_flight: limits.in_flight,
             per_minute_of_a_user: None,
+            per_second_of_a_user: None,
             output_tokens: None,
         })
     }

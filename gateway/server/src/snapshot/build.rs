@@ -363,6 +363,7 @@ fn limits(compiled: &Compiled) -> Vec<Limit> {
             requests_per_minute: bound(requests.per_minute),
             requests_per_second: bound(requests.per_second),
             user_requests_per_minute: bound(requests.per_minute_of_a_user),
+            user_requests_per_second: bound(requests.per_second_of_a_user),
         })
         .collect()
 }

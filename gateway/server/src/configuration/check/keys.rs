@@ -159,23 +159,13 @@ impl Check<'_> {
         let whole = |limit: Option<u64>| limit.map(|limit| (u128::from(limit), limit.to_string()));
         let money =
             |limit: &Option<Decimal>| limit.as_ref().map(|limit| (limit.billionths(), limit.as_str().to_owned()));
+        let count = |limit: Option<u32>| whole(limit.map(u64::from));
         let limits = [
-            (
-                "requests_per_minute",
-                whole(own.requests_per_minute.map(u64::from)),
-                whole(app.requests_per_minute.map(u64::from)),
-            ),
-            (
-                "requests_per_second",
-                whole(own.requests_per_second.map(u64::from)),
-                whole(app.requests_per_second.map(u64::from)),
-            ),
-            ("in_flight", whole(own.in_flight.map(u64::from)), whole(app.in_flight.map(u64::from))),
-            (
-                "user_requests_per_minute",
-                whole(own.user_requests_per_minute.map(u64::from)),
-                whole(app.user_requests_per_minute.map(u64::from)),
-            ),
+            ("requests_per_minute", count(own.requests_per_minute), count(app.requests_per_minute)),
+            ("requests_per_second", count(own.requests_per_second), count(app.requests_per_second)),
+            ("in_flight", count(own.in_flight), count(app.in_flight)),
+            ("user_requests_per_minute", count(own.user_requests_per_minute), count(app.user_requests_per_minute)),
+            ("user_requests_per_second", count(own.user_requests_per_second), count(app.user_requests_per_second)),
             ("output_tokens", whole(own.output_tokens), whole(app.output_tokens)),
             ("tokens_per_minute", whole(own.tokens_per_minute), whole(app.tokens_per_minute)),
             ("usd_per_month", money(&own.usd_per_month), money(&app.usd_per_month)),

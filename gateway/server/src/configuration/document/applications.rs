@@ -273,6 +273,10 @@ pub struct Limits {
     /// token names (`jwt.user`). Absent: no bound. A request that names none is not counted here.
     #[schemars(range(min = 1))]
     pub user_requests_per_minute: Option<u32>,
+    /// Requests per second of each of these users, beside those per minute. Absent: no bound. N lets N through at once; above it: 429
+    /// `rate_limit_exceeded`.
+    #[schemars(range(min = 1))]
+    pub user_requests_per_second: Option<u32>,
     /// Output tokens that one request may ask for. Absent: no bound. What asks for more is sent with this, and so is what asks for
     /// no bound; what asks for less keeps its own.
     #[schemars(range(min = 1))]

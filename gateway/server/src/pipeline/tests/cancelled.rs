@@ -34,7 +34,8 @@ fn narrow(text: &str) -> String {
     let cost = "cost = { per_token = { input_usd_per_million = 1000, output_usd_per_million = 1000 } }\n\
                 capacity = { in_flight = 1 }\nplace = ";
     let limits = "[app.a]\nlimits = { in_flight = 1, requests_per_minute = 1000, requests_per_second = 1000, \
-                  user_requests_per_minute = 1000, tokens_per_minute = 1000000, usd_per_month = 1000 }";
+                  user_requests_per_minute = 1000, user_requests_per_second = 1000, tokens_per_minute = 1000000, \
+                  usd_per_month = 1000 }";
     let model = |name: &str| format!("[model.{name}]\nlimits = {{ in_flight = 1, requests_per_minute = 1000 }}");
     let text = text.replace("place = ", cost).replace("[app.a]", limits);
     let text = text.replace("[model.m]", &model("m")).replace("[model.both]", &model("both"));
