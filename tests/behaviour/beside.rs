@@ -10,6 +10,7 @@ use crate::testkit::{
 const PATH: &str = "/v1/chat/completions";
 const RATE: &str = "cw_key_of_a_rate";
 const TOKENS: &str = "cw_key_of_tokens";
+const SCARCE: &str = "cw_key_for_a_scarce_model";
 const SEATS: &str = "cw_key_of_seats";
 const MONEY: &str = "cw_key_of_money";
 
@@ -22,7 +23,9 @@ fn world(upstream: &Upstream) -> Config {
         .endpoint("only", Endpoint::of(upstream).with(DEAR))
         .model("assistant", &["only/served-model"])
         .app("rate", RATE, &["assistant"], "limits = { requests_per_minute = 5 }")
+        .model_with("scarce", &["only/served-model"], "limits = { tokens_per_minute = 400 }")
         .app("tokens", TOKENS, &["assistant"], "limits = { tokens_per_minute = 400 }")
+        .app("scarce", SCARCE, &["scarce"], "")
         .app("seats", SEATS, &["assistant"], "limits = { in_flight = 3 }")
         .app("money", MONEY, &["assistant"], "")
         .section(&of("money"))
@@ -35,7 +38,11 @@ fn asking(stream: bool) -> Value {
 }
 
 async fn ask(gateway: &Gateway, key: &str) -> u16 {
-    let answer = gateway.send(Request::post(PATH, &asking(false)).key(key)).await;
+    let mut body = asking(false);
+    if key == SCARCE {
+        body["model"] = json!("scarce");
+    }
+    let answer = gateway.send(Request::post(PATH, &body).key(key)).await;
     let status = answer.status;
     answer.text().await;
     status
@@ -84,7 +91,7 @@ async fn two_processes_of_one_folder_let_in_together_what_one_may() {
     let upstream = Upstream::start("only").await;
     let config = world(&upstream);
     let first = Gateway::start(&config).await;
-    for key in [RATE, TOKENS, MONEY] {
+    for key in [RATE, TOKENS, SCARCE, MONEY] {
         assert_eq!(ask(&first, key).await, 200, "before the other is there");
     }
     let gate = Gate::closed();
@@ -102,9 +109,11 @@ async fn two_processes_of_one_folder_let_in_together_what_one_may() {
     let refused = [ask(&second, SEATS).await, ask(&first, SEATS).await];
     assert_eq!((held.iter().map(|one| one.status).collect::<Vec<_>>(), refused), (vec![200; 3], [429; 2]));
     gate.open();
-    let tokens = tokio::join!(let_in(&second, TOKENS), let_in(&first, TOKENS));
-    // 400 at once; what is settled at 18 of a request that reserved more comes back at once.
-    assert!((1 + tokens.0 + tokens.1) * 18 <= 400, "{tokens:?}");
+    for key in [TOKENS, SCARCE] {
+        let tokens = tokio::join!(let_in(&second, key), let_in(&first, key));
+        // 400 at once; what is settled at 18 of a request that reserved more comes back at once.
+        assert!((1 + tokens.0 + tokens.1) * 18 <= 400, "{key}: {tokens:?}");
+    }
     let money = tokio::join!(let_in(&second, MONEY), let_in(&first, MONEY));
     let spent = spent(&first, "money", 1 + money.0 + money.1).await;
     assert!((900_000_000..=1_000_000_000).contains(&spent), "{spent} by {money:?}");

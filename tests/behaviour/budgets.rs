@@ -79,6 +79,56 @@ async fn what_an_answer_used_beyond_its_reservation_is_waited_for() {
 }
 
 #[tokio::test]
+async fn all_apps_together_have_the_tokens_of_a_model_and_what_one_used_beyond_is_waited_for_by_all() {
+    let upstream = Upstream::start("only").await;
+    let config = |apps: &[(&str, &str)]| {
+        let config = Config::new()
+            .endpoint("only", Endpoint::of(&upstream).with(DEAR))
+            .model_with("assistant", &["only/served-model"], "limits = { tokens_per_minute = 600 }")
+            .model("plenty", &["only/served-model"]);
+        apps.iter().fold(config, |config, (name, limits)| {
+            config.app(name, &format!("cw_test_{name}"), &["assistant", "plenty"], limits)
+        })
+    };
+    let (first, second) = (("first", "limits = { tokens_per_minute = 5000 }"), ("second", ""));
+    let gateway = Gateway::start(&config(&[first, second])).await;
+    let ask = async |key: &str, model: &str| {
+        let mut body = asking_for(5);
+        body["model"] = model.into();
+        gateway.send(Request::post(PATH, &body).key(key)).await
+    };
+    let mut long = completion("much");
+    long["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 1_190, "total_tokens": 1_200});
+    upstream.script([Act::reply(200, &long)]);
+
+    let answered = ask("cw_test_first", "assistant").await;
+    let told = ["limit", "remaining"].map(|name| number(&answered, &format!("x-ratelimit-{name}-tokens")));
+    let status = answered.status;
+    answered.text().await;
+    let refused = ask("cw_test_second", "assistant").await;
+    let elsewhere = ask("cw_test_second", "plenty").await;
+
+    assert_eq!((status, told[0], refused.status, elsewhere.status), (200, 600, 429, 200));
+    assert!(told[1] < 600, "{told:?}");
+    let wait = number(&refused, "retry-after-ms");
+    assert!((50_000..=62_000).contains(&wait), "{wait} ms for a debt of a minute");
+    assert_eq!(number(&refused, "retry-after"), wait.div_ceil(1_000));
+    assert_eq!(["limit", "remaining"].map(|name| number(&refused, &format!("x-ratelimit-{name}-tokens"))), [600, 0]);
+    assert_eq!(elsewhere.header("x-ratelimit-limit-tokens"), None, "neither that app nor that model has a limit");
+    assert!(refused.text().await.contains("this app, key or model has used up its 600 tokens per minute"));
+
+    gateway.configure(&config(&[first, second, ("third", "")]));
+    gateway.signal("HUP");
+    let known = async || Some(ask("cw_test_third", "assistant").await).filter(|answer| answer.status != 401);
+    assert_eq!(until("the third app to be known", known).await.status, 429, "a reload keeps what is owed");
+    let unlimited = gateway.configuration_text().replace("limits = { tokens_per_minute = 600 }", "");
+    gateway.configure_text(&unlimited);
+    gateway.signal("HUP");
+    let let_in = async || (ask("cw_test_second", "assistant").await.status == 200).then_some(());
+    until("a reload to take the limit away", let_in).await;
+}
+
+#[tokio::test]
 async fn a_budget_stops_before_it_is_passed_and_says_that_retrying_is_useless() {
     let upstream = Upstream::start("only").await;
     let gateway = Gateway::start(&limited(priced(&upstream, DEAR), "usd_per_month = 0.095")).await;

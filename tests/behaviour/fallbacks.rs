@@ -175,13 +175,16 @@ async fn a_model_in_quarantine_stands_in_for_none() {
 
 #[tokio::test]
 async fn the_bounds_of_a_model_hold_for_what_falls_back_to_it() {
-    let world = world("limits = { requests_per_minute = 1 }").await;
-    world.large.script([Act::error(503), Act::error(503)]);
+    // The answer that it gives uses 18 tokens.
+    for bound in ["requests_per_minute = 1", "tokens_per_minute = 20"] {
+        let world = world(&format!("limits = {{ {bound} }}")).await;
+        world.large.script([Act::error(503), Act::error(503)]);
 
-    let (first, second) = (world.ask(KEY).await, world.ask(KEY).await);
+        let (first, second) = (world.ask(KEY).await, world.ask(KEY).await);
 
-    assert_eq!((first.status, second.status), (200, 503));
-    assert_eq!(world.asked()[1] + world.asked()[2], 1);
+        assert_eq!((first.status, second.status), (200, 503), "{bound}");
+        assert_eq!(world.asked()[1] + world.asked()[2], 1, "{bound}");
+    }
 }
 
 #[tokio::test]

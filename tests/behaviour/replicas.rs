@@ -112,25 +112,33 @@ async fn three_gateways_at_ten_times_the_limit_let_in_the_limit_and_no_more() {
 
 #[tokio::test]
 async fn tokens_are_reserved_and_settled_over_all_gateways() {
-    let Some(shared) = Shared::start("tokens that gateways share").await else { return };
-    let upstream = Upstream::start("only").await;
-    let gateways = three(&fleet(&upstream, &shared, "tokens_per_minute = 3200", "")).await;
+    let limits = "limits = { tokens_per_minute = 3200 }";
+    for (whose, of_app, of_model) in [("an app", limits, ""), ("a model", "", limits)] {
+        let Some(shared) = Shared::start("tokens that gateways share").await else { return };
+        let upstream = Upstream::start("only").await;
+        let config = Config::new()
+            .endpoint("only", Endpoint::of(&upstream).with(DEAR))
+            .model_with("assistant", &["only/served-model"], of_model)
+            .app("limited", KEY, &["assistant"], of_app)
+            .acting_as_one(&shared, "");
+        let gateways = three(&config).await;
 
-    let begun = Instant::now();
-    // Each holds more than the 18 that it uses, and gives the rest back.
-    let answered = ask_all(&gateways, (8, 200), &asking_for(40)).await;
-    let most = 3_200 + back(3_200, begun.elapsed());
+        let begun = Instant::now();
+        // Each holds more than the 18 that it uses, and gives the rest back.
+        let answered = ask_all(&gateways, (8, 200), &asking_for(40)).await;
+        let most = 3_200 + back(3_200, begun.elapsed());
 
-    assert_eq!(answered.unavailable, 0, "{answered:?}");
-    assert!(answered.ok * 18 <= most, "{answered:?} at 18 tokens, and at most {most} are allowed");
-    // Far more than each reservation would let in if nothing came back.
-    assert!(answered.ok > 3_200 / 47, "{answered:?}");
-    let took = begun.elapsed().as_secs_f64();
-    println!(
-        "3,200 tokens a minute: {} used of at most {most}, {} refused, {took:.1} s",
-        answered.ok * 18,
-        answered.refused
-    );
+        assert_eq!(answered.unavailable, 0, "{whose}: {answered:?}");
+        assert!(answered.ok * 18 <= most, "{whose}: {answered:?} at 18 tokens, and at most {most} are allowed");
+        // Far more than each reservation would let in if nothing came back.
+        assert!(answered.ok > 3_200 / 47, "{whose}: {answered:?}");
+        let took = begun.elapsed().as_secs_f64();
+        println!(
+            "3,200 tokens a minute of {whose}: {} used of at most {most}, {} refused, {took:.1} s",
+            answered.ok * 18,
+            answered.refused
+        );
+    }
 }
 
 #[tokio::test]

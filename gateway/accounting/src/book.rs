@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::budget::Held;
-use crate::limits::{Denied, Limits, Moment, RateStanding, Taken};
+use crate::held_tokens::{self, HeldTokens};
+use crate::limits::{Denied, Limits, MINUTE, Moment, RateStanding, Taken};
 use crate::money::Money;
 use crate::price::Used;
 use crate::purse::{BudgetStanding, Era, Purse};
-use crate::shared::{Flow, Short};
+use crate::shared::Flow;
 use crate::tokens::{Estimate, Tokens};
-
-/// In which the tokens of a limit come back.
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// What one app or key may use, has reserved and has used.
 ///
@@ -130,29 +128,19 @@ impl Book {
             add(&book.held_money, ask.money.0);
         }
         let books = [Some((Arc::clone(self), own)), other];
-        Ok(Reservation { books, budgets: Held::default(), ask, failed: Failed::default(), open: true })
+        Ok(Reservation { books, budgets: Held::default(), model: None, ask, failed: Failed::default(), open: true })
     }
 
     fn take(&self, ask: Ask, now: Moment) -> Result<Hold, Denied> {
         let held = self.purse.hold(ask.money, now);
         let taken = held.and_then(|era| {
-            let taken = self.take_tokens(ask.estimate.total(), now.at);
+            let taken = held_tokens::take(&self.flow, ask.estimate.total(), now.at);
             let taken = taken.inspect_err(|_| self.purse.settle(era, ask.money, Money::ZERO))?;
             Ok(Hold { taken, era })
         });
         taken.inspect_err(|denied| {
             if *denied != Denied::Unleased {
                 self.denied.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-    }
-
-    fn take_tokens(&self, tokens: Tokens, at: Instant) -> Result<Taken, Denied> {
-        self.flow.take(tokens.0, at).map_err(|short| match short {
-            Short::Unleased => Denied::Unleased,
-            Short::Refused { retry_after } => {
-                let limit = self.flow.standing(at).map_or(0, |standing| standing.limit);
-                Denied::Tokens { limit, asked: tokens, retry_after }
             }
         })
     }
@@ -395,6 +383,8 @@ pub struct Reservation {
     books: [Option<(Arc<Book>, Hold)>; 2],
     /// What it holds of budgets beside them.
     budgets: Held,
+    /// And of the model that is to answer, with what had failed before that was to.
+    model: Option<(HeldTokens, Failed)>,
     ask: Ask,
     failed: Failed,
     // INVARIANT: true until `finish` has run once; `finish` is the only place that clears it.
@@ -424,6 +414,23 @@ impl Reservation {
     pub fn paying(mut self, budgets: Held) -> Self {
         self.budgets = budgets;
         self
+    }
+
+    /// From here on a model is to answer of which these tokens are held. The one that was to before, if any, is left with what
+    /// failed there.
+    pub fn move_to(&mut self, model: HeldTokens) {
+        let before = self.model.replace((model, self.failed));
+        if let Some((held, began)) = before {
+            let (stated, lost) = self.failed_since(began);
+            held.settle(stated, lost);
+        }
+    }
+
+    /// Tokens of the attempts that have failed since: those that were stated, and those that are assumed of the others.
+    fn failed_since(&self, began: Failed) -> (Tokens, Tokens) {
+        let unknown = u64::from(self.failed.unknown.saturating_sub(began.unknown));
+        let stated = self.failed.stated().0.saturating_sub(began.stated().0);
+        (Tokens(stated), Tokens(self.ask.estimate.total().0.saturating_mul(unknown)))
     }
 
     /// What is held in tokens.
@@ -486,24 +493,28 @@ impl Reservation {
 
     fn finish(&mut self, by: SettledBy, used: Used, cost: Option<Money>) -> Settlement {
         let failed = self.failed;
-        let unknown = Tokens(self.ask.estimate.total().0.saturating_mul(u64::from(failed.unknown)));
+        let (stated, unknown) = self.failed_since(Failed::default());
         let settlement = Settlement {
             used,
             by,
             money: cost.unwrap_or(self.ask.money).min(Money::MOST),
             priced: cost.is_some(),
             lost_attempts: failed.unknown.saturating_add(failed.unpriced),
-            lost: unknown + failed.stated(),
+            lost: unknown + stated,
             lost_money: failed.money.min(Money::MOST),
         };
         let answered = settlement.used.input + settlement.used.output;
         let (reported, assumed) = match by {
-            SettledBy::Reported => (answered + failed.stated(), unknown),
-            SettledBy::Reservation | SettledBy::NotSent => (failed.stated(), answered + unknown),
+            SettledBy::Reported => (answered, Tokens::ZERO),
+            SettledBy::Reservation | SettledBy::NotSent => (Tokens::ZERO, answered),
         };
         self.open = false;
+        if let Some((held, began)) = self.model.take() {
+            let (stated, lost) = self.failed_since(began);
+            held.settle(reported + stated, assumed + lost);
+        }
         for (book, hold) in self.books.iter().flatten() {
-            book.correct(hold, reported, assumed);
+            book.correct(hold, reported + stated, assumed + unknown);
             book.purse.settle(hold.era, self.ask.money, settlement.charged());
             book.close(self.ask, &settlement, failed);
         }

@@ -2,7 +2,8 @@
 //!
 //! **For.** [`estimate`] turns the size of a request into [`Tokens`]; [`Pricing`] says what they cost, from the
 //! [`Catalogue`] or by the operator's word, in [`Money`]; [`Book::reserve`] takes both from an app's book within its
-//! limits, or says when it will; a [`Budget`] counts money beside the books, in the stretches of a [`Calendar`]; the [`Reservation`] is settled exactly once, by what the upstream reported, by the
+//! limits, or says when it will; a [`Budget`] counts money beside the books, in the stretches of a [`Calendar`], and [`HeldTokens`] are those
+//! of a model; the [`Reservation`] is settled exactly once, by what the upstream reported, by the
 //! reservation itself where nothing was reported, or at zero where the request never left. [`breakeven`] says from when
 //! on own hardware is cheaper.
 //!
@@ -24,6 +25,7 @@ mod breakeven;
 mod budget;
 mod calendar;
 mod catalogue;
+mod held_tokens;
 mod import;
 mod limits;
 mod money;
@@ -37,8 +39,9 @@ pub use breakeven::{Breakeven, Comparison, LEFT_OUT, Share, breakeven};
 pub use budget::{Budget, Held, MOST_THRESHOLDS, Mode, OverBudget, Reached, Terms};
 pub use calendar::{Calendar, NoTimeZone, Period, SLOT_SECONDS, Stretch};
 pub use catalogue::{CATALOGUE_VERSION, Catalogue, CatalogueError, Day, MOST_ENTRIES, SHIPPED, STALE_AFTER_DAYS};
+pub use held_tokens::HeldTokens;
 pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
-pub use limits::{Denied, Limits, Moment, RateStanding, Taken};
+pub use limits::{Denied, Limits, MINUTE, Moment, RateStanding, Taken};
 pub use money::{Money, MoneyError, Rate};
 pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
 pub use purse::{BudgetStanding, Purse, usable};

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use crate::money::Money;
 use crate::tokens::Tokens;
 
+/// In which the tokens of a limit come back.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
 /// The moment of a reservation or a settlement; the caller reads the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use accounting::{Book, Day, Pricing, STALE_AFTER_DAYS, Tier, Tokens};
+use accounting::{Book, Day, Flow, Pricing, STALE_AFTER_DAYS, Tier, Tokens};
 use egress::{BuildError, Fleet};
 use http::HeaderValue;
 use ingress::auth::{AppIndex, Callers, DuplicateKey, KeyIndex, KeySetError};
@@ -253,6 +253,8 @@ pub struct Model {
     pub(crate) data: RouteData,
     /// How much all apps together may ask for it.
     pub(crate) limit: LimitIndex,
+    /// Their tokens of a minute; kept over a reload.
+    pub(crate) tokens: Arc<Flow>,
     /// The targets that speak each API, in declared order.
     by_api: Vec<(Api, Vec<Candidate>)>,
     /// The models that stand in, in order.
@@ -379,7 +381,7 @@ impl Snapshot {
         if let Some(sharing) = &self.sharing {
             sharing.take_effect();
         }
-        store::enrol(self.counters(), &self.apps, &self.key_facts);
+        store::enrol(self.counters(), (&self.apps, &self.key_facts), &self.models);
         self.budgets.take_effect(self.counters());
     }
 

@@ -348,6 +348,71 @@ fn limited(tokens_per_minute: u64) -> (Arc<Book>, Moment) {
     (book, now)
 }
 
+fn model(tokens_per_minute: u64, now: Moment) -> Arc<Flow> {
+    let flow = Flow::own(now.at);
+    flow.set(Some(tokens_per_minute), MINUTE);
+    Arc::new(flow)
+}
+
+fn left(model: &Flow, now: Moment) -> u64 {
+    model.standing(now.at).map(|standing| standing.remaining).expect("it has a limit")
+}
+
+#[test]
+fn the_tokens_of_a_model_are_held_settled_by_what_was_used_and_given_back_where_nothing_was_reserved() {
+    let (book, now) = (book(), now());
+    let model = model(600, now);
+    let held = |estimate| HeldTokens::of(&model, estimate, now.at);
+    let mut reservation = reserve(&book, 100, 200);
+
+    reservation.move_to(held(reservation.estimate()).expect("the bucket is full"));
+    assert_eq!(left(&model, now), 300);
+    let denied = held(ask(0, 400).estimate).expect_err("three hundred are left");
+    drop(held(ask(0, 300).estimate).expect("three hundred are left"));
+    assert_eq!(left(&model, now), 300, "what nobody reserved for is given back");
+    reservation.settle(used(10, 1_190), cost(10, 1_190));
+
+    let retry_after = Duration::from_secs(10);
+    assert_eq!(denied, Denied::Tokens { limit: 600, asked: Tokens(400), retry_after });
+    let debt = model.standing(now.at).map(|standing| standing.full_in);
+    assert_eq!(debt, Some(2 * MINUTE), "what was used beyond is owed");
+}
+
+#[test]
+fn of_a_reservation_that_is_forgotten_the_model_keeps_all_and_of_one_that_was_not_sent_nothing() {
+    let (book, now) = (book(), now());
+    let model = model(600, now);
+    let at_model = || {
+        let mut reservation = reserve(&book, 100, 200);
+        reservation.move_to(HeldTokens::of(&model, reservation.estimate(), now.at).expect("there is room"));
+        reservation
+    };
+
+    at_model().not_sent();
+    assert_eq!(left(&model, now), 600);
+    drop(at_model());
+    assert_eq!(left(&model, now), 300);
+}
+
+#[test]
+fn each_of_two_models_pays_for_what_was_tried_there() {
+    let (book, now) = (book(), now());
+    let [asked, standing_in] = [600, 600].map(|limit| model(limit, now));
+    let mut reservation = reserve(&book, 10, 20);
+    let held = |model, estimate| HeldTokens::of(model, estimate, now.at).expect("the bucket is full");
+
+    reservation.move_to(held(&asked, reservation.estimate()));
+    reservation.lost_attempt(Money(7));
+    reservation.failed_attempt(used(5, 1), cost(5, 1), Money(90));
+    reservation.move_to(held(&standing_in, reservation.estimate()));
+    assert_eq!((left(&asked, now), left(&standing_in, now)), (564, 570), "thirty that are unknown, and six");
+    reservation.failed_attempt(used(3, 0), cost(3, 0), Money(90));
+    reservation.settle(used(10, 40), cost(10, 40));
+
+    assert_eq!((left(&asked, now), left(&standing_in, now)), (564, 547));
+    assert_eq!(book.totals().settled(), Tokens(30 + 6 + 3 + 50));
+}
+
 #[test]
 fn an_absurd_bound_shuts_an_app_out_for_a_minute_at_most_until_an_upstream_reports_more() {
     let minute = Duration::from_secs(60);

@@ -440,6 +440,8 @@ pub struct ModelConfig {
     pub routing: RoutingConfig,
     /// Requests of all apps together.
     pub requests: RequestLimits,
+    /// And their tokens.
+    pub tokens_per_minute: Option<u64>,
     /// Labels of whatever is sent to it.
     pub labels: Vec<String>,
     /// Class of whatever is sent to it.

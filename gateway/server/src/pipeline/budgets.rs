@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use accounting::{Budget, Denied, Held, Moment, Money, OverBudget};
+use ingress::limits;
 use telemetry::pseudonym::Realm;
 
+use super::arrive;
 use super::plan::Planned;
 use super::refusal::Refusal;
 use crate::snapshot::Payer;
@@ -13,10 +15,12 @@ use crate::snapshot::Payer;
 /// Why a request is not reserved for.
 #[derive(Debug)]
 pub(super) enum NoRoom {
-    /// The book of its app or key.
+    /// The book of its app or key, or the tokens of its model.
     Book(Denied),
     /// A budget.
     Budget(OverBudget),
+    /// The requests of the model that it would go on to.
+    Model(limits::Refusal),
 }
 
 impl NoRoom {
@@ -28,6 +32,7 @@ impl NoRoom {
             }
             Self::Budget(OverBudget::Spent { budget, retry_after }) => Refusal::BudgetFull { budget, retry_after },
             Self::Book(Denied::Unleased) | Self::Budget(OverBudget::Unleased) => Refusal::StoreLost,
+            Self::Model(early) => arrive::refusal_of(early),
         }
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::ErrorShape;
 
 use super::arrive::{DecisionId, Exchange};
+use super::plan;
 use crate::snapshot::Snapshot;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,7 +58,8 @@ pub(super) fn name(headers: &mut HeaderMap, decision: &DecisionId, shape: ErrorS
     headers.insert(POLICY, snapshot.policy_header.clone());
 }
 
-/// How the limits on requests and on tokens stand, of each the one that leaves least; for tokens that of the key or the app.
+/// How the limits on requests and on tokens stand, of each the one that leaves least; for tokens that of the key, the app or the
+/// model.
 /// An upstream's own are about the account that all callers share, and are replaced.
 fn tell_rates(headers: &mut HeaderMap, exchange: &Exchange) {
     let mut text = BytesMut::with_capacity(128);
@@ -68,10 +70,8 @@ fn tell_rates(headers: &mut HeaderMap, exchange: &Exchange) {
     let now = Instant::now();
     let of_app = caller.app.book.rate(now);
     let of_key = caller.key.book.as_ref().and_then(|book| book.rate(now));
-    let tightest = match (of_key, of_app) {
-        (Some(key), Some(app)) if app.remaining < key.remaining => Some(app),
-        (key, app) => key.or(app),
-    };
+    let of_model = plan::model_of(exchange).and_then(|model| model.tokens.standing(now));
+    let tightest = [of_key, of_app, of_model].into_iter().flatten().min_by_key(|rate| rate.remaining);
     if let Some(rate) = tightest {
         tell(headers, TOKENS, &mut text, (rate.limit, rate.remaining, rate.full_in));
     }

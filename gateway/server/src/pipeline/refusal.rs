@@ -84,7 +84,7 @@ pub enum Refusal {
         retry_after: Duration,
     },
     /// The tokens of the minute are used up.
-    #[error("this app or key has used up its {limit} tokens per minute; retry in {} ms", retry_after.as_millis())]
+    #[error("this app, key or model has used up its {limit} tokens per minute; retry in {} ms", retry_after.as_millis())]
     TokensUsedUp {
         /// Tokens per minute.
         limit: u64,

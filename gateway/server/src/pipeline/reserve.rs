@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use accounting::{Ask, Day, Estimate, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
+use accounting::{Ask, Day, Estimate, HeldTokens, Moment, Money, Reservation, Settlement, Tier, Tokens, Used};
 use ledger::{Closing, Ledger, Opening};
 use routing::Plan;
 use wire::{Api, Call, ServiceTier, Usage};
@@ -51,17 +51,21 @@ pub(super) async fn reserve(planned: Box<Planned>) -> Result<Reserved, Box<Refus
     let ask = Ask { estimate, money: dearest.unwrap_or_default() };
     let app = &planned.decoded.caller.app.book;
     let user = user(&planned);
+    let tokens = &snapshot.model(planned.decoded.model).tokens;
     // A body may take long to come, and a request may wait for a place or for the store: what counts is when it is let in.
-    // Budgets first: what they hold is given back where the books have no room.
+    // Budgets and the model first: what they hold is given back where the books have no room.
     let take = || -> Result<(Reservation, SystemTime), NoRoom> {
         let calendar = SystemTime::now();
         let now = moment(Instant::now(), calendar);
         let held = budgets::of(&planned, user.as_deref(), (now, calendar)).hold(ask.money)?;
+        let of_model = HeldTokens::of(tokens, estimate, now.at).map_err(NoRoom::Book)?;
         let reserved = match &planned.decoded.caller.key.book {
             Some(key) => key.reserve(Some(app), ask, now),
             None => app.reserve(None, ask, now),
         };
-        Ok((reserved.map_err(NoRoom::Book)?.paying(held), calendar))
+        let mut reservation = reserved.map_err(NoRoom::Book)?.paying(held);
+        reservation.move_to(of_model);
+        Ok((reservation, calendar))
     };
     let taken = sharing::ask(planned.decoded.exchange.snapshot.counters(), take).await;
     let (reservation, at) = match taken {
@@ -168,6 +172,13 @@ impl Charge {
     /// Money that is held.
     pub(super) fn held(&self) -> Money {
         self.reservation.as_ref().map(Reservation::money).unwrap_or_default()
+    }
+
+    /// From here on a model that stands in is to answer, of which these tokens are held.
+    pub(super) fn move_to(&mut self, model: HeldTokens) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.move_to(model);
+        }
     }
 
     /// From here on the request may be sent.

@@ -26,7 +26,10 @@ impl MayBeUnleased for limits::Refusal {
 
 impl MayBeUnleased for NoRoom {
     fn is_unleased(&self) -> bool {
-        matches!(self, Self::Book(Denied::Unleased) | Self::Budget(OverBudget::Unleased))
+        matches!(
+            self,
+            Self::Book(Denied::Unleased) | Self::Budget(OverBudget::Unleased) | Self::Model(limits::Refusal::Unleased)
+        )
     }
 }
 

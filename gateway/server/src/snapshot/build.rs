@@ -101,7 +101,7 @@ impl Snapshot {
             },
         };
         let counters = (sharing.as_ref().map_or(&beside, |sharing| &sharing.counters), sharing.is_some());
-        let renewal = Renewal::of(compiled, &targets, &apps, &key_facts);
+        let renewal = Renewal::of(compiled, (&targets, &models), (&apps, &key_facts));
         let policy_hash: Arc<str> = policy_hash(compiled).into();
         let pseudonyms = pseudonyms(compiled)?;
         let shown_users = pseudonyms.clone().unwrap_or(users);
@@ -250,20 +250,25 @@ pub(super) fn terms(endpoint: &EndpointConfig) -> Terms {
 pub(super) fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &Metrics) -> Vec<Model> {
     let kept = |model: &configuration::ModelConfig| {
         let mut models = before.into_iter().flat_map(Snapshot::models);
-        models.find(|kept| *kept.name == *model.name).map(|kept| &kept.steering)
+        models.find(|kept| *kept.name == *model.name)
+    };
+    let steering_of = |model| kept(model).map(|kept| &kept.steering);
+    let new_tokens = |model: &configuration::ModelConfig| {
+        store::new_tokens(model.tokens_per_minute, compiled.store.is_some())
     };
     let build = |(index, model): (usize, &configuration::ModelConfig)| Model {
         name: model.name.as_str().into(),
         data: RouteData { labels: outlook::labels(&model.labels), class: model.class.map(outlook::class) },
         limit: model_limit(compiled, index),
+        tokens: kept(model).map_or_else(|| new_tokens(model), |kept| Arc::clone(&kept.tokens)),
         by_api: Api::ALL.into_iter().filter_map(|api| candidates(compiled, model, api)).collect(),
         fallbacks: model.routing.fallbacks.iter().map(|index| model_index(*index)).collect(),
         steering: ModelSteering {
             knobs: model.routing.knobs,
             traffic: model.routing.traffic,
             shares: model.routing.shares.iter().map(|(index, share)| (id(*index), *share)).collect(),
-            homes: homes(compiled, model, kept(model)),
-            state: kept(model)
+            homes: homes(compiled, model, steering_of(model)),
+            state: steering_of(model)
                 .map_or_else(|| Arc::new(ModelState::new(Instant::now())), |kept| Arc::clone(&kept.state)),
         },
         metrics: Arc::new(metrics.model(&model.name)),

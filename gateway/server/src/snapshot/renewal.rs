@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use accounting::{Book, Limits};
+use accounting::{Book, Flow, Limits, MINUTE};
 use routing::Terms;
 
 use super::build::terms;
 use super::steering::AppHabits;
-use super::{App, KeyFacts, Steering, Target};
+use super::{App, KeyFacts, Model, Steering, Target};
 use crate::configuration::Compiled;
 
 /// The changes, until they are made.
@@ -19,6 +19,8 @@ pub(super) struct Renewal {
     /// With the number of gateways that share them.
     terms: Vec<(Arc<Steering>, Terms, u32)>,
     limits: Vec<(Arc<Book>, Limits)>,
+    /// Of models, by the minute.
+    tokens: Vec<(Arc<Flow>, Option<u64>)>,
     habits: Vec<Arc<AppHabits>>,
     models: HashSet<Arc<str>>,
 }
@@ -30,17 +32,23 @@ impl Renewal {
     }
 
     /// The lists are in the order of the configuration's.
-    pub(super) fn of(compiled: &Compiled, targets: &[Arc<Target>], apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) -> Self {
+    pub(super) fn of(
+        compiled: &Compiled,
+        (targets, models): (&[Arc<Target>], &[Model]),
+        (apps, keys): (&[Arc<App>], &[Arc<KeyFacts>]),
+    ) -> Self {
         let of_targets = targets.iter().zip(&compiled.targets);
         let of_apps = apps.iter().zip(&compiled.apps).map(|(app, config)| (Arc::clone(&app.book), config.limits));
         let of_keys = keys.iter().zip(&compiled.keys);
         let of_keys = of_keys.filter_map(|(key, config)| Some((Arc::clone(key.book.as_ref()?), config.limits)));
+        let of_models = models.iter().zip(&compiled.models);
         Self {
             terms: of_targets
                 .map(|(target, config)| (&target.steering, &compiled.endpoints[config.endpoint]))
                 .map(|(steering, endpoint)| (Arc::clone(steering), terms(endpoint), endpoint.gateways))
                 .collect(),
             limits: of_apps.chain(of_keys).collect(),
+            tokens: of_models.map(|(model, config)| (Arc::clone(&model.tokens), config.tokens_per_minute)).collect(),
             habits: apps.iter().map(|app| Arc::clone(&app.habits)).collect(),
             models: compiled.models.iter().map(|model| model.name.as_str().into()).collect(),
         }
@@ -53,6 +61,9 @@ impl Renewal {
         }
         for (book, limits) in &self.limits {
             book.set_limits(*limits);
+        }
+        for (tokens, per_minute) in &self.tokens {
+            tokens.set(*per_minute, MINUTE);
         }
         for habits in &self.habits {
             habits.keep(|name| self.models.contains(name));

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use accounting::{Book, Limits, Money};
+use accounting::{Book, Flow, Limits, MINUTE, Money};
 use egress::{Fleet, StreamHost, TlsBegins};
 use ledger::{Known, OfGateway, OnLoss, Shared, SharedSettings, Spent};
 
 use super::streams::StreamTo;
-use super::{App, BookOf, KeyFacts, Snapshot, SnapshotError, books};
+use super::{App, BookOf, KeyFacts, Model, Snapshot, SnapshotError, books};
 use crate::configuration::{Compiled, StoreConfig, StoreLoss};
 
 /// What a snapshot has of the store.
@@ -114,8 +114,8 @@ impl Sharing {
     }
 }
 
-/// From now on whoever keeps the counters keeps those of the books of these apps and keys.
-pub(super) fn enrol(counters: &Shared, apps: &[Arc<App>], keys: &[Arc<KeyFacts>]) {
+/// From now on whoever keeps the counters keeps those of the books of these apps and keys, and the tokens of these models.
+pub(super) fn enrol(counters: &Shared, (apps, keys): (&[Arc<App>], &[Arc<KeyFacts>]), models: &[Model]) {
     let enrol = |name: &str, book: &Arc<Book>| {
         counters.enrol(&money_of(name), book.purse());
         counters.enrol(&format!("tokens {name}"), book.flow());
@@ -127,6 +127,9 @@ pub(super) fn enrol(counters: &Shared, apps: &[Arc<App>], keys: &[Arc<KeyFacts>]
         if let Some(book) = &key.book {
             enrol(&of_key(&key.name), book);
         }
+    }
+    for model in models {
+        counters.enrol(&format!("tokens model {}", model.name), &model.tokens);
     }
 }
 
@@ -141,4 +144,11 @@ pub(super) fn new_book(limits: Limits, is_shared: bool) -> Arc<Book> {
     let book = if is_shared { Book::shared(now) } else { Book::new(now) };
     book.set_limits(limits);
     Arc::new(book)
+}
+
+/// The tokens of a new model under this limit.
+pub(super) fn new_tokens(per_minute: Option<u64>, is_shared: bool) -> Arc<Flow> {
+    let tokens = if is_shared { Flow::default() } else { Flow::own(Instant::now()) };
+    tokens.set(per_minute, MINUTE);
+    Arc::new(tokens)
 }

@@ -43,6 +43,7 @@ impl Check<'_> {
                 targets: own,
                 routing,
                 requests: model.limits.as_ref().into(),
+                tokens_per_minute: model.limits.as_ref().and_then(|limits| limits.tokens_per_minute),
                 labels: self.model_labels(name, model),
                 class: model.class,
             });

@@ -88,6 +88,12 @@ pub struct ModelLimits {
     /// Requests worked on at once, each for as long as its stream runs. Absent: no bound. Above it: 429 `rate_limit_exceeded`.
     #[schemars(range(min = 1))]
     pub in_flight: Option<u32>,
+    /// Tokens per minute, input and output together. Absent: no bound. N lets N through at once; above it: 429 `rate_limit_exceeded`.
+    ///
+    /// A request takes its estimate, and what it used replaces that at its end; what it used beyond is waited for by those
+    /// after it. One that goes on to a model that stands in takes its estimate there, and leaves here what failed attempts used.
+    #[schemars(range(min = 1))]
+    pub tokens_per_minute: Option<u64>,
 }
 
 /// A time that 95 of 100 requests should meet.

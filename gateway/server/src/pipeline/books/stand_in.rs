@@ -1,12 +1,14 @@
 //! Attempts at a model that stands in: under whose permit, within whose bounds, and under which name they are answered.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use accounting::HeldTokens;
 use http::HeaderValue;
 use policy::{TargetId, Verdict};
 
 use super::Books;
+use crate::pipeline::budgets::NoRoom;
 use crate::pipeline::fallback::StandIn;
 use crate::pipeline::plan;
 use crate::pipeline::sharing;
@@ -31,8 +33,8 @@ impl Books {
         Some(self.snapshot().model(index))
     }
 
-    /// Takes a place among the requests for the target's model, in exchange for the one that the request has; says whether
-    /// there was one.
+    /// Takes a place among the requests for the target's model, in exchange for the one that the request has, and its estimate of
+    /// that model's tokens; says whether there was one, and so many.
     ///
     /// Where the part of a shared limit that lies here is used up, the store is asked for more, and what was held back
     /// meanwhile has no place.
@@ -44,14 +46,21 @@ impl Books {
         let Some(exchange) = self.exchange.as_deref() else { return false };
         let snapshot = Arc::clone(&exchange.snapshot);
         let model = snapshot.model(index);
-        let Some((guard, _)) = &mut self.held else { return false };
-        let take = || snapshot.admission.move_to(guard, model.limit);
+        let (Some((guard, _)), Some(charge)) = (&mut self.held, &mut self.charge) else { return false };
+        let estimate = charge.estimate();
+        let take = || {
+            let tokens = HeldTokens::of(&model.tokens, estimate, Instant::now()).map_err(NoRoom::Book)?;
+            snapshot.admission.move_to(guard, model.limit).map_err(NoRoom::Model)?;
+            Ok(tokens)
+        };
         // Boxed, because few requests go on to another model, and all would carry its room.
-        let taken = Box::pin(sharing::ask(snapshot.counters(), take)).await;
-        if let Err(full) = taken {
-            let (decision, model) = (self.decision(), &model.name);
-            tracing::warn!(%decision, %model, %full, "a model that stands in has no room");
-            return false;
+        match Box::pin(sharing::ask(snapshot.counters(), take)).await {
+            Ok(tokens) => charge.move_to(tokens),
+            Err(full) => {
+                let (decision, model, full) = (self.decision(), &model.name, full.refusal());
+                tracing::warn!(%decision, %model, %full, "a model that stands in has no room");
+                return false;
+            }
         }
         self.placed = Some(index);
         !self.is_withheld(target)
