@@ -86,6 +86,94 @@ async fn a_request_whose_gateway_is_killed_pays_what_it_held_once_and_is_flagged
     assert_eq!(usd(&report["total"]), usd(&report["by_app"]["limited"]));
 }
 
+/// What the report says now: its requests, what they were charged, and how many are open.
+async fn reported(gateway: &Gateway) -> (u64, String, u64) {
+    let done = run(&["cost", "report", "--config", "causeway.toml", "--form", "json"], gateway.folder()).await;
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let report: Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let usd = report["total"]["usd"].as_str().expect("an amount").to_owned();
+    (number(&report["total"]["requests"]), usd, number(&report["open"]))
+}
+
+/// What the report would say by the database alone.
+async fn in_the_database(gateway: &Gateway) -> u64 {
+    let (ledger, aside) =
+        (gateway.state().join("ledger"), tempfile::tempdir().expect("a temporary folder can be made"));
+    let entries = std::fs::read_dir(&ledger).expect("it was made").flatten();
+    let journals: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    let journals: Vec<_> = journals.iter().filter(|name| name.to_string_lossy().starts_with("journal-")).collect();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        for name in &journals {
+            std::fs::copy(from.join(name), to.join(name)).expect("both folders can be used");
+        }
+    };
+    copy(&ledger, aside.path());
+    for name in &journals {
+        std::fs::remove_file(ledger.join(name)).expect("the folder can be written");
+    }
+    let (requests, ..) = reported(gateway).await;
+    copy(aside.path(), &ledger);
+    requests
+}
+
+#[tokio::test]
+async fn the_report_of_a_gateway_that_runs_and_of_one_that_was_killed_has_what_its_journal_alone_has() {
+    let upstream = Upstream::start("only").await;
+    let mut gateway = Gateway::start(&config(&upstream, "usd_per_month = 100")).await;
+    let (mut answered, mut kills) = (0_u64, 0);
+    // The database takes the journal once a second, so that a kill finds something in the journal alone nearly always.
+    loop {
+        for _ in 0..3 {
+            assert_eq!(ask(&gateway, 20).await, 200);
+            answered += 1;
+        }
+        let all = |(requests, usd, open): (u64, String, u64)| {
+            (requests, open) == (answered, 0) && usd == dollars(answered * 18)
+        };
+        until("the running gateway's report", async || all(reported(&gateway).await).then_some(())).await;
+        let audited = async || (gateway.audit().records().len() as u64 == answered).then_some(());
+        until("all records", audited).await;
+        gateway.kill().await;
+        assert!(all(reported(&gateway).await), "after kill {kills}: {:?}", reported(&gateway).await);
+        let is_behind = in_the_database(&gateway).await < answered;
+        assert!(all(reported(&gateway).await), "it is as it was");
+        kills += 1;
+        gateway = gateway.again(&format!("again-{kills}.log"), &[]);
+        assert!(gateway.is_ready().await, "{}", gateway.log());
+        assert!(all(reported(&gateway).await), "after the next start: {:?}", reported(&gateway).await);
+        if is_behind {
+            break;
+        }
+        assert!(kills < 20, "nothing ever was in the journal alone");
+    }
+
+    let gate = Gate::closed();
+    upstream.script([Act::reply(200, &completion("late")).after(&gate)]);
+    let client = gateway.client();
+    let running = tokio::spawn(async move {
+        let mut body = chat("assistant");
+        body["max_tokens"] = 100.into();
+        client.try_send(Request::post(PATH, &body).key("cw_test_limited")).await.is_ok()
+    });
+    upstream.request(answered as usize).await;
+    let open = reported(&gateway).await;
+    gateway.kill().await;
+    running.abort();
+
+    assert_eq!(open, (answered, dollars(answered * 18), 1), "what runs is in no sum, and is named");
+    assert_eq!(reported(&gateway).await, open, "nor is what nobody will settle but the next start");
+    let audited: u64 =
+        gateway.audit().records().iter().filter_map(|record| record.end("charged_nano_usd").as_u64()).sum();
+    assert_eq!(audited, answered * 18_000_000, "the audit log says the same");
+}
+
+/// So many thousandths as the report writes them.
+fn dollars(thousandths: u64) -> String {
+    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 #[tokio::test]
 async fn every_table_of_the_report_adds_up_to_what_the_audit_log_says() {
     let (own, cloud) = (Upstream::start("own").await, Upstream::start("cloud").await);

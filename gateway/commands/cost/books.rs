@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use accounting::{Catalogue, Day, Money, Pricing, Tier, Tokens, Used};
-use ledger::Entry;
+use ledger::{Entry, Unsettled};
 use server::configuration::Compiled;
 
 /// One line of a table.
@@ -67,6 +67,11 @@ pub(super) struct Books {
     pub(super) by_day: BTreeMap<Day, Money>,
     pub(super) own: BTreeMap<String, Own>,
     pub(super) recovered: u64,
+    /// Requests that nobody has settled, and what they hold: in no sum.
+    pub(super) open: u64,
+    pub(super) held: Money,
+    /// Lines of journals that nobody can read.
+    pub(super) damaged: u64,
     /// Paid although a permitted target that is paid for already would have met the time.
     pub(super) avoidable: Money,
     /// Paid for the promise of where prompts are processed: the catalogue's price less that of the same model without.
@@ -123,6 +128,13 @@ impl Books {
             self.avoidable = self.avoidable + settlement.money;
         }
         self.compare(entry, compiled);
+    }
+
+    /// Notes what is in no entry.
+    pub(super) fn leave_open(&mut self, unsettled: &Unsettled) {
+        self.open = unsettled.open.len() as u64;
+        self.held = unsettled.open.iter().map(|opening| opening.money).sum();
+        self.damaged = unsettled.damaged;
     }
 
     fn compare(&mut self, entry: &Entry, compiled: &Compiled) {

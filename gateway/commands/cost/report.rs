@@ -74,13 +74,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(UNKNOWN);
         }
     };
-    if let Err(error) = ledger::read_in(&folder, &home, period, |entry| books.add(&entry, &compiled)) {
-        let place = match home {
-            Home::Folder => folder.display().to_string(),
-            Home::Postgres(_) => "PostgreSQL".to_owned(),
-        };
-        eprintln!("the ledger in {place} cannot be read: {error}");
-        return ExitCode::from(UNKNOWN);
+    match ledger::read_in(&folder, &home, period, |entry| books.add(&entry, &compiled)) {
+        Ok(unsettled) => books.leave_open(&unsettled),
+        Err(error) => {
+            let place = match home {
+                Home::Folder => folder.display().to_string(),
+                Home::Postgres(_) => "PostgreSQL".to_owned(),
+            };
+            eprintln!("the ledger in {place} cannot be read: {error}");
+            return ExitCode::from(UNKNOWN);
+        }
+    }
+    if books.damaged > 0 {
+        let (lines, folder) = (books.damaged, folder.display());
+        eprintln!(
+            "{lines} lines of the journals in {folder} cannot be read, and what they say is missing in this report"
+        );
     }
     let report = Report { books: &books, period, prices: compiled.prices.name() };
     let text = match arguments.form {
@@ -146,6 +155,7 @@ impl Report<'_> {
         vec![
             ("charged", books.total.money.to_string(), "what requests were charged with"),
             ("of that flagged", books.total.flagged.to_string(), "no upstream or no price confirms it"),
+            ("still held", books.held.to_string(), "by requests that run, or whose process died; in no other figure"),
             ("own servers", own.all.to_string(), "paid by the hour in this period, used or not"),
             ("of that idle", own.idle.to_string(), "while no request was there"),
             (
@@ -223,6 +233,8 @@ impl Report<'_> {
             "prices": self.prices,
             "total": row(&books.total),
             "recovered": books.recovered,
+            "open": books.open,
+            "held_usd": books.held.to_string(),
             "own_usd": own.all.to_string(),
             "idle_usd": own.idle.to_string(),
             "avoidable_usd": books.avoidable.to_string(),

@@ -7,6 +7,7 @@ use accounting::Money;
 
 use crate::database::Database;
 use crate::entry::Entry;
+use crate::journaled::{Journaled, Unsettled};
 use crate::keeper::LedgerError;
 use crate::postgres::{Client, Intent, Postgres};
 use crate::shared::family_of;
@@ -186,13 +187,34 @@ pub fn is_there(folder: &Path, home: &Home) -> Result<(), LedgerError> {
     looked.unwrap_or_else(|_| Err(at(std::io::Error::other("opening the ledger has panicked"))))
 }
 
-/// Calls `each` with every entry that began in `[from_ms, to_ms)`, in the order in which they began, by the database of
-/// the ledger in `folder`, which may be in use. It must not be called on a runtime's thread.
+/// Calls `each` once with every entry that began in `[from_ms, to_ms)`, in the order in which they began, by the database of
+/// the ledger in `folder`, which may be in use, and by the journals there, which it may not have taken. It must not be called on a
+/// runtime's thread.
+///
+/// Gives what is in none of them.
 ///
 /// # Errors
 ///
-/// [`LedgerError`] where it cannot be read.
-pub fn read_in(folder: &Path, home: &Home, period: (u64, u64), each: impl FnMut(Entry)) -> Result<(), LedgerError> {
+/// [`LedgerError`] where one of the two cannot be read.
+pub fn read_in(
+    folder: &Path,
+    home: &Home,
+    period: (u64, u64),
+    mut each: impl FnMut(Entry),
+) -> Result<Unsettled, LedgerError> {
+    // Before the database: what that takes in between is in both, and not in neither.
+    let mut journaled = Journaled::read(folder, period)?;
+    read_database(folder, home, period, |entry| journaled.hand_on(entry, &mut each))?;
+    Ok(journaled.finish(each))
+}
+
+/// The same by the database alone.
+pub(crate) fn read_database(
+    folder: &Path,
+    home: &Home,
+    period: (u64, u64),
+    each: impl FnMut(Entry),
+) -> Result<(), LedgerError> {
     match home {
         Home::Folder => Ok(Database::open_to_read(&database_in(folder))?.read(period, each)?),
         Home::Postgres(postgres) => {

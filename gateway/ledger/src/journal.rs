@@ -265,12 +265,8 @@ impl Left {
     /// Reads the files in `folder` that no process holds.
     pub(crate) fn find(folder: &Path) -> std::io::Result<Self> {
         let mut left = Self::default();
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
-        // A process writes its files one after the other, and their numbers say in what order.
-        paths.sort_by_key(|path| (process_of(path), number_of(path)));
         let mut readers: HashMap<String, Reader> = HashMap::new();
-        for path in paths {
-            let Some(process) = process_of(&path) else { continue };
+        for (process, path) in in_order(folder)? {
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
             if file.try_lock().is_err() {
                 continue;
@@ -286,6 +282,15 @@ impl Left {
         left.unsettled = readers.into_values().flat_map(|reader| reader.open.into_values()).collect();
         Ok(left)
     }
+}
+
+/// The journals in a folder, each with its process. A process writes its files one after the other, and their numbers say in what
+/// order.
+pub(crate) fn in_order(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let paths = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut journals: Vec<_> = paths.filter_map(|path| Some((process_of(&path)?, path))).collect();
+    journals.sort_by_cached_key(|(process, path)| (process.clone(), number_of(path)));
+    Ok(journals)
 }
 
 /// The process in `journal-<process>-<number>.log`.

@@ -2,7 +2,8 @@
 //!
 //! **For.** [`Ledger::begin`] writes what a request holds into a journal before it is sent, [`Ledger::settle`] what it was
 //! settled at; a thread carries both over into a database, where [`read_in`] and [`Ledger::spent`] find them: into `SQLite`
-//! in the same folder, or into a PostgreSQL that several gateways share. [`Home`] says which.
+//! in the same folder, or into a PostgreSQL that several gateways share. [`Home`] says which. [`read_in`] finds in the journal what
+//! the database has not taken.
 //!
 //! [`Shared`] keeps the counters that several gateways share.
 //!
@@ -22,6 +23,7 @@ mod entry;
 pub mod fuzz;
 mod home;
 mod journal;
+mod journaled;
 mod keeper;
 mod line;
 mod look;
@@ -32,6 +34,7 @@ pub use database::DATABASE_VERSION;
 pub use each::OfGateway;
 pub use entry::{Closing, Entry, Opening};
 pub use home::{DatabaseError, Home, Spent, SpentBy, Whose, is_there, read_in};
+pub use journaled::Unsettled;
 pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL};
 pub use look::{LookFault, LookKind, LookStep};
 pub use postgres::{POSTGRES_VERSION, Postgres};

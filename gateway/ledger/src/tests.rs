@@ -4,15 +4,32 @@ use accounting::{Money, SettledBy};
 use proptest::prelude::*;
 
 use super::*;
+use crate::home::read_database;
 use crate::journal::{ROTATED_AT, Writer};
+use crate::journaled::Journaled;
 use crate::line::tests::{closing_of, opening_of};
 
 const ALWAYS: (u64, u64) = (0, u64::MAX);
 
 fn entries(folder: &Path) -> Vec<Entry> {
     let mut entries = Vec::new();
-    read_in(folder, &Home::Folder, ALWAYS, |entry| entries.push(entry)).expect("the database can be read");
+    read_database(folder, &Home::Folder, ALWAYS, |entry| entries.push(entry)).expect("the database can be read");
     entries
+}
+
+/// Requests with what each is charged, and those that are open with what they hold, as a report has them.
+type Report = (Vec<(String, u64)>, Vec<(String, u64)>);
+
+fn report(folder: &Path, period: (u64, u64)) -> Report {
+    let mut entries = Vec::new();
+    let each = |entry: Entry| entries.push((entry.opening.request.to_string(), entry.charged().0));
+    let unsettled = read_in(folder, &Home::Folder, period, each).expect("both can be read");
+    let open = unsettled.open.into_iter().map(|opening| (opening.request.to_string(), opening.money.0)).collect();
+    (entries, open)
+}
+
+fn named<const N: usize>(amounts: [(&str, u64); N]) -> Vec<(String, u64)> {
+    amounts.map(|(request, amount)| (request.to_owned(), amount)).to_vec()
 }
 
 fn folder() -> tempfile::TempDir {
@@ -302,6 +319,106 @@ fn a_journal_that_is_full_of_settled_requests_is_replaced_and_loses_none() {
     assert_eq!(entries(folder.path()).iter().map(Entry::charged).sum::<Money>(), Money(3 * requests + 4));
 }
 
+/// So many milliseconds after the others.
+fn opening_at(request: &str, later: u64) -> Opening {
+    let opening = opening_of(request, 900);
+    Opening { at_ms: opening.at_ms + later, ..opening }
+}
+
+#[test]
+fn a_report_has_once_what_the_database_or_a_journal_has_and_in_order_whoever_lives() {
+    let folder = folder();
+    let ledger = Ledger::open(folder.path(), "a", Home::Folder).expect("it opens");
+    ledger.begin(&opening_at("cwd_2", 2)).expect("there is room");
+    ledger.settle(&closing_of("cwd_2", 2));
+    ledger.carry_over().expect("the database takes it");
+    let mut dead = Writer::create(folder.path(), "dead").expect("the folder can be written");
+    for request in [("cwd_1", 1), ("cwd_3", 2), ("cwd_4", 4)] {
+        dead.open(&opening_at(request.0, request.1)).expect("the disk has room");
+    }
+    dead.close(&closing_of("cwd_3", 30));
+    dead.close(&closing_of("cwd_1", 1));
+    dead.flush().expect("the disk has room");
+    drop(dead);
+    // It holds its lock, and no keeper carries over what it writes.
+    let mut living = Writer::create(folder.path(), "living").expect("the folder can be written");
+    living.open(&opening_at("cwd_5", 5)).expect("the disk has room");
+    living.open(&opening_at("cwd_6", 6)).expect("the disk has room");
+    living.close(&closing_of("cwd_5", 500));
+    living.flush().expect("the disk has room");
+
+    let before = report(folder.path(), ALWAYS);
+    let at = opening_at("cwd_1", 0).at_ms;
+    let within = report(folder.path(), (at + 2, at + 5));
+    ledger.leave();
+    let next = Ledger::open(folder.path(), "b", Home::Folder).expect("it opens");
+
+    let settled = [("cwd_1", 1), ("cwd_2", 2), ("cwd_3", 30), ("cwd_5", 500)];
+    assert_eq!(before, (named(settled), named([("cwd_4", 900), ("cwd_6", 900)])));
+    assert_eq!(within, (named([("cwd_2", 2), ("cwd_3", 30)]), named([("cwd_4", 900)])));
+    assert_eq!(
+        (entries(folder.path()).len(), next.status().recovered),
+        (4, 1),
+        "the living one's is its own to carry over"
+    );
+    let [one, two, three, five] = settled;
+    let recovered = [one, two, three, ("cwd_4", 900), five];
+    assert_eq!(report(folder.path(), ALWAYS), (named(recovered), named([("cwd_6", 900)])));
+}
+
+#[test]
+fn what_is_settled_by_whoever_starts_while_a_report_is_made_is_in_it_once() {
+    let folder = folder();
+    let mut dead = Writer::create(folder.path(), "dead").expect("the folder can be written");
+    dead.open(&opening_of("cwd_1", 900)).expect("the disk has room");
+    let (path, journal) = (dead.path().to_owned(), std::fs::read(dead.path()).expect("it was written"));
+    drop(dead);
+    Ledger::open(folder.path(), "b", Home::Folder).expect("it opens").leave();
+
+    // As if it had been read before the start, and the database after it.
+    std::fs::write(&path, journal).expect("the folder can be written");
+
+    assert_eq!(report(folder.path(), ALWAYS), (named([("cwd_1", 900)]), Vec::new()));
+}
+
+#[test]
+fn what_stands_in_a_journal_and_in_the_one_that_replaces_it_is_in_a_report_once() {
+    let folder = folder();
+    Ledger::open(folder.path(), "a", Home::Folder).expect("it opens").leave();
+    let mut writer = Writer::create(folder.path(), "living").expect("the folder can be written");
+    let (first, second) = (opening_of("cwd_1", 900), opening_of("cwd_2", 800));
+    writer.open(&first).expect("the disk has room");
+    writer.open(&second).expect("the disk has room");
+
+    let old = writer.rotate([&first, &second].into_iter()).expect("the folder can be written");
+    writer.close(&closing_of("cwd_1", 7));
+    writer.flush().expect("the disk has room");
+
+    let both = report(folder.path(), ALWAYS);
+    old.remove().expect("the folder can be written");
+    assert_eq!(both, (named([("cwd_1", 7)]), named([("cwd_2", 800)])));
+    assert_eq!(report(folder.path(), ALWAYS), both, "the one that goes on has all of it");
+}
+
+#[test]
+fn a_report_says_how_many_lines_of_journals_it_could_not_read() {
+    let folder = folder();
+    Ledger::open(folder.path(), "a", Home::Folder).expect("it opens").leave();
+    let mut dead = Writer::create(folder.path(), "dead").expect("the folder can be written");
+    dead.open(&opening_of("cwd_1", 900)).expect("the disk has room");
+    let path = dead.path().to_owned();
+    drop(dead);
+    let whole = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::write(&path, whole.replacen("900", "000", 1)).expect("it can be changed");
+
+    let read = read_in(folder.path(), &Home::Folder, ALWAYS, |_| unreachable!("nothing was settled"));
+
+    let unsettled = read.expect("the rest can be read");
+    assert_eq!((unsettled.open.len(), unsettled.damaged), (0, 1));
+    let none = Journaled::read(&folder.path().join("none"), ALWAYS).expect("no gateway ran there");
+    assert!(none.finish(drop).open.is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
@@ -309,6 +426,7 @@ proptest! {
         requests in proptest::collection::vec((1..1_000_u64, proptest::option::of(0..1_000_u64)), 1..12), cut: prop::sample::Index,
     ) {
         let folder = folder();
+        Ledger::open(folder.path(), "a", Home::Folder).expect("it opens").leave();
         let mut writer = Writer::create(folder.path(), "dead").expect("the folder can be written");
         let mut ends = Vec::new();
         for (number, (held, charged)) in requests.iter().enumerate() {
@@ -325,6 +443,7 @@ proptest! {
         let length = cut.index(usize::try_from(std::fs::metadata(&path).expect("it is there").len()).expect("small") + 1);
         std::fs::OpenOptions::new().write(true).open(&path).expect("it is there").set_len(length as u64).expect("it can be cut");
 
+        let (settled, open) = report(folder.path(), ALWAYS);
         Ledger::open(folder.path(), "b", Home::Folder).expect("it opens").leave();
 
         let length = length as u64;
@@ -334,6 +453,7 @@ proptest! {
             .map(|(_, closed, held, charged)| charged.filter(|_| *closed <= length).unwrap_or(*held))
             .sum();
         prop_assert_eq!(entries(folder.path()).iter().map(Entry::charged).sum::<Money>(), Money(expected));
+        prop_assert_eq!(settled.iter().chain(&open).map(|(_, amount)| amount).sum::<u64>(), expected);
     }
 }
 

@@ -240,7 +240,10 @@ async fn a_user_is_held_by_the_second_and_by_the_minute_and_told_when_both_let_o
 
     assert_eq!([ask("erika"), ask("max")], [Ok(()); 2]);
     let refused = ask("erika").unwrap_err();
-    assert!(matches!(refused, Refusal::TooFast { standing: Standing { limit: 1, remaining: 0, .. }, .. }), "{refused:?}");
+    assert!(
+        matches!(refused, Refusal::TooFast { standing: Standing { limit: 1, remaining: 0, .. }, .. }),
+        "{refused:?}"
+    );
     assert_eq!(refused.retry_after(), Duration::from_secs(1));
     advance(Duration::from_secs(1)).await;
     assert_eq!(ask("erika"), Ok(()));

@@ -19,7 +19,7 @@ pub const MOST_USERS: usize = 65_536;
 /// The buckets that are shared then.
 pub(super) const SHARED: u64 = 64;
 
-/// The users of one app or key.
+/// The users of one app or key, by one of its rates.
 #[derive(Debug)]
 pub(super) struct Users {
     rate: RateLimiter<u64, HashMapStateStore<u64>, Watch, StateInformationMiddleware>,

@@ -252,10 +252,9 @@ pub(super) fn models(compiled: &Compiled, before: Option<&Snapshot>, metrics: &M
         let mut models = before.into_iter().flat_map(Snapshot::models);
         models.find(|kept| *kept.name == *model.name)
     };
-    let steering_of = |model| kept(model).map(|kept| &kept.steering);
-    let new_tokens = |model: &configuration::ModelConfig| {
-        store::new_tokens(model.tokens_per_minute, compiled.store.is_some())
-    };
+    let steering_of = |model: &configuration::ModelConfig| kept(model).map(|kept| &kept.steering);
+    let new_tokens =
+        |model: &configuration::ModelConfig| store::new_tokens(model.tokens_per_minute, compiled.store.is_some());
     let build = |(index, model): (usize, &configuration::ModelConfig)| Model {
         name: model.name.as_str().into(),
         data: RouteData { labels: outlook::labels(&model.labels), class: model.class.map(outlook::class) },

@@ -48,7 +48,7 @@ impl Books {
         let model = snapshot.model(index);
         let (Some((guard, _)), Some(charge)) = (&mut self.held, &mut self.charge) else { return false };
         let estimate = charge.estimate();
-        let take = || {
+        let take = || -> Result<HeldTokens, NoRoom> {
             let tokens = HeldTokens::of(&model.tokens, estimate, Instant::now()).map_err(NoRoom::Book)?;
             snapshot.admission.move_to(guard, model.limit).map_err(NoRoom::Model)?;
             Ok(tokens)

@@ -36,7 +36,9 @@ fn narrow(text: &str) -> String {
     let limits = "[app.a]\nlimits = { in_flight = 1, requests_per_minute = 1000, requests_per_second = 1000, \
                   user_requests_per_minute = 1000, user_requests_per_second = 1000, tokens_per_minute = 1000000, \
                   usd_per_month = 1000 }";
-    let model = |name: &str| format!("[model.{name}]\nlimits = {{ in_flight = 1, requests_per_minute = 1000, tokens_per_minute = 1000 }}");
+    let model = |name: &str| {
+        format!("[model.{name}]\nlimits = {{ in_flight = 1, requests_per_minute = 1000, tokens_per_minute = 1000 }}")
+    };
     let text = text.replace("place = ", cost).replace("[app.a]", limits);
     let text = text.replace("[model.m]", &model("m")).replace("[model.both]", &model("both"));
     text.replace("[listen]", "[budget.all]\nusd = 1000\n[budget.each]\neach_user = true\nusd = 1000\n[listen]")
@@ -306,7 +308,9 @@ async fn all_is_settled(world: &World, carried_out: usize, what: &str) {
     }
     let rate = app.book.rate(Instant::now()).expect("it has a limit");
     assert!(rate.limit - rate.remaining <= totals.settled().0 + 1, "{what}: {rate:?} and {totals:?}");
-    for (model, rate) in snapshot.models().filter_map(|model| Some((&model.name, model.tokens.standing(Instant::now())?))) {
+    for (model, rate) in
+        snapshot.models().filter_map(|model| Some((&model.name, model.tokens.standing(Instant::now())?)))
+    {
         assert!(rate.limit - rate.remaining <= totals.settled().0 + 1, "{what}, {model}: {rate:?} and {totals:?}");
     }
     let admission = &snapshot.admission;
