@@ -6,7 +6,7 @@
 //! grant lets through says so in its record. Opening is recorded and kept before it is in force; it ends after the hours that
 //! the grant says, at most four, when the grant runs out, when its text changes, or when an administrator closes it.
 //!
-//! Two who show tokens are two people where their tokens name two, whatever sections they came in by.
+//! Two who show tokens are two people where their tokens name two, whatever sections and issuers they came in by.
 //!
 //! **Does not do.** It cannot tell people apart who show keys or certificates: those are two where the configuration has two names.
 
@@ -56,9 +56,12 @@ pub struct Person {
 
 impl Person {
     /// Whether both may be one person. Of whoever shows no token nothing is known but the section, which many may use.
+    ///
+    /// The issuer tells nobody apart: one directory may sign as two, as Entra ID does with its versions 1 and 2 of tokens. That
+    /// two namesakes of two directories are refused is the lesser harm, and so it is with large and small letters.
     fn may_be(&self, other: &Self) -> bool {
         match (&self.subject, &other.subject) {
-            (Some(one), Some(other)) => one == other,
+            (Some(one), Some(other)) => one.user.eq_ignore_ascii_case(&other.user),
             _ => self.name == other.name,
         }
     }

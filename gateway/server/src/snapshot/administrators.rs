@@ -43,7 +43,7 @@ pub struct Administrator {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// The claim `iss`: two issuers may mean two people by one name.
+    /// The claim `iss`.
     pub issuer: Arc<str>,
     /// What the claim says that names the person.
     pub user: Arc<str>,
