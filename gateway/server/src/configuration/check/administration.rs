@@ -103,28 +103,39 @@ impl Check<'_> {
             );
             self.wrong(mark, message, "name the same claim in `jwt.user` wherever the issuer is the same");
         }
-        let means_otherwise = |other: &&AdministratorConfig| {
-            other.token.as_ref().is_some_and(|other| other.issuer == token.issuer && other.audience != token.audience)
-        };
-        if jwt.user.is_none()
-            && let Some(other) = others.iter().find(means_otherwise)
-        {
-            let message = format!(
-                "the tokens of administrator `{name}` are for another audience than those of `{}`, and some issuers name a person by another `{PERSON}` for each, so that one person would be two",
-                other.name
-            );
-            self.wrong(
-                mark,
-                message,
-                "write `user` in `jwt`: the claim that is one for a person everywhere, such as Entra ID's `oid`",
-            );
-        }
+        self.is_said_by_both(name, &token, document, others);
         if let Some(other) = others.iter().find(same) {
             let message = format!("the tokens of administrator `{name}` are also those of `{}`", other.name);
             let remedy = "a token must belong to one: name a claim in which they differ";
             self.report.mend(MistakeKind::Duplicate, mark, message, remedy);
         }
         Some(token)
+    }
+
+    /// Some issuers name a person by another `sub` for each audience. Where there are several, each section says which claim
+    /// names a person, be it `sub`.
+    fn is_said_by_both(&mut self, name: &str, token: &TokenConfig, document: &Document, others: &[AdministratorConfig]) {
+        let says_nothing = |name: &&str| {
+            let written = document.administrator.get(*name).and_then(|written| written.jwt.as_ref());
+            written.is_some_and(|jwt| jwt.user.is_none())
+        };
+        let means_otherwise = |other: &&AdministratorConfig| {
+            other.token.as_ref().is_some_and(|other| {
+                (&other.issuer, &other.user) == (&token.issuer, &token.user) && other.audience != token.audience
+            })
+        };
+        // The order of the sections changes nothing: the one before may be the one that says nothing.
+        let found = others.iter().filter(means_otherwise).map(|other| &*other.name).find_map(|other| {
+            let silent = [name, other].into_iter().find(says_nothing)?;
+            Some((silent, if silent == name { other } else { name }))
+        });
+        let Some((silent, other)) = found else { return };
+        let mark = self.place("administrator", silent).at("jwt").mark();
+        let message = format!(
+            "the tokens of administrator `{silent}` are for another audience than those of `{other}`, and some issuers name a person by another `{PERSON}` for each, so that one person would be two"
+        );
+        let remedy = "write `user` in `jwt`: the claim that is one for a person everywhere, such as Entra ID's `oid`";
+        self.wrong(mark, message, remedy);
     }
 
     fn administrator_certificate(
