@@ -126,6 +126,34 @@ async fn while_no_file_can_grow_only_requests_below_the_named_class_are_sent_and
     assert_eq!(code, Some(3), "not witnessed, and nothing worse: {said}");
 }
 
+#[tokio::test]
+async fn a_reload_that_lets_more_classes_through_while_the_log_takes_nothing_is_in_it_afterwards() {
+    let upstream = Upstream::start("only").await;
+    let config = config(&upstream);
+    let gateway = Gateway::start_under(&config, "trap '' XFSZ; ulimit -S -f 256").await;
+    fill_the_log(&gateway).await;
+
+    let text = gateway.configuration_text();
+    gateway.configure_text(&text.replace("refuse_from = \"internal\"", "refuse_from = \"confidential\""));
+    gateway.signal("HUP");
+    until("the reload to take effect", async || {
+        let refuse_from = status(&gateway).await["audit"]["refuse_from"].clone();
+        (refuse_from == "confidential").then_some(())
+    })
+    .await;
+    let sent = gateway.send(Request::post(PATH, &chat("assistant")).key("cw_of_the_intranet")).await;
+    let decision = sent.decision();
+    let lifted = Command::new("prlimit").args(["--pid", &gateway.id().to_string(), "--fsize=unlimited"]).status();
+
+    assert_eq!(sent.status, 200);
+    assert!(lifted.is_ok_and(|status| status.success()), "`prlimit` of util-linux is there");
+    let audit = gateway.audit();
+    let intent = audit.record(&decision).await.intent;
+    let reloads: Vec<Value> = audit.of_kind("admin").into_iter().filter(|entry| entry["action"] == "reload").collect();
+    let said = reloads.iter().any(|entry| entry["late"] == true && entry["configuration"] == intent["configuration"]);
+    assert!(said, "the hash under which it was sent has been said: {reloads:?}");
+}
+
 /// A disk of its own below `state`, in a world of its own, so that nobody else's fills.
 const ON_A_SMALL_DISK: &str = "mkdir -p state; exec unshare --user --map-root-user --mount sh -c \
     'mount -t tmpfs -o size=48m tmpfs state && exec \"$0\" \"$@\" >/dev/null 2>&1' \"$0\" \"$@\"";

@@ -185,8 +185,10 @@ impl Reloader {
             configuration: Some(&snapshot.hash),
             detail: refused.as_deref().unwrap_or(&changed),
         };
-        if let Err(error) = gateway.audit.admin(&event).await {
-            tracing::error!(%error, "the reload could not be recorded");
+        match gateway.audit.admin_or_late(&event).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the reload is recorded once the audit log takes entries again"),
+            Err(error) => tracing::error!(%error, "the reload could not be recorded"),
         }
         if let Ok(compiled) = &outcome
             && let Err(error) = evidence::renew_key(gateway, compiled, actor).await

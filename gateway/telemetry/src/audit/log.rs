@@ -157,6 +157,24 @@ impl AuditLog {
         self.shared.append("admin", &Seldom(event)).await.map_err(|(error, _)| error)
     }
 
+    /// As [`Self::admin`], for what has taken effect whether it can be recorded or not, as a reload: it decides what requests
+    /// meet from then on. While the log takes no entries it waits in memory, like the records of what was let through, and is
+    /// written late, with `late`. Returns false where it waits.
+    ///
+    /// # Errors
+    /// [`AuditError`]; where [`BACKLOG_BYTES`](super::BACKLOG_BYTES) wait already it is [`AuditError::Write`].
+    pub async fn admin_or_late(&self, event: &AdminEvent<'_>) -> Result<bool, AuditError> {
+        if self.shared.takes_entries() {
+            match self.shared.append("admin", &Seldom(event)).await {
+                Ok(()) => return Ok(true),
+                Err((error @ (AuditError::TooLong | AuditError::Sealed), _)) => return Err(error),
+                // Where it may be there all the same it may come twice, which tells no less than once.
+                Err(_) => {}
+            }
+        }
+        self.shared.append_late("admin", &Seldom(event)).map(|()| false)
+    }
+
     /// Writes the entries that wait. The server calls this every 50 ms; it costs one lock when nothing waits. While
     /// another thread writes, that one takes them along.
     ///

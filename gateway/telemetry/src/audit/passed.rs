@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::entry::Entry;
-use super::{Intent, stamp};
+use super::stamp;
 
 /// Most bytes of waiting entries beside which the record of such a request waits as well: 8 MiB.
 ///
@@ -59,10 +59,10 @@ pub(super) struct PassedLine {
     unrecorded: u64,
 }
 
-/// An intent that is written after its request was sent.
-pub(super) struct Late<'a>(pub(super) &'a Intent<'a>);
+/// What is written after it happened, because the log took no entries then.
+pub(super) struct Late<'a, T>(pub(super) &'a T);
 
-impl Entry for Late<'_> {
+impl<T: Entry> Entry for Late<'_, T> {
     fn write(&self, line: &mut Vec<u8>) {
         self.0.write(line);
         line.extend_from_slice(b",\"late\":true");

@@ -43,6 +43,8 @@ pub(super) struct Item {
     pub(super) length: usize,
     /// Whether it is an intent, whose outcome is still to come.
     pub(super) opens: bool,
+    /// Whether it is an outcome, which may be counted where there is no room for it.
+    closes: bool,
     wait: Wait,
 }
 
@@ -184,9 +186,9 @@ impl Queue {
         self.batch.push(kind, body, wait)
     }
 
-    /// Takes the newest entry back, unless somebody waits for it or an outcome may follow it; false where it stays.
-    pub(super) fn pop_unawaited(&mut self) -> bool {
-        let item = self.batch.items.pop_back_if(|item| matches!(item.wait, Wait::Nobody) && !item.opens);
+    /// Takes the newest entry back, where it is an outcome; false where it stays.
+    pub(super) fn pop_outcome(&mut self) -> bool {
+        let item = self.batch.items.pop_back_if(|item| item.closes);
         if let Some(item) = &item {
             let length = self.batch.bytes.len().saturating_sub(item.length);
             self.batch.bytes.truncate(length);
@@ -251,7 +253,7 @@ impl Batch {
             return Err(TooLong);
         };
         self.bytes[start..start + 2].copy_from_slice(&entry.to_be_bytes());
-        self.items.push_back(Item { length, opens: kind == "intent", wait });
+        self.items.push_back(Item { length, opens: kind == "intent", closes: kind == "outcome", wait });
         Ok(())
     }
 
@@ -361,12 +363,14 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_is_not_taken_back_for_want_of_room() {
-        let mut queue = Queue::default();
-        entry(&mut queue, "intent");
-        entry(&mut queue, "outcome");
+    fn only_an_outcome_is_taken_back_for_want_of_room() {
+        for other in ["intent", "admin"] {
+            let mut queue = Queue::default();
+            entry(&mut queue, other);
+            entry(&mut queue, "outcome");
 
-        assert_eq!([queue.pop_unawaited(), queue.pop_unawaited()], [true, false]);
-        assert_eq!(queue.entries(), 1);
+            assert_eq!([queue.pop_outcome(), queue.pop_outcome()], [true, false], "{other}");
+            assert_eq!(queue.entries(), 1);
+        }
     }
 }

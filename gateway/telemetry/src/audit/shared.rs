@@ -154,6 +154,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Appends an entry that waits until the disk takes it, where there is room to wait.
+    pub(super) fn append_late<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+        if self.queue.lock().bytes() >= self.backlog {
+            return Err(self.write_error(io::ErrorKind::StorageFull.into()));
+        }
+        self.push(kind, &Late(body), Wait::Nobody)
+    }
+
     /// Appends an outcome; it is kept, or counted where the backlog is full. Returns false after the seal.
     pub(super) fn append_outcome(&self, body: &OutcomeLine<'_>) -> bool {
         if self.push("outcome", body, Wait::Nobody).is_err() {
@@ -206,7 +214,7 @@ impl Shared {
         let _ = self.flush();
         let takes_entries = self.takes_entries();
         let mut queue = self.queue.lock();
-        if takes_entries || queue.bytes() <= self.backlog || !queue.pop_unawaited() {
+        if takes_entries || queue.bytes() <= self.backlog || !queue.pop_outcome() {
             return;
         }
         queue.unreported += 1;

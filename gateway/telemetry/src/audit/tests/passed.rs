@@ -94,6 +94,56 @@ async fn each_stretch_is_told_once_and_one_that_could_not_be_told_is_told_with_t
 }
 
 #[tokio::test]
+async fn a_reload_meanwhile_is_recorded_late_between_the_requests_that_came_before_and_after_it() {
+    let disk = Disk::default();
+    let log = disk.log();
+    let reload = |configuration: &'static str| AdminEvent {
+        at: now(),
+        action: "reload",
+        actor: "file",
+        done: true,
+        configuration: Some(configuration),
+        detail: "",
+    };
+
+    let at_once = log.admin_or_late(&reload("sha256:00")).await.unwrap();
+    disk.room(0);
+    let waits = log.admin_or_late(&reload("sha256:aa")).await.unwrap();
+    let before = log.intent_or_pass(&at(1, "before")).await.unwrap();
+    let waits_too = log.admin_or_late(&reload("sha256:bb")).await.unwrap();
+    let after = log.intent_or_pass(&at(2, "after")).await.unwrap();
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+    drop((before, after));
+
+    assert_eq!([at_once, waits, waits_too], [true, false, false]);
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["admin", "passed", "admin", "intent", "admin", "intent"]);
+    let reloads: Vec<_> = lines.iter().filter(|line| line["kind"] == "admin").collect();
+    let said: Vec<_> = reloads.iter().map(|line| (line["configuration"].as_str().unwrap(), &line["late"])).collect();
+    assert_eq!(said, [("sha256:00", &Value::Null), ("sha256:aa", &true.into()), ("sha256:bb", &true.into())]);
+}
+
+#[tokio::test]
+async fn a_reload_that_finds_no_room_to_wait_is_an_error() {
+    let disk = Disk::default();
+    let log = disk.log_with_backlog(1);
+    let reload =
+        AdminEvent { at: now(), action: "reload", actor: "file", done: true, configuration: None, detail: "" };
+    disk.room(0);
+
+    // The first finds less than a byte waiting.
+    assert!(!log.admin_or_late(&reload).await.unwrap());
+    assert!(matches!(log.admin_or_late(&reload).await, Err(AuditError::Write { .. })));
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+    log.seal("drained", now()).await.unwrap();
+
+    assert!(matches!(log.admin_or_late(&reload).await, Err(AuditError::Sealed)));
+    assert_eq!(kinds(&disk.lines()), ["admin", "seal"]);
+}
+
+#[tokio::test]
 async fn a_log_that_takes_entries_records_such_a_request_like_any_other() {
     let disk = Disk::default();
     let log = disk.log();
