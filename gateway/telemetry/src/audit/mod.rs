@@ -178,7 +178,8 @@ pub struct AuditStatus {
     pub passed: u64,
     /// Those of them that are only counted; all are in a `passed` entry.
     pub unrecorded: u64,
-    /// Whether the latest write failed, which means that requests are being refused.
+    /// Whether the latest write failed, which means that requests are being refused. It ends with the next entry that the disk
+    /// takes.
     pub failing: bool,
     /// Entries that the latest checkpoint covers.
     pub signed: u64,

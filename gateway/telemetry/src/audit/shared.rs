@@ -255,7 +255,18 @@ impl Shared {
     }
 
     /// Writes all that waits, before it how many requests were let through, and behind it how many outcomes were lost.
+    ///
+    /// That nothing waits any more, because whoever did was refused, says nothing of the disk: only what it took does.
     fn write_queue(&self, pen: &mut Pen) -> io::Result<()> {
+        let before = pen.growth.size();
+        self.write_waiting(pen)?;
+        if pen.growth.size() > before {
+            self.recovered();
+        }
+        Ok(())
+    }
+
+    fn write_waiting(&self, pen: &mut Pen) -> io::Result<()> {
         if let Err(error) = self.tell_of_passed(pen)
             && self.queue.lock().entries() == 0
         {
@@ -306,7 +317,6 @@ impl Shared {
             Ok(()) => {
                 self.queue.lock().is_written();
                 pen.spare = batch.cleared(2 * FLUSH_BYTES);
-                self.recovered();
             }
             Err(error) => {
                 batch.fail(error);

@@ -413,6 +413,22 @@ async fn a_full_disk_refuses_the_request_at_every_byte_and_recovers_without_a_re
 }
 
 #[tokio::test]
+async fn a_full_disk_is_called_well_again_by_what_it_takes_and_not_because_nothing_waits() {
+    let disk = Disk::default();
+    let log = disk.log();
+    disk.room(0);
+
+    log.intent(&intent("refused")).await.unwrap_err();
+    log.flush().unwrap();
+    let nothing_waits = log.status();
+    disk.room(usize::MAX);
+    drop(log.intent(&intent("taken")).await.unwrap());
+
+    assert_eq!((nothing_waits.failing, nothing_waits.waiting_bytes), (true, 0));
+    assert!(!log.status().failing);
+}
+
+#[tokio::test]
 async fn outcomes_outlive_a_full_disk() {
     let disk = Disk::default();
     let log = disk.log();
