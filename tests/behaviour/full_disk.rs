@@ -91,9 +91,11 @@ async fn the_log_tells_of_them(gateway: &Gateway, audit: &Audit) {
     let passed: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "passed").collect();
     let sum = |field: &str| passed.iter().filter_map(|line| line[field].as_u64()).sum::<u64>();
     assert_eq!((sum("requests"), sum("unrecorded")), (PASSED as u64, 0), "{passed:?}");
-    let late: Vec<&Value> = lines.iter().filter(|line| line["late"] == true).collect();
-    assert_eq!(late.len(), PASSED);
-    assert!(late.iter().all(|line| line["app"] == "leaflets"), "{late:?}");
+    let late = |kind: &str| -> Vec<&Value> {
+        lines.iter().filter(|line| line["kind"] == kind && line["late"] == true).collect()
+    };
+    assert_eq!((late("intent").len(), late("outcome").len()), (PASSED, PASSED));
+    assert!(late("intent").iter().all(|line| line["app"] == "leaflets"), "{lines:?}");
     let told = lines.iter().position(|line| line["kind"] == "passed");
     assert!(told < lines.iter().position(|line| line["late"] == true), "it stands before them");
 }

@@ -11,6 +11,7 @@ use super::entry::{OutcomeLine, Seldom};
 use super::keeper::{Keeper, Place};
 use super::note::SigningKey;
 use super::pen::{BundleFiles, Pen, Sink};
+use super::record::Recorded;
 use super::reserve::Reserve;
 use super::shared::{MaybeThere, Shared};
 use super::witness::{Copy, Witness};
@@ -99,7 +100,7 @@ impl AuditLog {
         let written = self.shared.append("intent", intent).await;
         left.intent = None;
         match written {
-            Ok(()) => Ok(OpenRecord::new(Arc::clone(&self.shared), intent)),
+            Ok(()) => Ok(OpenRecord::new(Arc::clone(&self.shared), intent, Recorded::Before)),
             Err((error, MaybeThere(false))) => Err(error),
             Err((error, MaybeThere(true))) => {
                 self.shared.append_outcome(&not_sent(intent, Some("audit_unavailable")));
@@ -110,31 +111,30 @@ impl AuditLog {
 
     /// As [`Self::intent`], for a request that may be sent although the log takes no entries. Its record then waits in memory
     /// and is written late, up to [`LATE_BYTES`](super::LATE_BYTES) of what waits; beyond that it is only counted. A `passed`
-    /// entry says how many there were.
+    /// entry says how many there were, `late` in the outcome which, and in the intent as well unless that was being written
+    /// when the patience ended.
     ///
     /// # Errors
     /// [`AuditError::TooLong`] and [`AuditError::Sealed`]: the request must be refused.
     pub async fn intent_or_pass(&self, intent: &Intent<'_>) -> Result<OpenRecord, AuditError> {
         let shared = &self.shared;
+        let record = |recorded| OpenRecord::new(Arc::clone(shared), intent, recorded);
+        let pass = || shared.pass(intent).map(record);
         if !shared.takes_entries() {
-            return shared
-                .pass(intent)
-                .map(|is_recorded| OpenRecord::of_passed(Arc::clone(shared), intent, is_recorded));
+            return pass();
         }
         let mut left = Left { shared, intent: Some(intent) };
         let written = shared.append("intent", intent).await;
         left.intent = None;
         match written {
-            Ok(()) => Ok(OpenRecord::new(Arc::clone(shared), intent)),
+            Ok(()) => Ok(record(Recorded::Before)),
             Err((error @ (AuditError::TooLong | AuditError::Sealed), _)) => Err(error),
-            // It is on its way, and is written as soon as the disk takes it.
+            // It is being written, as it was pushed, and is in the file as soon as the disk takes it.
             Err((_, MaybeThere(true))) => {
-                shared.count_passed(intent, true);
-                Ok(OpenRecord::new(Arc::clone(shared), intent))
+                shared.count_passed(intent, Recorded::Late);
+                Ok(record(Recorded::Late))
             }
-            Err((_, MaybeThere(false))) => {
-                shared.pass(intent).map(|is_recorded| OpenRecord::of_passed(Arc::clone(shared), intent, is_recorded))
-            }
+            Err((_, MaybeThere(false))) => pass(),
         }
     }
 
@@ -292,7 +292,7 @@ fn not_sent<'a>(intent: &Intent<'a>, code: Option<&'static str>) -> OutcomeLine<
         total: Duration::ZERO,
         end: if code.is_some() { End::Error } else { End::Disconnected },
     };
-    OutcomeLine { decision: intent.decision, attempts: &[], outcome, capture: None }
+    OutcomeLine { decision: intent.decision, attempts: &[], outcome, capture: None, is_late: false }
 }
 
 /// A key that signs as well from now on.

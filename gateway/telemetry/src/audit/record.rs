@@ -20,8 +20,18 @@ pub struct OpenRecord {
     attempts: Vec<AttemptNote>,
     capture: Option<Captured>,
     closed: bool,
-    /// Whether the log has, or will have, an intent that an outcome belongs to.
-    is_recorded: bool,
+    intent: Recorded,
+}
+
+/// How a request's intent stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// Since before anything of it was sent.
+    Before,
+    /// It was let through, and its intent is there or comes: perhaps after it was sent, which its outcome says.
+    Late,
+    /// It was let through and is only counted, so that there is nothing that an outcome could belong to.
+    Counted,
 }
 
 /// What became of keeping an answer. Reasons are one word each.
@@ -39,7 +49,7 @@ pub enum Captured {
 }
 
 impl OpenRecord {
-    pub(super) fn new(shared: Arc<Shared>, intent: &Intent<'_>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, intent: &Intent<'_>, recorded: Recorded) -> Self {
         Self {
             shared,
             decision: intent.decision.into(),
@@ -48,15 +58,8 @@ impl OpenRecord {
             attempts: Vec::new(),
             capture: None,
             closed: false,
-            is_recorded: true,
+            intent: recorded,
         }
-    }
-
-    /// Of a request that was sent while the log took no entries. One that is only counted writes no outcome.
-    pub(super) fn of_passed(shared: Arc<Shared>, intent: &Intent<'_>, is_recorded: bool) -> Self {
-        let mut record = Self::new(shared, intent);
-        record.is_recorded = is_recorded;
-        record
     }
 
     /// The decision's id.
@@ -89,7 +92,7 @@ impl OpenRecord {
 
     fn finish(&mut self, outcome: Outcome<'_>) {
         self.closed = true;
-        if !self.is_recorded {
+        if self.intent == Recorded::Counted {
             return;
         }
         let capture = self.capture.as_ref().map(|capture| match capture {
@@ -97,7 +100,8 @@ impl OpenRecord {
             Captured::Kept { sha256, cut: Some(why) } => CaptureNote::Cut(sha256, why),
             Captured::Failed(why) => CaptureNote::Failed(why),
         });
-        let line = OutcomeLine { decision: &self.decision, attempts: &self.attempts, outcome, capture };
+        let is_late = self.intent == Recorded::Late;
+        let line = OutcomeLine { decision: &self.decision, attempts: &self.attempts, outcome, capture, is_late };
 
         if !self.shared.append_outcome(&line) {
             tracing::error!(

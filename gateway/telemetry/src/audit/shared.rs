@@ -16,6 +16,7 @@ use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
 use super::passed::{LATE_BYTES, Late, Passed};
 use super::pen::Pen;
 use super::queue::{Batch, Queue, Slot, Wait};
+use super::record::Recorded;
 use super::reserve::Reserve;
 use super::witness::Witness;
 use super::{AuditError, AuditStatus, BRIEF, Durability, FLUSH_BYTES, Intent, PATIENCE, stamp};
@@ -181,19 +182,21 @@ impl Shared {
     }
 
     /// Lets a request through that is not in the log: its record waits where there is room, which is the answer.
-    pub(super) fn pass(&self, intent: &Intent<'_>) -> Result<bool, AuditError> {
-        let is_recorded = self.queue.lock().bytes() < self.late_bytes;
-        if is_recorded {
+    pub(super) fn pass(&self, intent: &Intent<'_>) -> Result<Recorded, AuditError> {
+        let recorded =
+            if self.queue.lock().bytes() < self.late_bytes { Recorded::Late } else { Recorded::Counted };
+        if recorded == Recorded::Late {
             self.push("intent", &Late(intent), Wait::Nobody)?;
         } else if self.queue.lock().sealed {
             return Err(AuditError::Sealed);
         }
-        self.count_passed(intent, is_recorded);
-        Ok(is_recorded)
+        self.count_passed(intent, recorded);
+        Ok(recorded)
     }
 
     /// Counts a request that was let through, for the figures and for the entry that says so.
-    pub(super) fn count_passed(&self, intent: &Intent<'_>, is_recorded: bool) {
+    pub(super) fn count_passed(&self, intent: &Intent<'_>, recorded: Recorded) {
+        let is_recorded = recorded != Recorded::Counted;
         let one = Passed::one(intent.at, is_recorded);
         let was_said = {
             let mut queue = self.queue.lock();

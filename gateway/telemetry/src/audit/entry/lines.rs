@@ -122,6 +122,8 @@ pub(in super::super) struct OutcomeLine<'a> {
     pub(in super::super) attempts: &'a [AttemptNote],
     pub(in super::super) outcome: Outcome<'a>,
     pub(in super::super) capture: Option<CaptureNote<'a>>,
+    /// Whether the request was let through before its intent was known to be in the file.
+    pub(in super::super) is_late: bool,
 }
 
 impl Entry for OutcomeLine<'_> {
@@ -153,6 +155,9 @@ impl Entry for OutcomeLine<'_> {
         line.extend_from_slice(b"},\"attempts\":");
         json::list(line, self.attempts, write_attempt);
         write_capture(line, self.capture);
+        if self.is_late {
+            line.extend_from_slice(b",\"late\":true");
+        }
     }
 }
 

@@ -269,8 +269,10 @@ proptest! {
             to_first_byte: status.map(|_| total / 2), total, end,
         };
 
+        let is_late = micros % 3 == 0;
         let expected = json!({
             "decision": decision,
+            "late": is_late.then_some(true),
             "outcome": {
                 "at": time(at(micros)), "status": status, "code": code, "usage": usage.as_ref().map(usage_value),
                 "settled_by": "reported", "lost_tokens": (micros > 0).then_some(micros),
@@ -279,7 +281,7 @@ proptest! {
             },
             "attempts": attempts.iter().map(attempt_value).collect::<Vec<_>>(),
         });
-        let line = OutcomeLine { decision: &decision, attempts: &attempts, outcome, capture: None };
+        let line = OutcomeLine { decision: &decision, attempts: &attempts, outcome, capture: None, is_late };
         prop_assert_eq!(read(&line), without_nulls(expected));
     }
 }

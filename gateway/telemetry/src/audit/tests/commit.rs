@@ -109,6 +109,47 @@ fn a_request_that_may_pass_is_sent_while_the_disk_hangs_and_recorded_once_it_goe
 }
 
 #[test]
+fn a_request_that_is_let_through_while_its_intent_is_being_written_says_so_in_its_outcome() {
+    for fails in [false, true] {
+        let disk = Disk::default();
+        let (log, has_begun, tell) = over_a_hanging(&disk);
+        log.shared.start_threads().unwrap();
+
+        thread::scope(|scope| {
+            let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
+            has_begun.recv().unwrap();
+            // The clock stands still until nothing is left to be done, which is once the second is being written.
+            let paused = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let asked_for = intent("d-2");
+            let passed = paused.block_on(async {
+                let until_it_is_written = async {
+                    tell.send(()).unwrap();
+                    has_begun.recv().unwrap();
+                };
+                tokio::join!(biased; log.intent_or_pass(&asked_for), until_it_is_written).0
+            });
+            first.join().unwrap().unwrap();
+            if fails {
+                disk.room(0);
+            }
+            drop(tell);
+            passed.unwrap().close(outcome());
+        });
+        while fails && !log.status().failing {
+            thread::yield_now();
+        }
+        disk.room(usize::MAX);
+        // Waits for whoever writes, and writes what that left.
+        log.shared.append_here("last", &Seldom(&serde_json::json!({"at": 1}))).unwrap();
+
+        let lines = disk.lines();
+        let late: Vec<_> = lines.iter().filter(|line| line["decision"] == "d-2").map(|line| (line["kind"].as_str(), line["late"] == true)).collect();
+        assert_eq!(late, [(Some("intent"), false), (Some("outcome"), true)], "{fails}");
+        assert_eq!((log.status().passed, log.status().unrecorded), (1, 0));
+    }
+}
+
+#[test]
 fn a_disk_that_hesitates_delays_requests_and_no_other_work_of_their_thread() {
     let disk = Disk::default();
     let (log, has_begun, tell) = over_a_hanging(&disk);

@@ -36,11 +36,34 @@ async fn what_was_sent_while_the_disk_was_full_is_recorded_late_behind_an_entry_
     assert_eq!(kinds(&lines), ["passed", "intent", "intent", "outcome", "outcome", "intent", "outcome"]);
     let decisions: Vec<_> = lines.iter().filter_map(|line| line["decision"].as_str()).collect();
     assert_eq!(decisions, ["first", "last", "first", "last", "after", "after"]);
-    let late: Vec<&Value> = lines.iter().map(|line| &line["late"]).filter(|late| !late.is_null()).collect();
-    assert_eq!(late, [true, true]);
+    let late: Vec<bool> = lines.iter().map(|line| line["late"] == true).collect();
+    assert_eq!(late, [false, true, true, true, true, false, false], "intents and outcomes of what passed");
     assert_eq!((&lines[0]["requests"], &lines[0]["unrecorded"]), (&2.into(), &0.into()));
     assert_eq!((&lines[0]["from"], &lines[0]["until"]), (&lines[1]["at"], &lines[2]["at"]));
     assert_eq!((log.status().open, log.status().failing), (0, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_let_through_while_its_intent_was_on_its_way_says_so_in_the_outcome_also_where_the_disk_failed_then() {
+    for fails in [false, true] {
+        let disk = Disk::default();
+        let log = AuditLog::over(Box::new(disk.clone()), Durability::Disk, None, (Path::new("epoch"), "0000000001"));
+
+        // Nobody writes yet, so it is let through at the end of its patience.
+        let record = log.intent_or_pass(&intent("d-1")).await.unwrap();
+        if fails {
+            disk.room(0);
+            log.flush().unwrap_err();
+            disk.room(usize::MAX);
+        }
+        record.close(outcome());
+        log.flush().unwrap();
+
+        let lines = disk.lines();
+        assert_eq!(kinds(&lines), ["passed", "intent", "outcome"], "{fails}");
+        assert_eq!((&lines[1]["late"], &lines[2]["late"]), (&Value::Null, &true.into()), "{fails}");
+        assert_eq!((log.status().open, log.status().passed, log.status().unrecorded), (0, 1, 0));
+    }
 }
 
 #[tokio::test]
