@@ -125,18 +125,12 @@ impl Slot {
         matches!(inside.state, State::Taken | State::Left)
     }
 
-    fn is_left(&self) -> bool {
-        let inside = self.0.lock();
-        matches!(inside.state, State::Left) || inside.has_left()
-    }
-
-    fn settle(&self, result: io::Result<()>) {
+    /// Says what became of the entry; false where its writer left, and then it is as if nothing had been said.
+    fn settle(&self, result: io::Result<()>) -> bool {
         let mut inside = self.0.lock();
-        inside.state = State::Settled(result);
-        if let Some(told) = inside.told.take() {
-            // A task that left does not want to know.
-            let _ = told.send(());
-        }
+        let is_there = !matches!(inside.state, State::Left) && inside.told.take().is_none_or(|told| told.send(()).is_ok());
+        inside.state = if is_there { State::Settled(result) } else { State::Left };
+        is_there
     }
 }
 
@@ -158,21 +152,15 @@ impl Wait {
         }
     }
 
-    /// Whether its writer left, and put what closes it behind it.
-    fn is_left(&self) -> bool {
+    /// Says what became of the entry; false where nobody hears it, because its writer left and put what closes it behind it.
+    ///
+    /// INVARIANT: that it left and that it was told are one question. Whoever asks first whether somebody is there, and tells
+    /// it then, may drop an intent whose request was sent.
+    fn settle(self, result: io::Result<()>) -> bool {
         match self {
             Self::Nobody => false,
-            Self::Thread(slot) => slot.is_left(),
-            Self::Task(sender) => sender.is_closed(),
-        }
-    }
-
-    fn settle(self, result: io::Result<()>) {
-        match self {
-            Self::Nobody => {}
             Self::Thread(slot) => slot.settle(result),
-            // A task that left does not want to know.
-            Self::Task(sender) => drop(sender.send(result)),
+            Self::Task(sender) => sender.send(result).is_ok(),
         }
     }
 }
@@ -288,13 +276,11 @@ impl Batch {
         let items = std::mem::take(&mut self.items);
         let mut kept = Vec::new();
         let mut at = self.done;
-        for item in items {
-            let end = at + item.length;
-            if matches!(item.wait, Wait::Nobody) || item.opens && item.wait.is_left() {
+        for Item { length, opens, closes, wait } in items {
+            let end = at + length;
+            if matches!(wait, Wait::Nobody) || !wait.settle(Err(again(error))) && opens {
                 kept.extend_from_slice(self.bytes.get(at..end).unwrap_or_default());
-                self.items.push_back(item);
-            } else {
-                item.wait.settle(Err(again(error)));
+                self.items.push_back(Item { length, opens, closes, wait: Wait::Nobody });
             }
             at = end;
         }
@@ -360,6 +346,31 @@ mod tests {
         drop(queue.take(Batch::default()));
         queue.is_written();
         assert_eq!((queue.bytes(), queue.entries()), (0, 0));
+    }
+
+    #[test]
+    fn an_intent_whose_writer_does_not_hear_that_it_failed_is_kept() {
+        let mut queue = Queue::default();
+        let mut push = |kind: &str, wait: Wait| queue.push(kind, &Seldom(&serde_json::json!({"at": 1})), wait).unwrap();
+        let (there, gone) = (Arc::new(Slot::default()), Arc::new(Slot::default()));
+        let (sender, mut hears) = oneshot::channel();
+        let (late, left) = oneshot::channel();
+        push("intent", Wait::Thread(Arc::clone(&there)));
+        push("intent", Wait::Thread(Arc::clone(&gone)));
+        push("intent", Wait::Task(sender));
+        push("intent", Wait::Task(late));
+        push("admin", Wait::Nobody);
+        let told = (there.told(), gone.told());
+        let mut batch = queue.take(Batch::default());
+
+        // They leave once it is being written.
+        drop((told.1, left));
+        batch.fail(&io::ErrorKind::StorageFull.into());
+
+        assert_eq!(batch.items.iter().filter(|item| item.opens).count(), 2, "those that nobody was told of");
+        assert_eq!(batch.items.len(), 3);
+        assert!(there.settled().is_some_and(|settled| settled.is_err()) && hears.try_recv().is_ok());
+        assert!(gone.settled().is_none() && !gone.withdraw(), "it is too late to take it back");
     }
 
     #[test]

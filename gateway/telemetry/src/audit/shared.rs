@@ -81,14 +81,19 @@ impl Shared {
         if self.durability == Durability::Os {
             return self.append_soon_or_wait(kind, body).await;
         }
-        let (sender, told) = oneshot::channel();
+        let (sender, mut told) = oneshot::channel();
         self.push(kind, body, Wait::Task(sender)).map_err(nothing_there)?;
         self.bell.ring();
-        match tokio::time::timeout(PATIENCE, told).await {
-            Ok(Ok(result)) => result.map_err(|source| nothing_there(self.write_error(source))),
-            Ok(Err(_)) => Err(nothing_there(AuditError::Sealed)),
-            Err(_) => Err((self.slow(), MaybeThere(true))),
-        }
+        let said = match tokio::time::timeout(PATIENCE, &mut told).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => return Err(nothing_there(AuditError::Sealed)),
+            Err(_) => {
+                // From here on whoever writes finds that nobody hears it. What was said just before counts.
+                told.close();
+                told.try_recv().map_err(|_| (self.slow(), MaybeThere(true)))?
+            }
+        };
+        said.map_err(|source| nothing_there(self.write_error(source)))
     }
 
     /// Keeps the thread for as long as a write usually takes; while the disk takes longer the task waits instead, and the

@@ -22,7 +22,7 @@ pub struct Line<'a> {
     at: Option<Cow<'a, str>>,
     #[serde(default)]
     waited_ms: Option<f64>,
-    /// It was written after its request was sent, and its time says nothing of when that was.
+    /// It, or the intent that it closes, was written after its request was sent, and its time says nothing of when it was.
     #[serde(default)]
     late: bool,
     #[serde(borrow, default)]
