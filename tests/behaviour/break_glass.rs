@@ -299,3 +299,28 @@ async fn an_administrator_s_token_is_accepted_with_its_role_and_the_record_names
     let actors = ["quarantine", "refused", "release"].map(actor);
     assert_eq!(actors, ["operator-team/erika", "operator-team/erika", "security-team/max"]);
 }
+
+#[tokio::test]
+async fn a_name_that_somebody_chose_forges_nothing_in_records_answers_and_log_lines() {
+    let (upstream, signer) = (Upstream::start("cloud").await, TokenSigner::new("k-1"));
+    let endpoint = Endpoint::of(&upstream);
+    let world = world_of(upstream, by_tokens(&signer), endpoint).await;
+    let token = token_of(&signer, "operator", Some("bob\u{202e} action=release"));
+
+    assert_eq!(world.act(&token, "open").await.0, Some(0));
+    let body = json!({ "endpoint": "cloud", "because": "a leak at three" });
+    let mut admin = Client::plain(world.gateway.admin()).connect().await.expect("the port is open");
+    let held = admin.send(Request::post("/api/quarantine", &body).key(&token)).await.expect("an answer").status;
+    let hidden = json!({ "endpoint": "cloud", "because": "a leak\u{202e} at three" });
+    let refused = admin.send(Request::post("/api/quarantine", &hidden).key(&token)).await.expect("an answer").status;
+    let standings = admin.send(Request::get("/api/break-glass").key(&token)).await.expect("an answer").text().await;
+
+    assert_eq!((held, refused), (200, 400));
+    let entries = world.gateway.audit().of_kind("admin");
+    let entry = entries.iter().find(|entry| entry["action"] == "quarantine").expect("it is recorded");
+    assert_eq!(entry["actor"], "operator-team/bob\\u{202e} action=release");
+    assert!(standings.contains("bob\\\\u{202e}") && !standings.contains('\u{202e}'), "{standings}");
+    let log = world.gateway.log();
+    assert!(log.contains("actor=\"operator-team/bob"), "it stands in quotes: {log}");
+    assert!(!log.contains('\u{202e}'), "{log}");
+}

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::configuration::{BreakGlassConfig, Grant, Role};
 use crate::kept::{Home, KeptError};
 use crate::outlook;
-use crate::snapshot::{Administrator, Subject};
+use crate::snapshot::{Administrator, Subject, shown};
 
 /// How long the first of two people waits for the second.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -167,6 +167,17 @@ impl Standings {
                 .map(|(name, one)| (name.clone(), one.clone()))
                 .collect(),
         )
+    }
+
+    /// As an answer has them: who a token names stands there as in the records.
+    #[must_use]
+    pub(crate) fn shown(&self) -> Self {
+        let mut all = self.clone();
+        let people = all.0.values_mut().flat_map(|one| std::iter::once(&mut one.first).chain(one.second.as_mut()));
+        for subject in people.filter_map(|person| person.subject.as_mut()) {
+            subject.user = shown(&subject.user).into();
+        }
+        all
     }
 
     /// Whether a grant of this text is open.

@@ -56,6 +56,7 @@ mod users;
 mod webhooks;
 mod what_if;
 
+pub(crate) use administrators::shown;
 pub use administrators::{Administrator, Administrators, Subject};
 pub use books::home;
 pub use budgets::{BudgetSpendings, MOST_USERS};

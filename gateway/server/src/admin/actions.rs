@@ -54,7 +54,7 @@ enum Fault {
     Form,
     #[error("name one of {0}, and nothing else")]
     Subject(&'static str),
-    #[error("`because` must say why, in 3 to {LONGEST_REASON} characters")]
+    #[error("`because` must say why, in 3 to {LONGEST_REASON} bytes without control and format characters")]
     Reason,
     #[error("there is no {0} here; GET /api/status lists what there is")]
     Unknown(Restraint),
@@ -134,8 +134,7 @@ async fn act(
 ) -> Result<Response<Full<Bytes>>, Fault> {
     let snapshot = gateway.snapshot();
     let because = asked.because.clone().unwrap_or_default().trim().to_owned();
-    let plain = because.chars().all(|letter| !letter.is_control());
-    if !(3..=LONGEST_REASON).contains(&because.len()) || !plain {
+    if !(3..=LONGEST_REASON).contains(&because.len()) || !is_plain(&because) {
         return Err(Fault::Reason);
     }
     let action = |name| Action { gateway, who, name, because: because.clone(), now: SystemTime::now() };
@@ -171,6 +170,12 @@ async fn act(
         | Route::Restrictions
         | Route::Reload => Err(Fault::Form),
     }
+}
+
+/// Whether no character of it moves a reader's cursor, turns round what stands beside it or stands for nothing that is seen.
+pub(super) fn is_plain(text: &str) -> bool {
+    // Behind another letter only what cannot be printed is escaped; alone, a mark that is put onto a letter would be as well.
+    text.chars().all(|letter| matches!(letter, '\'' | '"' | '\\') || format!("a{letter}").escape_debug().count() == 2)
 }
 
 /// A key by its name in the configuration or its digest, or an app.
@@ -231,7 +236,7 @@ impl Action<'_> {
         let at = self.gateway.restrictions.said_at(self.seconds());
         let held = Held { at, by: self.who.actor().into_owned(), because: self.because.clone(), named };
         let changed = self.hold(&what, held).await?;
-        tracing::warn!(actor = %self.who.actor(), %what, because = self.because, "held back by an administrator");
+        tracing::warn!(actor = &*self.who.actor(), %what, because = self.because, "held back by an administrator");
         let recorded = self.record(&what, true).await.is_ok();
         Ok(self.report(&what, &changed, recorded))
     }
@@ -250,7 +255,7 @@ impl Action<'_> {
             let _ = self.record(&what, false).await;
         }
         let changed = changed?;
-        tracing::warn!(actor = %self.who.actor(), %what, because = self.because, "let go again by an administrator");
+        tracing::warn!(actor = &*self.who.actor(), %what, because = self.because, "let go again by an administrator");
         Ok(self.report(&what, &changed, true))
     }
 
@@ -301,7 +306,7 @@ impl Action<'_> {
         };
         let written = self.gateway.audit.admin(&event).await;
         if let Err(error) = &written {
-            tracing::error!(%error, actor = %self.who.actor(), action = self.name, "an action could not be recorded");
+            tracing::error!(%error, actor = &*self.who.actor(), action = self.name, "an action could not be recorded");
         }
         written
     }

@@ -75,7 +75,7 @@ pub(super) async fn open(
     let (state, until) = match step {
         Step::Waits { until } => ("waits for a second person", until),
         Step::Opens { until } => {
-            tracing::error!(grant = name, actor = %who.actor(), until, "ALARM break_glass: a grant for an emergency is open; policies do not hold for it");
+            tracing::error!(grant = name, actor = &*who.actor(), until, "ALARM break_glass: a grant for an emergency is open; policies do not hold for it");
             ("open", until)
         }
     };
@@ -100,7 +100,7 @@ pub(super) async fn close(
     let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
     let recorded =
         record(gateway, &snapshot, ("break_glass_closed", &who.actor(), SystemTime::now()), &detail).await.is_ok();
-    tracing::warn!(grant = name, actor = %who.actor(), "a grant for an emergency was closed");
+    tracing::warn!(grant = name, actor = &*who.actor(), "a grant for an emergency was closed");
     let problem = kept.err().map(|error| error.to_string());
     let body = json!({
         "action": "break_glass_closed", "grant": name, "state": "closed",

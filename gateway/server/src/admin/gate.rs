@@ -119,7 +119,7 @@ pub(super) async fn note(gateway: &Gateway, denied: &Denied, route: Route, now: 
                 detail: &detail,
             };
             if let Err(error) = gateway.audit.admin(&event).await {
-                tracing::error!(%error, actor = %who.actor(), path = route.path(), "a refused action could not be recorded");
+                tracing::error!(%error, actor = &*who.actor(), path = route.path(), "a refused action could not be recorded");
             }
         }
         Denied::NobodyNamed | Denied::Misdirected => {}

@@ -134,6 +134,18 @@ fn it_is_for_its_apps_and_never_for_what_no_break_glass_names() {
 }
 
 #[test]
+fn an_answer_shows_people_as_the_records_do_and_they_are_kept_as_they_are() {
+    let waits = |user| Standings::default().asked(&grant(), named("security", ("i", user)), "fire").unwrap().1;
+    let (turned, other) = (waits("bob\u{202e}"), waits("bob\\u{202e}"));
+
+    let shown = turned.shown().0["sweden"].first.subject.clone().unwrap();
+
+    assert_eq!(&*shown.user, "bob\\u{202e}");
+    assert!(turned.asked(&grant(), named("security", ("i", "bob\\u{202e}")), "fire").is_ok(), "two people");
+    assert_ne!(other.shown(), turned.shown());
+}
+
+#[test]
 fn what_is_open_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let first = BreakGlass::default();

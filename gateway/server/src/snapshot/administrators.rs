@@ -50,14 +50,30 @@ pub struct Subject {
 }
 
 impl Administrator {
-    /// As records name it: `NAME`, or `NAME/PERSON` where a token says who. A name of a section has no `/`.
+    /// As records, answers and log lines name it: `NAME`, or `NAME/PERSON` where a token says who. A name of a section has no `/`.
+    ///
+    /// Whoever may choose its name at the issuer chooses letters as well. Those that nobody sees, or that turn round what stands
+    /// beside them, are escaped here; people are told apart by the claim as it is.
     #[must_use]
     pub fn actor(&self) -> Cow<'_, str> {
         match &self.subject {
-            Some(subject) => Cow::Owned(format!("{}/{}", self.name, subject.user)),
+            Some(subject) => Cow::Owned(format!("{}/{}", self.name, shown(&subject.user))),
             None => Cow::Borrowed(&self.name),
         }
     }
+}
+
+/// A text from outside in which each letter is seen: the others as `\u{200b}`, and `\` as `\\`, so that no two texts look the same
+/// because of them. Marks that are put onto a letter are escaped as well.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\'' | '"' => shown.push(letter),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
 }
 
 impl Administrators {
@@ -124,5 +140,36 @@ impl Builder {
         self.certificates.extend(one.certificate.iter().map(|name| (name.clone(), app, key)));
         let issuer = one.token.as_ref().map(|token| token.issuer.as_str().into());
         self.sections.push(Section { name: one.name.as_str().into(), role: one.role, issuer });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn actor(user: &str) -> String {
+        let subject = Subject { issuer: "i".into(), user: user.into() };
+        let who = Administrator { name: "oncall".into(), role: Role::Operator, subject: Some(subject) };
+        who.actor().into_owned()
+    }
+
+    #[test]
+    fn of_a_person_each_letter_is_seen_and_no_two_look_the_same_for_one_that_is_not() {
+        for plain in ["erika", "00000000-0000-0000-66f3-3332eca7ea81", "Erika Müller", "d'Angelo", "李娜", "a=b c"] {
+            assert_eq!(actor(plain), format!("oncall/{plain}"));
+        }
+        // Turned round, invisible, a line of its own to some, a wide space, a mark, and what looks like an escape.
+        for (user, expected) in [
+            ("bob\u{202e}xam", "oncall/bob\\u{202e}xam"),
+            ("bob\u{2066}", "oncall/bob\\u{2066}"),
+            ("bob\u{200b}", "oncall/bob\\u{200b}"),
+            ("bob\u{fe0f}", "oncall/bob\\u{fe0f}"),
+            ("bob\u{2028}", "oncall/bob\\u{2028}"),
+            ("bob\u{3000}", "oncall/bob\\u{3000}"),
+            ("bob\u{e0041}", "oncall/bob\\u{e0041}"),
+            ("bob\\u{200b}", "oncall/bob\\\\u{200b}"),
+        ] {
+            assert_eq!(actor(user), expected);
+        }
     }
 }
