@@ -156,6 +156,13 @@ impl Standings {
         Ok((Step::Opens { until }, next))
     }
 
+    /// How they stand without this one.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let mut rest = self.clone();
+        rest.0.remove(name);
+        rest
+    }
+
     /// How they stand without those whose first person is nobody any more, or has lost the role that it asked with.
     #[must_use]
     pub fn of_people(&self, still: impl Fn(&Person) -> bool) -> Self {
@@ -189,7 +196,8 @@ impl Standings {
     }
 
     /// The grants whose time is over or whose text is gone, and how the others stand.
-    fn swept(&self, config: &BreakGlassConfig, now: u64) -> (Vec<String>, Self) {
+    pub(crate) fn swept(&self, config: &BreakGlassConfig, now: SystemTime) -> (Vec<String>, Self) {
+        let now = seconds(now);
         let lives = |name: &str, standing: &Standing| {
             let is_there = config.grants.iter().any(|grant| grant.name == *name && grant.hash == standing.hash);
             is_there && now < standing.until
@@ -229,20 +237,37 @@ impl BreakGlass {
         self.current.load_full()
     }
 
-    /// Keeps this, and puts it in force then.
-    pub(crate) fn change_to(&self, next: Standings) -> Result<(), KeptError> {
+    /// Keeps this, which was made from `before`, and puts it in force then.
+    ///
+    /// # Errors
+    ///
+    /// [`KeptError::Changed`] where another process has changed something since: what it has closed stays closed.
+    pub(crate) fn change(&self, before: &Standings, next: Standings) -> Result<(), KeptError> {
         if let Some(home) = self.home.lock().as_ref() {
             let _alone = home.alone()?;
-            home.write(&next)?;
+            home.write_over(before, &next)?;
         }
         self.current.store(Arc::new(next));
         Ok(())
     }
 
-    /// Puts this in force, whether it can be kept or not: for what closes.
-    pub(crate) fn close_to(&self, next: Standings) -> Result<(), KeptError> {
-        self.current.store(Arc::new(next.clone()));
-        self.change_to(next)
+    /// Puts in force what `without` leaves, whether it can be kept or not, and keeps what it leaves of what another process has
+    /// made of it meanwhile.
+    pub(crate) fn close(&self, without: impl Fn(&Standings) -> Standings) -> Result<(), KeptError> {
+        let close = |all: &Standings| self.current.store(Arc::new(without(all)));
+        close(&self.current.load());
+        let mut home = self.home.lock();
+        // Once more: somebody may have looked, and read the old file, before the lock was to be had.
+        close(&self.current.load());
+        let Some(home) = home.as_mut() else { return Ok(()) };
+        let _alone = home.alone()?;
+        // What cannot be read must not keep a grant open.
+        if home.has_changed()
+            && let Ok(found) = home.read()
+        {
+            close(&found);
+        }
+        home.write(&self.current.load())
     }
 
     /// Takes over what another process of the same state folder has changed.
@@ -254,14 +279,14 @@ impl BreakGlass {
         Ok(())
     }
 
-    /// The grants that have ended, and how the others stand; none where nothing has to be done.
-    pub(crate) fn ended(&self, config: &BreakGlassConfig, now: SystemTime) -> Option<(Vec<String>, Standings)> {
+    /// The grants that have ended; none where nothing has to be closed.
+    pub(crate) fn ended(&self, config: &BreakGlassConfig, now: SystemTime) -> Option<Vec<String>> {
         let current = self.current.load_full();
         if current.0.is_empty() {
             return None;
         }
-        let (ended, rest) = current.swept(config, seconds(now));
-        (*current != rest).then_some((ended, rest))
+        let (ended, rest) = current.swept(config, now);
+        (*current != rest).then_some(ended)
     }
 
     /// How many are open now.

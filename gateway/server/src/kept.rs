@@ -37,6 +37,9 @@ pub enum KeptError {
         /// What does not fit.
         what: String,
     },
+    /// Another process changed the file after it was looked at.
+    #[error("{}: another process changed it meanwhile; look again, and ask again", .0.display())]
+    Changed(PathBuf),
     /// A newer release wrote the file.
     #[error("{}: has format version {version}, and this release reads {FORMAT_VERSION}; it was written by a newer causeway", path.display())]
     Newer {
@@ -133,6 +136,16 @@ impl<T: Serialize + DeserializeOwned + Default> Home<T> {
         replaced.map_err(fail)?;
         self.seen.set(stamp(&self.path));
         Ok(())
+    }
+
+    /// As [`Self::write`], where the file is still as it was last read or written here; asked [alone](Self::alone). One that was
+    /// removed by hand says the empty `T`, which `before` has to be then.
+    pub(crate) fn write_over(&self, before: &T, kept: &T) -> Result<(), KeptError>
+    where
+        T: PartialEq,
+    {
+        let is_same = if self.has_vanished() { *before == T::default() } else { !self.has_changed() };
+        if is_same { self.write(kept) } else { Err(KeptError::Changed(self.path.clone())) }
     }
 
     /// Keeps other processes from changing the file until the lock is dropped.

@@ -13,11 +13,11 @@ use serde_json::json;
 use telemetry::audit::{AdminEvent, AuditError};
 
 use super::{answer, error};
-use crate::break_glass::{self, NotOpened, Person, Standings, Step};
+use crate::break_glass::{self, NotOpened, Person, Step};
 use crate::configuration::Role;
 use crate::gateway::Gateway;
 use crate::kept::KeptError;
-use crate::snapshot::{Administrator, Snapshot};
+use crate::snapshot::Administrator;
 
 /// Why a grant is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,7 @@ impl Fault {
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::NotOpened(_) | Self::NotOpen => (StatusCode::CONFLICT, "not_done"),
             Self::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable"),
+            Self::Kept(KeptError::Changed(_)) => (StatusCode::CONFLICT, "not_done"),
             Self::Kept(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
         };
         error(status, code, &self.to_string())
@@ -63,15 +64,28 @@ pub(super) async fn open(
         let role = if first.is_security { Role::Security } else { Role::Operator };
         snapshot.administrators.has(&first.name, role)
     };
-    let standings = gateway.break_glass.current().of_people(still);
-    let (step, next) = standings.asked(grant, person, because)?;
+    let before = gateway.break_glass.current();
+    let (step, next) = before.of_people(still).asked(grant, person, because)?;
     let action = match step {
         Step::Waits { .. } => "break_glass_asked",
         Step::Opens { .. } => "break_glass_opened",
     };
     let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
-    record(gateway, &snapshot, (action, &who.actor(), now), &detail).await?;
-    keep(gateway, next, false).await?;
+    let event = AdminEvent {
+        at: now,
+        action,
+        actor: &who.actor(),
+        done: true,
+        configuration: Some(&snapshot.hash),
+        detail: &detail,
+    };
+    record(gateway, &event).await?;
+    let kept = handled(gateway, move |gateway| gateway.break_glass.change(&before, next)).await;
+    if kept.is_err() {
+        // The record said that it would be done.
+        let _ = record(gateway, &AdminEvent { at: SystemTime::now(), done: false, ..event }).await;
+    }
+    kept?;
     let (state, until) = match step {
         Step::Waits { until } => ("waits for a second person", until),
         Step::Opens { until } => {
@@ -94,12 +108,20 @@ pub(super) async fn close(
     if let Err(error) = latest(gateway).await {
         tracing::error!(%error, "what another process changed in the grants is not known");
     }
-    let mut next = Standings::clone(&gateway.break_glass.current());
-    next.0.remove(name).ok_or(Fault::NotOpen)?;
-    let kept = keep(gateway, next, true).await;
-    let detail = format!("grant `{name}`, by role {}: {because}", who.role.name());
-    let recorded =
-        record(gateway, &snapshot, ("break_glass_closed", &who.actor(), SystemTime::now()), &detail).await.is_ok();
+    if !gateway.break_glass.current().0.contains_key(name) {
+        return Err(Fault::NotOpen);
+    }
+    let grant = name.to_owned();
+    let kept = handled(gateway, move |gateway| gateway.break_glass.close(|all| all.without(&grant))).await;
+    let event = AdminEvent {
+        at: SystemTime::now(),
+        action: "break_glass_closed",
+        actor: &who.actor(),
+        done: true,
+        configuration: Some(&snapshot.hash),
+        detail: &format!("grant `{name}`, by role {}: {because}", who.role.name()),
+    };
+    let recorded = record(gateway, &event).await.is_ok();
     tracing::warn!(grant = name, actor = &*who.actor(), "a grant for an emergency was closed");
     let problem = kept.err().map(|error| error.to_string());
     let body = json!({
@@ -120,47 +142,51 @@ pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
         return;
     }
     let _changing = gateway.break_glass.changing.lock().await;
-    let Some((ended, rest)) = gateway.break_glass.ended(&snapshot.break_glass, now) else { return };
-    if let Err(error) = keep(gateway, rest, true).await {
+    // Another process may have closed it while this one waited for its turn.
+    if let Err(error) = latest(gateway).await {
+        tracing::error!(%error, "what another process changed in the grants is not known");
+    }
+    let Some(ended) = gateway.break_glass.ended(&snapshot.break_glass, now) else { return };
+    let of = Arc::clone(&snapshot);
+    let closed = handled(gateway, move |gateway| gateway.break_glass.close(|all| all.swept(&of.break_glass, now).1)).await;
+    if let Err(error) = closed {
         tracing::error!(%error, "a grant has ended, and that cannot be kept; it is closed all the same");
     }
     for name in ended {
         tracing::warn!(grant = name, "a grant for an emergency has closed itself");
-        let detail = format!("grant `{name}`");
+        let event = AdminEvent {
+            at: now,
+            action: "break_glass_ended",
+            actor: "process",
+            done: true,
+            configuration: Some(&snapshot.hash),
+            detail: &format!("grant `{name}`"),
+        };
         // A failure is in the log; the grant is closed whatever the record.
-        let _ = record(gateway, &snapshot, ("break_glass_ended", "process", now), &detail).await;
+        let _ = record(gateway, &event).await;
     }
 }
 
 /// Takes over what another process has changed since the last look.
 async fn latest(gateway: &Arc<Gateway>) -> Result<(), KeptError> {
-    let owner = Arc::clone(gateway);
-    tokio::task::spawn_blocking(move || owner.break_glass.look()).await.unwrap_or_else(|fault| unwritten(&fault))
-}
-
-fn unwritten(fault: &tokio::task::JoinError) -> Result<(), KeptError> {
-    Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not handled: {fault}") })
+    handled(gateway, |gateway| gateway.break_glass.look()).await
 }
 
 /// On a thread that may wait: a disk that hangs must not hold up the listener.
-async fn keep(gateway: &Arc<Gateway>, next: Standings, closes: bool) -> Result<(), KeptError> {
+async fn handled(
+    gateway: &Arc<Gateway>,
+    what: impl FnOnce(&Gateway) -> Result<(), KeptError> + Send + 'static,
+) -> Result<(), KeptError> {
     let owner = Arc::clone(gateway);
-    let keeping = tokio::task::spawn_blocking(move || {
-        if closes { owner.break_glass.close_to(next) } else { owner.break_glass.change_to(next) }
-    });
-    keeping.await.unwrap_or_else(|fault| unwritten(&fault))
+    tokio::task::spawn_blocking(move || what(&owner)).await.unwrap_or_else(|fault| {
+        Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not handled: {fault}") })
+    })
 }
 
-async fn record(
-    gateway: &Gateway,
-    snapshot: &Snapshot,
-    (action, actor, at): (&str, &str, SystemTime),
-    detail: &str,
-) -> Result<(), AuditError> {
-    let event = AdminEvent { at, action, actor, done: true, configuration: Some(&snapshot.hash), detail };
-    let written = gateway.audit.admin(&event).await;
+async fn record(gateway: &Gateway, event: &AdminEvent<'_>) -> Result<(), AuditError> {
+    let written = gateway.audit.admin(event).await;
     if let Err(error) = &written {
-        tracing::error!(%error, actor, action, "an action could not be recorded");
+        tracing::error!(%error, actor = event.actor, action = event.action, "an action could not be recorded");
     }
     written
 }

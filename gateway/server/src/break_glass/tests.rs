@@ -1,9 +1,11 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policy::{Candidate, Class, Data, TargetId};
 
 use super::{BreakGlass, NotOpened, PATIENCE, Person, Standings, Step};
 use crate::configuration::{self, BreakGlassConfig, Grant};
+use crate::kept::KeptError;
 use crate::snapshot::Subject;
 
 const NOW: u64 = 1_795_680_000;
@@ -39,6 +41,10 @@ fn named(section: &str, (issuer, user): (&str, &str)) -> Person {
     Person { subject: Some(Subject { issuer: issuer.into(), user: user.into() }), ..person(section, true, NOW) }
 }
 
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
 fn opened() -> Standings {
     let (_, waits) = Standings::default().asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
     waits.asked(&grant(), person("sam", true, NOW + 60), "fire").unwrap().1
@@ -47,9 +53,8 @@ fn opened() -> Standings {
 fn lifted(standings: &Standings, app: &str, data: &Data<'_>, at: u64) -> Vec<u32> {
     let candidates = [Candidate::new(TargetId(0), "own/m"), Candidate::new(TargetId(1), "cloud/m")];
     let glass = BreakGlass::default();
-    glass.change_to(standings.clone()).unwrap();
-    let at = UNIX_EPOCH + Duration::from_secs(at);
-    glass.lifted(&config(), (app, data), &candidates, at).into_iter().map(|(target, _)| target.0).collect()
+    glass.change(&Standings::default(), standings.clone()).unwrap();
+    glass.lifted(&config(), (app, data), &candidates, self::at(at)).into_iter().map(|(target, _)| target.0).collect()
 }
 
 #[test]
@@ -103,8 +108,8 @@ fn a_grant_closes_itself_and_never_lasts_longer_than_it_was_approved() {
 
     assert_eq!(lifted(&open, "claims", &Data::PLAIN, until - 1), [1]);
     assert_eq!(lifted(&open, "claims", &Data::PLAIN, until), NOTHING);
-    assert_eq!(open.swept(&config(), until - 1), (vec![], open.clone()));
-    assert_eq!(open.swept(&config(), until), (vec!["sweden".to_owned()], Standings::default()));
+    assert_eq!(open.swept(&config(), at(until - 1)), (vec![], open.clone()));
+    assert_eq!(open.swept(&config(), at(until)), (vec!["sweden".to_owned()], Standings::default()));
     let soon = Grant { until: UNIX_EPOCH + Duration::from_secs(NOW + 120), ..grant() };
     let (_, waits) = Standings::default().asked(&soon, person("oscar", false, NOW), "fire").unwrap();
     assert_eq!(waits.asked(&soon, person("sam", true, NOW + 60), "").unwrap().0, Step::Opens { until: NOW + 120 });
@@ -116,7 +121,7 @@ fn a_grant_whose_text_changed_or_that_is_gone_is_closed() {
     let gone = BreakGlassConfig { grants: Vec::new(), ..config() };
 
     for config in [changed, gone] {
-        assert_eq!(opened().swept(&config, NOW + 61), (vec!["sweden".to_owned()], Standings::default()));
+        assert_eq!(opened().swept(&config, at(NOW + 61)), (vec!["sweden".to_owned()], Standings::default()));
     }
 }
 
@@ -150,7 +155,7 @@ fn what_is_open_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let first = BreakGlass::default();
     first.open(folder.path()).unwrap();
-    first.change_to(opened()).unwrap();
+    first.change(&Standings::default(), opened()).unwrap();
 
     let second = BreakGlass::default();
     second.open(folder.path()).unwrap();
@@ -158,4 +163,80 @@ fn what_is_open_outlives_the_process() {
     assert_eq!(second.current(), first.current());
     std::fs::write(folder.path().join("break-glass/break-glass.json"), "{}").unwrap();
     assert!(BreakGlass::default().open(folder.path()).is_err(), "what is damaged opens nothing and is said");
+}
+
+/// Two processes of one state folder, as during an upgrade.
+fn two(folder: &Path) -> (BreakGlass, BreakGlass) {
+    let (one, other) = (BreakGlass::default(), BreakGlass::default());
+    one.open(folder).unwrap();
+    other.open(folder).unwrap();
+    (one, other)
+}
+
+#[test]
+fn what_another_process_has_closed_meanwhile_is_not_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = two(folder.path());
+    let (_, waits) = Standings::default().asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
+    one.change(&Standings::default(), waits.clone()).unwrap();
+    other.look().unwrap();
+
+    // The second person asks, and while that is recorded the first takes it back at the other process.
+    let (_, open) = waits.asked(&grant(), person("sam", true, NOW + 60), "fire").unwrap();
+    other.close(|all| all.without("sweden")).unwrap();
+    let late = one.change(&waits, open);
+
+    assert!(matches!(late, Err(KeptError::Changed(_))), "{late:?}");
+    one.look().unwrap();
+    assert_eq!(*one.current(), Standings::default());
+    let (_, waits) = Standings::default().asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
+    one.change(&Standings::default(), waits).unwrap();
+}
+
+#[test]
+fn closing_one_grant_leaves_what_another_process_made_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = two(folder.path());
+    one.change(&Standings::default(), opened()).unwrap();
+    let norway = Grant { name: "norway".to_owned(), ..grant() };
+    other.look().unwrap();
+    let before = Standings::clone(&other.current());
+    let (_, both) = before.asked(&norway, person("oscar", false, NOW), "fire").unwrap();
+    other.change(&before, both.clone()).unwrap();
+
+    one.close(|all| all.without("sweden")).unwrap();
+
+    assert_eq!(*one.current(), both.without("sweden"));
+    other.look().unwrap();
+    assert_eq!(other.current(), one.current());
+}
+
+#[test]
+fn a_file_that_was_removed_by_hand_closes_all_and_keeps_what_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, _) = two(folder.path());
+    one.change(&Standings::default(), opened()).unwrap();
+
+    std::fs::remove_file(folder.path().join("break-glass/break-glass.json")).unwrap();
+    let late = one.change(&opened(), opened());
+    one.look().unwrap();
+    let (_, waits) = one.current().asked(&grant(), person("oscar", false, NOW), "fire").unwrap();
+    one.change(&Standings::default(), waits.clone()).unwrap();
+
+    assert!(matches!(late, Err(KeptError::Changed(_))), "{late:?}");
+    assert_eq!(*one.current(), waits);
+}
+
+#[test]
+fn a_grant_is_closed_although_the_file_says_nothing_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, _) = two(folder.path());
+    one.change(&Standings::default(), opened()).unwrap();
+    std::fs::write(folder.path().join("break-glass/break-glass.json"), "{").unwrap();
+
+    one.close(|all| all.without("sweden")).unwrap();
+
+    assert_eq!(*one.current(), Standings::default());
+    let (again, _) = two(folder.path());
+    assert_eq!(*again.current(), Standings::default());
 }
