@@ -10,8 +10,9 @@ use super::stamp;
 
 /// Most bytes of waiting entries beside which the record of such a request waits as well: 8 MiB.
 ///
-/// Half of what is kept back for an orderly end on a full disk, so that all that waits fits into it. Some 4,000 requests; of
-/// those beyond it only their number is known.
+/// Half of what is kept back for an orderly end on a full disk. Beside it only outcomes of requests that run by then come, and
+/// where those are too many for that room as well the newest are counted. Some 4,000 requests; of those beyond it only their
+/// number is known.
 pub const LATE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Requests that were let through and are not told in the log yet.

@@ -184,6 +184,24 @@ impl Queue {
         item.is_some()
     }
 
+    /// Takes the newest outcomes back until at most `most` bytes wait, and counts them as unreported; returns how many went.
+    pub(super) fn shed(&mut self, most: usize) -> u64 {
+        let mut over = self.batch.bytes.len().saturating_sub(most);
+        let mut places = Vec::new();
+        for (place, item) in self.batch.items.iter().enumerate().rev().filter(|(_, item)| item.closes) {
+            if over == 0 {
+                break;
+            }
+            over = over.saturating_sub(item.length);
+            places.push(place);
+        }
+        places.reverse();
+        self.batch.remove(&places);
+        let count = places.len() as u64;
+        self.unreported += count;
+        count
+    }
+
     /// Bytes of all that is not in the file, also while a write has it.
     pub(super) fn bytes(&self) -> usize {
         self.out + self.batch.bytes.len()
@@ -346,6 +364,22 @@ mod tests {
         drop(queue.take(Batch::default()));
         queue.is_written();
         assert_eq!((queue.bytes(), queue.entries()), (0, 0));
+    }
+
+    #[test]
+    fn the_newest_outcomes_make_room_and_nothing_else_does() {
+        let mut queue = Queue::default();
+        let lengths = ["outcome", "intent", "outcome", "admin", "outcome"].map(|kind| entry(&mut queue, kind));
+        let all: usize = lengths.iter().sum();
+
+        assert_eq!(queue.shed(all), 0);
+        assert_eq!(queue.shed(all - 1), 1);
+        assert_eq!((queue.bytes(), queue.entries()), (all - lengths[4], 4));
+        assert_eq!(queue.shed(0), 2);
+        let batch = queue.take(Batch::default());
+        let left: Vec<usize> = batch.items.iter().map(|item| item.length).collect();
+        assert_eq!((left, batch.head(2).len()), (vec![lengths[1], lengths[3]], lengths[1] + lengths[3]));
+        assert_eq!(queue.unreported, 3);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) backlog: usize,
     /// Most bytes that wait beside the record of a request that was let through.
     pub(super) late_bytes: usize,
+    /// Most bytes that are written into the room for the end.
+    pub(super) end_bytes: usize,
     pub(super) folder: PathBuf,
     pub(super) epoch: String,
     pub(super) keeper: Option<Keeper>,
@@ -63,6 +65,7 @@ impl Shared {
             durability,
             backlog: super::BACKLOG_BYTES,
             late_bytes: LATE_BYTES,
+            end_bytes: super::reserve::END_BYTES,
             folder: folder.to_owned(),
             epoch: epoch.to_owned(),
             keeper,
@@ -342,6 +345,10 @@ impl Shared {
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), AuditError> {
+        self.sign().map_err(|source| self.write_error(source))
+    }
+
+    fn sign(&self) -> io::Result<()> {
         let Some(keeper) = &self.keeper else { return Ok(()) };
         let stand = || {
             let mut pen = self.pen.lock();
@@ -349,15 +356,12 @@ impl Shared {
         };
         let result = keeper.checkpoint(stand);
         let before = self.figures.checkpoint_failing.swap(result.is_err(), Ordering::Relaxed);
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if !before {
-                    tracing::error!(%error, "ALARM audit_checkpoint: no checkpoint can be made; what comes now is not signed");
-                }
-                Err(self.write_error(error))
-            }
+        if let Err(error) = &result
+            && !before
+        {
+            tracing::error!(%error, "ALARM audit_checkpoint: no checkpoint can be made; what comes now is not signed");
         }
+        result
     }
 
     pub(super) fn seal(&self, reason: &str, at: SystemTime) -> Result<(), AuditError> {
@@ -365,29 +369,40 @@ impl Shared {
         if std::mem::replace(&mut self.queue.lock().sealed, true) {
             return Ok(());
         }
-        let sealed = self.write_the_last(&mut pen).and_then(|()| self.close(&mut pen, reason, at));
+        let sealed = self.if_need_be_in_the_reserve(|| {
+            self.write_queue(&mut pen)?;
+            self.close(&mut pen, reason, at)
+        });
         if let Err(source) = sealed {
             self.queue.lock().sealed = false;
             return Err(self.write_error(source));
         }
         let (size, partial) = (pen.growth.size(), pen.growth.partial().to_vec());
-        drop(pen);
-        self.checkpoint()?;
-        let finished = self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.finish(size, &partial));
+        let finished = pen.sync().and_then(|()| {
+            drop(pen);
+            self.if_need_be_in_the_reserve(|| {
+                self.sign()?;
+                self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.finish(size, &partial))
+            })
+        });
         finished.map_err(|source| self.write_error(source))
     }
 
-    /// Writes what waits; on a full disk into the room that was kept back for it.
-    fn write_the_last(&self, pen: &mut Pen) -> io::Result<()> {
-        let error = match self.write_queue(pen) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let Some(reserve) = self.reserve.as_ref().filter(|_| full) else { return Err(error) };
+    /// Does what belongs to the end; on a full disk once more, in the room that was kept back for it.
+    fn if_need_be_in_the_reserve(&self, mut act: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        let Err(error) = act() else { return Ok(()) };
+        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let reserve = self.reserve.as_ref().filter(|_| is_full);
+        if reserve.is_none_or(|reserve| reserve.release().is_err()) {
+            return Err(error);
+        }
         tracing::warn!("the disk is full; the audit log ends in the room that was kept back for it");
-        reserve.release()?;
-        self.write_queue(pen)
+        let lost = self.queue.lock().shed(self.end_bytes);
+        if lost > 0 {
+            self.figures.lost.fetch_add(lost, Ordering::Relaxed);
+            tracing::error!(lost, "more waits than has room there; the newest outcomes are only counted");
+        }
+        act()
     }
 
     /// Writes the closing entry; its count includes the opening and the closing itself.
@@ -400,7 +415,7 @@ impl Shared {
         }
         pen.write(&mut batch)?;
         self.figures.committed.store(pen.growth.size(), Ordering::Relaxed);
-        pen.sync()
+        Ok(())
     }
 
     #[cfg(test)]
