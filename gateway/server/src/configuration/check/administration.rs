@@ -12,6 +12,21 @@ use super::Check;
 /// The claim that names the person behind an administrator's token where the document says nothing.
 const PERSON: &str = "sub";
 
+/// Claims that do not stay, or that people may choose themselves: OpenID Connect promises no more of any but `sub` (Core 1.0,
+/// section 5.7), and Entra ID warns of the last two.
+const SELF_CHOSEN: [&str; 10] = [
+    "name",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "preferred_username",
+    "email",
+    "phone_number",
+    "upn",
+    "unique_name",
+];
+
 impl Check<'_> {
     pub(super) fn administrators(&mut self, document: &Document, keys: &[KeyConfig]) -> Vec<AdministratorConfig> {
         let mut found: Vec<AdministratorConfig> = Vec::new();
@@ -86,6 +101,13 @@ impl Check<'_> {
         if token.claims.is_empty() {
             let message = format!("`administrator.{name}.jwt` takes every token of the issuer for this audience");
             self.wrong(mark, message, "name a claim that only administrators have, such as `roles`");
+        }
+        if let Some(claim) = jwt.user.as_deref().filter(|claim| SELF_CHOSEN.contains(claim)) {
+            let message = format!(
+                "`administrator.{name}.jwt.user` is `{claim}`, which people may change or choose, so that one person could be two"
+            );
+            let at = self.place("administrator", name).at("jwt").at("user");
+            self.warn(at.mark(), message, "name a claim that stays, such as `sub`, or Entra ID's `oid`");
         }
         let same = |other: &&AdministratorConfig| {
             other.token.as_ref().is_some_and(|other| {

@@ -335,6 +335,32 @@ fn what_looks_odd_is_noted_with_its_place() {
 }
 
 #[test]
+fn a_claim_that_people_choose_themselves_is_warned_of_where_it_names_administrators() {
+    let folder = tempfile::tempdir().unwrap();
+    // The public key of RFC 8037, appendix A.2.
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    write(folder.path(), "keys.json", key);
+    let file = folder.path().join("keys.json").display().to_string();
+    let notes_with = |user: &str| {
+        let sections = format!(
+            "[admin]\naddress = \"127.0.0.1:9443\"\n\n[issuer.people]\nissuer = \"https://idp.example\"\nkeys = {{ file = \"{file}\" }}\n\
+             algorithms = [\"EdDSA\"]\n\n[administrator.anna]\nrole = \"security\"\n\
+             jwt = {{ issuer = \"https://idp.example\", audience = \"causeway\", claims = {{ roles = \"security\" }}, user = \"{user}\" }}\n\n\
+             [data.claims]"
+        );
+        noted_of(&changed("[data.claims]", &sections))
+    };
+
+    let warned = notes_with("preferred_username");
+
+    let [warning] = warned.as_slice() else { panic!("{warned:?}") };
+    assert!(warning.contains("`administrator.anna.jwt.user` is `preferred_username`, which people may change"), "{warning}");
+    for stays in ["sub", "oid"] {
+        assert_eq!(notes_with(stays), [""; 0], "{stays}");
+    }
+}
+
+#[test]
 fn money_is_exact() {
     let compiled = load_one(&changed("requests_per_minute = 600", "usd_per_month = 0.1")).unwrap();
 
