@@ -163,7 +163,8 @@ impl Standings {
         rest
     }
 
-    /// How they stand without those whose first person is nobody any more, or has lost the role that it asked with.
+    /// How they stand without those whose first person is nobody any more, has lost the role that it asked with, or would be
+    /// named otherwise now, so that it could come as the second.
     #[must_use]
     pub fn of_people(&self, still: impl Fn(&Person) -> bool) -> Self {
         let stands = |standing: &Standing| standing.second.is_some() || still(&standing.first);

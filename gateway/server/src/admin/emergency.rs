@@ -62,7 +62,7 @@ pub(super) async fn open(
     let person = break_glass::person(who, now);
     let still = |first: &Person| {
         let role = if first.is_security { Role::Security } else { Role::Operator };
-        snapshot.administrators.has(&first.name, role)
+        snapshot.administrators.has(&first.name, role, first.subject.as_ref())
     };
     let before = gateway.break_glass.current();
     let (step, next) = before.of_people(still).asked(grant, person, because)?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
 use super::build::model_index;
-use crate::configuration::{AdministratorConfig, Compiled, Role};
+use crate::configuration::{AdministratorConfig, Compiled, Role, TokenConfig};
 
 /// The administrators of a configuration.
 pub struct Administrators {
@@ -24,8 +24,8 @@ pub struct Administrators {
 struct Section {
     name: Arc<str>,
     role: Role,
-    /// Who issues its tokens.
-    issuer: Option<Arc<str>>,
+    /// Who issues its tokens, and the claim of them that names a person.
+    tokens: Option<(Arc<str>, Arc<str>)>,
 }
 
 /// One administrator: a person, or a program that acts for some.
@@ -45,6 +45,9 @@ pub struct Administrator {
 pub struct Subject {
     /// The claim `iss`.
     pub issuer: Arc<str>,
+    /// The claim that names the person, as the section said then: by another the same person would be another.
+    #[serde(default)]
+    pub claim: Arc<str>,
     /// What the claim says that names the person.
     pub user: Arc<str>,
 }
@@ -83,9 +86,14 @@ impl Administrators {
         self.sections.is_empty()
     }
 
-    /// Whether somebody of this name is named, with at least this role.
-    pub(crate) fn has(&self, name: &str, role: Role) -> bool {
-        self.sections.iter().any(|one| &*one.name == name && one.role >= role)
+    /// Whether a section has this name and at least this role, and where it is a token's person also names people as then.
+    pub(crate) fn has(&self, name: &str, role: Role, subject: Option<&Subject>) -> bool {
+        let names_so = |one: &Section| {
+            subject.is_none_or(|then| {
+                one.tokens.as_ref().is_some_and(|(issuer, claim)| (issuer, claim) == (&then.issuer, &then.claim))
+            })
+        };
+        self.sections.iter().any(|one| &*one.name == name && one.role >= role && names_so(one))
     }
 
     /// Who asks. Keys and tokens of apps are nobody's here.
@@ -98,7 +106,8 @@ impl Administrators {
         let identified = self.callers.authenticate(headers, certificate, now)?;
         let found = usize::try_from(identified.app.0).ok().and_then(|index| self.sections.get(index));
         let section = found.ok_or(AuthError::Unknown)?;
-        let subject = section.issuer.clone().zip(identified.user).map(|(issuer, user)| Subject { issuer, user });
+        let tokens = section.tokens.clone().zip(identified.user);
+        let subject = tokens.map(|((issuer, claim), user)| Subject { issuer, claim, user });
         Ok(Administrator { name: Arc::clone(&section.name), role: section.role, subject })
     }
 }
@@ -138,8 +147,9 @@ impl Builder {
             key,
         }));
         self.certificates.extend(one.certificate.iter().map(|name| (name.clone(), app, key)));
-        let issuer = one.token.as_ref().map(|token| token.issuer.as_str().into());
-        self.sections.push(Section { name: one.name.as_str().into(), role: one.role, issuer });
+        let names = |token: &TokenConfig| Some((token.issuer.as_str().into(), token.user.as_deref()?.into()));
+        let tokens = one.token.as_ref().and_then(names);
+        self.sections.push(Section { name: one.name.as_str().into(), role: one.role, tokens });
     }
 }
 
@@ -148,9 +158,25 @@ mod tests {
     use super::*;
 
     fn actor(user: &str) -> String {
-        let subject = Subject { issuer: "i".into(), user: user.into() };
+        let subject = Subject { issuer: "i".into(), claim: "sub".into(), user: user.into() };
         let who = Administrator { name: "oncall".into(), role: Role::Operator, subject: Some(subject) };
         who.actor().into_owned()
+    }
+
+    #[test]
+    fn who_was_named_by_another_claim_or_issuer_is_not_known_to_be_the_same() {
+        let tokens = Some(("i".into(), "oid".into()));
+        let section = |name: &str, tokens| Section { name: name.into(), role: Role::Operator, tokens };
+        let sections = vec![section("people", tokens), section("robots", None)];
+        let all = Administrators { callers: Callers::new(Keys::new(Vec::new()).unwrap(), Tokens::default(), Certificates::default()), sections };
+        let named = |issuer: &str, claim: &str| Subject { issuer: issuer.into(), claim: claim.into(), user: "u".into() };
+
+        assert!(all.has("people", Role::Operator, Some(&named("i", "oid"))));
+        for other in [named("i", "sub"), named("j", "oid"), named("i", "")] {
+            assert!(!all.has("people", Role::Operator, Some(&other)), "{other:?}");
+        }
+        assert!(!all.has("robots", Role::Operator, Some(&named("i", "oid"))), "it shows no tokens any more");
+        assert!(all.has("robots", Role::Operator, None) && !all.has("robots", Role::Security, None));
     }
 
     #[test]
