@@ -89,7 +89,12 @@ pub(super) async fn open(
     let (state, until) = match step {
         Step::Waits { until } => ("waits for a second person", until),
         Step::Opens { until } => {
-            tracing::error!(grant = name, actor = &*who.actor(), until, "ALARM break_glass: a grant for an emergency is open; policies do not hold for it");
+            tracing::error!(
+                grant = name,
+                actor = &*who.actor(),
+                until,
+                "ALARM break_glass: a grant for an emergency is open; policies do not hold for it"
+            );
             ("open", until)
         }
     };
@@ -148,7 +153,8 @@ pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
     }
     let Some(ended) = gateway.break_glass.ended(&snapshot.break_glass, now) else { return };
     let of = Arc::clone(&snapshot);
-    let closed = handled(gateway, move |gateway| gateway.break_glass.close(|all| all.swept(&of.break_glass, now).1)).await;
+    let closed =
+        handled(gateway, move |gateway| gateway.break_glass.close(|all| all.swept(&of.break_glass, now).1)).await;
     if let Err(error) = closed {
         tracing::error!(%error, "a grant has ended, and that cannot be kept; it is closed all the same");
     }

@@ -52,10 +52,14 @@ fn only_the_probes_are_open_and_only_what_lets_go_again_needs_security() {
 
 #[test]
 fn a_reason_is_plain_text_in_any_language() {
-    for plain in ["a leak at three", "d'Angelo said \"stop\" \\o/", "Störung: GPU 4", "रिसाव", "漏えい", "e\u{301}", "🔥"] {
+    for plain in
+        ["a leak at three", "d'Angelo said \"stop\" \\o/", "Störung: GPU 4", "रिसाव", "漏えい", "e\u{301}", "🔥"]
+    {
         assert!(is_plain(plain), "{plain}");
     }
-    for hidden in ["a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{2066}b", "a\u{200b}b", "a\u{feff}", "a\u{2028}b", "a\u{e0041}"] {
+    for hidden in
+        ["a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{2066}b", "a\u{200b}b", "a\u{feff}", "a\u{2028}b", "a\u{e0041}"]
+    {
         assert!(!is_plain(hidden), "{hidden:?}");
     }
 }

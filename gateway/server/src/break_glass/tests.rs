@@ -38,7 +38,10 @@ fn person(name: &str, is_security: bool, at: u64) -> Person {
 
 /// Somebody who showed a token.
 fn named(section: &str, (issuer, user): (&str, &str)) -> Person {
-    Person { subject: Some(Subject { issuer: issuer.into(), claim: "sub".into(), user: user.into() }), ..person(section, true, NOW) }
+    Person {
+        subject: Some(Subject { issuer: issuer.into(), claim: "sub".into(), user: user.into() }),
+        ..person(section, true, NOW)
+    }
 }
 
 fn at(seconds: u64) -> SystemTime {

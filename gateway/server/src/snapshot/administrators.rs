@@ -168,8 +168,12 @@ mod tests {
         let tokens = Some(("i".into(), "oid".into()));
         let section = |name: &str, tokens| Section { name: name.into(), role: Role::Operator, tokens };
         let sections = vec![section("people", tokens), section("robots", None)];
-        let all = Administrators { callers: Callers::new(Keys::new(Vec::new()).unwrap(), Tokens::default(), Certificates::default()), sections };
-        let named = |issuer: &str, claim: &str| Subject { issuer: issuer.into(), claim: claim.into(), user: "u".into() };
+        let all = Administrators {
+            callers: Callers::new(Keys::new(Vec::new()).unwrap(), Tokens::default(), Certificates::default()),
+            sections,
+        };
+        let named =
+            |issuer: &str, claim: &str| Subject { issuer: issuer.into(), claim: claim.into(), user: "u".into() };
 
         assert!(all.has("people", Role::Operator, Some(&named("i", "oid"))));
         for other in [named("i", "sub"), named("j", "oid"), named("i", "")] {

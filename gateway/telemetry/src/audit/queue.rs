@@ -128,7 +128,8 @@ impl Slot {
     /// Says what became of the entry; false where its writer left, and then it is as if nothing had been said.
     fn settle(&self, result: io::Result<()>) -> bool {
         let mut inside = self.0.lock();
-        let is_there = !matches!(inside.state, State::Left) && inside.told.take().is_none_or(|told| told.send(()).is_ok());
+        let is_there =
+            !matches!(inside.state, State::Left) && inside.told.take().is_none_or(|told| told.send(()).is_ok());
         inside.state = if is_there { State::Settled(result) } else { State::Left };
         is_there
     }

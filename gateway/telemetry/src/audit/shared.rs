@@ -191,8 +191,7 @@ impl Shared {
 
     /// Lets a request through that is not in the log: its record waits where there is room, which is the answer.
     pub(super) fn pass(&self, intent: &Intent<'_>) -> Result<Recorded, AuditError> {
-        let recorded =
-            if self.queue.lock().bytes() < self.late_bytes { Recorded::Late } else { Recorded::Counted };
+        let recorded = if self.queue.lock().bytes() < self.late_bytes { Recorded::Late } else { Recorded::Counted };
         if recorded == Recorded::Late {
             self.push("intent", &Late(intent), Wait::Nobody)?;
         } else if self.queue.lock().sealed {

@@ -136,7 +136,13 @@ impl Check<'_> {
 
     /// Some issuers name a person by another `sub` for each audience. Where there are several, each section says which claim
     /// names a person, be it `sub`.
-    fn is_said_by_both(&mut self, name: &str, token: &TokenConfig, document: &Document, others: &[AdministratorConfig]) {
+    fn is_said_by_both(
+        &mut self,
+        name: &str,
+        token: &TokenConfig,
+        document: &Document,
+        others: &[AdministratorConfig],
+    ) {
         let says_nothing = |name: &&str| {
             let written = document.administrator.get(*name).and_then(|written| written.jwt.as_ref());
             written.is_some_and(|jwt| jwt.user.is_none())

@@ -354,7 +354,10 @@ fn a_claim_that_people_choose_themselves_is_warned_of_where_it_names_administrat
     let warned = notes_with("preferred_username");
 
     let [warning] = warned.as_slice() else { panic!("{warned:?}") };
-    assert!(warning.contains("`administrator.anna.jwt.user` is `preferred_username`, which people may change"), "{warning}");
+    assert!(
+        warning.contains("`administrator.anna.jwt.user` is `preferred_username`, which people may change"),
+        "{warning}"
+    );
     for stays in ["sub", "oid"] {
         assert_eq!(notes_with(stays), [""; 0], "{stays}");
     }

@@ -119,7 +119,8 @@ fn a_request_that_is_let_through_while_its_intent_is_being_written_says_so_in_it
             let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
             has_begun.recv().unwrap();
             // The clock stands still until nothing is left to be done, which is once the second is being written.
-            let paused = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let paused =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let asked_for = intent("d-2");
             let passed = paused.block_on(async {
                 let until_it_is_written = async {
@@ -143,7 +144,11 @@ fn a_request_that_is_let_through_while_its_intent_is_being_written_says_so_in_it
         log.shared.append_here("last", &Seldom(&serde_json::json!({"at": 1}))).unwrap();
 
         let lines = disk.lines();
-        let late: Vec<_> = lines.iter().filter(|line| line["decision"] == "d-2").map(|line| (line["kind"].as_str(), line["late"] == true)).collect();
+        let late: Vec<_> = lines
+            .iter()
+            .filter(|line| line["decision"] == "d-2")
+            .map(|line| (line["kind"].as_str(), line["late"] == true))
+            .collect();
         assert_eq!(late, [(Some("intent"), false), (Some("outcome"), true)], "{fails}");
         assert_eq!((log.status().passed, log.status().unrecorded), (1, 0));
     }

@@ -151,8 +151,7 @@ async fn a_reload_meanwhile_is_recorded_late_between_the_requests_that_came_befo
 async fn a_reload_that_finds_no_room_to_wait_is_an_error() {
     let disk = Disk::default();
     let log = disk.log_with_backlog(1);
-    let reload =
-        AdminEvent { at: now(), action: "reload", actor: "file", done: true, configuration: None, detail: "" };
+    let reload = AdminEvent { at: now(), action: "reload", actor: "file", done: true, configuration: None, detail: "" };
     disk.room(0);
 
     // The first finds less than a byte waiting.
