@@ -90,6 +90,21 @@ pub struct Left {
     pub levels: Vec<(u32, u64)>,
 }
 
+impl Left {
+    /// Takes over what somebody else said of those months of which this says that nothing is used.
+    ///
+    /// Whoever says that something is has begun from the same ledger: the two are not added.
+    pub fn add_months_of(&mut self, other: Self) {
+        for (month, used) in other.levels {
+            match self.levels.iter_mut().find(|(known, _)| *known == month) {
+                Some((_, known)) if *known == 0 => *known = used,
+                Some(_) => {}
+                None => self.levels.push((month, used)),
+            }
+        }
+    }
+}
+
 /// What the store is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {

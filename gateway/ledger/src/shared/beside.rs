@@ -375,20 +375,28 @@ impl Beside {
         // Nobody reads it any more. Where it cannot be removed it is emptied before it is used again.
         place.leases = None;
         let _ = Leases::remove(&self.database());
-        let mut left = left.ok();
+        let said = left.is_ok();
+        let mut left = left.unwrap_or_default();
         let accounts = inner.accounts.lock();
         self.shares.store(false, Ordering::Release);
+        // INVARIANT: what others left before stays until a counter has it: whoever came since may have died before it said anything.
+        let mut inherited = self.inherited.lock();
+        for (name, before) in std::mem::take(&mut *inherited) {
+            left.entry(name).or_default().add_months_of(before);
+        }
         for (name, account) in &*accounts {
             let Some(counter) = account.counter.upgrade() else { continue };
-            match &mut left {
-                Some(left) => counter.own(&left.remove(name).unwrap_or_default(), now()),
-                None => counter.own(&counter.last_known(), now()),
+            let mut of_counter = left.remove(name).unwrap_or_default();
+            if !said {
+                let before = std::mem::replace(&mut of_counter, counter.last_known());
+                of_counter.add_months_of(before);
             }
+            counter.own(&of_counter, now());
         }
-        let mut left = left.unwrap_or_default();
         // Only what is spent is kept for counters that come later; what was used of a rate comes back by itself.
         left.retain(|_, left| !left.levels.is_empty());
-        *self.inherited.lock() = left;
+        *inherited = left;
+        drop(inherited);
         drop(accounts);
         tracing::info!("the other process has left: limits and budgets are this one's own again");
         Ok(())

@@ -88,6 +88,8 @@ impl Process {
         while !self.requests.is_own() {
             tokio::task::yield_now().await;
         }
+        // The list of counters is held until all of them are.
+        drop(self.shared.status());
     }
 
     fn leaves(self) {
@@ -104,12 +106,18 @@ fn never_settles(held: Reservation) {
     std::mem::forget(held);
 }
 
+/// A user who is counted from now on.
+fn a_user_of(process: &Process) -> Arc<Book> {
+    let user = Arc::new(Book::new(Instant::now()));
+    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
+    process.shared.enrol("user", user.purse());
+    user
+}
+
 /// A process that is alone again after another one, a user of which had spent 30,000.
 async fn after_one_whose_user_spent(folder: &Path) -> Process {
     let old = Process::start(folder).await;
-    let user = Arc::new(Book::new(Instant::now()));
-    user.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
-    old.shared.enrol("user", user.purse());
+    let user = a_user_of(&old);
     user.restore(9, Money(30_000));
     let new = Process::start(folder).await;
     old.leaves();
@@ -189,11 +197,55 @@ async fn money_of_a_counter_that_comes_after_the_other_has_left_is_not_forgotten
     let folder = folder();
     let new = after_one_whose_user_spent(folder.path()).await;
 
-    let later = Arc::new(Book::new(Instant::now()));
-    later.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
-    new.shared.enrol("user", later.purse());
+    let later = a_user_of(&new);
 
     assert_eq!(later.budget(9).spent, Money(30_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_left_is_not_forgotten_where_the_next_dies_before_it_says_anything() {
+    let folder = folder();
+    let stays = after_one_whose_user_spent(folder.path()).await;
+
+    for is_damaged in [false, true] {
+        let dies = Process::starting(folder.path()).await.expect("the other shares");
+        if is_damaged {
+            let other = rusqlite::Connection::open(folder.path().join("beside/leases.sqlite")).expect("it is there");
+            other.execute_batch("DROP TABLE level; DROP TABLE flow").expect("it can be written to");
+        }
+        drop(dies);
+        stays.is_alone_again().await;
+    }
+
+    assert_eq!(a_user_of(&stays).budget(9).spent, Money(30_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_left_counts_also_for_a_user_who_comes_back_while_the_next_starts_in_vain() {
+    let folder = folder();
+    let stays = after_one_whose_user_spent(folder.path()).await;
+    let dies = Process::starting(folder.path()).await.expect("the other shares");
+
+    let user = a_user_of(&stays);
+    drop(dies);
+    stays.is_alone_again().await;
+
+    assert_eq!(user.budget(9).spent, Money(30_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_left_is_not_counted_beside_what_the_next_knows_of_it_from_the_ledger() {
+    let folder = folder();
+    let stays = after_one_whose_user_spent(folder.path()).await;
+    let next = Process::starting(folder.path()).await.expect("the other shares");
+    let known = a_user_of(&next);
+    known.restore(9, Money(31_000));
+    next.shared.serve();
+
+    next.leaves();
+    stays.is_alone_again().await;
+
+    assert_eq!(a_user_of(&stays).budget(9).spent, Money(31_000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
