@@ -18,6 +18,7 @@ mod board;
 mod keeper;
 mod leases;
 mod look;
+mod marks;
 mod opening;
 mod resp;
 mod scripts;

@@ -11,9 +11,9 @@
 //! **Does not do.** What lies in the database is worth nothing after all processes are gone, and is not forced to the disk.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -23,6 +23,7 @@ use accounting::{Answer, Counter, Left, Question};
 use parking_lot::{Condvar, Mutex};
 
 use super::leases::Leases;
+use super::marks::Marks;
 use super::{Account, Inner, OnLoss, Settings, Shared, now, random};
 
 /// How often others are looked for, and counters that hold a part are looked at.
@@ -43,15 +44,10 @@ const MOST_AT_ONCE: usize = 256;
 /// After so many looks in which the database cannot say what others left, it is not asked any more.
 const TRIES: u32 = 4;
 
-/// What the names of marks end in.
-const MARK: &str = "here";
-
-/// And before they have them.
-const UNNAMED: &str = "new";
-
 /// Where processes of one state folder meet.
 pub(super) struct Beside {
     folder: PathBuf,
+    marks: Marks,
     /// How long it is waited at most until those that are there share.
     joins_in: Duration,
     pub(super) bell: Arc<Bell>,
@@ -92,6 +88,7 @@ impl Shared {
         let settings = Settings { prefix: String::new(), user: None, password: None, on_loss: OnLoss::Deny };
         let beside = Beside {
             folder: folder.to_owned(),
+            marks: Marks::below(folder),
             joins_in,
             bell: Arc::default(),
             shares: AtomicBool::new(false),
@@ -189,7 +186,7 @@ fn keep(owner: &Weak<Inner>, bell: &Bell) {
 impl Beside {
     /// Whether it took a place: not a second time.
     fn join(&self) -> io::Result<bool> {
-        self.make_folder()?;
+        self.marks.make_folder()?;
         let mut own = self.place.lock();
         if own.is_some() {
             return Ok(false);
@@ -197,7 +194,7 @@ impl Beside {
         let mut place = self.take_place(random()?)?;
         let waited = self.wait_for_others(&mut place);
         if waited.is_err() {
-            let _ = std::fs::remove_file(self.mark_of(&place.owner));
+            self.marks.remove(&place.owner);
         }
         waited?;
         self.shares.store(place.leases.is_some(), Ordering::Release);
@@ -207,35 +204,21 @@ impl Beside {
 
     /// The mark of this process, and those that were there before it.
     fn take_place(&self, owner: String) -> io::Result<Place> {
-        let _turn = self.turn_of_folder()?;
-        let others = others_in(&self.marks(), &owner)?;
+        let _turn = self.marks.turn()?;
+        let others = self.marks.others(&owner)?;
         if others.is_empty() {
-            Leases::remove(&self.database())?;
+            Leases::remove(&self.marks.database())?;
         }
-        let mark = self.make_mark(&owner)?;
+        let mark = self.marks.make(&owner)?;
         Ok(Place { owner, mark, unsure: 0, leases: None, told: others.clone(), others, failing: false, unsaid: 0 })
-    }
-
-    fn make_folder(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(self.marks())
     }
 
     /// It is for this user alone from the beginning; what lies beside it gets the same permissions.
     fn open_leases(&self) -> Result<Leases, String> {
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.database()) {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.marks.database()) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.to_string()),
-            _ => Leases::open(&self.database()).map_err(|error| error.to_string()),
+            _ => Leases::open(&self.marks.database()).map_err(|error| error.to_string()),
         }
-    }
-
-    /// Locked before it has its name, so that nobody takes it for that of a dead process. It is called in the turn of the folder.
-    fn make_mark(&self, owner: &str) -> io::Result<File> {
-        remove_unnamed(&self.marks())?;
-        let unnamed = self.marks().join(format!("{owner}.{UNNAMED}"));
-        let mark = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
-        mark.lock()?;
-        std::fs::rename(&unnamed, self.mark_of(owner))?;
-        Ok(mark)
     }
 
     /// Until those that were there before share, or are dead. Whoever came later waits for this process, which must not wait for
@@ -261,7 +244,7 @@ impl Beside {
                 ));
             }
             pause(ASKS_EVERY);
-            let there = others_in(&self.marks(), &place.owner)?;
+            let there = self.marks.others(&place.owner)?;
             place.others.retain(|other| there.contains(other));
         }
         // Whoever died before it had told everything is known to the ledger alone.
@@ -322,13 +305,13 @@ impl Beside {
 
     /// Who is there. Where somebody removed the mark of this process, or the folder, it is made again.
     fn look(&self, place: &mut Place) -> io::Result<BTreeSet<String>> {
-        if !self.mark_of(&place.owner).exists() {
-            self.make_folder()?;
-            let _turn = self.turn_of_folder()?;
-            place.mark = self.make_mark(&place.owner)?;
+        if !self.marks.has(&place.owner) {
+            self.marks.make_folder()?;
+            let _turn = self.marks.turn()?;
+            place.mark = self.marks.make(&place.owner)?;
             place.unsure = TRIES;
         }
-        let mut others = others_in(&self.marks(), &place.owner)?;
+        let mut others = self.marks.others(&place.owner)?;
         if place.unsure > 0 {
             place.unsure -= 1;
             others.extend(place.others.iter().cloned());
@@ -359,8 +342,8 @@ impl Beside {
             return Ok(());
         }
         let failed = |error: io::Error| error.to_string();
-        let _turn = self.turn_of_folder().map_err(failed)?;
-        if !others_in(&self.marks(), &place.owner).map_err(failed)?.is_empty() {
+        let _turn = self.marks.turn().map_err(failed)?;
+        if !self.marks.others(&place.owner).map_err(failed)?.is_empty() {
             return Ok(());
         }
         let left = place.leases.as_ref().map_or(Ok(LeftOf::new()), |leases| leases.left(&place.owner));
@@ -374,7 +357,7 @@ impl Beside {
         place.unsaid = 0;
         // Nobody reads it any more. Where it cannot be removed it is emptied before it is used again.
         place.leases = None;
-        let _ = Leases::remove(&self.database());
+        let _ = Leases::remove(&self.marks.database());
         let said = left.is_ok();
         let mut left = left.unwrap_or_default();
         let accounts = inner.accounts.lock();
@@ -454,75 +437,13 @@ impl Beside {
         {
             tracing::error!(%error, "what was used last was not told to the other process of this state folder; it counts what was held");
         }
-        let _ = std::fs::remove_file(self.mark_of(&place.owner));
-    }
-
-    fn mark_of(&self, owner: &str) -> PathBuf {
-        self.marks().join(format!("{owner}.{MARK}"))
-    }
-
-    fn marks(&self) -> PathBuf {
-        self.folder.join("beside")
-    }
-
-    fn database(&self) -> PathBuf {
-        self.marks().join("leases.sqlite")
-    }
-
-    /// One process comes or goes at a time.
-    fn turn_of_folder(&self) -> io::Result<File> {
-        let path = self.marks().join("turn");
-        let turn = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        turn.lock()?;
-        Ok(turn)
+        self.marks.remove(&place.owner);
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "it stops a thread that serves nobody")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
-}
-
-/// What somebody left that died before its mark had a name. It is called in the turn of the folder.
-fn remove_unnamed(marks: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(marks)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|end| end == UNNAMED) {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
-/// The processes that are there beside `me`. The marks of those that died are removed.
-fn others_in(marks: &Path, me: &str) -> io::Result<BTreeSet<String>> {
-    let mut others = BTreeSet::new();
-    for entry in std::fs::read_dir(marks)? {
-        let path = entry?.path();
-        let (Some(name), Some(MARK)) =
-            (path.file_stem().and_then(|name| name.to_str()), path.extension().and_then(|end| end.to_str()))
-        else {
-            continue;
-        };
-        if name == me {
-            continue;
-        }
-        let mark = match File::open(&path) {
-            Ok(mark) => mark,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        match mark.try_lock() {
-            Ok(()) => {
-                let _ = std::fs::remove_file(&path);
-            }
-            Err(TryLockError::WouldBlock) => {
-                others.insert(name.to_owned());
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
-    Ok(others)
 }
 
 /// What is left of the accounts, by name.
