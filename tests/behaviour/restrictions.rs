@@ -254,9 +254,9 @@ async fn what_is_held_back_at_a_disk_that_hangs_is_in_force_also_where_the_admin
     });
     // The gateway waits for the lock: it has what was asked for.
     until("the gateway to write", async || {
-        let locks = std::fs::read_to_string("/proc/locks").expect("this is Linux");
-        let waits = format!(" {} ", world.gateway.id());
-        locks.lines().any(|line| line.contains("->") && line.contains(&waits)).then_some(())
+        let open = std::fs::read_dir(format!("/proc/{}/fd", world.gateway.id())).expect("this is Linux");
+        let mut files = open.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        files.any(|file| file.ends_with("restrictions/lock")).then_some(())
     })
     .await;
 

@@ -29,6 +29,7 @@ mod line;
 mod look;
 mod postgres;
 mod shared;
+mod turn;
 
 pub use database::DATABASE_VERSION;
 pub use each::OfGateway;
@@ -42,6 +43,7 @@ pub use shared::{
     Board, Dial, Dialled, Known, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus,
     Undertaken, Wire,
 };
+pub use turn::turn;
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,8 @@ pub use resp::Wire;
 use share::Share;
 use untold::Untold;
 
+use crate::turn::{at, turn};
+
 /// Opens a stream to the store; `server` has `egress` do it.
 pub type Dial = Arc<dyn Fn() -> Dialled + Send + Sync>;
 
@@ -59,6 +61,9 @@ pub type Dialled = Pin<Box<dyn Future<Output = Result<Box<dyn Wire>, String>> + 
 
 /// The longest that a request waits for the store.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest that a process waits until another one has taken its place in the folder.
+const TURN_IN: Duration = Duration::from_secs(10);
 
 /// What becomes of requests while the store is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +213,7 @@ impl Shared {
         std::fs::create_dir_all(folder)?;
         std::fs::create_dir_all(books)?;
         let (family, ledger) = (family_of(folder)?, family_of(books)?);
-        let (place, alone) = take_place(folder)?;
+        let (place, alone) = take_place(folder, TURN_IN)?;
         let inner = Inner {
             owner: format!("{family}/{}/{ledger}", random()?),
             alone,
@@ -379,13 +384,13 @@ impl Inner {
 ///
 /// Every process holds its place while it runs, also one that was not the first: of two upgrades in a row the third process
 /// must not take what the second has spent for its own to tell.
-fn take_place(folder: &Path) -> io::Result<(File, bool)> {
-    let open =
-        |name: &str| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(name));
+fn take_place(folder: &Path, within: Duration) -> io::Result<(File, bool)> {
     // INVARIANT: one process looks at a time. A lock that is changed from one kind to the other is let go in between.
-    let turn = open("replica.turn")?;
-    turn.lock()?;
-    let place = open("replica.lock")?;
+    let _turn = turn(&folder.join("replica.turn"), within)?;
+    // Over NFS it can be locked for oneself only where it may be written, and beside others only where it may be read.
+    let path = folder.join("replica.lock");
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let place = open.map_err(at(&path))?;
     let alone = place.try_lock().is_ok();
     if alone {
         place.unlock()?;

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 /// The format that this release writes. It reads no newer one.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// The longest that a change waits for one of another process: that one may have been stopped in the middle of it.
+const ALONE_IN: Duration = Duration::from_secs(2);
 
 /// Why a file cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -148,13 +151,14 @@ impl<T: Serialize + DeserializeOwned + Default> Home<T> {
         if is_same { self.write(kept) } else { Err(KeptError::Changed(self.path.clone())) }
     }
 
-    /// Keeps other processes from changing the file until the lock is dropped.
+    /// Keeps other processes from changing the file until the lock is dropped. It blocks its thread, for [`ALONE_IN`] at most.
     pub(crate) fn alone(&self) -> Result<File, KeptError> {
+        self.alone_within(ALONE_IN)
+    }
+
+    fn alone_within(&self, within: Duration) -> Result<File, KeptError> {
         let fail = |source| KeptError::Io { doing: "locked", path: self.path.clone(), source };
-        let path = self.folder().map_err(fail)?.join("lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(fail)?;
-        lock.lock().map_err(fail)?;
-        Ok(lock)
+        ledger::turn(&self.folder().map_err(fail)?.join("lock"), within).map_err(fail)
     }
 
     fn folder(&self) -> io::Result<&Path> {
@@ -175,4 +179,22 @@ fn replace(temporary: &Path, path: &Path, folder: &Path, bytes: &[u8]) -> io::Re
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_that_hangs_in_a_change_is_waited_for_no_longer_than_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = || Home::<Vec<u32>>::at(folder.path(), "numbers");
+        let hangs = home().alone().unwrap();
+
+        let refused = home().alone_within(Duration::from_millis(20)).unwrap_err().to_string();
+        drop(hangs);
+
+        assert!(refused.contains("numbers/lock") && refused.contains("see whether one hangs"), "{refused}");
+        assert!(home().alone_within(Duration::ZERO).is_ok());
+    }
 }

@@ -23,8 +23,9 @@ use accounting::{Answer, Counter, Left, Question};
 use parking_lot::{Condvar, Mutex};
 
 use super::leases::Leases;
-use super::marks::Marks;
+use super::marks::{Marks, Others};
 use super::{Account, Inner, OnLoss, Settings, Shared, now, random};
+use crate::turn::pause;
 
 /// How often others are looked for, and counters that hold a part are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -41,7 +42,8 @@ const SETTLES_IN: Duration = Duration::from_millis(20);
 /// Most questions in one transaction: the other process waits for its end.
 const MOST_AT_ONCE: usize = 256;
 
-/// After so many looks in which the database cannot say what others left, it is not asked any more.
+/// After so many looks in which the database cannot say what others left, it is not asked any more. And after so many in a row in
+/// which there is no mark of another process that had one, it is gone.
 const TRIES: u32 = 4;
 
 /// Where processes of one state folder meet.
@@ -64,8 +66,8 @@ struct Place {
     owner: String,
     /// It is locked while the process lives.
     mark: File,
-    /// So many looks nobody is taken for gone: the marks were removed, and those who live make theirs again.
-    unsure: u32,
+    /// Those of the others whose marks somebody has removed, and for how many looks by now.
+    missing: BTreeMap<String, u32>,
     leases: Option<Leases>,
     /// Those that are there. INVARIANT: whoever was granted anything is among them while it lives.
     others: BTreeSet<String>,
@@ -191,8 +193,9 @@ impl Beside {
         if own.is_some() {
             return Ok(false);
         }
+        let begun = Instant::now();
         let mut place = self.take_place(random()?)?;
-        let waited = self.wait_for_others(&mut place);
+        let waited = self.wait_for_others(&mut place, begun);
         if waited.is_err() {
             self.marks.remove(&place.owner);
         }
@@ -204,13 +207,22 @@ impl Beside {
 
     /// The mark of this process, and those that were there before it.
     fn take_place(&self, owner: String) -> io::Result<Place> {
-        let _turn = self.marks.turn()?;
-        let others = self.marks.others(&owner)?;
+        let _turn = self.marks.turn(self.joins_in)?;
+        let others = self.marks.others(&owner)?.there;
         if others.is_empty() {
             Leases::remove(&self.marks.database())?;
         }
         let mark = self.marks.make(&owner)?;
-        Ok(Place { owner, mark, unsure: 0, leases: None, told: others.clone(), others, failing: false, unsaid: 0 })
+        Ok(Place {
+            owner,
+            mark,
+            missing: BTreeMap::new(),
+            leases: None,
+            told: others.clone(),
+            others,
+            failing: false,
+            unsaid: 0,
+        })
     }
 
     /// It is for this user alone from the beginning; what lies beside it gets the same permissions.
@@ -223,8 +235,7 @@ impl Beside {
 
     /// Until those that were there before share, or are dead. Whoever came later waits for this process, which must not wait for
     /// it in turn.
-    fn wait_for_others(&self, place: &mut Place) -> io::Result<()> {
-        let begun = Instant::now();
+    fn wait_for_others(&self, place: &mut Place, begun: Instant) -> io::Result<()> {
         while !place.others.is_empty() {
             let failed = match self.is_shared_with(place) {
                 Ok(true) => return Ok(()),
@@ -244,7 +255,7 @@ impl Beside {
                 ));
             }
             pause(ASKS_EVERY);
-            let there = self.marks.others(&place.owner)?;
+            let there = self.marks.others(&place.owner)?.there;
             place.others.retain(|other| there.contains(other));
         }
         // Whoever died before it had told everything is known to the ledger alone.
@@ -286,10 +297,11 @@ impl Beside {
             // INVARIANT: whoever is new is known here before it is told so, and so before it is granted anything.
             place.others = self.look(place).map_err(|error| error.to_string())?;
             place.told.retain(|told| place.others.contains(told));
-            if place.others.is_empty() {
-                return self.end_sharing(inner, place);
+            if !place.others.is_empty() {
+                self.begin_sharing(inner, place)?;
+            } else if self.shares.load(Ordering::Acquire) {
+                self.end_sharing(inner, place)?;
             }
-            self.begin_sharing(inner, place)?;
         }
         if !self.shares.load(Ordering::Acquire) {
             return Ok(());
@@ -307,16 +319,18 @@ impl Beside {
     fn look(&self, place: &mut Place) -> io::Result<BTreeSet<String>> {
         if !self.marks.has(&place.owner) {
             self.marks.make_folder()?;
-            let _turn = self.marks.turn()?;
-            place.mark = self.marks.make(&place.owner)?;
-            place.unsure = TRIES;
+            // INVARIANT: nothing here waits for another process, which may hang: requests wait for what this thread does next.
+            if let Some(_turn) = self.marks.turn_if_free()? {
+                place.mark = self.marks.make(&place.owner)?;
+            }
         }
-        let mut others = self.marks.others(&place.owner)?;
-        if place.unsure > 0 {
-            place.unsure -= 1;
-            others.extend(place.others.iter().cloned());
-        }
-        Ok(others)
+        let Others { mut there, dead } = self.marks.others(&place.owner)?;
+        // Who lives makes a mark again that somebody removed, at its next look.
+        let missing = place.others.iter().filter(|other| !there.contains(*other) && !dead.contains(*other));
+        place.missing =
+            missing.map(|other| (other.clone(), place.missing.get(other).copied().unwrap_or(0) + 1)).collect();
+        there.extend(place.missing.iter().filter(|(_, looks)| **looks < TRIES).map(|(other, _)| other.clone()));
+        Ok(there)
     }
 
     fn begin_sharing(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
@@ -337,13 +351,11 @@ impl Beside {
         Ok(())
     }
 
+    /// Not where another process comes at this moment, or hangs while it does: then the next look tries again.
     fn end_sharing(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
-        if !self.shares.load(Ordering::Acquire) {
-            return Ok(());
-        }
         let failed = |error: io::Error| error.to_string();
-        let _turn = self.marks.turn().map_err(failed)?;
-        if !self.marks.others(&place.owner).map_err(failed)?.is_empty() {
+        let Some(_turn) = self.marks.turn_if_free().map_err(failed)? else { return Ok(()) };
+        if !self.marks.others(&place.owner).map_err(failed)?.there.is_empty() {
             return Ok(());
         }
         let left = place.leases.as_ref().map_or(Ok(LeftOf::new()), |leases| leases.left(&place.owner));
@@ -437,13 +449,11 @@ impl Beside {
         {
             tracing::error!(%error, "what was used last was not told to the other process of this state folder; it counts what was held");
         }
-        self.marks.remove(&place.owner);
+        // Whoever shares with it finds a mark that nobody holds, and need not ask itself whether somebody removed it.
+        if !self.shares.load(Ordering::Acquire) {
+            self.marks.remove(&place.owner);
+        }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "it stops a thread that serves nobody")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 /// What is left of the accounts, by name.

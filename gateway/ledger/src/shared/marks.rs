@@ -5,12 +5,24 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::turn::{at, try_turn, turn};
 
 /// What the names of marks end in.
 const MARK: &str = "here";
 
 /// And before they have them.
 const UNNAMED: &str = "new";
+
+/// Whose marks were found. Of whoever had one before and is in neither, somebody has removed it.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// They hold theirs.
+    pub(super) there: BTreeSet<String>,
+    /// They hold theirs no longer.
+    pub(super) dead: BTreeSet<String>,
+}
 
 /// The folder of the marks, below the state folder.
 pub(super) struct Marks {
@@ -32,11 +44,13 @@ impl Marks {
     }
 
     /// One process comes or goes at a time.
-    pub(super) fn turn(&self) -> io::Result<File> {
-        let path = self.folder.join("turn");
-        let turn = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        turn.lock()?;
-        Ok(turn)
+    pub(super) fn turn(&self, within: Duration) -> io::Result<File> {
+        turn(&self.folder.join("turn"), within)
+    }
+
+    /// The same for whoever must not wait; nothing where another process has it.
+    pub(super) fn turn_if_free(&self) -> io::Result<Option<File>> {
+        try_turn(&self.folder.join("turn"), Duration::ZERO)
     }
 
     /// Locked before it has its name, so that nobody takes it for that of a dead process. It is called in the turn of the folder.
@@ -58,8 +72,8 @@ impl Marks {
     }
 
     /// The processes that are there beside `me`. The marks of those that died are removed.
-    pub(super) fn others(&self, me: &str) -> io::Result<BTreeSet<String>> {
-        let mut others = BTreeSet::new();
+    pub(super) fn others(&self, me: &str) -> io::Result<Others> {
+        let mut others = Others::default();
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let (Some(name), Some(MARK)) =
@@ -70,19 +84,21 @@ impl Marks {
             if name == me {
                 continue;
             }
-            let mark = match File::open(&path) {
+            // Over NFS nothing can be locked that may not be written.
+            let mark = match OpenOptions::new().read(true).write(true).open(&path) {
                 Ok(mark) => mark,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(at(&path)(error)),
             };
             match mark.try_lock() {
                 Ok(()) => {
                     let _ = std::fs::remove_file(&path);
+                    others.dead.insert(name.to_owned());
                 }
                 Err(TryLockError::WouldBlock) => {
-                    others.insert(name.to_owned());
+                    others.there.insert(name.to_owned());
                 }
-                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
             }
         }
         Ok(others)

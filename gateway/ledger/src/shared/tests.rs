@@ -116,3 +116,15 @@ fn of_two_upgrades_in_a_row_the_third_process_is_not_alone_beside_the_second() {
     assert_eq!(seen, [false, false]);
     assert!(open().is_alone());
 }
+
+#[test]
+fn one_that_hangs_while_it_takes_its_place_stops_no_other_for_ever() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let hangs = turn(&folder.path().join("replica.turn"), Duration::ZERO).expect("nobody has it");
+
+    let refused = take_place(folder.path(), Duration::from_millis(20)).expect_err("somebody else takes its place");
+    drop(hangs);
+
+    assert!(refused.to_string().contains("replica.turn"), "{refused}");
+    assert!(take_place(folder.path(), Duration::ZERO).is_ok_and(|(_, alone)| alone));
+}

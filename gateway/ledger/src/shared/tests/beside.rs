@@ -92,6 +92,15 @@ impl Process {
         drop(self.shared.status());
     }
 
+    /// Until it has looked so often for others, at least.
+    async fn looks(&self, often: u64) {
+        let mut rounds = self.shared.inner.over.subscribe();
+        // The first may have looked by now.
+        let until = rounds.borrow_and_update().0 + often + 1;
+        let looked = tokio::time::timeout(MINUTE, rounds.wait_for(|(round, _)| *round >= until)).await;
+        looked.expect("it goes on to look").expect("it is there");
+    }
+
     fn leaves(self) {
         self.shared.part();
     }
@@ -123,6 +132,13 @@ async fn after_one_whose_user_spent(folder: &Path) -> Process {
     old.leaves();
     new.is_alone_again().await;
     new
+}
+
+/// A process that was stopped while it took its place.
+fn hangs_in_its_turn(folder: &Path) -> File {
+    let marks = marks::Marks::below(folder);
+    marks.make_folder().expect("it can be made");
+    marks.turn(Duration::ZERO).expect("nobody has it")
 }
 
 fn folder() -> tempfile::TempDir {
@@ -272,6 +288,73 @@ async fn one_that_does_not_share_lets_no_other_begin() {
 
     assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
     assert!(next.is_ok_and(|next| next.requests.is_own()), "the mark of one that is dead stops nobody");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_hangs_while_it_takes_its_place_is_named_to_the_next() {
+    let folder = folder();
+    let starting = Shared::beside_within(folder.path(), Duration::from_millis(50));
+    let hangs = hangs_in_its_turn(folder.path());
+
+    let refused = Process::made_of(starting).await.map(|_| ()).expect_err("somebody else takes its place");
+    drop(hangs);
+
+    assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+    assert!(refused.to_string().contains("beside/turn"), "{refused}");
+    assert!(Process::starting(folder.path()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_hangs_while_it_takes_its_place_holds_up_nobody_who_is_there() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let new = Process::start(folder.path()).await;
+    let hangs = hangs_in_its_turn(folder.path());
+
+    old.leaves();
+    new.looks(2).await;
+
+    assert!(!new.requests.is_own(), "whoever has the turn may be about to share");
+    new.ask().await.expect("the database is asked still");
+    assert!(new.shared.told().is_ok());
+    drop(hangs);
+    new.is_alone_again().await;
+    assert_eq!(new.let_in().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_no_mark_any_more_is_gone_only_where_it_makes_none_again() {
+    let folder = folder();
+    let stays = Process::start(folder.path()).await;
+    let marks = marks::Marks::below(folder.path());
+    let mark = marks.make("other").expect("nobody has it");
+    while stays.requests.is_own() {
+        tokio::task::yield_now().await;
+    }
+
+    marks.remove("other");
+    stays.looks(2).await;
+    let while_it_has_none = stays.requests.is_own();
+    drop(mark);
+    let mark = marks.make("other").expect("nobody has it");
+    stays.looks(5).await;
+    let when_it_has_one = stays.requests.is_own();
+    marks.remove("other");
+    stays.is_alone_again().await;
+
+    assert_eq!([while_it_has_none, when_it_has_one], [false, false]);
+    drop(mark);
+}
+
+/// Over NFS a lock needs a file that may be written. A folder may be opened to be read alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_that_cannot_be_opened_to_be_locked_is_named() {
+    let folder = folder();
+    std::fs::create_dir_all(folder.path().join("beside/odd.here")).expect("nothing is there");
+
+    let refused = Process::starting(folder.path()).await.map(|_| ()).expect_err("nobody can say whose it is");
+
+    assert!(refused.to_string().contains("beside/odd.here"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
