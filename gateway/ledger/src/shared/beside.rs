@@ -11,9 +11,8 @@
 //! **Does not do.** What lies in the database is worth nothing after all processes are gone, and is not forced to the disk.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,7 +21,7 @@ use std::time::{Duration, Instant};
 use accounting::{Answer, Counter, Left, Question};
 use parking_lot::{Condvar, Mutex};
 
-use super::leases::Leases;
+use super::leases::{Leases, LeasesError};
 use super::marks::{Marks, Others};
 use super::{Account, Inner, OnLoss, Settings, Shared, now, random};
 use crate::turn::pause;
@@ -225,14 +224,6 @@ impl Beside {
         })
     }
 
-    /// It is for this user alone from the beginning; what lies beside it gets the same permissions.
-    fn open_leases(&self) -> Result<Leases, String> {
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.marks.database()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.to_string()),
-            _ => Leases::open(&self.marks.database()).map_err(|error| error.to_string()),
-        }
-    }
-
     /// Until those that were there before share, or are dead. Whoever came later waits for this process, which must not wait for
     /// it in turn.
     fn wait_for_others(&self, place: &mut Place, begun: Instant) -> io::Result<()> {
@@ -263,13 +254,13 @@ impl Beside {
         Ok(())
     }
 
-    fn is_shared_with(&self, place: &mut Place) -> Result<bool, String> {
-        let failed = |error: rusqlite::Error| error.to_string();
-        let leases = match &mut place.leases {
-            Some(leases) => leases,
-            none => none.insert(self.open_leases()?),
-        };
-        leases.share_with(&place.owner, &place.others).map_err(failed)
+    /// Whoever was there before makes the database, in the format of its release.
+    fn is_shared_with(&self, place: &mut Place) -> Result<bool, LeasesError> {
+        if place.leases.is_none() {
+            place.leases = Leases::open(&self.marks.database())?;
+        }
+        let Some(leases) = &place.leases else { return Ok(false) };
+        leases.share_with(&place.owner, &place.others)
     }
 
     /// One look, or one round for those who wait; whether there is a next one.
@@ -338,9 +329,7 @@ impl Beside {
             return Ok(());
         }
         // Nobody else was granted anything: what lies there is of those who are gone, and was taken over or is in the ledger.
-        let leases = self.open_leases()?;
-        leases.clear().map_err(|error| error.to_string())?;
-        place.leases = Some(leases);
+        place.leases = Some(Leases::make(&self.marks.database()).map_err(|error| error.to_string())?);
         self.shares.store(true, Ordering::Release);
         tracing::info!(
             "another process has this state folder: limits and budgets are shared with it until it has left"

@@ -4,13 +4,15 @@
 //! nobody comes after the one before in its name: what was spent by those who are gone is taken over when the last has left.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use accounting::{Answer, Question};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::beside::LeftOf;
 
@@ -34,20 +36,71 @@ CREATE TABLE IF NOT EXISTS level (
 CREATE TABLE IF NOT EXISTS told (owner TEXT NOT NULL, other TEXT NOT NULL, PRIMARY KEY (owner, other)) WITHOUT ROWID;
 ";
 
+/// The format of what processes of one state folder share. Two releases meet in one database while one takes the place of the other.
+///
+/// A change that the release before cannot read and be read by raises it: then the newer one does not start beside the older.
+const FORMAT: i64 = 1;
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LeasesError {
+    /// Its file cannot be made.
+    #[error(transparent)]
+    Unmade(#[from] io::Error),
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    /// Another release made it.
+    #[error(
+        "another release of causeway shares limits there, in format {0}, and this one in format {FORMAT}; \
+         end it before this one starts"
+    )]
+    Format(i64),
+}
+
 /// An open database of leases.
 #[derive(Debug)]
 pub(super) struct Leases(Connection);
 
-type Result<T> = rusqlite::Result<T>;
+type Result<T, E = rusqlite::Error> = std::result::Result<T, E>;
 
 impl Leases {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        // It is worth nothing after a crash of the machine.
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;")?;
-        connection.execute_batch(SCHEMA)?;
+    /// Makes the database of those who share from now on, empty and of this format. Nobody shares in it yet.
+    pub(super) fn make(path: &Path) -> Result<Self, LeasesError> {
+        // It is for this user alone from the beginning; what lies beside it gets the same permissions.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        let mut connection = connect(path)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL")?;
+        // INVARIANT: in one step. Whoever waits to be told reads it at any moment, and writes nothing before it was.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if ![0, FORMAT].contains(&format_of(&transaction)?) {
+            drop_tables(&transaction)?;
+        }
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch("DELETE FROM flow; DELETE FROM level; DELETE FROM told;")?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()?;
         Ok(Self(connection))
+    }
+
+    /// Opens the one that somebody else has made; none where nobody has yet.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, LeasesError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let leases = Self(connect(path)?);
+        Ok(leases.is_made()?.then_some(leases))
+    }
+
+    fn is_made(&self) -> Result<bool, LeasesError> {
+        match format_of(&self.0)? {
+            0 => Ok(false),
+            FORMAT => Ok(true),
+            other => Err(LeasesError::Format(other)),
+        }
     }
 
     /// Removes what processes that are gone have left, in whatever state it is.
@@ -64,7 +117,14 @@ impl Leases {
     }
 
     /// Whether all of these have told what they had used, and share with `me`.
-    pub(super) fn share_with(&self, me: &str, others: &BTreeSet<String>) -> Result<bool> {
+    ///
+    /// # Errors
+    ///
+    /// Also where another release has made it anew since it was opened.
+    pub(super) fn share_with(&self, me: &str, others: &BTreeSet<String>) -> Result<bool, LeasesError> {
+        if !self.is_made()? {
+            return Ok(false);
+        }
         let mut told = self.0.prepare_cached("SELECT 1 FROM told WHERE owner = ?1 AND other = ?2")?;
         for other in others {
             if !told.exists(params![other, me])? {
@@ -126,11 +186,29 @@ impl Leases {
         }
         Ok(of)
     }
+}
 
-    /// Forgets everything.
-    pub(super) fn clear(&self) -> Result<()> {
-        self.0.execute_batch("BEGIN IMMEDIATE; DELETE FROM flow; DELETE FROM level; DELETE FROM told; COMMIT;")
-    }
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    // It is worth nothing after a crash of the machine.
+    connection.execute_batch("PRAGMA synchronous = OFF")?;
+    Ok(connection)
+}
+
+fn format_of(connection: &Connection) -> Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// What another release left there.
+fn drop_tables(transaction: &Transaction<'_>) -> Result<()> {
+    let mut tables =
+        transaction.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
+    let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+    names
+        .iter()
+        .try_for_each(|name| transaction.execute_batch(&format!("DROP TABLE \"{}\"", name.replace('"', "\"\""))))
 }
 
 struct Asker<'a> {

@@ -378,7 +378,7 @@ async fn a_round_that_fails_once_does_not_keep_a_new_process_out() {
     let old = Process::start(folder.path()).await;
     old.ask().await.expect("the first of five");
     let path = folder.path().join("beside/leases.sqlite");
-    drop(leases::Leases::open(&path).expect("it can be made"));
+    drop(leases::Leases::make(&path).expect("it can be made"));
     let other = rusqlite::Connection::open(&path).expect("it is there");
     let full = "CREATE TRIGGER full BEFORE INSERT ON flow BEGIN SELECT RAISE(ABORT, 'full'); END";
     other.execute_batch(full).expect("it can be written to");
@@ -408,6 +408,33 @@ async fn a_database_that_cannot_be_opened_at_first_is_tried_again() {
     let new = starts.await.expect("it does not panic").expect("it is told in a later round");
 
     new.shared.serve();
+    assert_eq!(new.let_in().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_shares_limits_in_another_format_is_refused_by_name() {
+    let folder = folder();
+    let _old = Process::start(folder.path()).await;
+    let _new = Process::start(folder.path()).await;
+    let other = rusqlite::Connection::open(folder.path().join("beside/leases.sqlite")).expect("it is there");
+    other.pragma_update(None, "user_version", 2).expect("it can be written to");
+
+    let third = Shared::beside_within(folder.path(), Duration::from_millis(700));
+    let refused = Process::made_of(third).await.map(|_| ()).expect_err("it cannot read what they share");
+
+    assert!(refused.to_string().contains("in format 2, and this one in format 1"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_release_left_is_made_anew_by_whoever_is_there() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    old.ask().await.expect("the first of five");
+    let other = rusqlite::Connection::open(folder.path().join("beside/leases.sqlite")).expect("it can be made");
+    other.execute_batch("CREATE TABLE flow (other); PRAGMA user_version = 2").expect("it can be written to");
+
+    let new = Process::start(folder.path()).await;
+
     assert_eq!(new.let_in().await, 4);
 }
 
