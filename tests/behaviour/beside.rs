@@ -196,3 +196,78 @@ async fn of_a_process_that_is_killed_beside_another_its_open_requests_count_as_t
     assert!(held > 0.0 && (spent - held).abs() < 1e-5, "{spent} of {held}");
     gate.open();
 }
+
+/// The budget of the app `money` in both, for what is spent before it is there.
+fn without_budget(upstream: &Upstream) -> Config {
+    Config::new().endpoint("only", Endpoint::of(upstream).with(DEAR)).model("assistant", &["only/served-model"]).app(
+        "money",
+        MONEY,
+        &["assistant"],
+        "",
+    )
+}
+
+fn with_budget(upstream: &Upstream) -> Config {
+    without_budget(upstream).section("[budget.money]\napp = \"money\"\nusd = 1\n")
+}
+
+/// Nothing that was settled is missing in the ledger's database.
+async fn is_in_the_ledger(gateway: &Gateway, entries: usize) {
+    until("the ledger to have it", async || {
+        let status = gateway.operator("/api/status").await.json().await;
+        (status["ledger"]["entries"] == entries).then_some(())
+    })
+    .await;
+}
+
+async fn has_budget(gateway: &Gateway) {
+    until("the reload", async || {
+        let status = gateway.operator("/api/status").await.json().await;
+        (status["budgets"].as_array().is_some_and(|all| all.len() == 1)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_one_of_two_had_counts_in_the_other_what_that_let_in_before_it_got_it() {
+    let upstream = Upstream::start("only").await;
+    let first = Gateway::start(&without_budget(&upstream)).await;
+    let second = first.second(&with_budget(&upstream)).await;
+    for _ in 0..20 {
+        assert_eq!(ask(&first, MONEY).await, 200, "nothing limits it there");
+    }
+    assert_eq!(ask(&second, MONEY).await, 200);
+    is_in_the_ledger(&first, 20).await;
+    is_in_the_ledger(&second, 1).await;
+
+    first.configure(&with_budget(&upstream));
+    first.signal("HUP");
+    has_budget(&first).await;
+
+    let let_in = tokio::join!(let_in(&second, MONEY), let_in(&first, MONEY));
+    let spent = spent(&first, "money", 21 + let_in.0 + let_in.1).await;
+    assert!((900_000_000..=1_000_000_000).contains(&spent), "{spent} by {let_in:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_spent_before_a_budget_counts_once_where_both_get_it_at_once() {
+    let upstream = Upstream::start("only").await;
+    let first = Gateway::start(&without_budget(&upstream)).await;
+    let second = first.second(&without_budget(&upstream)).await;
+    for _ in 0..20 {
+        assert_eq!(ask(&first, MONEY).await, 200, "nothing limits it");
+    }
+    is_in_the_ledger(&first, 20).await;
+
+    for gateway in [&first, &second] {
+        gateway.configure(&with_budget(&upstream));
+    }
+    for gateway in [&first, &second] {
+        gateway.signal("HUP");
+    }
+    tokio::join!(has_budget(&first), has_budget(&second));
+
+    let let_in = tokio::join!(let_in(&second, MONEY), let_in(&first, MONEY));
+    let spent = spent(&first, "money", 20 + let_in.0 + let_in.1).await;
+    assert!((900_000_000..=1_000_000_000).contains(&spent), "{spent} by {let_in:?}");
+}

@@ -44,6 +44,6 @@ pub use import::{ImportError, Imported, PROVIDERS, import_litellm};
 pub use limits::{Denied, Limits, MINUTE, Moment, RateStanding, Taken};
 pub use money::{Money, MoneyError, Rate};
 pub use price::{ASSUMED, Ladder, Price, Pricing, Rates, Tier, Used};
-pub use purse::{BudgetStanding, Purse, usable};
+pub use purse::{BudgetStanding, Purse, in_money, usable};
 pub use shared::{Answer, Bell, Counter, Flow, GOOD_FOR, Left, Question, Seats, Short, part_of};
 pub use tokens::{BYTES_PER_TOKEN, DEFAULT_OUTPUT, Estimate, MOST_OUTPUT, Tokens, estimate};

@@ -77,8 +77,10 @@ pub fn usable(money: Money) -> u64 {
     money.0 / SHARED_UNIT
 }
 
-fn money(shared: u64) -> Money {
-    Money(shared.saturating_mul(SHARED_UNIT))
+/// What so many units of the shared store come to.
+#[must_use]
+pub fn in_money(units: u64) -> Money {
+    Money(units.saturating_mul(SHARED_UNIT))
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -222,8 +224,8 @@ impl Purse {
         let months = self.months.lock();
         let counts = if month > months.now.number { Month::default() } else { months.now };
         let lease = months.lease.filter(|leased| leased.month == month).map(|leased| leased.lease).unwrap_or_default();
-        let others = money(lease.spent_by_others);
-        let held = money(lease.others().saturating_sub(lease.spent_by_others));
+        let others = in_money(lease.spent_by_others);
+        let held = in_money(lease.others().saturating_sub(lease.spent_by_others));
         BudgetStanding { limit: months.limit, spent: counts.spent + others, held: counts.held + held }
     }
 }
@@ -235,7 +237,7 @@ impl Purse {
         let months = self.months.lock();
         let of = |month: Month| {
             let lease = months.lease.filter(|leased| leased.month == month.number).map(|leased| leased.lease);
-            (month.number, month.spent + money(lease.unwrap_or_default().spent_by_others))
+            (month.number, month.spent + in_money(lease.unwrap_or_default().spent_by_others))
         };
         [of(months.now), of(months.before.unwrap_or_default())]
     }
@@ -335,7 +337,7 @@ impl Counter for Purse {
             let Months { now, before, .. } = &mut *months;
             let of = [Some(now), before.as_mut()].into_iter().flatten().find(|month| month.number == *number);
             if let Some(month) = of {
-                month.spent = month.spent + money(*spent);
+                month.spent = month.spent + in_money(*spent);
             }
         }
     }
@@ -385,8 +387,8 @@ impl Leased {
                 Err(Denied::Unleased)
             }
             Err(Short::Refused { .. }) => {
-                let spent = month.spent + money(self.lease.spent_by_others);
-                let held = month.held + money(self.lease.others().saturating_sub(self.lease.spent_by_others));
+                let spent = month.spent + in_money(self.lease.spent_by_others);
+                let held = month.held + in_money(self.lease.others().saturating_sub(self.lease.spent_by_others));
                 let is_spent = spent + amount > limit;
                 let retry_after = if is_spent { now.month_left } else { WHEN_HELD };
                 Err(Denied::Budget { limit, spent, held, asked: amount, retry_after })

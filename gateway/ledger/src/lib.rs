@@ -40,8 +40,8 @@ pub use keeper::{Ledger, LedgerError, LedgerStatus, MOST_JOURNAL};
 pub use look::{LookFault, LookKind, LookStep};
 pub use postgres::{POSTGRES_VERSION, Postgres};
 pub use shared::{
-    Board, Dial, Dialled, Known, Notice, OnLoss, Settings as SharedSettings, Shared, StoreLost, StoreStatus,
-    Undertaken, Wire,
+    Board, Dial, Dialled, Known, Notice, OnLoss, Reads, Settings as SharedSettings, Shared, StoreLost, StoreStatus,
+    Told, Undertaken, Wire,
 };
 pub use turn::turn;
 

@@ -23,6 +23,7 @@ mod opening;
 mod resp;
 mod scripts;
 mod share;
+mod told;
 mod untold;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use board::{Board, Notice, Undertaken};
 use resp::Commands;
 pub use resp::Wire;
 use share::Share;
+pub use told::{Reads, Told};
 use untold::Untold;
 
 use crate::turn::{at, turn};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use accounting::Money;
 use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
-use ledger::{Known, Ledger, LedgerError, Spent, Whose};
+use ledger::{Known, Ledger, LedgerError, Reads, Spent, Told, Whose};
 use parking_lot::Mutex;
 use telemetry::audit::AuditLog;
 use telemetry::capture::Vault;
@@ -101,11 +102,13 @@ impl Gateway {
     ) -> Result<Arc<Self>, LedgerError> {
         inspection::prepare();
         snapshot.take_effect();
-        Spendings::of(&snapshot, &ledger)?.restore(&snapshot);
+        let spendings = Spendings::of(&snapshot, &ledger)?;
+        spendings.restore(&snapshot);
         if let Some(sharing) = &snapshot.sharing {
             sharing.counters.tell(known_spending::known(&snapshot, &ledger)?);
         }
         snapshot.counters().serve();
+        snapshot.counters().tells(spendings.reads);
         let body_budget = BodyBudget::new(snapshot.max_buffered_bytes);
         let waiting_budget = BodyBudget::new(snapshot.waiting.all);
         metrics.set_configuration(&snapshot.hash, snapshot.loaded, false);
@@ -162,6 +165,7 @@ impl Gateway {
         self.waiting_budget.resize(next.waiting.all);
         next.apps().for_each(|app| app.waiting.resize(next.waiting.of_one_app));
         spendings.restore(&next);
+        next.counters().tells(spendings.reads);
         if let Some(postgres) = next.books.clone() {
             self.ledger.reach_by(postgres);
         }
@@ -223,8 +227,10 @@ pub struct Spendings {
     month: u32,
     spent: Vec<Spent>,
     budgets: BudgetSpendings,
-    /// The accounts of which another process of the state folder tells what was spent.
-    told: HashSet<Arc<str>>,
+    /// What other processes of the state folder tell that was spent, before the ledger was asked.
+    told: Told,
+    /// The turn to take it over: no other process of the state folder begins to limit the same thing meanwhile.
+    reads: Reads,
     /// What the store is to be told of all gateways; nothing where it was told of every limit before.
     known: Option<Vec<Known>>,
 }
@@ -234,8 +240,14 @@ impl Spendings {
     fn of(snapshot: &Snapshot, ledger: &Ledger) -> Result<Self, LedgerError> {
         let now = SystemTime::now();
         let month = pipeline::month_of(now);
-        let nothing =
-            Self { month, spent: Vec::new(), budgets: BudgetSpendings::default(), told: HashSet::new(), known: None };
+        let nothing = Self {
+            month,
+            spent: Vec::new(),
+            budgets: BudgetSpendings::default(),
+            told: Told::default(),
+            reads: Reads::default(),
+            known: None,
+        };
         if snapshot.new_books().next().is_none() && !snapshot.budgets.has_new() {
             return Ok(nothing);
         }
@@ -245,30 +257,32 @@ impl Spendings {
         }
         // Of several gateways each tells the shared store its own. Where nobody shares, all that the ledger knows counts.
         let whose = if snapshot.sharing.is_some() { Whose::OfThisGateway } else { Whose::OfAll };
+        let reads = snapshot.counters().reads();
+        // INVARIANT: asked before the ledger. What another process settles in between is in what the ledger says and not in what
+        // it told: it is counted twice at worst, and not left out.
+        let told = snapshot.counters().told().map_err(|source| LedgerError::Shared { source })?;
         // What the journal holds counts as well.
         ledger.carry_over()?;
         let first = |month| accounting::Day::first_of(month).days().unsigned_abs();
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let budgets = snapshot.budgets.spendings(ledger, seconds, whose)?;
         let spent = ledger.spent((first(month), first(month + 1)), whose)?;
-        // INVARIANT: asked behind the ledger. What another process spends is told before it is in the ledger: it is counted twice at
-        // worst, and not left out.
-        let told = snapshot.counters().told().map_err(|source| LedgerError::Shared { source })?;
-        Ok(Self { month, spent, budgets, told, known: None })
+        Ok(Self { month, spent, budgets, told, reads, known: None })
     }
 
     /// What the ledger says of an account holds what another process of the state folder, which is gone, had spent of it.
     fn take_the_place_of_what_others_left(&self, snapshot: &Snapshot) {
         let books: HashSet<String> = snapshot.new_books().map(|book| book.account()).collect();
         let is_new = |name: &str| books.contains(name) || snapshot.budgets.has_new_account(name);
-        snapshot.counters().forget(|name| is_new(name) && !self.told.contains(name));
+        snapshot.counters().forget(is_new);
     }
 
-    /// Tells the books that are new in this snapshot.
+    /// Tells the books that are new in this snapshot, but for what other processes of the state folder tell of them.
     fn restore(&self, snapshot: &Snapshot) {
-        for book in snapshot.new_books().filter(|book| !self.told.contains(&*book.account())) {
+        for book in snapshot.new_books() {
             let is_own = |spent: &&Spent| *spent.app == *book.app && book.key.is_none_or(|key| *spent.key == *key);
-            book.book.restore(self.month, self.spent.iter().filter(is_own).map(|spent| spent.money).sum());
+            let spent: Money = self.spent.iter().filter(is_own).map(|spent| spent.money).sum();
+            book.book.restore(self.month, spent.less(self.told.of(&book.account(), self.month)));
         }
         snapshot.budgets.restore(&self.budgets, &self.told);
     }

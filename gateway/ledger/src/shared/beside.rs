@@ -10,7 +10,7 @@
 //!
 //! **Does not do.** What lies in the database is worth nothing after all processes are gone, and is not forced to the disk.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ const TRIES: u32 = 4;
 /// Where processes of one state folder meet.
 pub(super) struct Beside {
     folder: PathBuf,
-    marks: Marks,
+    pub(super) marks: Marks,
     /// How long it is waited at most until those that are there share.
     joins_in: Duration,
     pub(super) bell: Arc<Bell>,
@@ -57,19 +57,21 @@ pub(super) struct Beside {
     /// What others left used of counters that this process does not have yet.
     inherited: Mutex<LeftOf>,
     /// Held while the database is asked; requests never wait for it.
-    place: Mutex<Option<Place>>,
+    pub(super) place: Mutex<Option<Place>>,
+    /// The turn to take over what the ledger says, until that is told.
+    pub(super) reads: Mutex<Option<File>>,
 }
 
 /// The place of this process in the folder.
-struct Place {
-    owner: String,
+pub(super) struct Place {
+    pub(super) owner: String,
     /// It is locked while the process lives.
     mark: File,
     /// Those of the others whose marks somebody has removed, and for how many looks by now.
     missing: BTreeMap<String, u32>,
-    leases: Option<Leases>,
+    pub(super) leases: Option<Leases>,
     /// Those that are there. INVARIANT: whoever was granted anything is among them while it lives.
-    others: BTreeSet<String>,
+    pub(super) others: BTreeSet<String>,
     /// Those of them that know that this process shares with them, and those that it waited for.
     told: BTreeSet<String>,
     /// The last round failed.
@@ -95,6 +97,7 @@ impl Shared {
             shares: AtomicBool::new(false),
             inherited: Mutex::default(),
             place: Mutex::default(),
+            reads: Mutex::default(),
         };
         Self { inner: Arc::new(Inner { beside: Some(beside), ..Inner::new(settings) }) }
     }
@@ -114,22 +117,7 @@ impl Shared {
         std::thread::Builder::new().name("beside".to_owned()).spawn(move || keep(&owner, &bell)).map(drop)
     }
 
-    /// The accounts of which another process of the folder tells what was spent: the ledger is not to be asked for those. None
-    /// where there is no other.
-    ///
-    /// # Errors
-    ///
-    /// When the database in the folder cannot say.
-    pub fn told(&self) -> io::Result<HashSet<Arc<str>>> {
-        let Some(beside) = self.inner.beside.as_ref().filter(|beside| beside.shares.load(Ordering::Acquire)) else {
-            return Ok(HashSet::new());
-        };
-        let place = beside.place.lock();
-        let Some(Place { owner, leases: Some(leases), .. }) = &*place else { return Ok(HashSet::new()) };
-        leases.told_by_others(owner).map_err(io::Error::other)
-    }
-
-    /// What others left of these accounts is in the ledger, which is asked for them: it is not to be counted beside that.
+    /// What others left of these accounts is in what the ledger says of them: it is not to be counted beside that.
     pub fn forget(&self, is_restored: impl Fn(&str) -> bool) {
         if let Some(beside) = &self.inner.beside {
             beside.inherited.lock().retain(|name, _| !is_restored(name));
@@ -272,7 +260,12 @@ impl Beside {
             return true;
         }
         let number = inner.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        // What is handed over meanwhile is told by the next look.
+        let reads = if looks { self.reads.lock().take() } else { None };
         let turned = self.try_turn(inner, place, looks);
+        if turned.is_err() && reads.is_some() {
+            *self.reads.lock() = reads;
+        }
         if let Err(error) = &turned
             && !std::mem::replace(&mut place.failing, true)
         {
@@ -438,6 +431,7 @@ impl Beside {
         {
             tracing::error!(%error, "what was used last was not told to the other process of this state folder; it counts what was held");
         }
+        *self.reads.lock() = None;
         // Whoever shares with it finds a mark that nobody holds, and need not ask itself whether somebody removed it.
         if !self.shares.load(Ordering::Acquire) {
             self.marks.remove(&place.owner);

@@ -3,7 +3,7 @@
 //! They differ in two things. Who is gone is known at once, by the lock that a process holds, and not when its part is over. And
 //! nobody comes after the one before in its name: what was spent by those who are gone is taken over when the last has left.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,10 +11,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use accounting::{Answer, Question};
+use accounting::{Answer, Question, in_money};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::beside::LeftOf;
+use super::told::Told;
 
 /// How long the other process may hold the database.
 const BUSY: Duration = Duration::from_secs(2);
@@ -142,10 +143,18 @@ impl Leases {
         Ok(())
     }
 
-    /// The accounts of which others tell what was spent.
-    pub(super) fn told_by_others(&self, me: &str) -> Result<HashSet<Arc<str>>> {
-        let mut level = self.0.prepare("SELECT DISTINCT account FROM level WHERE owner <> ?1 AND month <> ?2")?;
-        level.query_map(params![me, NO_MONTH], |row| row.get(0))?.collect()
+    /// What others than `me` tell that was spent: those that are `living` what they have spent, and others what they held as well.
+    pub(super) fn told(&self, me: &str, living: &BTreeSet<String>) -> Result<Told> {
+        let mut told = Told::default();
+        let mut level =
+            self.0.prepare("SELECT account, month, owner, kept, spent FROM level WHERE owner <> ?1 AND month <> ?2")?;
+        let mut rows = level.query(params![me, NO_MONTH])?;
+        while let Some(row) = rows.next()? {
+            let owner: Arc<str> = row.get(2)?;
+            let counts = if living.contains(&*owner) { row.get(4)? } else { row.get(3)? };
+            told.add(row.get(0)?, row.get(1)?, in_money(whole(counts)));
+        }
+        Ok(told)
     }
 
     /// Decides all of these together. `living` are the others that are there.

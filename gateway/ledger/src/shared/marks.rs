@@ -53,6 +53,11 @@ impl Marks {
         try_turn(&self.folder.join("turn"), Duration::ZERO)
     }
 
+    /// The turn to take over what the ledger says; nothing where another process has it for all of `within`.
+    pub(super) fn reads(&self, within: Duration) -> io::Result<Option<File>> {
+        try_turn(&self.folder.join("reads"), within)
+    }
+
     /// Locked before it has its name, so that nobody takes it for that of a dead process. It is called in the turn of the folder.
     pub(super) fn make(&self, owner: &str) -> io::Result<File> {
         self.remove_unnamed()?;

@@ -4,12 +4,12 @@
 //! is new, or about others, begins with what the ledger says. Users are bounded: those beyond share one amount, so that nobody
 //! gets more by inventing names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounting::{Budget, Calendar, Money, Terms};
-use ledger::{Known, Ledger, LedgerError, OfGateway, Shared, SpentBy, Whose};
+use ledger::{Known, Ledger, LedgerError, OfGateway, Shared, SpentBy, Told, Whose};
 use parking_lot::Mutex;
 
 use super::Snapshot;
@@ -162,15 +162,22 @@ impl Budgets {
         new.any(|rule| name.strip_prefix(&*rule.key).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
     }
 
-    /// Tells those that are new, but for the accounts that somebody else tells of.
-    pub(crate) fn restore(&self, spendings: &BudgetSpendings, told: &HashSet<Arc<str>>) {
+    /// Tells those that are new, but for what other processes of the state folder tell of them.
+    pub(crate) fn restore(&self, spendings: &BudgetSpendings, told: &Told) {
         let seconds = spendings.seconds;
         for rule in self.new.iter().filter_map(|index| self.rules.get(*index)) {
             let spent = spendings.spent.get(&window(&rule.calendar, seconds)).into_iter().flatten();
+            let mut of_users: HashMap<&str, Money> = HashMap::new();
             for one in spent.filter(|one| rule.is_about(payer_of(one))) {
-                let user = one.user.as_deref().unwrap_or_default();
-                if !told.contains(&*rule.account(user)) {
-                    rule.spent.of(user, seconds).restore(seconds, one.money);
+                let user = one.user.as_deref().filter(|_| rule.counts_users()).unwrap_or_default();
+                let of_user = of_users.entry(user).or_default();
+                *of_user = *of_user + one.money;
+            }
+            let month = rule.calendar.at(seconds).number;
+            for (user, spent) in of_users {
+                let left = spent.less(told.of(&rule.account(user), month));
+                if left > Money::ZERO {
+                    rule.spent.of(user, seconds).restore(seconds, left);
                 }
             }
         }

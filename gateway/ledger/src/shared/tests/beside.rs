@@ -1,6 +1,6 @@
 //! Two processes of one state folder, in one process: what holds their marks are locks of open files.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
@@ -265,15 +265,81 @@ async fn what_one_left_is_not_counted_beside_what_the_next_knows_of_it_from_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_tells_of_is_named_so_that_nobody_counts_it_twice() {
+async fn what_another_tells_is_known_so_that_nobody_counts_it_twice() {
     let folder = folder();
     let old = Process::start(folder.path()).await;
     drop(old.reserve(1, 10_000).await.expect("it is the first"));
 
     let new = Process::starting(folder.path()).await.expect("the other shares");
 
-    assert_eq!(new.shared.told().expect("the database answers"), HashSet::from(["money".into()]));
-    assert!(old.shared.told().expect("the database answers").is_empty());
+    let told = new.shared.told().expect("the database answers");
+    assert_eq!(
+        [told.of("money", 9), told.of("money", 8), told.of("tokens", 9)],
+        [Money(10_000), Money::ZERO, Money::ZERO]
+    );
+    assert_eq!(old.shared.told().expect("the database answers"), Told::default());
+}
+
+#[test]
+fn of_one_that_is_gone_what_it_held_counts_as_spent() {
+    let folder = folder();
+    let mut leases = leases::Leases::make(&folder.path().join("leases.sqlite")).expect("it can be made");
+    let (used, kept, holds, least, need, want) = (60, 60, 60, 60, 60, 60);
+    let question = Question::Level { month: Some(9), limit: 100, used, kept, spent: 20, holds, least, need, want };
+    leases.ask("other", &BTreeSet::new(), [("money", question)].into_iter()).expect("it can be written to");
+
+    let told = |living: &[&str]| {
+        let living = living.iter().map(|name| (*name).to_owned()).collect();
+        leases.told("me", &living).expect("it can be read").of("money", 9)
+    };
+
+    assert_eq!([told(&["other"]), told(&[])], [Money(20_000), Money(60_000)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_that_take_over_what_the_ledger_says_the_second_waits_until_the_first_has_told_it() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let new = Process::start(folder.path()).await;
+    let reads_of = |process: &Process, within| {
+        let shared = process.shared.clone();
+        tokio::task::spawn_blocking(move || shared.reads_within(within).expect("the folder can be used"))
+    };
+
+    let reads = reads_of(&old, Duration::ZERO).await.expect("it does not panic");
+    let meanwhile = reads_of(&new, Duration::from_millis(20)).await.expect("it does not panic");
+    let waits = reads_of(&new, MINUTE);
+    let user = a_user_of(&old);
+    user.restore(9, Money(30_000));
+    old.shared.tells(reads);
+    let then = waits.await.expect("it does not panic");
+
+    assert_eq!([meanwhile.0.is_some(), then.0.is_some()], [false, true]);
+    assert_eq!(new.shared.told().expect("the database answers").of("user", 9), Money(30_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_turn_to_take_over_what_the_ledger_says_lasts_until_the_database_has_taken_it() {
+    let folder = folder();
+    let old = Process::start(folder.path()).await;
+    let new = Process::start(folder.path()).await;
+    let other = rusqlite::Connection::open(folder.path().join("beside/leases.sqlite")).expect("it is there");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON level BEGIN SELECT RAISE(ABORT, 'full'); END";
+    other.execute_batch(full).expect("it can be written to");
+
+    let reads = old.shared.reads_within(Duration::ZERO).expect("the folder can be used");
+    let user = a_user_of(&old);
+    user.restore(9, Money(30_000));
+    old.shared.tells(reads);
+    old.looks(2).await;
+    let while_it_fails = new.shared.reads_within(Duration::ZERO).expect("the folder can be used");
+    other.execute_batch("DROP TRIGGER full").expect("it can be written to");
+    let shared = new.shared.clone();
+    let then = tokio::task::spawn_blocking(move || shared.reads_within(MINUTE)).await.expect("it does not panic");
+
+    assert!(while_it_fails.0.is_none());
+    assert!(then.expect("the folder can be used").0.is_some());
+    assert_eq!(new.shared.told().expect("the database answers").of("user", 9), Money(30_000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -525,7 +591,7 @@ async fn money_is_told_also_by_one_that_has_no_limit_of_it() {
     old.book.set_limits(Limits { tokens_per_minute: None, per_month: Some(Money(100_000)) });
     assert!(old.reserve(1, 30_001).await.is_err(), "which makes it tell");
 
-    assert!(told.contains("money"), "{told:?}");
+    assert_eq!(told.of("money", 9), Money(60_000));
     assert!(new.reserve(1, 30_001).await.is_err());
     assert!(new.reserve(1, 30_000).await.is_ok());
     drop(held);
