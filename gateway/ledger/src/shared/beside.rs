@@ -420,6 +420,12 @@ impl Beside {
         failed
     }
 
+    fn tell_a_last_time(&self, inner: &Inner, place: &mut Place) -> Result<(), String> {
+        self.round(inner, place, true)?;
+        let Some(leases) = &place.leases else { return Ok(()) };
+        leases.leave(&place.owner).map_err(|error| error.to_string())
+    }
+
     fn part(&self, inner: &Inner) {
         let mut own = self.place.lock();
         let Some(mut place) = own.take() else { return };
@@ -427,7 +433,7 @@ impl Beside {
         let accounts: Vec<_> = inner.accounts.lock().values().cloned().collect();
         accounts.iter().filter_map(|account| account.counter.upgrade()).for_each(|counter| counter.tell_again());
         if self.shares.load(Ordering::Acquire)
-            && let Err(error) = self.round(inner, &mut place, true)
+            && let Err(error) = self.tell_a_last_time(inner, &mut place)
         {
             tracing::error!(%error, "what was used last was not told to the other process of this state folder; it counts what was held");
         }

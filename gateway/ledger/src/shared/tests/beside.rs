@@ -291,6 +291,30 @@ fn of_one_that_is_gone_what_it_held_counts_as_spent() {
     assert_eq!([told(&["other"]), told(&[])], [Money(20_000), Money(60_000)]);
 }
 
+#[test]
+fn of_one_that_leaves_nothing_lies_ahead_though_it_is_not_known_yet_that_it_is_gone() {
+    let folder = folder();
+    let mut leases = leases::Leases::make(&folder.path().join("leases.sqlite")).expect("it can be made");
+    let level = |used, want| {
+        let (kept, holds, least, need) = (used, used, used, used);
+        Question::Level { month: Some(9), limit: 100, used, kept, spent: used, holds, least, need, want }
+    };
+    let mut granted = |owner: &str, living: &str, question| {
+        let living = BTreeSet::from([living.to_owned()]);
+        let answers = leases.ask(owner, &living, [("money", question)].into_iter()).expect("it can be written to");
+        if owner == "leaves" {
+            leases.leave(owner).expect("it can be written to");
+        }
+        answers
+    };
+
+    let ahead = granted("leaves", "stays", level(20, 30));
+    let rest = granted("stays", "leaves", level(80, 80));
+
+    assert_eq!(ahead, [Answer::Level { ceiling: 30, others: 0, spent: 0 }]);
+    assert_eq!(rest, [Answer::Level { ceiling: 80, others: 20, spent: 20 }]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_that_take_over_what_the_ledger_says_the_second_waits_until_the_first_has_told_it() {
     let folder = folder();
