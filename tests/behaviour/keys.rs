@@ -131,7 +131,9 @@ async fn a_rate_by_the_second_lets_so_many_through_and_one_more_each_second() {
             match answer.status {
                 200 => let_in += 1,
                 status => {
-                    assert_eq!((status, answer.header("retry-after")), (429, Some("1")), "{setting}");
+                    // A second, or a little more, which is told as two: of two threads one may look at the clock first and ask last.
+                    let after = answer.header("retry-after");
+                    assert!(status == 429 && matches!(after, Some("1" | "2")), "{setting}: {status} {after:?}");
                     assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("1"), "{setting}");
                     assert_eq!(answer.code().await, "rate_limit_exceeded");
                 }
