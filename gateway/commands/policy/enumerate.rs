@@ -3,6 +3,7 @@
 //! Labels, kinds of finding and apps that no policy names are alike to it, so one of each stands for all of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -124,24 +125,14 @@ pub(super) fn outside(world: &World, rules: &Rules, goals: &[&Rules]) -> Result<
     let goals = goals.iter().map(|goal| world.judge(goal)).collect::<Result<Vec<_>, _>>()?;
     let mut seen: Vec<Option<Box<Found>>> = goals.iter().map(|_| None).collect();
     let mut decisions = 0;
-    for asker in &world.askers {
-        let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
-        for purpose in purposes {
-            for (operation, labels, class, kinds, now) in world.requests() {
-                let findings = found_of(kinds, |_| false);
-                let data = Data { labels, labelled: true, class, purpose };
-                let about = Question::about(&asker.name, "any", &world.candidates);
-                let question = Question { operation, data, findings: &findings, now, ..about };
-                decisions += world.candidates.len();
-                let Ok(permit) = decide(&judge, &question) else { continue };
-                let open = goals.iter().zip(&mut seen).filter(|(_, seen)| seen.is_none());
-                open.for_each(|(goal, seen)| *seen = broken(goal, &question, kinds, permit.verdicts()));
-                if seen.iter().all(Option::is_some) {
-                    return Ok((seen, decisions));
-                }
-            }
+    let _ = world.ask(|question, kinds| {
+        decisions += world.candidates.len();
+        if let Ok(permit) = decide(&judge, question) {
+            let open = goals.iter().zip(&mut seen).filter(|(_, seen)| seen.is_none());
+            open.for_each(|(goal, seen)| *seen = broken(goal, question, kinds, permit.verdicts()));
         }
-    }
+        enough(seen.iter().all(Option::is_some))
+    });
     Ok((seen, decisions))
 }
 
@@ -169,9 +160,29 @@ fn found_of(kinds: &[FindingKind], is_gone: impl Fn(&FindingKind) -> bool) -> Fi
     kinds.iter().filter(|kind| !is_gone(kind)).map(at).collect()
 }
 
+fn enough(is_enough: bool) -> ControlFlow<()> {
+    if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
 type Request<'a> = (Operation, &'a [Arc<str>], Class, &'a [FindingKind], SystemTime);
 
 impl World {
+    /// Puts every question of this world, with the kinds of findings in it, until that is enough.
+    fn ask(&self, mut look: impl FnMut(&Question<'_>, &[FindingKind]) -> ControlFlow<()>) -> ControlFlow<()> {
+        for asker in &self.askers {
+            let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
+            for purpose in purposes {
+                for (operation, labels, class, kinds, now) in self.requests() {
+                    let findings = found_of(kinds, |_| false);
+                    let data = Data { labels, labelled: true, class, purpose };
+                    let about = Question::about(&asker.name, "any", &self.candidates);
+                    look(&Question { operation, data, findings: &findings, now, ..about }, kinds)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     /// All of one moment before those of the next: what is known of the targets at a moment is put together once for them.
     fn requests(&self) -> impl Iterator<Item = Request<'_>> {
         let of_a_moment = move |now: &SystemTime| {
@@ -234,20 +245,10 @@ impl Comparing {
     /// Until the two were seen to differ both ways, or to the end of the world.
     fn all(mut self, world: &World) -> Differences {
         let mut found = Differences::default();
-        for asker in &world.askers {
-            let purposes = std::iter::once(None).chain(asker.purposes.iter().map(|purpose| Some(purpose.as_str())));
-            for purpose in purposes {
-                for (operation, labels, class, kinds, now) in world.requests() {
-                    let findings = found_of(kinds, |_| false);
-                    let data = Data { labels, labelled: true, class, purpose };
-                    let about = Question::about(&asker.name, "any", &world.candidates);
-                    self.look(&mut found, &Question { operation, data, findings: &findings, now, ..about });
-                    if found.more.is_some() && found.less.is_some() {
-                        return found;
-                    }
-                }
-            }
-        }
+        let _ = world.ask(|question, _| {
+            self.look(&mut found, question);
+            enough(found.more.is_some() && found.less.is_some())
+        });
         found
     }
 
