@@ -8,6 +8,9 @@ from rig import peers, processes
 
 PATH = "/v1/chat/completions"
 
+# Most turns of load before a measurement.
+WARM_AT_MOST = 12
+
 
 class Rig:
     """The parts that every measurement needs."""
@@ -39,6 +42,20 @@ class Rig:
         for name, value in options.items():
             command += [f"--{name}", value]
         return json.loads(processes.run_once(command, self.load_core, True, seconds * 3 + 120))
+
+    def warm(self, peer, body, rate):
+        """Loads a peer as it will be measured until that opens no further connection to the upstream.
+
+        A peer with several endpoints needs more connections than one with a single upstream, since requests do not fall on them
+        evenly, and opens them as it meets that. What it does from then on is what is measured.
+        """
+        seconds = self.plan["seconds"]
+        for _ in range(WARM_AT_MOST):
+            before = self.seen()["connections"]
+            self.load(peer, "open", body, seconds, rate=rate)
+            if self.seen()["connections"] - before == 1:  # the one that asked
+                return
+        self.warn(f"{peer.name if peer else 'direct'} {body}: connections are still opened after {WARM_AT_MOST} turns")
 
     def window(self, peer, body, rate, seconds):
         """One window at a fixed rate: CPU of the peer per request and per event, and what the load generator saw."""
@@ -95,7 +112,7 @@ def in_turn(rig, contenders, body, rate, seconds, label):
             if peer:
                 peer.end()
                 peer.start(rig.proxy_core)
-            rig.load(peer, "open", body, rig.plan["warm_seconds"], rate=rate)
+                rig.warm(peer, body, rate)
         windows = [(name(peer), rig.window(peer, body, rate, seconds)) for peer in [*order, *reversed(order)]]
         for who, rounds in seen.items():
             rounds.append(mean([window for of, window in windows if of == who]))

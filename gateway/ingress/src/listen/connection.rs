@@ -126,6 +126,8 @@ fn builder(settings: &ListenSettings) -> auto::Builder<Streams> {
         .keep_alive(true)
         // A caller that closed its side is gone, and its request is cancelled.
         .half_close(false)
+        // Head, length, text and end of line of what goes down are put together as they come, and leave in one piece.
+        .writev(false)
         .max_buf_size(head);
     if settings.max_headers != HYPERS_MAX_HEADERS {
         builder.http1().max_headers(settings.max_headers);
@@ -196,7 +198,7 @@ where
     // INVARIANT: it is asked once for each waker, so the task's budget must not keep it from remembering it.
     let mut drain = pin!(unconstrained(drain.begun()));
     let mut known = None;
-    let timer = pin!(sleep_until(Instant::now()));
+    let timer = pin!(sleep_until(Instant::now() + TICK));
     let mut keeper = Keeper::new(&door.settings, &pulse, timer);
     poll_fn(|context| {
         // Drain and timer know whom to wake. A request wakes this several times, and asking them each time costs more

@@ -18,8 +18,8 @@ thread_local! {
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A byte stream that gives its system small writes in one piece: a chunk of a streamed answer is its length, its text and the end of
-/// its line.
+/// A byte stream that gives its system small writes in one piece: a frame of HTTP/2 is its head and its text, and so is a record of
+/// TLS. HTTP/1.1 comes in one piece already.
 #[derive(Debug)]
 pub(super) struct Gathering<I>(pub(super) I);
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -222,11 +223,18 @@ impl Drop for Flight {
     }
 }
 
+/// Most bytes of an answer that hyper is given at once on HTTP/1.1. It puts together what it has to write, up to the bound on heads
+/// ([`ListenSettings::max_header_bytes`](super::ListenSettings::max_header_bytes)) and one such piece beyond it, and a connection
+/// keeps that room; given whole, a large answer would lie in memory twice.
+const PIECE: usize = 32 << 10;
+
 pin_project! {
     /// The body of an answer, which keeps its request in flight.
     pub(super) struct InFlight<B> {
         #[pin]
         body: B,
+        // What hyper was not given yet of a large piece.
+        rest: Bytes,
         // The turn of the connection in which the body let its reader wait. hyper asks again after it has written, in the
         // same turn: what came meanwhile brings the next one.
         waits: Option<u64>,
@@ -237,35 +245,50 @@ pin_project! {
 
 impl<B> InFlight<B> {
     pub(super) fn new(body: B, flight: Flight) -> Self {
-        Self { body, waits: None, taken: Taken::current(), flight }
+        Self { body, rest: Bytes::new(), waits: None, taken: Taken::current(), flight }
     }
 }
 
-impl<B: Body> Body for InFlight<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes>> Body for InFlight<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
+        if !this.rest.is_empty() {
+            let piece = this.rest.split_to(PIECE.min(this.rest.len()));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         // INVARIANT: a body that lets its reader wait has been told whom to wake, and in one turn that is the same task.
         let turn = this.flight.turn();
         if turn.is_some() && *this.waits == turn {
             return Poll::Pending;
         }
         this.taken.asked();
-        let frame = this.body.poll_frame(context);
-        match frame {
+        let mut frame = this.body.poll_frame(context);
+        match &mut frame {
             Poll::Pending => *this.waits = turn,
-            Poll::Ready(_) => this.taken.gave(),
+            Poll::Ready(given) => {
+                this.taken.gave();
+                // HTTP/2 is given what its window takes, and cuts it itself.
+                if turn.is_some()
+                    && let Some(Ok(given)) = given
+                    && let Some(data) = given.data_mut()
+                    && data.len() > PIECE
+                {
+                    *this.rest = data.split_off(PIECE);
+                }
+            }
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // INVARIANT: hyper asks before it has been given anything, so that nothing is left of a piece.
         self.body.size_hint()
     }
 }
@@ -338,7 +361,6 @@ mod tests {
     use std::convert::Infallible;
     use std::task::Waker;
 
-    use bytes::Bytes;
     use http::Version;
 
     use super::*;
@@ -354,6 +376,22 @@ mod tests {
         fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             self.0 += 1;
             Poll::Pending
+        }
+    }
+
+    /// Answers whole with one piece of this many bytes.
+    struct Large(Option<Bytes>);
+
+    impl Body for Large {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_none()
         }
     }
 
@@ -379,5 +417,29 @@ mod tests {
         assert_eq!(asked(Version::HTTP_11, &[2, 1, 3]), 3);
         // Each stream has a task there, whose turns are not the connection's.
         assert_eq!(asked(Version::HTTP_2, &[2, 1, 3]), 6);
+    }
+
+    #[tokio::test]
+    async fn hyper_is_given_a_large_piece_in_parts_and_all_of_it() {
+        let parts = |version, length: usize| {
+            let whole: Bytes = (0..length).map(|at| (at % 251) as u8).collect();
+            let (pulse, mut answer) = answer(Large(Some(whole.clone())), version);
+            pulse.begin_turn();
+            let (mut parts, mut seen) = (Vec::new(), Vec::new());
+            while !answer.is_end_stream() {
+                let frame = Pin::new(&mut answer).poll_frame(&mut Context::from_waker(Waker::noop()));
+                let Poll::Ready(Some(Ok(frame))) = frame else { panic!("it ended before its end") };
+                let data = frame.into_data().expect("there are no trailers");
+                parts.push(data.len());
+                seen.extend_from_slice(&data);
+            }
+            assert_eq!(seen, whole);
+            parts
+        };
+
+        assert_eq!(parts(Version::HTTP_11, PIECE), [PIECE]);
+        assert_eq!(parts(Version::HTTP_11, PIECE + 1), [PIECE, 1]);
+        assert_eq!(parts(Version::HTTP_11, 3 * PIECE), [PIECE, PIECE, PIECE]);
+        assert_eq!(parts(Version::HTTP_2, 3 * PIECE), [3 * PIECE]);
     }
 }

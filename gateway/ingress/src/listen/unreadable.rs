@@ -213,13 +213,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncWrite for Telling<I, H>
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // hyper writes such an answer in one piece.
-        if !self.pulse.owes()
-            && let [answer] = pieces
-            && let Some(told) = self.poll_in_place_of(answer, context)
-        {
-            return told;
-        }
+        // HTTP/2 alone writes so, and what hyper refuses on HTTP/1.1 comes in one piece.
         Pin::new(&mut self.io).poll_write_vectored(context, pieces)
     }
 

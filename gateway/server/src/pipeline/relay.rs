@@ -49,6 +49,9 @@ pub(super) struct Relay {
     /// Since when nothing went down; `None` when something has since the upstream was last waited for.
     silent_since: Option<Instant>,
     state: State,
+    /// The upstream's end did not come with its last word, and the alarm is set for when it is given up. A timer that becomes the
+    /// earliest of its runtime costs a turn of its loop, and nearly every end comes with the last word.
+    trails: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,7 @@ impl Relay {
             every,
             silent_since: Some(now),
             state: State::Running,
+            trails: false,
         }
     }
 
@@ -97,10 +101,16 @@ impl Relay {
             match self.poll_upstream(cx) {
                 Poll::Ready(Some(last)) => return Poll::Ready(Some(last)),
                 Poll::Ready(None) => {}
-                Poll::Pending if self.state == State::Trailing => match self.keep_alive.poll(cx) {
-                    Poll::Ready(()) => self.end(End::Complete),
-                    Poll::Pending => return Poll::Pending,
-                },
+                Poll::Pending if self.state == State::Trailing => {
+                    if !self.trails {
+                        self.trails = true;
+                        self.keep_alive.set(Instant::now() + TRAIL);
+                    }
+                    match self.keep_alive.poll(cx) {
+                        Poll::Ready(()) => self.end(End::Complete),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
                 Poll::Pending => return self.poll_keep_alive(cx).map(Some),
             }
         }
@@ -125,7 +135,6 @@ impl Relay {
                     self.books.going_down(&bytes);
                     if self.relay.saw_terminal() {
                         self.state = State::Trailing;
-                        self.keep_alive.set(Instant::now() + TRAIL);
                     }
                     return Some(bytes);
                 }

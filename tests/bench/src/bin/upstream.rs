@@ -37,6 +37,8 @@ struct Upstream {
     first_byte_ms: Cell<u64>,
     chunks: Cell<u64>,
     delay_ms: Cell<u64>,
+    /// How many connections were accepted, those of `/ctl` and `/stat` as well.
+    connections: Cell<u64>,
     requests: Cell<u64>,
     body_bytes: Cell<u64>,
     streams: Cell<u64>,
@@ -61,6 +63,7 @@ async fn serve(listener: TcpListener, upstream: Rc<Upstream>) -> Result<(), Box<
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
+        add(&upstream.connections, 1);
         let upstream = Rc::clone(&upstream);
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| answer(request, Rc::clone(&upstream)));
@@ -95,6 +98,7 @@ impl Upstream {
             first_byte_ms: Cell::new(0),
             chunks: Cell::new(100),
             delay_ms: Cell::new(0),
+            connections: Cell::new(0),
             requests: Cell::new(0),
             body_bytes: Cell::new(0),
             streams: Cell::new(0),
@@ -120,7 +124,8 @@ impl Upstream {
         }
 
         let text = format!(
-            r#"{{"requests":{},"streams":{},"open":{},"body_bytes":{}}}"#,
+            r#"{{"connections":{},"requests":{},"streams":{},"open":{},"body_bytes":{}}}"#,
+            self.connections.get(),
             self.requests.get(),
             self.streams.get(),
             self.open.get(),
