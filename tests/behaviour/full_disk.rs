@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::testkit::{Audit, Config, Gateway, Request, Upstream, chat, not_tested, until};
+use crate::testkit::{Audit, Config, Gateway, Request, Upstream, causeway, chat, not_tested, until, within};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -100,6 +100,13 @@ async fn the_log_tells_of_them(gateway: &Gateway, audit: &Audit) {
     assert!(told < lines.iter().position(|line| line["late"] == true), "it stands before them");
 }
 
+/// The public half of the key that signs the log.
+fn public_key(gateway: &Gateway) -> PathBuf {
+    let keys = std::fs::read_dir(gateway.state().join("audit-keys")).expect("the key was made at the start");
+    let mut names = keys.filter_map(|entry| Some(entry.ok()?.path()));
+    names.find(|path| path.extension().is_some_and(|ending| ending == "pub")).expect("its public half lies beside it")
+}
+
 async fn verify(folder: &Path, key: &Path) -> (Option<i32>, String) {
     let (folder, key) = (folder.to_string_lossy(), key.to_string_lossy());
     let output = crate::testkit::run(&["audit", "verify", "--folder", &folder, "--key", &key], Path::new("/")).await;
@@ -118,13 +125,7 @@ async fn while_no_file_can_grow_only_requests_below_the_named_class_are_sent_and
 
     assert!(lifted.is_ok_and(|status| status.success()), "`prlimit` of util-linux is there");
     the_log_tells_of_them(&gateway, &gateway.audit()).await;
-    let state = gateway.state();
-    let names: Vec<PathBuf> = std::fs::read_dir(state.join("audit-keys"))
-        .expect("the key was made at the start")
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    let public = names.iter().find(|path| path.extension().is_some_and(|ending| ending == "pub"));
-    let (code, said) = verify(&state.join("audit"), public.expect("its public half lies beside it")).await;
+    let (code, said) = verify(&gateway.state().join("audit"), &public_key(&gateway)).await;
     assert_eq!(code, Some(3), "not witnessed, and nothing worse: {said}");
 }
 
@@ -189,4 +190,35 @@ fn fill(path: &Path) {
     for size in [64 << 10, 4 << 10, 1] {
         while file.write_all(&vec![0xA5; size]).is_ok() {}
     }
+}
+
+#[tokio::test]
+async fn what_is_held_back_and_refused_while_the_log_takes_nothing_is_in_it_afterwards() {
+    let upstream = Upstream::start("only").await;
+    let config = config(&upstream).administrator("oscar", "operator", "cw_key_of_an_operator");
+    let gateway = Gateway::start_under(&config, "trap '' XFSZ; ulimit -S -f 256").await;
+    fill_the_log(&gateway).await;
+
+    let arguments = ["revoke", "app", "intranet", "--because", "a leak at three", "--config", "causeway.toml"];
+    let mut command = causeway(&arguments, gateway.folder());
+    command.env("CAUSEWAY_ADMIN_KEY", "cw_key_of_an_operator");
+    let revoked = within("the command to end", command.output()).await.expect("cargo built the binary");
+    let refused = gateway.send(Request::post(PATH, &chat("assistant")).key("cw_of_nobody_knows")).await;
+    let decision = refused.decision();
+    let lifted = Command::new("prlimit").args(["--pid", &gateway.id().to_string(), "--fsize=unlimited"]).status();
+
+    assert_eq!((revoked.status.code(), refused.status), (Some(1), 503), "in force, and not recorded yet");
+    assert!(String::from_utf8_lossy(&revoked.stdout).contains("NOT RECORDED") || !revoked.stderr.is_empty());
+    assert!(lifted.is_ok_and(|status| status.success()), "`prlimit` of util-linux is there");
+    let audit = gateway.audit();
+    let late =
+        |kind: &str| -> Vec<Value> { audit.of_kind(kind).into_iter().filter(|entry| entry["late"] == true).collect() };
+    until("the log to tell of both", async || {
+        let is_told = late("admin").iter().any(|entry| entry["action"] == "revoke" && entry["done"] == true)
+            && late("refused").iter().any(|entry| entry["decision"] == *decision);
+        is_told.then_some(())
+    })
+    .await;
+    let (code, said) = verify(&gateway.state().join("audit"), &public_key(&gateway)).await;
+    assert_eq!(code, Some(3), "not witnessed, and nothing worse: {said}");
 }

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use ingress::body::BodyLimits;
 use serde::Deserialize;
 use serde_json::json;
-use telemetry::audit::AdminEvent;
+use telemetry::audit::{AdminEvent, AuditError};
 
 use super::gate::Authorized;
 use super::routes::Route;
@@ -237,7 +237,8 @@ impl Action<'_> {
         let held = Held { at, by: self.who.actor().into_owned(), because: self.because.clone(), named };
         let changed = self.hold(&what, held).await?;
         tracing::warn!(actor = &*self.who.actor(), %what, because = self.because, "held back by an administrator");
-        let recorded = self.record(&what, true).await.is_ok();
+        // It is in force by now; where it waits for the log it is not recorded yet.
+        let recorded = self.record_or_late(&what, true).await;
         Ok(self.report(&what, &changed, recorded))
     }
 
@@ -252,7 +253,7 @@ impl Action<'_> {
         };
         if changed.is_err() {
             // The record said that it would be done.
-            let _ = self.record(&what, false).await;
+            self.record_or_late(&what, false).await;
         }
         let changed = changed?;
         tracing::warn!(actor = &*self.who.actor(), %what, because = self.because, "let go again by an administrator");
@@ -293,22 +294,47 @@ impl Action<'_> {
         changed.map_err(|_| of_the_gateway())?.map_err(|error| Fault::Impossible(error.to_string()))
     }
 
-    async fn record(&self, what: &Restraint, done: bool) -> Result<(), telemetry::audit::AuditError> {
-        let snapshot = self.gateway.snapshot();
-        let detail = format!("{what}, by role {}: {}", self.who.role.name(), self.because);
-        let event = AdminEvent {
-            at: self.now,
-            action: self.name,
-            actor: &self.who.actor(),
-            done,
-            configuration: Some(&snapshot.hash),
-            detail: &detail,
-        };
-        let written = self.gateway.audit.admin(&event).await;
+    async fn record(&self, what: &Restraint, done: bool) -> Result<(), AuditError> {
+        let (snapshot, detail) = (self.gateway.snapshot(), self.detail(what));
+        let actor = self.who.actor();
+        let written = self.gateway.audit.admin(&self.event(&actor, done, (&snapshot.hash, &detail))).await;
         if let Err(error) = &written {
-            tracing::error!(%error, actor = &*self.who.actor(), action = self.name, "an action could not be recorded");
+            self.not_recorded(error);
         }
         written
+    }
+
+    /// For what has taken effect, whatever becomes of its record: false where that waits until the log takes entries again, or
+    /// found no room to wait.
+    async fn record_or_late(&self, what: &Restraint, done: bool) -> bool {
+        let (snapshot, detail) = (self.gateway.snapshot(), self.detail(what));
+        let actor = self.who.actor();
+        let event = self.event(&actor, done, (&snapshot.hash, &detail));
+        let written = self.gateway.audit.admin_or_late(&event).await;
+        match &written {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(
+                    actor = &*actor,
+                    action = self.name,
+                    "an action is recorded once the audit log takes entries"
+                );
+            }
+            Err(error) => self.not_recorded(error),
+        }
+        written.unwrap_or(false)
+    }
+
+    fn detail(&self, what: &Restraint) -> String {
+        format!("{what}, by role {}: {}", self.who.role.name(), self.because)
+    }
+
+    fn event<'a>(&self, actor: &'a str, done: bool, (configuration, detail): (&'a str, &'a str)) -> AdminEvent<'a> {
+        AdminEvent { at: self.now, action: self.name, actor, done, configuration: Some(configuration), detail }
+    }
+
+    fn not_recorded(&self, error: &AuditError) {
+        tracing::error!(%error, actor = &*self.who.actor(), action = self.name, "an action could not be recorded");
     }
 
     fn report(&self, what: &Restraint, changed: &Changed, recorded: bool) -> Response<Full<Bytes>> {

@@ -166,6 +166,8 @@ pub(super) fn report(gateway: &Gateway, reloader: Option<&Reloader>) -> Value {
             "open": audit.open,
             "errors": audit.errors,
             "lost": audit.lost,
+            "actions_lost": audit.actions_lost,
+            "refusals_lost": audit.refusals_lost,
             "passed": audit.passed,
             "unrecorded": audit.unrecorded,
             "refuse_from": snapshot.refuse_from.map(policy::Class::name),

@@ -113,7 +113,7 @@ async fn keep(gateway: Arc<Gateway>, what: Restraint, held: Held, (at, because):
         configuration: Some(&snapshot.hash),
         detail: &detail,
     };
-    if let Err(error) = gateway.audit.admin(&event).await {
+    if let Err(error) = gateway.audit.admin_or_late(&event).await {
         tracing::error!(%error, %what, "a drift could not be recorded");
     }
 }

@@ -347,7 +347,7 @@ impl Refused {
             data: exchange.data.as_ref().map(DataFacts::note),
             findings: &findings,
         };
-        if let Err(error) = exchange.gateway.audit.refused(&refused).await {
+        if let Err(error) = exchange.gateway.audit.refused(&refused) {
             tracing::error!(%error, decision = %exchange.decision, "a refusal could not be recorded");
         }
     }

@@ -211,7 +211,7 @@ async fn record(gateway: &Gateway, action: &'static str, actor: &str, detail: &s
     let snapshot = gateway.snapshot();
     let event =
         AdminEvent { at: SystemTime::now(), action, actor, done: true, configuration: Some(&snapshot.hash), detail };
-    if let Err(error) = gateway.audit.admin(&event).await {
+    if let Err(error) = gateway.audit.admin_or_late(&event).await {
         tracing::error!(%error, action, "what the fleet did could not be recorded");
     }
 }

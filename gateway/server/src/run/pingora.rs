@@ -297,7 +297,7 @@ impl Signals {
             configuration: Some(&snapshot.hash),
             detail: signal,
         };
-        if let Err(error) = self.gateway.audit.admin(&event).await {
+        if let Err(error) = self.gateway.audit.admin_or_late(&event).await {
             tracing::error!(%error, "the drain could not be recorded");
         }
     }

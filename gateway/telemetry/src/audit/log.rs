@@ -13,7 +13,7 @@ use super::note::SigningKey;
 use super::pen::{BundleFiles, Pen, Sink};
 use super::record::Recorded;
 use super::reserve::Reserve;
-use super::shared::{MaybeThere, Shared};
+use super::shared::{Counted, MaybeThere, Shared};
 use super::witness::{Copy, Witness};
 use super::{
     AdminEvent, AuditError, AuditStatus, Durability, End, Intent, OpenRecord, Outcome, Refused, Settings, epoch, files,
@@ -140,13 +140,14 @@ impl AuditLog {
 
     /// Notes a request that was refused after its caller was known.
     ///
-    /// Nothing was sent, so the entry may wait up to 50 ms for the next write.
+    /// Nothing was sent, so the entry may wait up to 50 ms for the next write. While the log takes no entries it waits until it
+    /// does, and is written with `late`.
     ///
     /// # Errors
-    /// [`AuditError::Write`] while the disk takes no entries: then it is written at once or not at all, so that refused
-    /// requests cannot fill the room that running ones need.
-    pub async fn refused(&self, refused: &Refused<'_>) -> Result<(), AuditError> {
-        self.shared.append_soon("refused", refused).await
+    /// [`AuditError::Write`] while the log takes no entries and [`REFUSED_LATE_BYTES`](super::REFUSED_LATE_BYTES) wait already,
+    /// so that refused requests cannot fill the room that running ones need: then it is counted, and a `lost` entry says how many.
+    pub fn refused(&self, refused: &Refused<'_>) -> Result<(), AuditError> {
+        self.shared.append_refused("refused", refused)
     }
 
     /// Writes an administrative action: a start, a reload, a change of keys.
@@ -157,12 +158,13 @@ impl AuditLog {
         self.shared.append("admin", &Seldom(event)).await.map_err(|(error, _)| error)
     }
 
-    /// As [`Self::admin`], for what has taken effect whether it can be recorded or not, as a reload: it decides what requests
-    /// meet from then on. While the log takes no entries it waits in memory, like the records of what was let through, and is
+    /// As [`Self::admin`], for what has taken effect whether it can be recorded or not: a reload, the end of a grant, what is
+    /// held back, a drain. While the log takes no entries it waits in memory, like the records of what was let through, and is
     /// written late, with `late`. Returns false where it waits.
     ///
     /// # Errors
-    /// [`AuditError`]; where [`BACKLOG_BYTES`](super::BACKLOG_BYTES) wait already it is [`AuditError::Write`].
+    /// [`AuditError`]; where [`BACKLOG_BYTES`](super::BACKLOG_BYTES) wait already it is [`AuditError::Write`], and a `lost` entry
+    /// counts it.
     pub async fn admin_or_late(&self, event: &AdminEvent<'_>) -> Result<bool, AuditError> {
         if self.shared.takes_entries() {
             match self.shared.append("admin", &Seldom(event)).await {
@@ -172,7 +174,7 @@ impl AuditLog {
                 Err(_) => {}
             }
         }
-        self.shared.append_late("admin", &Seldom(event)).map(|()| false)
+        self.shared.append_late("admin", &Seldom(event), (self.shared.backlog, Counted::Action)).map(|()| false)
     }
 
     /// Writes the entries that wait. The server calls this every 50 ms; it costs one lock when nothing waits. While

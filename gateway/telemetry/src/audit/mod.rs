@@ -67,7 +67,7 @@ pub use keeper::CHECKPOINT_EVERY;
 pub use keys::{KeyFileError, load_or_make, make_private};
 pub use log::AuditLog;
 pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, sign as sign_note};
-pub use passed::LATE_BYTES;
+pub use passed::{LATE_BYTES, REFUSED_LATE_BYTES};
 pub use path::{ConnectionPath, PathNote, TlsPath};
 pub use record::{Captured, OpenRecord};
 pub use reserve::RESERVE_BYTES;
@@ -174,6 +174,10 @@ pub struct AuditStatus {
     pub errors: u64,
     /// Outcomes that found the backlog full since the start; each is counted in a `lost` entry.
     pub lost: u64,
+    /// Administrative actions that found the backlog full while the log took no entries, since the start; counted likewise.
+    pub actions_lost: u64,
+    /// Refusals that found no room to wait while the log took no entries, since the start; counted likewise.
+    pub refusals_lost: u64,
     /// Requests that were sent while the log took no entries, since the start.
     pub passed: u64,
     /// Those of them that are only counted; all are in a `passed` entry.

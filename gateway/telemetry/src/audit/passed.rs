@@ -15,6 +15,11 @@ use super::stamp;
 /// number is known.
 pub const LATE_BYTES: usize = 8 * 1024 * 1024;
 
+/// Most bytes of waiting entries beside which the record of a refusal waits as well: 1 MiB, some 2,000 refusals.
+///
+/// A caller who is refused asks again, so that refusals would take the room of what was sent.
+pub const REFUSED_LATE_BYTES: usize = 1024 * 1024;
+
 /// Requests that were let through and are not told in the log yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Passed {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::bundle::MAX_ENTRY;
@@ -17,14 +18,39 @@ pub(super) struct Queue {
     batch: Batch,
     /// Bytes of what is being written, which may come back.
     out: usize,
-    /// Outcomes that found the backlog full and are not told in the log yet.
-    pub(super) unreported: u64,
+    /// What found no room to wait and is not told in the log yet.
+    pub(super) unreported: Unreported,
     /// Requests that were sent without a record, or before it, and are not told in the log yet.
     pub(super) passed: Option<Passed>,
     /// Whether that was said aloud since the log last told it.
     pub(super) passed_is_said: bool,
     /// Nothing more is taken: the closing entry comes next.
     pub(super) sealed: bool,
+}
+
+/// How many entries of each kind found no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Unreported {
+    /// Outcomes.
+    #[serde(rename = "count")]
+    pub(super) outcomes: u64,
+    /// Administrative actions.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub(super) actions: u64,
+    /// Refusals.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub(super) refusals: u64,
+}
+
+impl Unreported {
+    pub(super) fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Entries as they stand in a bundle, with one item for each.
@@ -199,7 +225,7 @@ impl Queue {
         places.reverse();
         self.batch.remove(&places);
         let count = places.len() as u64;
-        self.unreported += count;
+        self.unreported.outcomes += count;
         count
     }
 
@@ -380,7 +406,7 @@ mod tests {
         let batch = queue.take(Batch::default());
         let left: Vec<usize> = batch.items.iter().map(|item| item.length).collect();
         assert_eq!((left, batch.head(2).len()), (vec![lengths[1], lengths[3]], lengths[1] + lengths[3]));
-        assert_eq!(queue.unreported, 3);
+        assert_eq!(queue.unreported.outcomes, 3);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::entry::{Entry, OutcomeLine, Seldom};
 use super::figures::{Bell, Figures};
 use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
-use super::passed::{LATE_BYTES, Late, Passed};
+use super::passed::{LATE_BYTES, Late, Passed, REFUSED_LATE_BYTES};
 use super::pen::Pen;
 use super::queue::{Batch, Queue, Slot, Wait};
 use super::record::Recorded;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) backlog: usize,
     /// Most bytes that wait beside the record of a request that was let through.
     pub(super) late_bytes: usize,
+    /// Most bytes that wait beside the record of a refusal.
+    pub(super) refused_bytes: usize,
     /// Most bytes that are written into the room for the end.
     pub(super) end_bytes: usize,
     pub(super) folder: PathBuf,
@@ -50,6 +52,13 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaybeThere(pub(super) bool);
 
+/// What an entry that finds no room to wait is counted as.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Counted {
+    Action,
+    Refusal,
+}
+
 pub(super) type Refusal = (AuditError, MaybeThere);
 
 impl Shared {
@@ -65,6 +74,7 @@ impl Shared {
             durability,
             backlog: super::BACKLOG_BYTES,
             late_bytes: LATE_BYTES,
+            refused_bytes: REFUSED_LATE_BYTES,
             end_bytes: super::reserve::END_BYTES,
             folder: folder.to_owned(),
             epoch: epoch.to_owned(),
@@ -153,22 +163,38 @@ impl Shared {
         self.append_inline(kind, body).map_err(|(error, _)| error)
     }
 
-    /// Appends an entry that the next write takes along; while the disk fails, now or not at all.
-    pub(super) async fn append_soon<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+    /// Appends a refusal that the next write takes along; while the disk fails it waits where there is room, or is counted.
+    pub(super) fn append_refused<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
         if !self.takes_entries() {
-            return self.append(kind, body).await.map_err(|(error, _)| error);
+            return self.append_late(kind, body, (self.refused_bytes, Counted::Refusal));
         }
         self.push(kind, body, Wait::Nobody)?;
         self.write_if_much();
         Ok(())
     }
 
-    /// Appends an entry that waits until the disk takes it, where there is room to wait.
-    pub(super) fn append_late<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
-        if self.queue.lock().bytes() >= self.backlog {
-            return Err(self.write_error(io::ErrorKind::StorageFull.into()));
+    /// Appends an entry that waits until the disk takes it, where less than `most` bytes wait; otherwise it is counted.
+    pub(super) fn append_late<T: Entry>(
+        &self,
+        kind: &str,
+        body: &T,
+        (most, counted): (usize, Counted),
+    ) -> Result<(), AuditError> {
+        let mut queue = self.queue.lock();
+        if queue.sealed {
+            return Err(AuditError::Sealed);
         }
-        self.push(kind, &Late(body), Wait::Nobody)
+        if queue.bytes() < most {
+            return queue.push(kind, &Late(body), Wait::Nobody).map_err(|_| AuditError::TooLong);
+        }
+        let (unreported, figure) = match counted {
+            Counted::Action => (&mut queue.unreported.actions, &self.figures.actions_lost),
+            Counted::Refusal => (&mut queue.unreported.refusals, &self.figures.refusals_lost),
+        };
+        *unreported += 1;
+        drop(queue);
+        figure.fetch_add(1, Ordering::Relaxed);
+        Err(self.write_error(io::ErrorKind::StorageFull.into()))
     }
 
     /// Appends an outcome; it is kept, or counted where the backlog is full. Returns false after the seal.
@@ -227,7 +253,7 @@ impl Shared {
         if takes_entries || queue.bytes() <= self.backlog || !queue.pop_outcome() {
             return;
         }
-        queue.unreported += 1;
+        queue.unreported.outcomes += 1;
         drop(queue);
         self.figures.lost.fetch_add(1, Ordering::Relaxed);
         tracing::error!(decision = body.decision, end = ?body.outcome.end, "the audit backlog is full; an outcome is only counted");
@@ -251,7 +277,7 @@ impl Shared {
     pub(super) fn flush(&self) -> Result<(), AuditError> {
         let nothing_waits = {
             let queue = self.queue.lock();
-            queue.entries() == 0 && queue.unreported == 0 && queue.passed.is_none()
+            queue.entries() == 0 && queue.unreported.is_nothing() && queue.passed.is_none()
         };
         if nothing_waits && !self.figures.failing.load(Ordering::Relaxed) {
             return Ok(());
@@ -287,13 +313,13 @@ impl Shared {
         self.write_once(pen)?;
         let unreported = {
             let mut queue = self.queue.lock();
-            let count = std::mem::take(&mut queue.unreported);
-            if count > 0 && queue.push("lost", &Seldom(&Lost { count }), Wait::Nobody).is_err() {
-                queue.unreported = count;
+            let unreported = std::mem::take(&mut queue.unreported);
+            if !unreported.is_nothing() && queue.push("lost", &Seldom(&unreported), Wait::Nobody).is_err() {
+                queue.unreported = unreported;
             }
-            count
+            unreported
         };
-        if unreported > 0 { self.write_once(pen) } else { Ok(()) }
+        if unreported.is_nothing() { Ok(()) } else { self.write_once(pen) }
     }
 
     /// Before the records that come late, so that a reader knows when those were written.
@@ -437,6 +463,8 @@ impl Shared {
             open: read(&figures.intents).saturating_sub(read(&figures.outcomes)),
             errors: read(&figures.errors),
             lost: read(&figures.lost),
+            actions_lost: read(&figures.actions_lost),
+            refusals_lost: read(&figures.refusals_lost),
             passed: read(&figures.passed),
             unrecorded: read(&figures.unrecorded),
             failing: figures.failing.load(Ordering::Relaxed) || self.is_stuck(),
@@ -526,7 +554,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.bell.ring();
         let queue = std::mem::take(self.queue.get_mut());
-        if queue.sealed || queue.entries() == 0 && queue.passed.is_none() {
+        if queue.sealed || queue.entries() == 0 && queue.passed.is_none() && queue.unreported.is_nothing() {
             return;
         }
         *self.queue.get_mut() = queue;
@@ -535,12 +563,6 @@ impl Drop for Shared {
             tracing::error!(folder = %self.folder.display(), %error, "the last outcomes could not be written to the audit log");
         }
     }
-}
-
-/// Stands for outcomes that found the backlog full.
-#[derive(Serialize)]
-struct Lost {
-    count: u64,
 }
 
 /// The closing entry of an epoch.

@@ -114,6 +114,8 @@ struct Audit {
     entries: Counter,
     errors: Counter,
     lost: Counter,
+    actions_lost: Counter,
+    refusals_lost: Counter,
     passed: Counter,
     unrecorded: Counter,
     waiting: Gauge,
@@ -256,6 +258,8 @@ impl Metrics {
         raise(&audit.entries, status.entries);
         raise(&audit.errors, status.errors);
         raise(&audit.lost, status.lost);
+        raise(&audit.actions_lost, status.actions_lost);
+        raise(&audit.refusals_lost, status.refusals_lost);
         raise(&audit.passed, status.passed);
         raise(&audit.unrecorded, status.unrecorded);
         audit.waiting.set(i64::try_from(status.waiting_bytes).unwrap_or(i64::MAX));
@@ -474,6 +478,18 @@ impl Audit {
                 to,
                 "audit_outcomes_lost",
                 "Outcomes that were only counted because the backlog was full",
+                Counter::default(),
+            ),
+            actions_lost: add(
+                to,
+                "audit_actions_lost",
+                "Administrative actions that were only counted because the backlog was full",
+                Counter::default(),
+            ),
+            refusals_lost: add(
+                to,
+                "audit_refusals_lost",
+                "Refusals that were only counted because too much waited for the audit log",
                 Counter::default(),
             ),
             passed: add(

@@ -204,6 +204,8 @@ fn the_state_of_the_audit_log_is_taken_over() {
         open: 2,
         errors: 4,
         lost: 1,
+        actions_lost: 5,
+        refusals_lost: 6,
         passed: 7,
         unrecorded: 3,
         failing: true,
@@ -213,6 +215,8 @@ fn the_state_of_the_audit_log_is_taken_over() {
     let text = metrics.render();
     assert_eq!(value(&text, "causeway_audit_errors_total").as_deref(), Some("4"));
     assert_eq!(value(&text, "causeway_audit_outcomes_lost_total").as_deref(), Some("1"));
+    assert_eq!(value(&text, "causeway_audit_actions_lost_total").as_deref(), Some("5"));
+    assert_eq!(value(&text, "causeway_audit_refusals_lost_total").as_deref(), Some("6"));
     assert_eq!(value(&text, "causeway_audit_passed_total").as_deref(), Some("7"));
     assert_eq!(value(&text, "causeway_audit_unrecorded_total").as_deref(), Some("3"));
     assert_eq!(value(&text, "causeway_audit_failing").as_deref(), Some("1"));

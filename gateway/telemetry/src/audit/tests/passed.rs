@@ -162,7 +162,57 @@ async fn a_reload_that_finds_no_room_to_wait_is_an_error() {
     log.seal("drained", now()).await.unwrap();
 
     assert!(matches!(log.admin_or_late(&reload).await, Err(AuditError::Sealed)));
-    assert_eq!(kinds(&disk.lines()), ["admin", "seal"]);
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["admin", "lost", "seal"]);
+    assert_eq!((&lines[1]["count"], &lines[1]["actions"], &lines[1]["refusals"]), (&0.into(), &1.into(), &Value::Null));
+    assert_eq!((log.status().lost, log.status().actions_lost), (0, 1));
+}
+
+#[tokio::test]
+async fn a_refusal_meanwhile_is_recorded_late_up_to_its_bound_and_counted_beyond_it() {
+    let disk = Disk::default();
+    let mut log = disk.log();
+    let record = log.intent(&intent("d-1")).await.unwrap();
+    drop(record);
+    log.flush().unwrap();
+    disk.room(0);
+    log.intent(&intent("d-2")).await.unwrap_err();
+    log.refused(&refused("first")).unwrap();
+    let one = log.status().waiting_bytes;
+    // The second finds a byte less than the bound waiting, the third more.
+    Arc::get_mut(&mut log.shared).expect("nobody else has it yet").refused_bytes = one + 1;
+
+    log.refused(&refused("second")).unwrap();
+    let third = log.refused(&refused("third"));
+    let fourth = log.refused(&refused("fourth"));
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+    log.refused(&refused("after")).unwrap();
+    log.flush().unwrap();
+
+    assert!(matches!((third, fourth), (Err(AuditError::Write { .. }), Err(AuditError::Write { .. }))));
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines), ["intent", "outcome", "refused", "refused", "lost", "refused"]);
+    let said: Vec<_> = lines.iter().map(|line| (line["decision"].as_str(), line["late"] == true)).skip(2).collect();
+    assert_eq!(said, [(Some("first"), true), (Some("second"), true), (None, false), (Some("after"), false)]);
+    assert_eq!((&lines[4]["count"], &lines[4]["refusals"]), (&0.into(), &2.into()));
+    assert_eq!((log.status().lost, log.status().refusals_lost), (0, 2));
+}
+
+#[tokio::test]
+async fn at_the_bound_itself_a_refusal_is_counted() {
+    let disk = Disk::default();
+    let mut log = disk.log();
+    disk.room(0);
+    log.intent(&intent("d-1")).await.unwrap_err();
+    log.refused(&refused("first")).unwrap();
+    let one = log.status().waiting_bytes;
+    Arc::get_mut(&mut log.shared).expect("nobody else has it yet").refused_bytes = one;
+
+    let second = log.refused(&refused("second"));
+
+    assert!(matches!(second, Err(AuditError::Write { .. })));
+    assert_eq!((log.status().waiting_bytes, log.status().refusals_lost), (one, 1));
 }
 
 #[tokio::test]
