@@ -163,8 +163,8 @@ impl AuditLog {
     /// written late, with `late`. Returns false where it waits.
     ///
     /// # Errors
-    /// [`AuditError`]; where [`BACKLOG_BYTES`](super::BACKLOG_BYTES) wait already it is [`AuditError::Write`], and a `lost` entry
-    /// counts it.
+    /// [`AuditError`]; where [`BACKLOG_BYTES`](super::BACKLOG_BYTES) wait already, or [`ACTIONS_LATE_BYTES`](super::ACTIONS_LATE_BYTES)
+    /// of actions and refusals, it is [`AuditError::Write`], and a `lost` entry counts it.
     pub async fn admin_or_late(&self, event: &AdminEvent<'_>) -> Result<bool, AuditError> {
         if self.shared.takes_entries() {
             match self.shared.append("admin", &Seldom(event)).await {
@@ -174,7 +174,7 @@ impl AuditLog {
                 Err(_) => {}
             }
         }
-        self.shared.append_late("admin", &Seldom(event), (self.shared.backlog, Counted::Action)).map(|()| false)
+        self.shared.append_late("admin", &Seldom(event), Counted::Action).map(|()| false)
     }
 
     /// Writes the entries that wait. The server calls this every 50 ms; it costs one lock when nothing waits. While

@@ -67,7 +67,7 @@ pub use keeper::CHECKPOINT_EVERY;
 pub use keys::{KeyFileError, load_or_make, make_private};
 pub use log::AuditLog;
 pub use note::{KeyError, NoteError, SigningKey, VerifierKey, open as open_note, sign as sign_note};
-pub use passed::{LATE_BYTES, REFUSED_LATE_BYTES};
+pub use passed::{ACTIONS_LATE_BYTES, LATE_BYTES, REFUSED_LATE_BYTES};
 pub use path::{ConnectionPath, PathNote, TlsPath};
 pub use record::{Captured, OpenRecord};
 pub use reserve::RESERVE_BYTES;

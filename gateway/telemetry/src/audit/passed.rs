@@ -20,6 +20,13 @@ pub const LATE_BYTES: usize = 8 * 1024 * 1024;
 /// A caller who is refused asks again, so that refusals would take the room of what was sent.
 pub const REFUSED_LATE_BYTES: usize = 1024 * 1024;
 
+/// Most bytes of waiting actions and refusals beside which the record of an administrative action waits as well: 2 MiB, some
+/// 5,000 actions.
+///
+/// At the end outcomes make room for what must be sealed, and these do not: beside [`LATE_BYTES`] of requests they fit into what
+/// is kept back for an orderly end.
+pub const ACTIONS_LATE_BYTES: usize = 2 * 1024 * 1024;
+
 /// Requests that were let through and are not told in the log yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Passed {

@@ -234,6 +234,12 @@ impl Queue {
         self.out + self.batch.bytes.len()
     }
 
+    /// Of those that wait, the bytes of entries that belong to no request that was sent: actions and refusals.
+    pub(super) fn bytes_beside_requests(&self) -> usize {
+        let beside = self.batch.items.iter().filter(|item| !item.opens && !item.closes);
+        beside.map(|item| item.length).sum()
+    }
+
     pub(super) fn entries(&self) -> usize {
         self.batch.items.len()
     }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::entry::{Entry, OutcomeLine, Seldom};
 use super::figures::{Bell, Figures};
 use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
-use super::passed::{LATE_BYTES, Late, Passed, REFUSED_LATE_BYTES};
+use super::passed::{ACTIONS_LATE_BYTES, LATE_BYTES, Late, Passed, REFUSED_LATE_BYTES};
 use super::pen::Pen;
 use super::queue::{Batch, Queue, Slot, Wait};
 use super::record::Recorded;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) backlog: usize,
     /// Most bytes that wait beside the record of a request that was let through.
     pub(super) late_bytes: usize,
+    /// Most bytes of actions and refusals that wait beside the record of an action.
+    pub(super) actions_bytes: usize,
     /// Most bytes that wait beside the record of a refusal.
     pub(super) refused_bytes: usize,
     /// Most bytes that are written into the room for the end.
@@ -74,6 +76,7 @@ impl Shared {
             durability,
             backlog: super::BACKLOG_BYTES,
             late_bytes: LATE_BYTES,
+            actions_bytes: ACTIONS_LATE_BYTES,
             refused_bytes: REFUSED_LATE_BYTES,
             end_bytes: super::reserve::END_BYTES,
             folder: folder.to_owned(),
@@ -166,25 +169,24 @@ impl Shared {
     /// Appends a refusal that the next write takes along; while the disk fails it waits where there is room, or is counted.
     pub(super) fn append_refused<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
         if !self.takes_entries() {
-            return self.append_late(kind, body, (self.refused_bytes, Counted::Refusal));
+            return self.append_late(kind, body, Counted::Refusal);
         }
         self.push(kind, body, Wait::Nobody)?;
         self.write_if_much();
         Ok(())
     }
 
-    /// Appends an entry that waits until the disk takes it, where less than `most` bytes wait; otherwise it is counted.
-    pub(super) fn append_late<T: Entry>(
-        &self,
-        kind: &str,
-        body: &T,
-        (most, counted): (usize, Counted),
-    ) -> Result<(), AuditError> {
+    /// Appends an entry that waits until the disk takes it, where there is room for one of its kind; otherwise it is counted.
+    pub(super) fn append_late<T: Entry>(&self, kind: &str, body: &T, counted: Counted) -> Result<(), AuditError> {
         let mut queue = self.queue.lock();
         if queue.sealed {
             return Err(AuditError::Sealed);
         }
-        if queue.bytes() < most {
+        let has_room = match counted {
+            Counted::Action => queue.bytes() < self.backlog && queue.bytes_beside_requests() < self.actions_bytes,
+            Counted::Refusal => queue.bytes() < self.refused_bytes,
+        };
+        if has_room {
             return queue.push(kind, &Late(body), Wait::Nobody).map_err(|_| AuditError::TooLong);
         }
         let (unreported, figure) = match counted {

@@ -169,6 +169,29 @@ async fn a_reload_that_finds_no_room_to_wait_is_an_error() {
 }
 
 #[tokio::test]
+async fn actions_wait_beside_requests_up_to_a_bound_of_their_own() {
+    let disk = Disk::default();
+    let mut log = disk.log();
+    let action = AdminEvent { at: now(), action: "revoke", actor: "ops", done: true, configuration: None, detail: "" };
+    drop(log.intent(&intent("d-1")).await.unwrap());
+    disk.room(0);
+    log.intent(&intent("d-2")).await.unwrap_err();
+    let of_requests = log.status().waiting_bytes;
+    assert!(!log.admin_or_late(&action).await.unwrap());
+    let one = log.status().waiting_bytes - of_requests;
+
+    // The second finds a byte less than the bound of actions waiting, however much of requests; the third more.
+    Arc::get_mut(&mut log.shared).expect("nobody else has it yet").actions_bytes = one + 1;
+    assert!(of_requests > 1 && !log.admin_or_late(&action).await.unwrap());
+    assert!(matches!(log.admin_or_late(&action).await, Err(AuditError::Write { .. })));
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+
+    assert_eq!(kinds(&disk.lines()), ["intent", "outcome", "admin", "admin", "lost"]);
+    assert_eq!((log.status().lost, log.status().actions_lost), (0, 1));
+}
+
+#[tokio::test]
 async fn a_refusal_meanwhile_is_recorded_late_up_to_its_bound_and_counted_beyond_it() {
     let disk = Disk::default();
     let mut log = disk.log();
