@@ -215,6 +215,72 @@ async fn a_policy_that_can_match_nothing_is_a_mistake_wherever_its_conditions_sa
     assert!(said.contains("each policy can match something"), "{said}");
 }
 
+/// A permit for a target of the set beside it, and forbids, each on the lines of its own.
+fn permit_among(forbids: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let permit = "@id(\"mine\")\n@owner(\"o\")\n@basis(\"b\")\n@grant(\"base\")\n\
+                  permit (principal, action, resource is Target)\nwhen { resource.approved && context.class >= 2 };\n";
+    fs::write(folder.path().join("10-permit.cedar"), permit).expect("a temporary file can be written");
+    let forbid = |(index, conditions): (usize, &&str)| {
+        format!(
+            "@id(\"no-{index}\") @owner(\"o\") @basis(\"b\")\nforbid (principal, action, resource is Target)\n{conditions};\n"
+        )
+    };
+    let forbids: String = forbids.iter().enumerate().map(forbid).collect();
+    fs::write(folder.path().join("20-forbids.cedar"), forbids).expect("a temporary file can be written");
+    folder
+}
+
+#[tokio::test]
+async fn a_permit_that_forbids_always_overrule_is_remarked_with_those_that_do_so_alone() {
+    let Some(solver) = solver("permits that permit nothing") else { return };
+    let wide = "when { context.class >= 1 }";
+    let halves = ["when { resource.own_site }", "unless { resource.own_site }"];
+    let narrow = "when { context.labels.contains(\"health\") }";
+    for (forbids, alone, told) in [
+        (vec![narrow, wide], Some(vec!["no-1"]), "`no-1` (FOLDER/20-forbids.cedar:4) forbids all that it permits;"),
+        (vec![wide, wide], Some(vec!["no-0", "no-1"]), "forbids all that it permits, each of them alone;"),
+        (halves.to_vec(), Some(vec![]), "take all of it together, and none of them alone;"),
+        // No obligation of the set replaces anything, so this way out is none.
+        (
+            vec!["unless { context.redacted.contains(\"iban\") }"],
+            Some(vec!["no-0"]),
+            "`no-0` (FOLDER/20-forbids.cedar:1)",
+        ),
+        // One way out is enough.
+        (vec![narrow], None, ""),
+        (vec!["when { context.class >= 1 && !resource.own_site }"], None, ""),
+        (vec!["unless { context.purpose == \"audit\" && resource.reach == \"private-link\" }"], None, ""),
+    ] {
+        let folder = permit_among(&forbids);
+        let path = folder.path().display().to_string();
+
+        let (code, said, error) = policy(&["check", &path, "--solver", &solver]).await;
+        let (_, as_json, _) = policy(&["check", &path, "--json", "--solver", &solver]).await;
+
+        assert_eq!(code, Some(0), "it is no mistake: {forbids:?}: {said}{error}");
+        let remark =
+            format!("{path}/10-permit.cedar:1:1: permit `mine` matches something and never permits anything: ");
+        assert_eq!(said.contains(&remark), alone.is_some(), "{forbids:?}: {said}");
+        assert!(said.contains(&told.replace("FOLDER", &path)), "{forbids:?}: {said}");
+        assert_eq!(said.contains("or take the permit out"), alone.is_some(), "{said}");
+        let as_json: Value = serde_json::from_str(&as_json).expect("it prints JSON");
+        let overruled: Vec<Value> =
+            alone.into_iter().map(|alone| serde_json::json!({ "policy": "mine", "alone": alone })).collect();
+        assert_eq!(as_json["never"]["overruled"], serde_json::json!(overruled), "{forbids:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_solver_nothing_is_said_of_permits_that_permit_nothing() {
+    let folder = permit_among(&["when { context.class >= 1 }"]);
+
+    let (code, said, error) = policy(&["check", &folder.path().display().to_string()]).await;
+
+    assert_eq!(code, Some(0), "{said}{error}");
+    assert!(!said.contains("permit `mine`") && said.contains("not asked: whether"), "{said}");
+}
+
 #[tokio::test]
 async fn each_shipped_policy_can_match_something() {
     let Some(solver) = solver("that each shipped policy matches something") else { return };
@@ -224,6 +290,7 @@ async fn each_shipped_policy_can_match_something() {
     assert_eq!(code, Some(0), "{said}{error}");
     let said: Value = serde_json::from_str(&said).expect("it prints JSON");
     assert_eq!(said["never"]["unknown"], serde_json::json!([]), "{said}");
+    assert_eq!(said["never"]["overruled"], serde_json::json!([]), "{said}");
     assert_eq!(said["remarks"], serde_json::json!([]), "{said}");
     assert!(said["never"]["by"].as_str().is_some_and(|by| by.contains("cvc5")), "{said}");
 }

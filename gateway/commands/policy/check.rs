@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use policy::{About, Fault, Names, Rules, Severity, Strictness};
+use policy::{Fault, Names, Rules, Strictness};
 use serde_json::json;
 use server::{configuration, outlook};
 
@@ -23,8 +23,8 @@ pub(in crate::commands) struct Arguments {
     /// The configuration whose labels, apps, teams and endpoints the policies may name.
     #[arg(long, value_name = "PATH", requires = "folder")]
     config: Option<PathBuf>,
-    /// The solver that is asked whether each policy can match anything: the program `cvc5`, or a `python3` with the package
-    /// `cvc5`. Absent: the first of these on the path, and no question where there is none.
+    /// The solver that is asked whether each policy can match anything, and each permit permits anything: the program `cvc5`,
+    /// or a `python3` with the package `cvc5`. Absent: the first of these on the path, and no question where there is none.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "without_solver")]
     solver: Option<PathBuf>,
     /// Ask no solver.
@@ -57,7 +57,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 false => Never::ask(&rules, arguments.solver.as_deref()),
             };
             match never {
-                Ok(never) => held(arguments, &Accepted { rules, remarks, files: files.0.len(), names, now, never }),
+                Ok(never) => {
+                    let remarks = [remarks, never.remarks(&rules)].concat();
+                    held(arguments, &Accepted { rules, remarks, files: files.0.len(), names, now, never })
+                }
                 Err(why) => super::not_found_out(why),
             }
         }
@@ -65,22 +68,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// A policy that can match nothing is a mistake, as one is that validation finds to be impossible.
 fn held(arguments: &Arguments, accepted: &Accepted) -> ExitCode {
-    let dead = accepted.rules.policies().filter(|about| accepted.never.dead.iter().any(|id| **id == *about.id));
-    let faults: Vec<Fault> = dead.map(impossible).collect();
+    let faults = accepted.never.faults(&accepted.rules);
     if faults.is_empty() { accept(arguments, accepted) } else { refuse(arguments, &faults) }
-}
-
-fn impossible(about: &About) -> Fault {
-    Fault {
-        severity: Severity::Fault,
-        file: about.file.clone(),
-        line: about.line,
-        column: 1,
-        message: format!("policy `{}` matches no request and no endpoint that there can be", about.id),
-        remedy: "a rule that can match nothing is a mistake: mend it or take it out".to_owned(),
-    }
 }
 
 struct Accepted {

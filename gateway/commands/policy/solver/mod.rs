@@ -1,11 +1,13 @@
 //! The solver: `cvc5` where it is installed, or the library in the Python package `cvc5`, driven by a bridge that comes
 //! along.
 //!
-//! It is asked one kind of question: is everything that these policies allow allowed by those as well, whatever the request
-//! and whatever the entities. There is one question for each action of the schema, and a process of its own for each
-//! question, so that a solver that failed on one cannot answer the next. No answer is taken from a solver that has not
+//! What is asked of proofs is whether everything that these policies allow is allowed by those as well, whatever the request
+//! and whatever the entities; and of single policies, whether they match and permit anything at all. There is one question for
+//! each action of the schema, and a process of its own for each question of a proof and for each policy, so that a solver that
+//! failed on one cannot answer the next. No answer is taken from a solver that has not
 //! first said yes and no where yes and no are known.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -174,15 +176,29 @@ impl Solver {
     ///
     /// Why it could not be found out.
     pub(super) async fn matches(&self, policy: &Policy) -> Result<bool, String> {
-        let process = LocalSolver::from_command(&mut self.way.command()).map_err(|error| error.to_string())?;
-        let mut compiler = CedarSymCompiler::new(process).map_err(|error| error.to_string())?;
+        let mut compiler = self.compiler()?;
         // Most policies match something that the first action asks, so one question is most often enough.
         for environment in environments() {
             let compiled = CompiledPolicy::compile(policy, &environment, Rules::schema());
             let compiled = compiled.map_err(|error| error.to_string())?;
-            let asked = timeout(PATIENCE, compiler.check_never_matches_opt(&compiled)).await;
-            let never = asked.map_err(|_| "the solver took too long".to_owned())?.map_err(|error| error.to_string())?;
-            if !never {
+            if !answer(compiler.check_never_matches_opt(&compiled)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the policies together permit anything, whatever the request and whatever the entities.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be found out.
+    pub(super) async fn permits(&self, set: &PolicySet) -> Result<bool, String> {
+        let mut compiler = self.compiler()?;
+        for environment in environments() {
+            let compiled = CompiledPolicySet::compile(set, &environment, Rules::schema());
+            let compiled = compiled.map_err(|error| error.to_string())?;
+            if !answer(compiler.check_always_denies_opt(&compiled)).await? {
                 return Ok(true);
             }
         }
@@ -190,12 +206,22 @@ impl Solver {
     }
 
     async fn ask(&self, inner: &CompiledPolicySet, outer: &CompiledPolicySet) -> Result<Option<Found>, String> {
-        let process = LocalSolver::from_command(&mut self.way.command()).map_err(|error| error.to_string())?;
-        let mut compiler = CedarSymCompiler::new(process).map_err(|error| error.to_string())?;
-        let asked = timeout(PATIENCE, compiler.check_implies_with_counterexample_opt(inner, outer)).await;
-        let found = asked.map_err(|_| "the solver took too long".to_owned())?.map_err(|error| error.to_string())?;
+        let mut compiler = self.compiler()?;
+        let found = answer(compiler.check_implies_with_counterexample_opt(inner, outer)).await?;
         Ok(found.map(|found| Found { request: found.request, entities: found.entities }))
     }
+
+    /// A process of its own.
+    fn compiler(&self) -> Result<CedarSymCompiler<LocalSolver>, String> {
+        let process = LocalSolver::from_command(&mut self.way.command()).map_err(|error| error.to_string())?;
+        CedarSymCompiler::new(process).map_err(|error| error.to_string())
+    }
+}
+
+/// What the solver answers, if it does.
+async fn answer<T, E: Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    let answer = timeout(PATIENCE, asked).await;
+    answer.map_err(|_| "the solver took too long".to_owned())?.map_err(|error| error.to_string())
 }
 
 impl Way {
