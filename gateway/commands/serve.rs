@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use server::configuration::{self, Compiled, Sources};
+use server::configuration::{self, Compiled, Mistakes, Sources};
 use server::load;
 use server::run::{self, Lifecycle as _, Pingora, Reloader, Service};
 use telemetry::otlp::LogTap;
@@ -86,9 +86,10 @@ fn serve(arguments: &Arguments, tap: &LogTap) -> Result<(), StartError> {
             run_service((arguments, tap), &compiled, Origin::Files { path, sources: Some(&sources), broken: None })
         }
         Err(mistakes) => {
-            let text = mistakes.to_string();
-            let Some((compiled, kept)) = last_good_instead(arguments, path, &text) else { return Err(mistakes.into()) };
-            let broken = Some(Broken { mistakes: text, kept });
+            let Some((compiled, kept)) = last_good_instead(arguments, path, &mistakes) else {
+                return Err(mistakes.into());
+            };
+            let broken = Some(Broken { mistakes, kept });
             run_service((arguments, tap), &compiled, Origin::Files { path, sources: None, broken })
         }
     }
@@ -104,13 +105,13 @@ enum Origin<'a> {
 
 /// Files that cannot be served, and what is served instead.
 struct Broken {
-    mistakes: String,
+    mistakes: Mistakes,
     /// When the last good configuration was kept.
     kept: SystemTime,
 }
 
 /// The persisted last good configuration, loudly, and when it was kept; nothing when there is none or it is not wanted.
-fn last_good_instead(arguments: &Arguments, path: &Path, mistakes: &str) -> Option<(Compiled, SystemTime)> {
+fn last_good_instead(arguments: &Arguments, path: &Path, mistakes: &Mistakes) -> Option<(Compiled, SystemTime)> {
     if arguments.strict_start {
         return None;
     }

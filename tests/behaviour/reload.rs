@@ -166,6 +166,29 @@ async fn a_data_pack_is_exchanged_by_a_reload_which_is_recorded_and_half_of_one_
 }
 
 #[tokio::test]
+async fn what_is_mended_beside_a_configuration_that_was_refused_is_found_without_a_signal() {
+    let (_upstream, _config, gateway) = gateway().await;
+    let folder = gateway.folder().join("facts");
+    let text = gateway.configuration_text();
+    let entry_of = async |action: &str| {
+        until(&format!("{action} in the audit log"), async || {
+            gateway.audit().of_kind("admin").into_iter().find(|entry| entry["action"] == action)
+        })
+        .await
+    };
+
+    // Nothing that runs names the folder.
+    data_pack(&folder, "2031-01-01", false);
+    gateway.configure_text(&format!("{text}\n[policy]\ndata = \"facts\"\n"));
+    let refused = entry_of("reload_refused").await;
+    data_pack(&folder, "2031-01-01", true);
+    let taken = entry_of("reload").await;
+
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("groups.json")), "{refused}");
+    assert!(taken["detail"].as_str().is_some_and(|detail| detail.contains("became 2031-01-01")), "{taken}");
+}
+
+#[tokio::test]
 async fn a_broken_configuration_is_visible_to_the_operator_until_it_is_mended() {
     let (_upstream, config, gateway) = gateway().await;
     let good = gateway.configuration_text();

@@ -563,6 +563,6 @@ pub fn load_sources(sources: &Sources, options: &LoadOptions<'_>) -> Result<Comp
     report.mistakes.sort();
     match compiled {
         Some(compiled) if report.mistakes.is_empty() => Ok(Compiled { notes: report.notes, ..compiled }),
-        _ => Err(report.mistakes),
+        _ => Err(report.mistakes.with_material(report.material)),
     }
 }

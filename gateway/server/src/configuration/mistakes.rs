@@ -1,5 +1,6 @@
 //! What is wrong with a document, and what is worth knowing about it: always with file, line and column.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +80,8 @@ impl Serialize for Mistake {
 #[serde(transparent)]
 pub struct Mistakes {
     list: Vec<Mistake>,
+    #[serde(skip)]
+    material: BTreeSet<PathBuf>,
 }
 
 impl Mistakes {
@@ -95,6 +98,16 @@ impl Mistakes {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// The files and folders beside the documents that were read, or looked for, until the mistakes were found: to mend one of them may
+    /// be to mend the document.
+    pub fn material(&self) -> impl Iterator<Item = &PathBuf> {
+        self.material.iter()
+    }
+
+    pub(super) fn with_material(self, material: BTreeSet<PathBuf>) -> Self {
+        Self { material, ..self }
     }
 
     pub(super) fn push(&mut self, mistake: Mistake) {

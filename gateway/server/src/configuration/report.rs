@@ -1,6 +1,7 @@
 //! Collects mistakes and notes while a document is read and checked.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::mistakes::{Mistake, MistakeKind, Mistakes, Note, NoteKind, Position};
@@ -13,12 +14,14 @@ pub(super) struct Report {
     files: Vec<Arc<Path>>,
     pub(super) mistakes: Mistakes,
     pub(super) notes: Vec<Note>,
+    /// The files and folders beside the documents that were read, or looked for.
+    pub(super) material: BTreeSet<PathBuf>,
 }
 
 impl Report {
     pub(super) fn new(sources: &Sources) -> Self {
         let files = sources.files.iter().map(|file| Arc::from(file.path.as_path())).collect();
-        Self { files, mistakes: Mistakes::default(), notes: Vec::new() }
+        Self { files, mistakes: Mistakes::default(), notes: Vec::new(), material: BTreeSet::new() }
     }
 
     pub(super) fn position(&self, mark: Mark) -> Position {

@@ -95,10 +95,11 @@ pub enum ReloadError {
 impl Reloader {
     /// Watches `path`. `from_last_good` says with which mistakes the process started, if it did.
     #[must_use]
-    pub fn new(path: PathBuf, doors: Doors, compiled: &Compiled, from_last_good: Option<String>) -> Self {
-        let taken = fingerprint(&path, compiled.material.iter());
-        let last =
-            LastReload { at: SystemTime::now(), from_last_good: from_last_good.is_some(), refused: from_last_good };
+    pub fn new(path: PathBuf, doors: Doors, compiled: &Compiled, from_last_good: Option<Mistakes>) -> Self {
+        let refused = from_last_good.iter().flat_map(Mistakes::material);
+        let taken = fingerprint(&path, compiled.material.iter().chain(refused));
+        let refused = from_last_good.map(|mistakes| mistakes.to_string());
+        let last = LastReload { at: SystemTime::now(), from_last_good: refused.is_some(), refused };
         let begun = Begun {
             listen: compiled.listen.clone(),
             admin: compiled.admin,
@@ -151,11 +152,14 @@ impl Reloader {
             let listed = fingerprint(&reloader.path, std::iter::empty());
             let watched = reloader.seen.lock().taken.clone();
             let known = fingerprint(&reloader.path, watched.keys());
-            let outcome = reloader.take(&owner, &known);
-            let now = outcome
-                .as_ref()
-                .map_or_else(|_| Fingerprint::new(), |compiled| fingerprint(&reloader.path, compiled.material.iter()));
-            (seen_of(listed, known, now), outcome)
+            let read = reloader.read(&known);
+            let now = match &read {
+                Ok((_, compiled)) => looks(compiled.material.iter()),
+                Err(ReloadError::Mistakes(mistakes)) => looks(mistakes.material()),
+                Err(_) => Fingerprint::new(),
+            };
+            let outcome = read.and_then(|(sources, compiled)| reloader.take(&owner, &sources, compiled));
+            (seen_of(listed, known, now, outcome.is_ok()), outcome)
         });
         let (taken, outcome) = match read.await {
             Ok(read) => read,
@@ -220,7 +224,7 @@ impl Reloader {
     }
 
     /// `known` is how the files stood just before.
-    fn take(&self, gateway: &Arc<Gateway>, known: &Fingerprint) -> Result<Compiled, ReloadError> {
+    fn read(&self, known: &Fingerprint) -> Result<(Sources, Compiled), ReloadError> {
         let sources = Sources::read(&self.path)?;
         let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()));
         // Of two files one may have been read before and one after they were changed together, right or wrong.
@@ -228,7 +232,10 @@ impl Reloader {
         if let Some((file, _)) = torn {
             return Err(ReloadError::Torn(file.clone()));
         }
-        let compiled = compiled?;
+        Ok((sources, compiled?))
+    }
+
+    fn take(&self, gateway: &Arc<Gateway>, sources: &Sources, compiled: Compiled) -> Result<Compiled, ReloadError> {
         if let Some(address) = self.begun.admin.filter(|address| !address.ip().is_loopback())
             && compiled.administration.administrators.is_empty()
         {
@@ -242,7 +249,7 @@ impl Reloader {
         // INVARIANT: nothing below can fail, so that what is refused changes nothing.
         certificates.take();
         gateway.put_in_force(next, spendings);
-        persist(&compiled, &sources);
+        persist(&compiled, sources);
         Ok(compiled)
     }
 }
@@ -294,7 +301,7 @@ pub fn persist(compiled: &Compiled, sources: &Sources) {
 }
 
 fn fingerprint<'a>(path: &Path, watched: impl Iterator<Item = &'a PathBuf>) -> Fingerprint {
-    let mut files: Fingerprint = watched.map(|file| (file.clone(), look(file))).collect();
+    let mut files = looks(watched);
     files.insert(path.to_owned(), look(path));
     if let Ok(folder) = std::fs::read_dir(path) {
         for file in folder.flatten().map(|entry| entry.path()) {
@@ -306,14 +313,22 @@ fn fingerprint<'a>(path: &Path, watched: impl Iterator<Item = &'a PathBuf>) -> F
     files
 }
 
+fn looks<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Fingerprint {
+    files.map(|file| (file.clone(), look(file))).collect()
+}
+
 /// What counts as seen: each file that is watched from `now` on, as it stood before it was read where it was known then, and
-/// the documents that stood there. Where nothing was taken over, what was known.
-fn seen_of(listed: Fingerprint, known: Fingerprint, now: Fingerprint) -> Fingerprint {
-    if now.is_empty() {
-        return known;
+/// the documents that stood there. What was refused may be mended in any file that it reads, and what runs goes on reading its own, so
+/// then both are watched.
+fn seen_of(listed: Fingerprint, known: Fingerprint, now: Fingerprint, is_taken: bool) -> Fingerprint {
+    let mut seen: Fingerprint =
+        now.into_iter().map(|(path, stamp)| (path.clone(), known.get(&path).copied().unwrap_or(stamp))).collect();
+    if is_taken {
+        seen.extend(listed);
+    } else {
+        seen.extend(known);
     }
-    let before = now.into_iter().map(|(path, stamp)| (path.clone(), known.get(&path).copied().unwrap_or(stamp)));
-    before.chain(listed).collect()
+    seen
 }
 
 fn look(file: &Path) -> Option<(SystemTime, u64, u64)> {

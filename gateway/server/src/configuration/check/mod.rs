@@ -42,8 +42,6 @@ mod transport;
 mod via;
 mod witness;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::administration::AdministrationConfig;
@@ -73,7 +71,6 @@ pub(super) fn check(
         options,
         report,
         secrets: options.secrets,
-        material: BTreeSet::new(),
         pack: Arc::clone(DataPack::shipped()),
     };
     let document = &walked.document;
@@ -110,7 +107,7 @@ pub(super) fn check(
     let administrators = check.administrators(document, &keys);
     let recognisers = check.recognisers(document);
     let policy = check.rules(document, &targets, (adjustments, &extended));
-    let Check { material, .. } = check;
+    let material = check.report.material.clone();
     let (listeners, policy) = (listeners?, policy?);
     let file = |file: &super::sources::Source| (file.path.clone(), file.hash());
     Some(Compiled {
@@ -194,7 +191,6 @@ struct Check<'a> {
     /// Whether keys are read where the check stands.
     secrets: Secrets,
     report: &'a mut Report,
-    material: BTreeSet<PathBuf>,
     /// The data pack in force.
     pack: Arc<DataPack>,
 }
