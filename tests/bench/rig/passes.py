@@ -55,7 +55,7 @@ class Rig:
             self.load(peer, "open", body, seconds, rate=rate)
             if self.seen()["connections"] - before == 1:  # the one that asked
                 return
-        self.warn(f"{peer.name if peer else 'direct'} {body}: connections are still opened after {WARM_AT_MOST} turns")
+        self.warn(f"{peer.name} {body}: connections are still opened after {WARM_AT_MOST} turns")
 
     def window(self, peer, body, rate, seconds):
         """One window at a fixed rate: CPU of the peer per request and per event, and what the load generator saw."""

@@ -16,6 +16,7 @@ use serde_json::json;
 use telemetry::audit::{AdminEvent, AuditError};
 
 use super::gate::Authorized;
+use super::record::{record, record_or_late};
 use super::routes::Route;
 use super::{answer, emergency, error};
 use crate::gateway::Gateway;
@@ -295,34 +296,13 @@ impl Action<'_> {
     }
 
     async fn record(&self, what: &Restraint, done: bool) -> Result<(), AuditError> {
-        let (snapshot, detail) = (self.gateway.snapshot(), self.detail(what));
-        let actor = self.who.actor();
-        let written = self.gateway.audit.admin(&self.event(&actor, done, (&snapshot.hash, &detail))).await;
-        if let Err(error) = &written {
-            self.not_recorded(error);
-        }
-        written
+        let (snapshot, detail, actor) = (self.gateway.snapshot(), self.detail(what), self.who.actor());
+        record(self.gateway, &self.event(&actor, done, (&snapshot.hash, &detail))).await
     }
 
-    /// For what has taken effect, whatever becomes of its record: false where that waits until the log takes entries again, or
-    /// found no room to wait.
     async fn record_or_late(&self, what: &Restraint, done: bool) -> bool {
-        let (snapshot, detail) = (self.gateway.snapshot(), self.detail(what));
-        let actor = self.who.actor();
-        let event = self.event(&actor, done, (&snapshot.hash, &detail));
-        let written = self.gateway.audit.admin_or_late(&event).await;
-        match &written {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::warn!(
-                    actor = &*actor,
-                    action = self.name,
-                    "an action is recorded once the audit log takes entries"
-                );
-            }
-            Err(error) => self.not_recorded(error),
-        }
-        written.unwrap_or(false)
+        let (snapshot, detail, actor) = (self.gateway.snapshot(), self.detail(what), self.who.actor());
+        record_or_late(self.gateway, &self.event(&actor, done, (&snapshot.hash, &detail))).await
     }
 
     fn detail(&self, what: &Restraint) -> String {
@@ -331,10 +311,6 @@ impl Action<'_> {
 
     fn event<'a>(&self, actor: &'a str, done: bool, (configuration, detail): (&'a str, &'a str)) -> AdminEvent<'a> {
         AdminEvent { at: self.now, action: self.name, actor, done, configuration: Some(configuration), detail }
-    }
-
-    fn not_recorded(&self, error: &AuditError) {
-        tracing::error!(%error, actor = &*self.who.actor(), action = self.name, "an action could not be recorded");
     }
 
     fn report(&self, what: &Restraint, changed: &Changed, recorded: bool) -> Response<Full<Bytes>> {

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use serde_json::json;
 use telemetry::audit::{AdminEvent, AuditError};
 
+use super::record::{record, record_or_late};
 use super::{answer, error};
 use crate::break_glass::{self, NotOpened, Person, Step};
 use crate::configuration::Role;
@@ -83,7 +84,7 @@ pub(super) async fn open(
     let kept = handled(gateway, move |gateway| gateway.break_glass.change(&before, next)).await;
     if kept.is_err() {
         // The record said that it would be done.
-        let _ = record_or_late(gateway, &AdminEvent { at: SystemTime::now(), done: false, ..event }).await;
+        record_or_late(gateway, &AdminEvent { at: SystemTime::now(), done: false, ..event }).await;
     }
     kept?;
     let (state, until) = match step {
@@ -127,7 +128,7 @@ pub(super) async fn close(
         detail: &format!("grant `{name}`, by role {}: {because}", who.role.name()),
     };
     // Where it waits for the log it is not recorded yet.
-    let recorded = record_or_late(gateway, &event).await.unwrap_or(false);
+    let recorded = record_or_late(gateway, &event).await;
     tracing::warn!(grant = name, actor = &*who.actor(), "a grant for an emergency was closed");
     let problem = kept.err().map(|error| error.to_string());
     let body = json!({
@@ -170,7 +171,7 @@ pub(crate) async fn sweep(gateway: &Arc<Gateway>) {
             detail: &format!("grant `{name}`"),
         };
         // A failure is in the log; the grant is closed whatever the record.
-        let _ = record_or_late(gateway, &event).await;
+        record_or_late(gateway, &event).await;
     }
 }
 
@@ -188,31 +189,4 @@ async fn handled(
     tokio::task::spawn_blocking(move || what(&owner)).await.unwrap_or_else(|fault| {
         Err(KeptError::Damaged { path: "break-glass".into(), what: format!("was not handled: {fault}") })
     })
-}
-
-async fn record(gateway: &Gateway, event: &AdminEvent<'_>) -> Result<(), AuditError> {
-    let written = gateway.audit.admin(event).await;
-    if let Err(error) = &written {
-        tracing::error!(%error, actor = event.actor, action = event.action, "an action could not be recorded");
-    }
-    written
-}
-
-/// For what has taken effect, whatever becomes of its record; false where that waits until the log takes entries again.
-async fn record_or_late(gateway: &Gateway, event: &AdminEvent<'_>) -> Result<bool, AuditError> {
-    let written = gateway.audit.admin_or_late(event).await;
-    match &written {
-        Ok(true) => {}
-        Ok(false) => {
-            tracing::warn!(
-                actor = event.actor,
-                action = event.action,
-                "an action is recorded once the audit log takes entries"
-            );
-        }
-        Err(error) => {
-            tracing::error!(%error, actor = event.actor, action = event.action, "an action could not be recorded");
-        }
-    }
-    written
 }

@@ -12,6 +12,7 @@ mod budgets;
 pub(crate) mod emergency;
 mod gate;
 mod issuers;
+mod record;
 mod routes;
 mod status;
 

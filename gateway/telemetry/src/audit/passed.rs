@@ -10,8 +10,8 @@ use super::stamp;
 
 /// Most bytes of waiting entries beside which the record of such a request waits as well: 8 MiB.
 ///
-/// Half of what is kept back for an orderly end on a full disk. Beside it only outcomes of requests that run by then come, and
-/// where those are too many for that room as well the newest are counted. Some 4,000 requests; of those beyond it only their
+/// Half of what is kept back for an orderly end on a full disk. Beside it come actions and refusals, up to [`ACTIONS_LATE_BYTES`], and
+/// outcomes of requests that run by then; where those are too many for that room as well the newest are counted. Some 4,000 requests; of those beyond it only their
 /// number is known.
 pub const LATE_BYTES: usize = 8 * 1024 * 1024;
 
