@@ -335,8 +335,7 @@ impl Target {
     }
 
     /// The target's health learns how an attempt ended that began at `began`.
-    pub(crate) fn learn(&self, outcome: Outcome, retry_after: Option<Duration>, began: Instant) {
-        let now = Instant::now();
+    pub(crate) fn learn(&self, outcome: Outcome, retry_after: Option<Duration>, (began, now): (Instant, Instant)) {
         let mut health = self.health.lock();
         if outcome == Outcome::Status(429) {
             health.block(now, retry_after);

@@ -439,10 +439,11 @@ const SECOND: Duration = Duration::from_secs(1);
 fn pace(places: [Option<&Place>; 2]) -> Result<Option<Standing>, Refusal> {
     let [first, second] = places.map(|place| place.map(Place::rates).unwrap_or_default());
     let (mut tightest, mut refilled) = (None, Duration::ZERO);
+    let now = Instant::now().into_std();
     let mut taken: [Option<(&Flow, Taken)>; 4] = [None; 4];
     for (flow, taken_of) in [first.0, first.1, second.0, second.1].into_iter().zip(0..) {
         let Some(flow) = flow else { continue };
-        let (units, after) = take(flow, &mut refilled).inspect_err(|refusal| {
+        let (units, after) = take(flow, &mut refilled, now).inspect_err(|refusal| {
             if *refusal == Refusal::Unleased {
                 taken.into_iter().flatten().for_each(|(flow, units)| flow.give_back(units));
             }
@@ -453,8 +454,7 @@ fn pace(places: [Option<&Place>; 2]) -> Result<Option<Standing>, Refusal> {
     Ok(tightest)
 }
 
-fn take(flow: &Flow, refilled: &mut Duration) -> Result<(Taken, Option<Standing>), Refusal> {
-    let now = Instant::now().into_std();
+fn take(flow: &Flow, refilled: &mut Duration, now: std::time::Instant) -> Result<(Taken, Option<Standing>), Refusal> {
     match flow.take(1, now) {
         Ok(taken) => {
             let after = Standing::of(flow, now);

@@ -37,7 +37,7 @@ impl SharedUsers {
     }
 
     pub(super) fn pace(&self, user: &str, refilled: &mut Duration) -> Result<(), Refusal> {
-        take(&self.flow(user), refilled).map(drop)
+        take(&self.flow(user), refilled, Instant::now().into_std()).map(drop)
     }
 
     pub(super) fn give_back(&self, user: &str) {

@@ -281,9 +281,9 @@ impl Books {
     /// may have cost is kept: what it stated, or all that was reserved.
     pub(super) fn failed(&mut self, outcome: Outcome, blocked_for: Option<Duration>, usage: Option<&Usage>) {
         let Some(mut attempt) = self.attempt.take() else { return };
-        attempt.target.learn(outcome, blocked_for, attempt.begun);
+        let now = Instant::now();
+        attempt.target.learn(outcome, blocked_for, (attempt.begun, now));
         if let Some(sent) = attempt.sent.take() {
-            let now = Instant::now();
             match outcome {
                 Outcome::Status(429) | Outcome::ThrottledEvent => attempt.target.steering.on_refused(sent, now),
                 _ => attempt.target.steering.on_gone(sent, now),
@@ -298,7 +298,7 @@ impl Books {
         }
         let status = if let Outcome::Status(status) = outcome { Some(status) } else { None };
         let usage = usage.map(note_of);
-        self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage });
+        self.note(&attempt, &Met { name: name_of(outcome), status, may_have_executed, usage }, now);
     }
 
     fn did_without(&mut self, target: &Target) {
@@ -336,9 +336,10 @@ impl Books {
         failed: bool,
     ) -> (Box<Exchange>, Held) {
         self.status = Some(status);
-        self.first_byte = Some(self.exchange().started.elapsed());
+        let now = Instant::now();
+        self.first_byte = Some(now.saturating_duration_since(self.exchange().started));
         let how = if failed { Close::UpstreamError } else { Close::Answered(audit::End::Complete) };
-        self.close(how, Some(Outcome::Success), usage);
+        self.close(how, Some(Outcome::Success), usage, now);
         let exchange = self.exchange.take().expect("the books are closed once, and consumed by it");
         let held = self.held.take().expect("what is held is given away once, with the exchange");
         (exchange, held)
@@ -353,35 +354,35 @@ impl Books {
             End::Disconnected => Close::Answered(audit::End::Disconnected),
             End::Fault => Close::Fault,
         };
-        self.close(how, end.met(), usage);
+        self.close(how, end.met(), usage, Instant::now());
     }
 
     /// No attempt was answered, and the caller gets our error.
     pub(super) fn refuse(mut self: Box<Self>, refusal: Refusal) -> Box<Refused> {
         self.status = Some(refusal.code().status());
-        self.close(Close::Refused(refusal.code().as_str()), None, None);
+        self.close(Close::Refused(refusal.code().as_str()), None, None, Instant::now());
         let exchange = self.exchange.take().expect("the books are closed once, and consumed by it");
         exchange.refuse_recorded(refusal)
     }
 
     /// Closes once; `met` is how the running attempt ended, if it came to an end. Its note says what was `stated`, also where
-    /// that is not believed.
-    fn close(&mut self, how: Close, met: Option<Outcome>, stated: Option<&Usage>) {
+    /// that is not believed. All that is closed ends at the same moment, `now`.
+    fn close(&mut self, how: Close, met: Option<Outcome>, stated: Option<&Usage>, now: Instant) {
         let Some(charge) = self.charge.take() else { return };
         let target = self.attempt.as_ref().map(|attempt| Arc::clone(&attempt.target));
         let usage = believed(stated);
         let settlement = settle(charge, how, target.as_deref(), usage);
-        self.teach(usage);
+        self.teach(usage, now);
         let (usage, stated) = (usage.map(note_of), stated.map(note_of));
         if let Some(attempt) = self.attempt.take() {
             match met {
-                Some(outcome) => attempt.target.learn(outcome, None, attempt.begun),
+                Some(outcome) => attempt.target.learn(outcome, None, (attempt.begun, now)),
                 None => attempt.target.health.lock().give_probe_back(attempt.begun),
             }
             let unmet = if how == Close::Fault { "abandoned" } else { "disconnected" };
             let name = met.map_or(unmet, name_of);
             let status = self.status.map(|status| status.as_u16());
-            self.note(&attempt, &Met { name, status, may_have_executed: true, usage: stated });
+            self.note(&attempt, &Met { name, status, may_have_executed: true, usage: stated }, now);
         }
         if let Some(mut record) = self.record.take() {
             if let Some(exchange) = self.exchange.as_deref()
@@ -389,13 +390,19 @@ impl Books {
             {
                 record.captured(kept);
             }
-            self.finish(record, how, &settlement, usage);
+            self.finish(record, how, (&settlement, usage), now);
         }
     }
 
-    fn finish(&self, record: OpenRecord, how: Close, settlement: &Settlement, usage: Option<UsageNote>) {
+    fn finish(
+        &self,
+        record: OpenRecord,
+        how: Close,
+        (settlement, usage): (&Settlement, Option<UsageNote>),
+        now: Instant,
+    ) {
         let exchange = self.exchange();
-        let total = exchange.started.elapsed();
+        let total = now.saturating_duration_since(exchange.started);
         let charged = usage.unwrap_or(UsageNote {
             input: settlement.used.input.0,
             output: settlement.used.output.0,
@@ -425,8 +432,8 @@ impl Books {
         }
     }
 
-    fn note(&mut self, attempt: &Attempt, met: &Met) {
-        let took = attempt.begun.elapsed();
+    fn note(&mut self, attempt: &Attempt, met: &Met, now: Instant) {
+        let took = now.saturating_duration_since(attempt.begun);
         attempt.target.metrics.attempt(met.name, took);
         let Some(record) = &mut self.record else { return };
         let connection = attempt.connection.as_ref().map(|(proof, _)| &**proof);
@@ -467,7 +474,7 @@ impl Drop for Books {
         if matches!(how, Close::Fault | Close::FaultUnsent) {
             self.status.get_or_insert(Code::InternalError.status());
         }
-        self.close(how, None, None);
+        self.close(how, None, None, Instant::now());
     }
 }
 

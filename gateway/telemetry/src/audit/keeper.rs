@@ -1,6 +1,6 @@
 //! What follows the entries: tiles of hashes, and the checkpoints that are signed over them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,8 @@ pub(super) struct Keeper {
 struct State {
     keys: Vec<SigningKey>,
     behind: VecDeque<Tile>,
+    /// Folders with names of tiles that may not be on the disk.
+    unsynced: BTreeSet<PathBuf>,
 }
 
 /// The tree as it stands, and its full tiles since the last time.
@@ -65,7 +67,7 @@ pub(super) struct Place<'a> {
 impl Keeper {
     pub(super) fn new(place: Place<'_>, key: SigningKey, witness: Option<Arc<Witness>>) -> Self {
         let Place { epoch, scratch, log, synced } = place;
-        let state = Mutex::new(State { keys: vec![key], behind: VecDeque::new() });
+        let state = Mutex::new(State { keys: vec![key], behind: VecDeque::new(), unsynced: BTreeSet::new() });
         let (signed, behind) = (AtomicU64::new(0), AtomicUsize::new(0));
         Self { epoch: epoch.to_owned(), scratch, log, synced, witness, state, signed, behind }
     }
@@ -83,12 +85,24 @@ impl Keeper {
             if !self.synced {
                 self.sync_bundles(signed, size)?;
             }
-            while let Some(tile) = state.behind.front() {
-                files::put(&self.scratch, &tile_path(&self.epoch, tile.level, tile.index), &tile.bytes())?;
-                state.behind.pop_front();
-                self.behind.store(state.behind.len(), Ordering::Relaxed);
-            }
+            self.put_tiles(&mut state)?;
             self.sign(&state, size, root)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the full tiles in their places: each whole, and their names together, since a folder costs the disk as much as a file.
+    fn put_tiles(&self, state: &mut State) -> io::Result<()> {
+        while let Some(tile) = state.behind.front() {
+            let path = tile_path(&self.epoch, tile.level, tile.index);
+            files::place(&self.scratch, &path, &tile.bytes())?;
+            state.unsynced.insert(files::folder_of(&path).to_owned());
+            state.behind.pop_front();
+            self.behind.store(state.behind.len(), Ordering::Relaxed);
+        }
+        while let Some(folder) = state.unsynced.first() {
+            files::sync_up_to(folder, &self.epoch)?;
+            state.unsynced.pop_first();
         }
         Ok(())
     }

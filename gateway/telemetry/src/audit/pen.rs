@@ -45,10 +45,7 @@ impl Sink for BundleFiles {
     fn begin(&mut self, bundle: u64) -> io::Result<()> {
         let path = entries_path(&self.epoch, bundle);
         let folder = path.parent().unwrap_or(&self.epoch);
-        files::make_folder(folder)?;
-        // Opened for appending, so a write after a cut goes to the new end. One that an earlier, failed try left is empty.
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-        file.set_len(0)?;
+        let file = files::in_folder(folder, || begun(&path))?;
         if self.sync_names {
             files::sync_up_to(folder, &self.epoch)?;
         }
@@ -66,6 +63,23 @@ impl Sink for BundleFiles {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file()?.sync_data()
+    }
+}
+
+/// An empty file, opened for appending, so that a write after a cut goes to the new end.
+///
+/// A file is cut only where an earlier, failed try left one: ext4 puts a file that was cut on the disk when it is closed, which
+/// held up a request for each bundle.
+fn begun(path: &Path) -> io::Result<File> {
+    let mut appending = OpenOptions::new();
+    appending.append(true).mode(0o600);
+    match appending.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let file = appending.open(path)?;
+            file.set_len(0)?;
+            Ok(file)
+        }
+        opened => opened,
     }
 }
 
@@ -191,4 +205,33 @@ fn write_all(sink: &mut dyn Sink, bytes: &[u8]) -> (usize, io::Result<()>) {
     }
 
     (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_begun_empty_whatever_stands_in_its_place_and_grows_at_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let epoch = folder.path().join("epoch");
+        let mut files = BundleFiles::new(&epoch, true);
+        for bundle in [0, 999, 1000] {
+            let path = entries_path(&epoch, bundle);
+            for left in ["", "of an earlier try"] {
+                files.begin(bundle).unwrap();
+                assert_eq!(std::fs::read(&path).unwrap(), b"", "{bundle} {left}");
+                assert_eq!(files.write(b"one").unwrap(), 3);
+                files.truncate(1).unwrap();
+                assert_eq!(files.write(b"two").unwrap(), 3);
+                assert_eq!(std::fs::read(&path).unwrap(), b"otwo", "{bundle} {left}");
+                std::fs::write(&path, "of an earlier try").unwrap();
+            }
+        }
+
+        let file = folder.path().join("file");
+        std::fs::write(&file, "no folder").unwrap();
+        let refused = BundleFiles::new(&file, false).begin(0).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotADirectory);
+    }
 }

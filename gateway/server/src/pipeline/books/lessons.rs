@@ -60,8 +60,7 @@ impl Books {
     }
 
     /// What the end of the running attempt teaches routing; whoever waits for a place may look again.
-    pub(super) fn teach(&mut self, usage: Option<&Usage>) {
-        let now = Instant::now();
+    pub(super) fn teach(&mut self, usage: Option<&Usage>, now: Instant) {
         let used = usage.map(used_of);
         let served = self.attempt.as_ref().filter(|attempt| attempt.answered).map(|attempt| attempt.id);
         if let Some(attempt) = &mut self.attempt
