@@ -7,7 +7,7 @@ use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind, PatternID, PatternSet};
 
-use crate::kind::TextKind;
+use crate::kind::{Group, TextKind};
 use crate::own;
 use crate::recogniser::{Context, Found, LONGEST, Recogniser};
 use crate::recognisers::LIST;
@@ -86,7 +86,8 @@ impl Engine {
         }
     }
 
-    /// Hands every hit in `text` to `found`, in order; none overlaps another.
+    /// Hands every hit in `text` to `found`, in the order of their beginnings. Those that begin at the same place are of different
+    /// kinds; otherwise none overlaps another.
     pub(crate) fn search(&self, text: &[u8], effort: &mut Effort, mut found: impl FnMut(Hit)) {
         #[cfg(test)]
         if WITHOUT_SIEVE.get() {
@@ -115,31 +116,44 @@ impl Engine {
             else {
                 break;
             };
-            at = match self.judge(text, start..part.end, effort) {
-                Some(hit) => {
-                    let end = hit.place.end;
-                    found(hit);
-                    end
-                }
-                // What a rejected match covered is searched again from its second byte on.
-                None => start + 1,
-            };
+            // What a rejected match covered is searched again from its second byte on.
+            at = self.judge(text, start..part.end, effort, found).unwrap_or(start + 1);
         }
         at
     }
 
-    /// The first recogniser in the order of the list whose match at the beginning of `place` passes its check.
-    fn judge(&self, text: &[u8], place: Range<usize>, effort: &mut Effort) -> Option<Hit> {
+    /// Hands over what each recogniser whose match at the beginning of `place` passes its check finds; gives where the first of
+    /// them in the order of the list ends.
+    ///
+    /// One number in a hundred that has the check digits of one country has those of another as well, and nothing tells which is
+    /// meant: a policy that names one of the two must not miss it. A secret says by its first letters whose it is, so of several
+    /// the first in the order of the list is meant.
+    fn judge(
+        &self,
+        text: &[u8],
+        place: Range<usize>,
+        effort: &mut Effort,
+        found: &mut impl FnMut(Hit),
+    ) -> Option<usize> {
         let input = Input::new(text).range(place.clone()).anchored(Anchored::Yes);
         let mut fitting = effort.fitting.take().unwrap_or_else(|| PatternSet::new(LIST.len()));
         fitting.clear();
         self.all.which_overlapping_matches(&input, &mut fitting);
-        let hit = fitting.iter().find_map(|pattern| {
+        let (mut end, mut has_secret) = (None, false);
+        for pattern in fitting.iter() {
+            let is_secret = LIST.get(pattern.as_usize()).is_some_and(|one| one.kind.group() == Some(Group::Secret));
+            if is_secret && has_secret {
+                continue;
+            }
             effort.candidates = effort.candidates.saturating_sub(1);
-            self.check(pattern, text, &input)
-        });
+            if let Some(hit) = self.check(pattern, text, &input) {
+                has_secret |= is_secret;
+                end.get_or_insert(hit.place.end);
+                found(hit);
+            }
+        }
         effort.fitting = Some(fitting);
-        hit
+        end
     }
 
     fn check(&self, pattern: PatternID, text: &[u8], input: &Input<'_>) -> Option<Hit> {

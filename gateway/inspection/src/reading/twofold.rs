@@ -72,8 +72,9 @@ impl Find {
 }
 
 /// Most finds that begin before the end of another and are compared with it. Within one reading only those that are split
-/// across strings can overlap at all; beyond the bound one may be counted twice.
-const MOST_COMPARED: usize = 8;
+/// across strings, and those of several kinds that begin at the same place, can overlap at all; beyond the bound one may be
+/// counted twice.
+const MOST_COMPARED: usize = 16;
 
 /// The finds of both readings of some text of `body`, each thing once, in the order of the document.
 pub(crate) fn once(body: &[u8], literal: Vec<Find>, mut unfolded: Vec<Find>) -> Vec<Find> {

@@ -13,8 +13,8 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     check,
     context: Context::Needed(&["cpr", "cpr-nr", "cpr-nummer"]),
     end: whole,
-    examples: &["CPR-nr. «070761-4285»", "cpr «0707614285»"],
-    others: &["070761-4285", "CPR 320761-4285"],
+    examples: &["CPR-nr. «211062-5629»", "cpr «2110625629»"],
+    others: &["211062-5629", "CPR 321062-5629"],
 };
 
 fn check(found: &Found<'_>) -> bool {

@@ -13,8 +13,8 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     check,
     context: Context::Needed(&["nhs", "national health service"]),
     end: whole,
-    examples: &["NHS number: «943 476 5919»", "nhs no «9434765919»"],
-    others: &["943 476 5919", "NHS number 943 476 5918"],
+    examples: &["NHS number: «401 023 2137»", "nhs no «4010232137»"],
+    others: &["401 023 2137", "NHS number 401 023 2138"],
 };
 
 fn check(found: &Found<'_>) -> bool {
