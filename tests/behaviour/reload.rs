@@ -188,6 +188,30 @@ async fn what_is_mended_beside_a_configuration_that_was_refused_is_found_without
     assert!(taken["detail"].as_str().is_some_and(|detail| detail.contains("became 2031-01-01")), "{taken}");
 }
 
+/// The reading stands still at a pipe, after a folder was looked for that is not there, while all of it is mended.
+#[tokio::test]
+async fn what_is_mended_while_the_configuration_is_checked_is_found_without_a_signal() {
+    let (_upstream, _config, gateway) = gateway().await;
+    let (folder, pipe) = (gateway.folder().join("facts"), gateway.folder().join("pipe"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is part of every system");
+    assert!(made.success());
+    let text = gateway.configuration_text().replace("file = \"upstream.key\"", "file = \"pipe\"");
+
+    gateway.configure_text(&format!("{text}\n[policy]\ndata = \"facts\"\n"));
+    // Opening waits for the reader.
+    let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe));
+    let writer = opened.await.expect("no panic").expect("the gateway reads it");
+    data_pack(&folder, "2031-01-01", true);
+    gateway.replace_file("pipe", "k-123");
+    drop(writer);
+
+    let taken = until("the reload in the audit log", async || {
+        gateway.audit().of_kind("admin").into_iter().find(|entry| entry["action"] == "reload")
+    })
+    .await;
+    assert!(taken["detail"].as_str().is_some_and(|detail| detail.contains("became 2031-01-01")), "{taken}");
+}
+
 #[tokio::test]
 async fn a_broken_configuration_is_visible_to_the_operator_until_it_is_mended() {
     let (_upstream, config, gateway) = gateway().await;

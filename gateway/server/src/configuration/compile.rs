@@ -1,6 +1,5 @@
 //! The plain values that a document becomes, complete and consistent: nothing after this checks them again.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +31,7 @@ use super::mistakes::{Mistakes, Note};
 use super::network::Network;
 use super::report::Report;
 use super::sources::Sources;
+use super::stamps::Stamps;
 pub use super::steering::{QuotaConfig, RoutingConfig};
 use super::url::{Host, Scheme};
 use super::{authors, enforcement, read, walk};
@@ -190,8 +190,8 @@ pub struct Compiled {
     pub hash: String,
     /// Each file with the SHA-256 of its text.
     pub sources: Vec<(PathBuf, String)>,
-    /// Files that the document names: certificates, keys. A change to one of them is a reason to load again.
-    pub material: BTreeSet<PathBuf>,
+    /// The files and folders that it was read from: documents, certificates, keys. A change to one of them is a reason to load again.
+    pub material: Stamps,
     /// What is not enforced yet, what looks odd and what runs out, in the order of the files.
     pub notes: Vec<Note>,
     /// The document as it was written, for parts that read settings which have no effect yet.

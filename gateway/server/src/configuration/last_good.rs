@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::sources::{Source, Sources, hash_of};
+use super::stamps::Stamps;
 
 /// The format that this release writes. It reads no newer one.
 ///
@@ -206,7 +207,8 @@ fn restore(stored: Stored) -> Result<LastGood, String> {
         all.map(|all| all.into_iter().map(restored_policy).collect::<Result<Vec<_>, _>>()).transpose()
     };
     let (policies, data) = (texts(stored.policies)?, texts(stored.data)?);
-    let sources = Sources { root: stored.root, is_folder: stored.is_folder, files, policies, data };
+    let sources =
+        Sources { root: stored.root, is_folder: stored.is_folder, files, policies, data, stamps: Stamps::default() };
     if sources.hash() != stored.hash {
         return Err("the files do not fit the hash of the whole".to_owned());
     }

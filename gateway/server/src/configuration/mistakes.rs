@@ -1,11 +1,12 @@
 //! What is wrong with a document, and what is worth knowing about it: always with file, line and column.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+
+use super::stamps::Stamps;
 
 /// A place in a file. Lines and columns count from 1, columns in characters; line 0 is the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +82,7 @@ impl Serialize for Mistake {
 pub struct Mistakes {
     list: Vec<Mistake>,
     #[serde(skip)]
-    material: BTreeSet<PathBuf>,
+    material: Stamps,
 }
 
 impl Mistakes {
@@ -100,13 +101,13 @@ impl Mistakes {
         self.list.is_empty()
     }
 
-    /// The files and folders beside the documents that were read, or looked for, until the mistakes were found: to mend one of them may
-    /// be to mend the document.
-    pub fn material(&self) -> impl Iterator<Item = &PathBuf> {
-        self.material.iter()
+    /// The files and folders that were read, or looked for, until the mistakes were found, documents among them: to mend one of them
+    /// may be to mend the document.
+    pub fn material(&self) -> &Stamps {
+        &self.material
     }
 
-    pub(super) fn with_material(self, material: BTreeSet<PathBuf>) -> Self {
+    pub(super) fn with_material(self, material: Stamps) -> Self {
         Self { material, ..self }
     }
 

@@ -33,6 +33,7 @@ mod salvage;
 mod schema;
 mod shape;
 mod sources;
+mod stamps;
 mod steering;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,7 @@ pub use read::state_folder_of;
 pub use reference::reference;
 pub use schema::schema;
 pub use sources::{MAX_FILE_BYTES, MAX_FILES, Source, Sources};
+pub use stamps::Stamps;
 pub use url::{Host, Scheme, Url};
 
 /// The settings of the document themselves, for parts that read what has no effect yet.

@@ -12,6 +12,7 @@ use super::report::{Report, quote};
 use super::salvage::{self, Salvaged};
 use super::shape::{DOCUMENT, Shape};
 use super::sources::Sources;
+use super::stamps::Stamps;
 use super::tree::{Cursor, Entry, Lines, Mark, Node, Table, Value};
 
 /// The text of a document as one tree.
@@ -110,5 +111,12 @@ fn readable_part(folder: &Path) -> Option<Sources> {
         .flat_map(|sources| sources.files)
         .collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Some(Sources { root: folder.to_owned(), is_folder: true, files, policies: None, data: None })
+    Some(Sources {
+        root: folder.to_owned(),
+        is_folder: true,
+        files,
+        policies: None,
+        data: None,
+        stamps: Stamps::default(),
+    })
 }

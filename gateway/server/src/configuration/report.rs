@@ -1,11 +1,11 @@
 //! Collects mistakes and notes while a document is read and checked.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::mistakes::{Mistake, MistakeKind, Mistakes, Note, NoteKind, Position};
 use super::sources::Sources;
+use super::stamps::Stamps;
 use super::tree::Mark;
 
 /// What has been found so far.
@@ -14,14 +14,14 @@ pub(super) struct Report {
     files: Vec<Arc<Path>>,
     pub(super) mistakes: Mistakes,
     pub(super) notes: Vec<Note>,
-    /// The files and folders beside the documents that were read, or looked for.
-    pub(super) material: BTreeSet<PathBuf>,
+    /// The files and folders that were read, or looked for, documents among them. Each is noted before it is read.
+    pub(super) material: Stamps,
 }
 
 impl Report {
     pub(super) fn new(sources: &Sources) -> Self {
         let files = sources.files.iter().map(|file| Arc::from(file.path.as_path())).collect();
-        Self { files, mistakes: Mistakes::default(), notes: Vec::new(), material: BTreeSet::new() }
+        Self { files, mistakes: Mistakes::default(), notes: Vec::new(), material: sources.stamps.clone() }
     }
 
     pub(super) fn position(&self, mark: Mark) -> Position {

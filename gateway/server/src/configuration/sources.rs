@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::mistakes::{Mistake, MistakeKind, Mistakes, about_file};
+use super::stamps::Stamps;
 
 /// Largest file accepted, in bytes: 4 MiB, far above any real one. A mistyped path must not fill the memory.
 pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -27,6 +28,8 @@ pub struct Sources {
     pub policies: Option<Vec<(String, String)>>,
     /// The data pack of `policy.data` that was in force with them, in the same case.
     pub data: Option<Vec<(String, String)>>,
+    /// How the files stood before they were read; empty where they were read from nowhere.
+    pub stamps: Stamps,
 }
 
 /// One file of a document.
@@ -64,6 +67,7 @@ impl Sources {
     ///
     /// Every file that cannot be read, is too large or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Mistakes> {
+        let stamps = Stamps::of_documents(path);
         let mut mistakes = Mistakes::default();
         let is_folder = path.is_dir();
         let paths = if is_folder { list(path, &mut mistakes) } else { vec![path.to_owned()] };
@@ -74,9 +78,11 @@ impl Sources {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        let sources = Self { root: path.to_owned(), is_folder, files, policies: None, data: None };
         mistakes.sort();
-        if mistakes.is_empty() { Ok(sources) } else { Err(mistakes) }
+        if !mistakes.is_empty() {
+            return Err(mistakes.with_material(stamps));
+        }
+        Ok(Self { root: path.to_owned(), is_folder, files, policies: None, data: None, stamps })
     }
 
     /// Takes texts that are at hand, such as those of a generated document. Relative paths start at each file's folder.
@@ -84,7 +90,7 @@ impl Sources {
         let file = |(path, text): (PathBuf, String)| Source { base: base_of(&path), path, text };
         let mut files: Vec<Source> = texts.into_iter().map(file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Self { root: root.to_owned(), is_folder, files, policies: None, data: None }
+        Self { root: root.to_owned(), is_folder, files, policies: None, data: None, stamps: Stamps::default() }
     }
 
     /// SHA-256 over the names and texts of all files, in hex.
@@ -101,6 +107,15 @@ impl Sources {
         }
         hex(digest(&SHA256, &bytes).as_ref())
     }
+}
+
+/// The documents of a folder, those that cannot be read among them; none where `root` is no folder.
+pub(super) fn documents(root: &Path) -> Option<Vec<PathBuf>> {
+    if !root.is_dir() {
+        return None;
+    }
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    Some(entries.map(|entry| entry.path()).filter(|path| belongs(path)).collect())
 }
 
 fn list(folder: &Path, mistakes: &mut Mistakes) -> Vec<PathBuf> {

@@ -1,8 +1,7 @@
 //! Rereads the configuration: whole or not at all, and the last good one is kept on disk.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +10,7 @@ use telemetry::audit::AdminEvent;
 
 use super::{DoorError, Doors, evidence};
 use crate::configuration::{
-    self, AuditConfig, Compiled, ListenConfig, Mistakes, Secret, Sources, StoreConfig, StoreLoss,
+    self, AuditConfig, Compiled, ListenConfig, Mistakes, Secret, Sources, Stamps, StoreConfig, StoreLoss,
 };
 use crate::gateway::Gateway;
 use crate::load;
@@ -39,16 +38,27 @@ struct Begun {
     store: Option<StoreConfig>,
 }
 
-/// What the files looked like.
+/// Looks in a row at files that differ, after which what stands still is enough. A folder that is being copied is waited for
+/// until it is whole; a file that never stands still must not keep a mend of another out.
+const PATIENCE: u32 = 30;
+
+/// How the files stood.
 #[derive(Default)]
 struct Seen {
-    taken: Fingerprint,
-    /// A change that was seen once and must be seen again unchanged before it is taken.
-    pending: Option<Fingerprint>,
+    /// Before the last time that they were read, whether that was taken or refused: what came of it can become another thing
+    /// only when one of these changes.
+    read: Stamps,
+    /// What differed at the last look. It must be seen again unchanged before it is read.
+    pending: Stamps,
+    /// Looks in a row that saw a difference.
+    looks: u32,
 }
 
-/// Each file's modification time, length and inode; a ConfigMap swaps links, so links are followed.
-type Fingerprint = BTreeMap<PathBuf, Option<(SystemTime, u64, u64)>>;
+impl Seen {
+    fn of(read: Stamps) -> Self {
+        Self { read, ..Self::default() }
+    }
+}
 
 /// How the latest attempt to reload went.
 #[derive(Clone, Debug)]
@@ -96,8 +106,7 @@ impl Reloader {
     /// Watches `path`. `from_last_good` says with which mistakes the process started, if it did.
     #[must_use]
     pub fn new(path: PathBuf, doors: Doors, compiled: &Compiled, from_last_good: Option<Mistakes>) -> Self {
-        let refused = from_last_good.iter().flat_map(Mistakes::material);
-        let taken = fingerprint(&path, compiled.material.iter().chain(refused));
+        let read = from_last_good.as_ref().map_or(&compiled.material, Mistakes::material).clone();
         let refused = from_last_good.map(|mistakes| mistakes.to_string());
         let last = LastReload { at: SystemTime::now(), from_last_good: refused.is_some(), refused };
         let begun = Begun {
@@ -109,7 +118,7 @@ impl Reloader {
             audit: log_of(compiled),
             store: compiled.store.clone(),
         };
-        let seen = Mutex::new(Seen { taken, pending: None });
+        let seen = Mutex::new(Seen::of(read));
         Self { path, doors, begun, seen, last: Mutex::new(last), turn: tokio::sync::Mutex::new(()) }
     }
 
@@ -119,22 +128,18 @@ impl Reloader {
         self.last.lock().clone()
     }
 
-    /// Whether the files differ from those that were read, and have stood still since the last look.
+    /// Whether files differ from those that were read last, and have stood still since the last look: all of them, or after
+    /// [`PATIENCE`] looks any.
     #[must_use]
     pub fn changed_and_settled(&self) -> bool {
-        let watched = self.seen.lock().taken.clone();
+        let read = self.seen.lock().read.clone();
         // Not under the lock: a disk may hang.
-        let now = fingerprint(&self.path, watched.keys());
+        let changed = read.changed(&self.path);
         let mut seen = self.seen.lock();
-        if now == seen.taken {
-            seen.pending = None;
-            return false;
-        }
-        if seen.pending.as_ref() == Some(&now) {
-            return true;
-        }
-        seen.pending = Some(now);
-        false
+        seen.looks = if changed.is_empty() { 0 } else { seen.looks.saturating_add(1) };
+        let before = std::mem::replace(&mut seen.pending, changed);
+        !seen.pending.is_empty()
+            && (seen.pending == before || seen.looks >= PATIENCE && seen.pending.share_any(&before))
     }
 
     /// Reads, checks and swaps. On any mistake the snapshot in force stays.
@@ -148,29 +153,19 @@ impl Reloader {
         // Files may lie on a mount that hangs; the audit log's timer and the watchdog must not hang with it.
         let (reloader, owner) = (Arc::clone(self), Arc::clone(gateway));
         let read = tokio::task::spawn_blocking(move || {
-            // Looked at first: what changes while it is read is found at the next look.
-            let listed = fingerprint(&reloader.path, std::iter::empty());
-            let watched = reloader.seen.lock().taken.clone();
-            let known = fingerprint(&reloader.path, watched.keys());
-            let read = reloader.read(&known);
-            let now = match &read {
-                Ok((_, compiled)) => looks(compiled.material.iter()),
-                Err(ReloadError::Mistakes(mistakes)) => looks(mistakes.material()),
-                Err(_) => Fingerprint::new(),
-            };
-            let outcome = read.and_then(|(sources, compiled)| reloader.take(&owner, &sources, compiled));
-            (seen_of(listed, known, now, outcome.is_ok()), outcome)
+            let (stamps, read) = reloader.read();
+            (stamps, read.and_then(|(sources, compiled)| reloader.take(&owner, &sources, compiled)))
         });
-        let (taken, outcome) = match read.await {
+        let (read, outcome) = match read.await {
             Ok(read) => read,
             Err(panicked) => {
-                let taken = self.seen.lock().taken.clone();
-                (taken, Err(ReloadError::Panicked(panicked.to_string())))
+                let read = self.seen.lock().read.clone();
+                (read, Err(ReloadError::Panicked(panicked.to_string())))
             }
         };
         let at = SystemTime::now();
         let refused = outcome.as_ref().err().map(ToString::to_string);
-        *self.seen.lock() = Seen { taken, pending: None };
+        *self.seen.lock() = Seen::of(read);
         match &refused {
             None => tracing::info!(took_ms = begun.elapsed().as_millis() as u64, "configuration reloaded"),
             Some(mistakes) => tracing::error!(%mistakes, "configuration not reloaded; what ran before runs on"),
@@ -223,16 +218,19 @@ impl Reloader {
         }
     }
 
-    /// `known` is how the files stood just before.
-    fn read(&self, known: &Fingerprint) -> Result<(Sources, Compiled), ReloadError> {
-        let sources = Sources::read(&self.path)?;
-        let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()));
+    /// Reads and checks; with it, how what was read stood just before. What changes while it is read is found at the next look.
+    fn read(&self) -> (Stamps, Result<(Sources, Compiled), ReloadError>) {
+        let read = Sources::read(&self.path).and_then(|sources| {
+            let compiled = configuration::load_sources(&sources, &load::options(SystemTime::now()))?;
+            Ok((sources, compiled))
+        });
+        let stamps = match &read {
+            Ok((_, compiled)) => compiled.material.clone(),
+            Err(mistakes) => mistakes.material().clone(),
+        };
         // Of two files one may have been read before and one after they were changed together, right or wrong.
-        let torn = known.iter().find(|(file, stamp)| look(file) != **stamp);
-        if let Some((file, _)) = torn {
-            return Err(ReloadError::Torn(file.clone()));
-        }
-        Ok((sources, compiled?))
+        let torn = stamps.changed(&self.path).paths().next().map(|file| ReloadError::Torn(file.to_owned()));
+        (stamps, torn.map_or_else(|| Ok(read?), Err))
     }
 
     fn take(&self, gateway: &Arc<Gateway>, sources: &Sources, compiled: Compiled) -> Result<Compiled, ReloadError> {
@@ -300,39 +298,134 @@ pub fn persist(compiled: &Compiled, sources: &Sources) {
     }
 }
 
-fn fingerprint<'a>(path: &Path, watched: impl Iterator<Item = &'a PathBuf>) -> Fingerprint {
-    let mut files = looks(watched);
-    files.insert(path.to_owned(), look(path));
-    if let Ok(folder) = std::fs::read_dir(path) {
-        for file in folder.flatten().map(|entry| entry.path()) {
-            if file.extension().is_some_and(|extension| extension == "toml") {
-                files.insert(file.clone(), look(&file));
-            }
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::doors;
+    use super::*;
+
+    const GOOD: &str = r#"
+[listen]
+address = "127.0.0.1:8443"
+
+[state]
+folder = "state"
+
+[endpoint.gpu]
+provider = "openai"
+url = "http://127.0.0.1:8000/v1"
+reach = { local = { within = ["127.0.0.1/32"] } }
+
+[model.chat]
+targets = ["gpu/llama"]
+
+[app.claims]
+team = "insurance"
+keys = ["sha256:1111111111111111111111111111111111111111111111111111111111111111"]
+models = ["chat"]
+
+[data.claims]
+labels = []
+"#;
+
+    fn load(path: &Path) -> Result<Compiled, Mistakes> {
+        configuration::load(path, &load::options(SystemTime::now()))
+    }
+
+    /// Writes the document, which takes the endpoint's key from this file.
+    fn name_a_key(path: &Path, file: &str) {
+        let key = format!("provider = \"openai\"\nauth = {{ key = {{ file = \"{file}\" }} }}");
+        std::fs::write(path, GOOD.replace("provider = \"openai\"", &key)).unwrap();
+    }
+
+    /// The document in a folder of its own, which runs.
+    fn running() -> (tempfile::TempDir, PathBuf, Reloader) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, GOOD).unwrap();
+        let compiled = load(&path).unwrap();
+        let reloader = Reloader::new(path.clone(), doors(&compiled).unwrap(), &compiled, None);
+        (folder, path, reloader)
+    }
+
+    /// Reads the document, which is refused.
+    fn refuse(reloader: &Reloader) {
+        let (stamps, read) = reloader.read();
+        assert!(matches!(read, Err(ReloadError::Mistakes(_))));
+        *reloader.seen.lock() = Seen::of(stamps);
+    }
+
+    /// What two looks say of whether to read again.
+    fn twice(reloader: &Reloader) -> [bool; 2] {
+        [reloader.changed_and_settled(), reloader.changed_and_settled()]
+    }
+
+    #[test]
+    fn what_is_changed_or_mended_while_the_gateway_starts_is_found() {
+        let (folder, path, _) = running();
+        let compiled = load(&path).unwrap();
+        let begun = |broken| Reloader::new(path.clone(), doors(&compiled).unwrap(), &compiled, broken);
+        assert_eq!(twice(&begun(None)), [false, false]);
+        name_a_key(&path, "key");
+        let mistakes = load(&path).unwrap_err();
+        assert_eq!(twice(&begun(Some(mistakes.clone()))), [false, false]);
+
+        std::fs::write(folder.path().join("key"), "k-123").unwrap();
+
+        assert_eq!(twice(&begun(None)), [false, true], "the document");
+        assert_eq!(twice(&begun(Some(mistakes))), [false, true], "the file that it names");
+    }
+
+    #[test]
+    fn what_only_an_earlier_refused_document_named_is_not_watched_any_more() {
+        let (folder, path, reloader) = running();
+        name_a_key(&path, "one");
+        refuse(&reloader);
+        name_a_key(&path, "other");
+        refuse(&reloader);
+
+        std::fs::write(folder.path().join("one"), "k-123").unwrap();
+        assert_eq!(twice(&reloader), [false, false]);
+
+        std::fs::write(folder.path().join("other"), "k-123").unwrap();
+        assert_eq!(twice(&reloader), [false, true]);
+    }
+
+    #[test]
+    fn a_file_that_never_stands_still_is_waited_for_for_thirty_looks_and_then_keeps_no_mend_out() {
+        let (folder, path, reloader) = running();
+        name_a_key(&path, "restless");
+        refuse(&reloader);
+        let mut written = String::new();
+        let mut move_and_look = || {
+            written.push('\n');
+            std::fs::write(folder.path().join("restless"), &written).unwrap();
+            reloader.changed_and_settled()
+        };
+
+        std::fs::write(&path, GOOD).unwrap();
+
+        let looks: Vec<bool> = (0..30).map(|_| move_and_look()).collect();
+        assert_eq!(looks.iter().position(|settled| *settled), Some(29));
+        // Which is taken, since the document names it no more.
+        let (stamps, read) = reloader.read();
+        assert!(read.is_ok());
+        *reloader.seen.lock() = Seen::of(stamps);
+        assert!(!move_and_look() && !move_and_look());
+    }
+
+    #[test]
+    fn a_file_that_never_stands_still_is_alone_no_reason_to_read_again() {
+        let (folder, path, reloader) = running();
+        name_a_key(&path, "restless");
+        refuse(&reloader);
+
+        for looks in 1..100 {
+            std::fs::write(folder.path().join("restless"), "\n".repeat(looks)).unwrap();
+            assert!(!reloader.changed_and_settled(), "look {looks}");
         }
+
+        assert!(reloader.changed_and_settled(), "now it stands still");
     }
-    files
-}
-
-fn looks<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Fingerprint {
-    files.map(|file| (file.clone(), look(file))).collect()
-}
-
-/// What counts as seen: each file that is watched from `now` on, as it stood before it was read where it was known then, and
-/// the documents that stood there. What was refused may be mended in any file that it reads, and what runs goes on reading its own, so
-/// then both are watched.
-fn seen_of(listed: Fingerprint, known: Fingerprint, now: Fingerprint, is_taken: bool) -> Fingerprint {
-    let mut seen: Fingerprint =
-        now.into_iter().map(|(path, stamp)| (path.clone(), known.get(&path).copied().unwrap_or(stamp))).collect();
-    if is_taken {
-        seen.extend(listed);
-    } else {
-        seen.extend(known);
-    }
-    seen
-}
-
-fn look(file: &Path) -> Option<(SystemTime, u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = std::fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }

@@ -138,8 +138,8 @@ async fn watchdog() {
     }
 }
 
-/// SIGHUP reloads at once, a change of the files within about a second. A file is taken when it has stood still from
-/// one look to the next, so that one that is still being written is not read.
+/// SIGHUP reloads at once, a change of the files within about a second: they are read when they have stood still from one
+/// look to the next, so that what is still being written is not read.
 async fn reload(gateway: &Arc<Gateway>, reloader: Option<&Arc<Reloader>>) {
     let Some(reloader) = reloader else {
         return std::future::pending().await;

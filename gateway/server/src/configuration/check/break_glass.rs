@@ -97,8 +97,8 @@ impl Check<'_> {
     }
 
     fn grant_files(&mut self, mark: Mark, folder: &Path) -> Vec<std::path::PathBuf> {
+        self.report.material.note(folder);
         let listed = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        self.report.material.insert(folder.to_owned());
         let mut files: Vec<_> = match listed {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
             Err(error) => {
@@ -118,7 +118,7 @@ impl Check<'_> {
     }
 
     fn grant(&mut self, mark: Mark, path: &Path, keys: &[VerifierKey], document: &Document) -> Option<Grant> {
-        self.report.material.insert(path.to_owned());
+        self.report.material.note(path);
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {

@@ -225,7 +225,7 @@ impl Check<'_> {
             return None;
         }
         let path = self.path(mark, text);
-        self.report.material.insert(path.clone());
+        self.report.material.note(&path);
         let text = match read_bounded(&path).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {

@@ -42,14 +42,14 @@ impl Check<'_> {
     fn pack_files(&mut self, written: &str) -> Option<Vec<(String, String)>> {
         let mark = self.root.at("policy").at("data").mark();
         let folder = self.path(mark, written);
-        self.report.material.insert(folder.clone());
+        self.report.material.note(&folder);
         if let Some(kept) = &self.sources.data {
             return Some(kept.clone());
         }
         let mut files = Vec::new();
         for name in PACK_FILES {
             let file = folder.join(name);
-            self.report.material.insert(file.clone());
+            self.report.material.note(&file);
             match read_bounded(Path::new(&file)) {
                 Ok(text) => files.push((file.display().to_string(), text)),
                 Err(error) => {

@@ -41,7 +41,7 @@ impl Check<'_> {
 
     pub(super) fn read_file(&mut self, (at, setting, text): Named<'_>) -> Option<(PathBuf, Vec<u8>)> {
         let path = self.path(at.mark(), text);
-        self.report.material.insert(path.clone());
+        self.report.material.note(&path);
         match read_bounded(&path) {
             Ok(bytes) => Some((path, bytes)),
             Err(error) => {

@@ -154,7 +154,7 @@ impl Check<'_> {
         let mark = self.root.at("policy").at(setting).mark();
         let path = self.path(mark, written);
         // A file that is added or taken away changes the folder.
-        self.report.material.insert(path.clone());
+        self.report.material.note(&path);
         if let Some(kept) = &self.sources.policies {
             return Some(kept.clone());
         }
@@ -175,7 +175,7 @@ impl Check<'_> {
             if hidden || file.extension().is_none_or(|extension| extension != "cedar") {
                 continue;
             }
-            self.report.material.insert(file.clone());
+            self.report.material.note(&file);
             match read_bounded(&file) {
                 Ok(text) => files.push((file.display().to_string(), text)),
                 Err(error) => {

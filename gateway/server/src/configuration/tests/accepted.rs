@@ -51,7 +51,7 @@ fn the_example_is_accepted_and_becomes_plain_values() {
     assert_eq!(compiled.models[0].targets, [0, 1]);
     assert_eq!(compiled.listen.tls.as_ref().unwrap().key, folder.path().join("certs/gateway-key.pem"));
     assert_eq!(compiled.admin, Some("127.0.0.1:9443".parse().unwrap()));
-    assert!(compiled.material.contains(&folder.path().join("certs/gateway.pem")));
+    assert!(compiled.material.paths().any(|path| path.ends_with("certs/gateway.pem")));
     assert_eq!(compiled.hash.len(), 64);
 
     let gpu = &compiled.endpoints[2];
@@ -386,7 +386,7 @@ fn policies_of_ones_own_are_read_whole_and_every_fault_has_its_place() {
 
     let compiled = load_in(folder.path(), &text).unwrap();
     assert_eq!(compiled.policy.rules.policies().map(|about| &*about.id).collect::<Vec<_>>(), ["grant"]);
-    assert!(compiled.material.contains(&folder.path().join("policies")));
+    assert!(compiled.material.paths().any(|path| path.ends_with("policies")));
 
     write(folder.path(), "policies/20-half.cedar", "forbid (principal, act");
     write(

@@ -1,8 +1,9 @@
 //! A document spread over a folder, and who may write what in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use super::super::{Compiled, Mistakes, load, state_folder_of};
+use super::super::{Compiled, LoadOptions, Mistakes, load, state_folder_of};
 use super::{GOOD, options, write};
 
 const NETWORK: &str = r#"
@@ -217,4 +218,34 @@ fn the_state_folder_of_a_broken_document_is_found() {
     assert!(load_folder(folder.path()).is_err());
     assert_eq!(state_folder_of(folder.path()), Some(folder.path().join("state")));
     assert_eq!(state_folder_of(&folder.path().join("apps.toml")), None);
+}
+
+#[test]
+fn what_comes_while_the_document_is_checked_differs_from_what_was_read() {
+    static FACTS: OnceLock<PathBuf> = OnceLock::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "gateway.toml", &GOOD.replace("[policy]", "[policy]\ndata = \"facts\""));
+    let facts = FACTS.get_or_init(|| folder.path().join("facts"));
+    let comes_with_the_key = |_: &str| {
+        // The key of an endpoint is asked for after the data pack.
+        std::fs::create_dir(FACTS.get().unwrap()).unwrap();
+        Some("k-123".to_owned())
+    };
+
+    let mistakes = load(&path, &LoadOptions { environment: comes_with_the_key, ..options() }).unwrap_err();
+
+    assert!(mistakes.to_string().contains("cannot be read"), "{mistakes}");
+    assert_eq!(mistakes.material().changed(&path).paths().collect::<Vec<_>>(), [facts]);
+}
+
+#[test]
+fn documents_that_cannot_be_read_are_told_apart_from_what_mends_them() {
+    let folder = folder();
+    std::fs::write(folder.path().join("apps.toml"), b"\xff").unwrap();
+    let mistakes = load_folder(folder.path()).unwrap_err();
+    assert!(mistakes.material().changed(folder.path()).is_empty());
+
+    let apps = write(folder.path(), "apps.toml", APPS);
+
+    assert_eq!(mistakes.material().changed(folder.path()).paths().collect::<Vec<_>>(), [apps]);
 }
