@@ -271,6 +271,116 @@ async fn a_permit_that_forbids_always_overrule_is_remarked_with_those_that_do_so
     }
 }
 
+/// The solver, except that it says `unknown` to questions for which `hard` is true; it writes down which policies each question
+/// is of: `m` where the permit is among them, `t` where the forbid is.
+fn unsure(solver: &str, folder: &Path, hard: &str) -> (String, PathBuf) {
+    let (path, asked) = (folder.join("unsure"), folder.join("asked"));
+    let bridge = root().join("gateway/commands/policy/solver/cvc5_bridge.py");
+    let script = format!(
+        r##"#!{solver}
+import sys
+if "--version" in sys.argv:
+    print("This is cvc5 version 9.9.9")
+    sys.exit()
+
+class Lines:
+    real, text = sys.stdin, ""
+    def readline(self):
+        while True:
+            line = self.real.readline()
+            self.text = "" if line.strip() == "(reset)" else self.text + line
+            if line.strip() != "(check-sat)":
+                return line
+            mine, theirs = '"mine"' in self.text, '"theirs"' in self.text
+            with open({asked:?}, "a") as asked:
+                asked.write("m" * mine + "t" * theirs + "\n")
+            if not ({hard}):
+                return line
+            print("unknown", flush=True)
+
+sys.stdin = Lines()
+exec(open({bridge:?}).read())
+"##
+    );
+    fs::write(&path, script).expect("a temporary file can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a temporary file can be made a program");
+    (path.display().to_string(), asked)
+}
+
+/// A permit for one purpose, and a forbid.
+fn permit_for_mine(forbid: &str) -> tempfile::TempDir {
+    let folder = permit_among(&[forbid]);
+    let path = folder.path().join("10-permit.cedar");
+    let permit = fs::read_to_string(&path).expect("just written");
+    fs::write(path, permit.replace("context.class >= 2", "context.purpose == \"mine\"")).expect("as it was");
+    folder
+}
+
+const ALL_BUT_THEIRS: &str = "unless { context.purpose == \"theirs\" }";
+const THEIRS: &str = "when { context.purpose == \"theirs\" }";
+
+#[tokio::test]
+async fn what_was_not_found_out_of_a_permit_is_told_and_what_was_found_out_beside_it_is_kept() {
+    let Some(solver) = solver("a permit of which not everything is known") else { return };
+    let unknown = |question: &str| serde_json::json!({ "policy": "mine", "question": question, "why": "" });
+    let overruled = |alone: Value| vec![serde_json::json!({ "policy": "mine", "alone": alone })];
+    let (matches, permits) = ("mine and not theirs", "mine and theirs");
+    for (forbid, hard, is_overruled, are_unknown) in [
+        (ALL_BUT_THEIRS, "False", overruled(serde_json::json!(["no-0"])), vec![]),
+        (ALL_BUT_THEIRS, matches, overruled(Value::Null), vec![unknown("matches")]),
+        (ALL_BUT_THEIRS, permits, vec![], vec![unknown("permits")]),
+        (ALL_BUT_THEIRS, "mine", vec![], vec![unknown("matches"), unknown("permits")]),
+        (THEIRS, "False", vec![], vec![]),
+        // What permits something matches something.
+        (THEIRS, matches, vec![], vec![]),
+        (THEIRS, permits, vec![], vec![unknown("permits")]),
+        (THEIRS, "mine", vec![], vec![unknown("matches"), unknown("permits")]),
+    ] {
+        let (folder, what) = (permit_for_mine(forbid), format!("{forbid}, {hard}"));
+        let (solver, _) = unsure(&solver, folder.path(), hard);
+        let path = folder.path().display().to_string();
+
+        let (code, said, error) = policy(&["check", &path, "--solver", &solver]).await;
+        let (_, as_json, _) = policy(&["check", &path, "--json", "--solver", &solver]).await;
+
+        assert_eq!(code, Some(0), "{what}: {said}{error}");
+        let mut never = serde_json::from_str::<Value>(&as_json).expect("it prints JSON")["never"].take();
+        for one in never["unknown"].as_array_mut().expect("a list") {
+            assert!(one["why"].take().as_str().is_some_and(|why| !why.is_empty()), "{what}: it says why");
+            one["why"] = "".into();
+        }
+        assert_eq!(never["overruled"], serde_json::json!(is_overruled), "{what}");
+        assert_eq!(never["unknown"], serde_json::json!(are_unknown), "{what}");
+        for (question, each) in [("matches", "each policy can match"), ("permits", "each permit permits")] {
+            let is_named =
+                are_unknown.contains(&unknown(question)) || question == "permits" && !is_overruled.is_empty();
+            let but = if is_named { ", but for those named here" } else { "" };
+            let said = said.replace("\n", ";");
+            assert!(said.contains(&format!("{each} something{but};")), "{what}: {said}");
+        }
+        let is_known = !are_unknown.contains(&unknown("matches"));
+        let remark = format!("permit `mine` {}never permits", if is_known { "matches something and " } else { "" });
+        assert_eq!(said.contains(&remark), !is_overruled.is_empty(), "{what}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn whether_policies_match_anything_is_asked_of_all_before_the_first_is_asked_for_what_it_permits() {
+    let Some(solver) = solver("the order of the questions") else { return };
+    let folder = permit_for_mine(ALL_BUT_THEIRS);
+    let (solver, asked) = unsure(&solver, folder.path(), "False");
+
+    let (code, said, error) = policy(&["check", &folder.path().display().to_string(), "--solver", &solver]).await;
+
+    assert_eq!(code, Some(0), "{said}{error}");
+    let asked = fs::read_to_string(asked).expect("it was asked");
+    // Of neither were those by which the solver was tried.
+    let asked: Vec<&str> = asked.lines().filter(|of| !of.is_empty()).collect();
+    let alone = asked.iter().take_while(|of| of.len() == 1).count();
+    assert!(["m", "t"].iter().all(|of| asked[..alone].contains(of)), "{asked:?}");
+    assert!(alone < asked.len() && asked[alone..].iter().all(|of| *of == "mt"), "{asked:?}");
+}
+
 #[tokio::test]
 async fn without_a_solver_nothing_is_said_of_permits_that_permit_nothing() {
     let folder = permit_among(&["when { context.class >= 1 }"]);

@@ -1,6 +1,8 @@
 //! Policies that have no effect whatever comes: those that match no request and no endpoint there can be, and permits that
 //! forbids of the same set always overrule. Asked of the solver, one policy at a time.
 //!
+//! Whether policies match is asked first, of all of them: it is the cheaper question, and its answer can be a mistake.
+//!
 //! Strict validation finds the plainest of them, and `policy::Rules` holds words against their lists. What several conditions make
 //! of each other (`context.class >= 2 && context.class < 2`, an `unless` that takes back its `when`, a forbid that takes back all
 //! of a permit) takes a solver.
@@ -29,13 +31,13 @@ pub(super) struct Never {
     by: Option<Result<String, String>>,
     /// The ids of policies that match nothing.
     dead: Vec<String>,
-    /// Permits that match something and permit nothing.
+    /// Permits that permit nothing, and are not known to match nothing.
     overruled: Vec<Overruled>,
     /// What could not be found out.
     unknown: Vec<Unknown>,
 }
 
-/// A permit that a forbid overrules wherever it matches.
+/// A permit that forbids overrule wherever it matches.
 struct Overruled {
     id: String,
     by: By,
@@ -49,6 +51,14 @@ enum By {
     Together,
     /// It could not be found out whether one does so alone.
     Some,
+    /// It could not be found out whether the permit matches anything that could be overruled.
+    IfAny,
+}
+
+/// What a permit permits.
+enum Permitting {
+    Something,
+    Nothing(By),
 }
 
 /// A question that has no answer.
@@ -58,18 +68,10 @@ struct Unknown {
     why: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Question {
     Matches,
     Permits,
-}
-
-/// What was found out of one policy.
-enum Finding {
-    Fine,
-    Dead,
-    Overruled(By),
-    Unknown(Question, String),
 }
 
 impl Never {
@@ -111,6 +113,7 @@ impl Never {
         let about = |id: &str| rules.policies().find(|about| &*about.id == id);
         let remark = |overruled: &Overruled| {
             let permit = about(&overruled.id)?;
+            let matches = if matches!(overruled.by, By::IfAny) { "" } else { "matches something and " };
             let by = match &overruled.by {
                 By::Each(ids) => {
                     let place = |about: &About| format!("`{}` ({}:{})", about.id, about.file, about.line);
@@ -120,17 +123,35 @@ impl Never {
                 }
                 By::Together => "forbids of the set take all of it together, and none of them alone".to_owned(),
                 By::Some => "forbids of the set take all of it".to_owned(),
+                By::IfAny => "forbids of the set take all of it, or it matches nothing".to_owned(),
             };
             Some(Fault {
                 severity: Severity::Remark,
                 file: permit.file.clone(),
                 line: permit.line,
                 column: 1,
-                message: format!("permit `{}` matches something and never permits anything: {by}", permit.id),
+                message: format!("permit `{}` {matches}never permits anything: {by}", permit.id),
                 remedy: "except what is to be permitted from the forbid (`unless`), or take the permit out".to_owned(),
             })
         };
         self.overruled.iter().filter_map(remark).collect()
+    }
+
+    /// What was found out of a permit, and why it is not known whether it matches anything, where it is not.
+    fn note(&mut self, permit: &Policy, unmatched: Option<String>, permits: Result<Permitting, String>) {
+        match permits {
+            // What permits something matches something.
+            Ok(Permitting::Something) => return,
+            Ok(Permitting::Nothing(by)) => self.overruled.push(Overruled { id: permit.id().to_string(), by }),
+            Err(why) => self.unknown(permit, Question::Permits, why),
+        }
+        if let Some(why) = unmatched {
+            self.unknown(permit, Question::Matches, why);
+        }
+    }
+
+    fn unknown(&mut self, policy: &Policy, question: Question, why: String) {
+        self.unknown.push(Unknown { id: policy.id().to_string(), question, why });
     }
 
     /// What is said of it where no policy matches nothing.
@@ -175,7 +196,7 @@ impl Overruled {
         let by = match &self.by {
             By::Each(ids) => Some(ids.clone()),
             By::Together => Some(Vec::new()),
-            By::Some => None,
+            By::Some | By::IfAny => None,
         };
         json!({ "policy": self.id, "alone": by })
     }
@@ -192,26 +213,44 @@ impl Unknown {
 }
 
 async fn by(solver: Solver, rules: &Rules) -> Result<Never, String> {
-    let by = solver.words();
+    let mut never = Never { by: Some(Ok(solver.words())), ..Never::default() };
     let asking = Arc::new(Asking::of(solver, rules)?);
     let mut asked = JoinSet::new();
     for policy in as_enforced(rules)?.policies() {
         let (policy, asking) = (policy.clone(), Arc::clone(&asking));
-        asked.spawn(async move { (policy.id().to_string(), asking.finding(&policy).await) });
+        asked.spawn(async move { (asking.matches(&policy).await, policy) });
     }
-    let mut never = Never { by: Some(Ok(by)), ..Never::default() };
-    while let Some(answer) = asked.join_next().await {
-        match answer.map_err(|error| error.to_string())? {
-            (_, Finding::Fine) => {}
-            (id, Finding::Dead) => never.dead.push(id),
-            (id, Finding::Overruled(by)) => never.overruled.push(Overruled { id, by }),
-            (id, Finding::Unknown(question, why)) => never.unknown.push(Unknown { id, question, why }),
+    let mut permits = JoinSet::new();
+    // Every answer is waited for before the next question is asked, so that no hard one of those takes the time of these.
+    for (matches, policy) in all(asked).await? {
+        let asking = Arc::clone(&asking);
+        match (matches, policy.effect()) {
+            (Ok(false), _) => never.dead.push(policy.id().to_string()),
+            (Ok(true), Effect::Forbid) => {}
+            (Err(why), Effect::Forbid) => never.unknown(&policy, Question::Matches, why),
+            (matches, Effect::Permit) => {
+                permits.spawn(async move {
+                    let permits = asking.permitting(&policy, matches.is_ok()).await;
+                    (matches, permits, policy)
+                });
+            }
         }
+    }
+    for (matches, permits, permit) in all(permits).await? {
+        never.note(&permit, matches.err(), permits);
     }
     never.dead.sort();
     never.overruled.sort_by(|one, other| one.id.cmp(&other.id));
-    never.unknown.sort_by(|one, other| one.id.cmp(&other.id));
+    never.unknown.sort_by(|one, other| (&one.id, one.question).cmp(&(&other.id, other.question)));
     Ok(never)
+}
+
+async fn all<T: 'static>(mut asked: JoinSet<T>) -> Result<Vec<T>, String> {
+    let mut answers = Vec::new();
+    while let Some(answer) = asked.join_next().await {
+        answers.push(answer.map_err(|error| error.to_string())?);
+    }
+    Ok(answers)
 }
 
 /// What each question needs.
@@ -239,23 +278,16 @@ impl Asking {
         })
     }
 
-    async fn finding(&self, policy: &Policy) -> Finding {
-        let permits = match policy.effect() {
-            Effect::Permit => Some(self.permits(policy, &self.forbids).await),
-            Effect::Forbid => None,
-        };
-        if permits == Some(Ok(true)) {
-            // What permits something matches something.
-            return Finding::Fine;
-        }
-        let matches = async { self.solver.matches(&within_reason(policy)?).await };
-        match (self.in_time(matches).await, permits) {
-            (Err(why), _) => Finding::Unknown(Question::Matches, why),
-            (Ok(false), _) => Finding::Dead,
-            (Ok(true), None) => Finding::Fine,
-            (Ok(true), Some(Err(why))) => Finding::Unknown(Question::Permits, why),
-            (Ok(true), Some(Ok(_))) => Finding::Overruled(self.overruling(policy).await),
-        }
+    async fn matches(&self, policy: &Policy) -> Result<bool, String> {
+        self.in_time(async { self.solver.matches(&within_reason(policy)?).await }).await
+    }
+
+    async fn permitting(&self, permit: &Policy, does_match: bool) -> Result<Permitting, String> {
+        Ok(match (self.permits(permit, &self.forbids).await?, does_match) {
+            (true, _) => Permitting::Something,
+            (false, true) => Permitting::Nothing(self.overruling(permit).await),
+            (false, false) => Permitting::Nothing(By::IfAny),
+        })
     }
 
     /// Whether there is a request that the permit permits and none of the forbids takes.
