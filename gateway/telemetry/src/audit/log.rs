@@ -144,8 +144,9 @@ impl AuditLog {
     /// does, and is written with `late`.
     ///
     /// # Errors
-    /// [`AuditError::Write`] while the log takes no entries and [`REFUSED_LATE_BYTES`](super::REFUSED_LATE_BYTES) wait already,
-    /// so that refused requests cannot fill the room that running ones need: then it is counted, and a `lost` entry says how many.
+    /// [`AuditError::Write`] where [`REFUSED_LATE_BYTES`](super::REFUSED_LATE_BYTES) wait already, which takes a disk that fails or
+    /// stands still: refused requests cannot fill the room that running ones need. Then it is counted, and a `lost` entry says how
+    /// many.
     pub fn refused(&self, refused: &Refused<'_>) -> Result<(), AuditError> {
         self.shared.append_refused("refused", refused)
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -167,11 +167,22 @@ impl Shared {
     }
 
     /// Appends a refusal that the next write takes along; while the disk fails it waits where there is room, or is counted.
+    ///
+    /// The bound holds on a disk that works as well: one that hangs is not known for it until [`PATIENCE`] is over, and
+    /// refusals of that time would take the room of actions, and that of the end.
     pub(super) fn append_refused<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
         if !self.takes_entries() {
             return self.append_late(kind, body, Counted::Refusal);
         }
-        self.push(kind, body, Wait::Nobody)?;
+        let mut queue = self.queue.lock();
+        if queue.sealed {
+            return Err(AuditError::Sealed);
+        }
+        if queue.bytes() >= self.refused_bytes {
+            return Err(self.count(queue, Counted::Refusal));
+        }
+        queue.push(kind, body, Wait::Nobody).map_err(|_| AuditError::TooLong)?;
+        drop(queue);
         self.write_if_much();
         Ok(())
     }
@@ -189,6 +200,11 @@ impl Shared {
         if has_room {
             return queue.push(kind, &Late(body), Wait::Nobody).map_err(|_| AuditError::TooLong);
         }
+        Err(self.count(queue, counted))
+    }
+
+    /// Counts what found no room to wait, for the figures and for the entry that says so.
+    fn count(&self, mut queue: MutexGuard<'_, Queue>, counted: Counted) -> AuditError {
         let (unreported, figure) = match counted {
             Counted::Action => (&mut queue.unreported.actions, &self.figures.actions_lost),
             Counted::Refusal => (&mut queue.unreported.refusals, &self.figures.refusals_lost),
@@ -196,7 +212,7 @@ impl Shared {
         *unreported += 1;
         drop(queue);
         figure.fetch_add(1, Ordering::Relaxed);
-        Err(self.write_error(io::ErrorKind::StorageFull.into()))
+        self.write_error(io::ErrorKind::StorageFull.into())
     }
 
     /// Appends an outcome; it is kept, or counted where the backlog is full. Returns false after the seal.

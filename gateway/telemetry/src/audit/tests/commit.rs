@@ -77,6 +77,30 @@ fn a_disk_that_hangs_holds_up_one_thread_and_everybody_else_is_refused() {
 }
 
 #[test]
+fn refusals_are_counted_beyond_their_bound_also_before_anybody_knows_that_the_disk_hangs() {
+    let disk = Disk::default();
+    let (mut log, has_begun, tell) = over_a_hanging(&disk);
+    // What is being written has all of the room.
+    Arc::get_mut(&mut log.shared).expect("nobody else has it yet").refused_bytes = 1;
+
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&log, "d-1").map(|record| record.close(outcome())));
+        has_begun.recv().unwrap();
+        let refused = log.refused(&refused("d-2"));
+        drop(tell);
+        first.join().unwrap().unwrap();
+
+        assert!(matches!(refused, Err(AuditError::Write { .. })));
+        assert_eq!(log.status().refusals_lost, 1);
+    });
+    log.flush().unwrap();
+
+    let lines = disk.lines();
+    assert_eq!(kinds(&lines).into_iter().filter(|kind| *kind == "refused").count(), 0);
+    assert_eq!(lines.iter().find(|line| line["kind"] == "lost").unwrap()["refusals"], 1);
+}
+
+#[test]
 fn a_request_that_may_pass_is_sent_while_the_disk_hangs_and_recorded_once_it_goes_on() {
     let disk = Disk::default();
     let (log, has_begun, tell) = over_a_hanging(&disk);

@@ -239,6 +239,25 @@ async fn at_the_bound_itself_a_refusal_is_counted() {
 }
 
 #[tokio::test]
+async fn on_a_disk_that_works_a_refusal_keeps_to_the_same_bound() {
+    for (beyond, expected) in [(1, [1, 0]), (0, [0, 1])] {
+        let disk = Disk::default();
+        let mut log = disk.log();
+        drop(log.intent(&intent("d-1")).await.unwrap());
+        let waits = log.status().waiting_bytes;
+        Arc::get_mut(&mut log.shared).expect("nobody else has it yet").refused_bytes = waits + beyond;
+
+        let is_kept = log.refused(&refused("d-2")).is_ok();
+        log.flush().unwrap();
+
+        let lines = disk.lines();
+        let of = |kind: &str| kinds(&lines).into_iter().filter(|one| *one == kind).count();
+        assert_eq!((is_kept, [of("refused"), of("lost")]), (beyond == 1, expected));
+        assert!(lines.iter().all(|line| line["late"] != true), "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_takes_entries_records_such_a_request_like_any_other() {
     let disk = Disk::default();
     let log = disk.log();
