@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use ingress::body::BodyBudget;
 use ledger::{Known, Ledger, LedgerError, Reads, Spent, Told, Whose};
 use parking_lot::Mutex;
-use telemetry::audit::AuditLog;
+use telemetry::audit::{AdminEvent, AuditLog};
 use telemetry::capture::Vault;
 use telemetry::metrics::Metrics;
 use tokio::sync::Notify;
@@ -218,6 +218,17 @@ impl Gateway {
     /// Moves on; a process that drains never becomes ready again.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+
+    /// Says in the audit log of how many refusals it has no entry: `detail` says whose they are, and how many.
+    ///
+    /// A refusal stands even where it cannot be recorded. Where this finds no room to wait, the log counts so many more as lost.
+    pub(crate) fn note_unwritten(&self, at: SystemTime, detail: &str, unwritten: u64) {
+        let action = "refusals_not_written";
+        let event = AdminEvent { at, action, actor: "process", done: true, configuration: None, detail };
+        if let Err(error) = self.audit.admin_refused(&event, unwritten) {
+            tracing::error!(%error, %detail, "refusals could not be recorded");
+        }
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn authorize(
 }
 
 /// Counts and says who was turned away; an administrator who tried what its role does not allow leaves a record.
-pub(super) async fn note(gateway: &Gateway, denied: &Denied, route: Route, now: SystemTime) {
+pub(super) fn note(gateway: &Gateway, denied: &Denied, route: Route, now: SystemTime) {
     match denied {
         Denied::Unknown(error) => {
             gateway.metrics.process().unauthenticated().inc();
@@ -106,8 +106,12 @@ pub(super) async fn note(gateway: &Gateway, denied: &Denied, route: Route, now: 
             }
         }
         Denied::Role { who, .. } => {
-            if gateway.refused_administrators.take(now) == Taken::No {
-                return;
+            match gateway.refused_administrators.take(now) {
+                Taken::Yes => {}
+                Taken::YesAfter { unwritten } => {
+                    gateway.note_unwritten(now, &format!("administrators: {unwritten} refusals"), unwritten);
+                }
+                Taken::No => return,
             }
             let detail = format!("{} by role {}: {denied}", route.path(), who.role.name());
             let event = AdminEvent {
@@ -118,7 +122,7 @@ pub(super) async fn note(gateway: &Gateway, denied: &Denied, route: Route, now: 
                 configuration: None,
                 detail: &detail,
             };
-            if let Err(error) = gateway.audit.admin(&event).await {
+            if let Err(error) = gateway.audit.admin_refused(&event, 1) {
                 tracing::error!(%error, actor = &*who.actor(), path = route.path(), "a refused action could not be recorded");
             }
         }

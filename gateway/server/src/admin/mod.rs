@@ -100,7 +100,7 @@ impl Handler for Admin {
             Ok(authorized) => Box::pin(self.carry_out(authorized, &head, body)).await,
             Err(denied) => {
                 ingress::body::drain(body, actions::LONGEST, actions::WITHIN).await;
-                gate::note(&self.gateway, &denied, route, now).await;
+                gate::note(&self.gateway, &denied, route, now);
                 refuse(&denied)
             }
         }

@@ -13,7 +13,6 @@ use ingress::limits::{self, Admitted as AdmittedGuard, Standing};
 use ingress::listen::{Incoming, Peer};
 use inspection::{FindingKind, Findings};
 use policy::{Denial, Verdict};
-use telemetry::audit::AdminEvent;
 use wire::{Api, Call, ErrorShape, Route};
 
 use super::authorize::{finding_counts, kind_of};
@@ -160,22 +159,6 @@ impl Exchange {
     /// Ends a request whose books are closed: its record says what each attempt met.
     pub(super) fn refuse_recorded(self: Box<Self>, refusal: Refusal) -> Box<Refused> {
         Box::new(Refused { exchange: self, refusal, recorded: true, considered: Considered::default(), unread: None })
-    }
-
-    /// Says how many refusals of the app were counted and not written, before the next one is.
-    pub(super) async fn note_unwritten(&self, app: &str, unwritten: u64) {
-        let detail = format!("app `{app}`: {unwritten} refusals, all counted in the metrics");
-        let event = AdminEvent {
-            at: self.at,
-            action: "refusals_not_written",
-            actor: "process",
-            done: true,
-            configuration: None,
-            detail: &detail,
-        };
-        if let Err(error) = self.gateway.audit.admin(&event).await {
-            tracing::error!(%error, %detail, "refusals could not be recorded");
-        }
     }
 
     /// The line of the access log, where the filter lets it through: names of the configuration, numbers, and where the caller is.

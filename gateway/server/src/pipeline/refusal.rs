@@ -303,7 +303,7 @@ impl Refused {
         }
         if !self.recorded {
             let code = self.refusal.code();
-            self.record(code).await;
+            self.record(code);
             self.exchange.spans.answered(Some(code.status()), None);
             self.exchange.count(code.as_str(), self.exchange.started.elapsed());
         }
@@ -313,12 +313,15 @@ impl Refused {
     }
 
     /// A refusal sends nothing, so it stands even where it cannot be recorded.
-    async fn record(&self, code: Code) {
+    fn record(&self, code: Code) {
         let exchange = &self.exchange;
         let Some(caller) = &exchange.caller else { return };
         match caller.app.refusals.take(exchange.at) {
             Taken::Yes => {}
-            Taken::YesAfter { unwritten } => exchange.note_unwritten(&caller.app.name, unwritten).await,
+            Taken::YesAfter { unwritten } => {
+                let detail = format!("app `{}`: {unwritten} refusals, all counted in the metrics", caller.app.name);
+                exchange.gateway.note_unwritten(exchange.at, &detail, unwritten);
+            }
             Taken::No => return,
         }
         let whys = Whys::of(&self.considered.verdicts, &exchange.proposed);

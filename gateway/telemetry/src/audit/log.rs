@@ -148,7 +148,22 @@ impl AuditLog {
     /// stands still: refused requests cannot fill the room that running ones need. Then it is counted, and a `lost` entry says how
     /// many.
     pub fn refused(&self, refused: &Refused<'_>) -> Result<(), AuditError> {
-        self.shared.append_refused("refused", refused)
+        self.shared.append_refused("refused", refused, 1)
+    }
+
+    /// As [`Self::refused`], for an administrative action that was refused, or an entry that says how many refusals were not
+    /// written: `refusals` of them. Where the entry finds no room, so many more are counted. It is written at once where the
+    /// disk is free.
+    ///
+    /// # Errors
+    /// As for [`Self::refused`].
+    pub fn admin_refused(&self, event: &AdminEvent<'_>, refusals: u64) -> Result<(), AuditError> {
+        self.shared.append_refused("admin", &Seldom(event), refusals)?;
+        if self.shared.takes_entries() {
+            // A failure is counted and announced by the write itself; the entry keeps waiting.
+            let _ = self.shared.flush();
+        }
+        Ok(())
     }
 
     /// Writes an administrative action: a start, a reload, a change of keys.

@@ -58,7 +58,8 @@ pub(super) struct MaybeThere(pub(super) bool);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Counted {
     Action,
-    Refusal,
+    /// So many refusals: one, or those that an entry tells of.
+    Refusals(u64),
 }
 
 pub(super) type Refusal = (AuditError, MaybeThere);
@@ -169,17 +170,17 @@ impl Shared {
     /// Appends a refusal that the next write takes along; while the disk fails it waits where there is room, or is counted.
     ///
     /// The bound holds on a disk that works as well: one that hangs is not known for it until [`PATIENCE`] is over, and
-    /// refusals of that time would take the room of actions, and that of the end.
-    pub(super) fn append_refused<T: Entry>(&self, kind: &str, body: &T) -> Result<(), AuditError> {
+    /// refusals of that time would take the room of actions, and that of the end. `refusals`: how many the entry tells of.
+    pub(super) fn append_refused<T: Entry>(&self, kind: &str, body: &T, refusals: u64) -> Result<(), AuditError> {
         if !self.takes_entries() {
-            return self.append_late(kind, body, Counted::Refusal);
+            return self.append_late(kind, body, Counted::Refusals(refusals));
         }
         let mut queue = self.queue.lock();
         if queue.sealed {
             return Err(AuditError::Sealed);
         }
         if queue.bytes() >= self.refused_bytes {
-            return Err(self.count(queue, Counted::Refusal));
+            return Err(self.count(queue, Counted::Refusals(refusals)));
         }
         queue.push(kind, body, Wait::Nobody).map_err(|_| AuditError::TooLong)?;
         drop(queue);
@@ -195,7 +196,7 @@ impl Shared {
         }
         let has_room = match counted {
             Counted::Action => queue.bytes() < self.backlog && queue.bytes_beside_requests() < self.actions_bytes,
-            Counted::Refusal => queue.bytes() < self.refused_bytes,
+            Counted::Refusals(_) => queue.bytes() < self.refused_bytes,
         };
         if has_room {
             return queue.push(kind, &Late(body), Wait::Nobody).map_err(|_| AuditError::TooLong);
@@ -205,13 +206,13 @@ impl Shared {
 
     /// Counts what found no room to wait, for the figures and for the entry that says so.
     fn count(&self, mut queue: MutexGuard<'_, Queue>, counted: Counted) -> AuditError {
-        let (unreported, figure) = match counted {
-            Counted::Action => (&mut queue.unreported.actions, &self.figures.actions_lost),
-            Counted::Refusal => (&mut queue.unreported.refusals, &self.figures.refusals_lost),
+        let (unreported, figure, count) = match counted {
+            Counted::Action => (&mut queue.unreported.actions, &self.figures.actions_lost, 1),
+            Counted::Refusals(count) => (&mut queue.unreported.refusals, &self.figures.refusals_lost, count),
         };
-        *unreported += 1;
+        *unreported += count;
         drop(queue);
-        figure.fetch_add(1, Ordering::Relaxed);
+        figure.fetch_add(count, Ordering::Relaxed);
         self.write_error(io::ErrorKind::StorageFull.into())
     }
 

@@ -239,6 +239,40 @@ async fn at_the_bound_itself_a_refusal_is_counted() {
 }
 
 #[tokio::test]
+async fn what_tells_of_refusals_waits_like_one_and_where_it_finds_no_room_all_of_them_are_counted() {
+    let disk = Disk::default();
+    let mut log = disk.log();
+    let tells = |detail: &'static str| AdminEvent {
+        at: now(),
+        action: "refusals_not_written",
+        actor: "process",
+        done: true,
+        configuration: None,
+        detail,
+    };
+    log.admin_refused(&tells("before"), 7).unwrap();
+    let written = kinds(&disk.lines()).len();
+    disk.room(0);
+    log.intent(&intent("d-1")).await.unwrap_err();
+    log.admin_refused(&tells("waits"), 8).unwrap();
+    let waits = log.status().waiting_bytes;
+    Arc::get_mut(&mut log.shared).expect("nobody else has it yet").refused_bytes = waits;
+
+    let counted = log.admin_refused(&tells("counted"), 9);
+    log.refused(&refused("d-2")).unwrap_err();
+    disk.room(usize::MAX);
+    log.flush().unwrap();
+
+    assert_eq!(written, 1, "at once on a disk that is free");
+    assert!(matches!(counted, Err(AuditError::Write { .. })));
+    let lines = disk.lines();
+    let said: Vec<_> = lines.iter().map(|line| (line["detail"].as_str(), line["late"] == true)).collect();
+    assert_eq!(said, [(Some("before"), false), (Some("waits"), true), (None, false)]);
+    assert_eq!((&lines[2]["kind"], &lines[2]["refusals"]), (&"lost".into(), &10.into()));
+    assert_eq!((log.status().refusals_lost, log.status().actions_lost), (10, 0));
+}
+
+#[tokio::test]
 async fn on_a_disk_that_works_a_refusal_keeps_to_the_same_bound() {
     for (beyond, expected) in [(1, [1, 0]), (0, [0, 1])] {
         let disk = Disk::default();
