@@ -186,7 +186,7 @@ impl AuditLog {
             match self.shared.append("admin", &Seldom(event)).await {
                 Ok(()) => return Ok(true),
                 Err((error @ (AuditError::TooLong | AuditError::Sealed), _)) => return Err(error),
-                // Where it may be there all the same it may come twice, which tells no less than once.
+                // Where it may be there all the same it may come twice, which tells no less than once, or be counted as well.
                 Err(_) => {}
             }
         }

@@ -18,6 +18,8 @@ pub(super) struct Queue {
     batch: Batch,
     /// Bytes of what is being written, which may come back.
     out: usize,
+    /// Those of them that belong to no request that was sent.
+    out_beside_requests: usize,
     /// What found no room to wait and is not told in the log yet.
     pub(super) unreported: Unreported,
     /// Requests that were sent without a record, or before it, and are not told in the log yet.
@@ -72,6 +74,13 @@ pub(super) struct Item {
     /// Whether it is an outcome, which may be counted where there is no room for it.
     closes: bool,
     wait: Wait,
+}
+
+impl Item {
+    /// Its bytes where it belongs to no request that was sent, being an action or a refusal; otherwise none.
+    fn bytes_beside_requests(&self) -> usize {
+        if self.opens || self.closes { 0 } else { self.length }
+    }
 }
 
 /// Who waits for an entry, and so takes it back when it cannot be written.
@@ -234,10 +243,9 @@ impl Queue {
         self.out + self.batch.bytes.len()
     }
 
-    /// Of those that wait, the bytes of entries that belong to no request that was sent: actions and refusals.
+    /// Of those, the bytes of entries that belong to no request that was sent: actions and refusals.
     pub(super) fn bytes_beside_requests(&self) -> usize {
-        let beside = self.batch.items.iter().filter(|item| !item.opens && !item.closes);
-        beside.map(|item| item.length).sum()
+        self.out_beside_requests + self.batch.items.iter().map(Item::bytes_beside_requests).sum::<usize>()
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -248,21 +256,24 @@ impl Queue {
     pub(super) fn take(&mut self, spare: Batch) -> Batch {
         let mut batch = std::mem::replace(&mut self.batch, spare);
         let mut given_up = Vec::new();
+        let mut beside_requests = 0;
         for (index, item) in batch.items.iter().enumerate() {
-            if !item.wait.take(item.opens) {
+            if item.wait.take(item.opens) {
+                beside_requests += item.bytes_beside_requests();
+            } else {
                 given_up.push(index);
             }
         }
         if !given_up.is_empty() {
             batch.remove(&given_up);
         }
-        self.out = batch.bytes.len();
+        (self.out, self.out_beside_requests) = (batch.bytes.len(), beside_requests);
         batch
     }
 
     /// What was taken is in the file.
     pub(super) fn is_written(&mut self) {
-        self.out = 0;
+        (self.out, self.out_beside_requests) = (0, 0);
     }
 
     /// Puts what could not be written back before what has come since.
@@ -272,7 +283,7 @@ impl Queue {
         batch.bytes.extend_from_slice(&self.batch.bytes);
         batch.items.append(&mut self.batch.items);
         self.batch = batch;
-        self.out = 0;
+        (self.out, self.out_beside_requests) = (0, 0);
     }
 }
 
@@ -397,6 +408,29 @@ mod tests {
         drop(queue.take(Batch::default()));
         queue.is_written();
         assert_eq!((queue.bytes(), queue.entries()), (0, 0));
+    }
+
+    #[test]
+    fn actions_and_refusals_count_apart_from_requests_until_they_are_in_the_file_or_back() {
+        let mut queue = Queue::default();
+        let [action, refusal] = ["admin", "refused"].map(|kind| entry(&mut queue, kind));
+        let slot = Arc::new(Slot::default());
+        queue.push("admin", &Seldom(&serde_json::json!({"at": 1})), Wait::Thread(Arc::clone(&slot))).unwrap();
+        assert!(slot.withdraw());
+        entry(&mut queue, "intent");
+        entry(&mut queue, "outcome");
+
+        let mut batch = queue.take(Batch::default());
+        assert_eq!(queue.bytes_beside_requests(), action + refusal, "what nobody wants any more is not written");
+        let later = entry(&mut queue, "admin");
+        assert_eq!(queue.bytes_beside_requests(), action + refusal + later);
+
+        batch.fail(&io::ErrorKind::StorageFull.into());
+        queue.put_back(batch);
+        assert_eq!(queue.bytes_beside_requests(), action + refusal + later);
+        drop(queue.take(Batch::default()));
+        queue.is_written();
+        assert_eq!(queue.bytes_beside_requests(), 0);
     }
 
     #[test]
