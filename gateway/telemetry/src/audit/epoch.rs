@@ -40,6 +40,17 @@ pub(super) struct Opening<'a> {
     pub(super) at: SystemTime,
 }
 
+/// The closing entry.
+#[derive(Serialize)]
+pub(super) struct Seal<'a> {
+    #[serde(serialize_with = "stamp::serialize")]
+    pub(super) at: SystemTime,
+    pub(super) reason: &'a str,
+    pub(super) count: u64,
+    pub(super) open: u64,
+    pub(super) lost: u64,
+}
+
 /// The epoch before, as it was found. It is part of an entry, so this epoch's checkpoints vouch for that one as well,
 /// its last entries included, which a killed process had no time to sign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

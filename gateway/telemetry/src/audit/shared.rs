@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::entry::{Entry, OutcomeLine, Seldom};
+use super::epoch::Seal;
 use super::figures::{Bell, Figures};
 use super::keeper::{CHECKPOINT_EVERY, Keeper, MOST_TILES_BEHIND, Stand};
 use super::passed::{ACTIONS_LATE_BYTES, LATE_BYTES, Late, Passed, REFUSED_LATE_BYTES};
@@ -19,7 +19,7 @@ use super::queue::{Batch, Queue, Slot, Wait};
 use super::record::Recorded;
 use super::reserve::Reserve;
 use super::witness::Witness;
-use super::{AuditError, AuditStatus, BRIEF, Durability, FLUSH_BYTES, Intent, PATIENCE, stamp};
+use super::{AuditError, AuditStatus, BRIEF, Durability, FLUSH_BYTES, Intent, PATIENCE};
 
 /// How long leaving waits for the pen.
 const SEAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -582,15 +582,4 @@ impl Drop for Shared {
             tracing::error!(folder = %self.folder.display(), %error, "the last outcomes could not be written to the audit log");
         }
     }
-}
-
-/// The closing entry of an epoch.
-#[derive(Serialize)]
-struct Seal<'a> {
-    #[serde(serialize_with = "stamp::serialize")]
-    at: SystemTime,
-    reason: &'a str,
-    count: u64,
-    open: u64,
-    lost: u64,
 }
