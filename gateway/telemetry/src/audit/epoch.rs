@@ -48,7 +48,10 @@ pub(super) struct Seal<'a> {
     pub(super) reason: &'a str,
     pub(super) count: u64,
     pub(super) open: u64,
+    /// Outcomes; the name is from when nothing else could be lost.
     pub(super) lost: u64,
+    pub(super) lost_actions: u64,
+    pub(super) lost_refusals: u64,
 }
 
 /// The epoch before, as it was found. It is part of an entry, so this epoch's checkpoints vouch for that one as well,

@@ -174,9 +174,9 @@ pub struct AuditStatus {
     pub errors: u64,
     /// Outcomes that found the backlog full since the start; each is counted in a `lost` entry.
     pub lost: u64,
-    /// Administrative actions that found the backlog full while the log took no entries, since the start; counted likewise.
+    /// Administrative actions that found no room to wait while the log took no entries, since the start; counted likewise.
     pub actions_lost: u64,
-    /// Refusals that found no room to wait while the log took no entries, since the start; counted likewise.
+    /// Refusals that found no room to wait, since the start; counted likewise.
     pub refusals_lost: u64,
     /// Requests that were sent while the log took no entries, since the start.
     pub passed: u64,

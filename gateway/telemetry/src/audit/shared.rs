@@ -452,7 +452,15 @@ impl Shared {
     /// Writes the closing entry; its count includes the opening and the closing itself.
     fn close(&self, pen: &mut Pen, reason: &str, at: SystemTime) -> io::Result<()> {
         let status = self.status();
-        let seal = Seal { at, reason, count: pen.growth.size() + 1, open: status.open, lost: status.lost };
+        let seal = Seal {
+            at,
+            reason,
+            count: pen.growth.size() + 1,
+            open: status.open,
+            lost: status.lost,
+            lost_actions: status.actions_lost,
+            lost_refusals: status.refusals_lost,
+        };
         let mut batch = Batch::default();
         if batch.push("seal", &Seldom(&seal), Wait::Nobody).is_err() {
             return Err(io::ErrorKind::InvalidInput.into());

@@ -483,7 +483,7 @@ impl Audit {
             actions_lost: add(
                 to,
                 "audit_actions_lost",
-                "Administrative actions that were only counted because the backlog was full",
+                "Administrative actions that were only counted because too many of them, or refusals, waited for the audit log",
                 Counter::default(),
             ),
             refusals_lost: add(

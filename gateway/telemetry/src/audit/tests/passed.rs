@@ -165,6 +165,8 @@ async fn a_reload_that_finds_no_room_to_wait_is_an_error() {
     let lines = disk.lines();
     assert_eq!(kinds(&lines), ["admin", "lost", "seal"]);
     assert_eq!((&lines[1]["count"], &lines[1]["actions"], &lines[1]["refusals"]), (&0.into(), &1.into(), &Value::Null));
+    let sums = ["lost", "lost_actions", "lost_refusals"].map(|name| lines[2][name].as_u64());
+    assert_eq!(sums, [Some(0), Some(1), Some(0)]);
     assert_eq!((log.status().lost, log.status().actions_lost), (0, 1));
 }
 
