@@ -98,6 +98,7 @@ pub(super) async fn build(compiled: &Compiled, action: &str, since: SystemTime) 
     gateway.break_glass.open(&compiled.state_folder)?;
     gateway.captures.open(compiled.state_folder.join("captures"));
     let snapshot = gateway.snapshot();
+    gateway.last_used.open(&compiled.state_folder, &snapshot.used());
     let event = AdminEvent {
         at: SystemTime::now(),
         action,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::testkit::{
-    Authority, Client, Config, DnType, Gateway, Issued, Request, TokenSigner, Upstream, chat, client_trusting,
+    Authority, Client, Config, DnType, Gateway, Issued, KEY, Request, TokenSigner, Upstream, chat, client_trusting,
     make_example_certificates, until,
 };
 
@@ -356,4 +356,35 @@ async fn the_status_page_says_when_each_credential_was_last_shown_also_after_a_r
 
     assert!(used.is_string() && never.is_null(), "{used} {never}");
     assert_eq!(kept, used);
+}
+
+#[tokio::test]
+async fn when_a_credential_was_last_shown_is_told_after_a_restart_and_a_damaged_file_of_it_stops_nobody() {
+    let upstream = Upstream::start("only").await;
+    let mut gateway = Gateway::start(&Config::serving(&upstream)).await;
+    assert_eq!(gateway.send(Request::post(PATH, &chat("assistant"))).await.status, 200);
+    let used = last_used(&gateway).await;
+
+    gateway.signal("TERM");
+    assert!(gateway.left().await.success(), "{}", gateway.log());
+    let kept = gateway.state().join("last_used/last_used.json");
+    let text = std::fs::read_to_string(&kept).expect("it was kept");
+    let mut again = gateway.again("again.log", &[]);
+    assert!(again.is_ready().await, "{}", again.log());
+
+    assert!(used.is_string());
+    assert_eq!(last_used(&again).await, used);
+    assert!(!text.contains(KEY) && text.contains("sha256:"), "{text}");
+
+    again.kill().await;
+    std::fs::write(&kept, "{\"format_ver").expect("it can be damaged");
+    let mut damaged = gateway.again("damaged.log", &[]);
+    assert!(damaged.is_ready().await, "{}", damaged.log());
+    assert!(last_used(&damaged).await.is_null());
+    assert!(damaged.log().contains("when keys were last used before this start is not known"), "{}", damaged.log());
+}
+
+async fn last_used(gateway: &Gateway) -> Value {
+    let status = gateway.operator("/api/status").await.json().await;
+    status["keys"][0]["last_used"].clone()
 }

@@ -21,6 +21,7 @@ use crate::break_glass::BreakGlass;
 use crate::export::Export;
 use crate::issuers::KeySource;
 use crate::known_spending;
+use crate::last_used::LastUsed;
 use crate::pipeline;
 use crate::restrictions::Holding;
 use crate::snapshot::{BudgetSpendings, Snapshot};
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub(crate) admin_budget: BodyBudget,
     /// What administrators hold back; empty, and kept nowhere, until it is opened.
     pub restrictions: Arc<Holding>,
+    /// When keys were last used, over a restart; kept nowhere until it is opened.
+    pub last_used: Arc<LastUsed>,
     /// Grants for an emergency that are open.
     pub break_glass: BreakGlass,
     /// Retries that may have been executed already, as a share of requests.
@@ -124,6 +127,7 @@ impl Gateway {
             waiting_budget,
             admin_budget: BodyBudget::new(ADMIN_BYTES),
             restrictions: Arc::default(),
+            last_used: Arc::default(),
             break_glass: BreakGlass::default(),
             retry_budget: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_PERCENT),
             unauthenticated_sample: OncePerSecond::default(),

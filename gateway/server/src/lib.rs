@@ -20,6 +20,7 @@ pub mod gateway;
 mod issuers;
 pub mod kept;
 mod known_spending;
+pub mod last_used;
 pub mod load;
 pub mod notices;
 pub mod outlook;

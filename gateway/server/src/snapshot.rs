@@ -61,6 +61,7 @@ pub use administrators::{Administrator, Administrators, Subject};
 pub use books::home;
 pub use budgets::{BudgetSpendings, MOST_USERS};
 pub(crate) use budgets::{Budgets, Payer, Rule};
+pub use callers::Used;
 pub(crate) use control::name as control_name;
 pub use control::specs as control_specs;
 pub(crate) use data::{ClaimRule, DataRules, RouteData};
@@ -186,12 +187,12 @@ pub struct KeyFacts {
     pub limit: Option<LimitIndex>,
     /// Its own tokens and money, where it has limits on them; kept over a reload.
     pub book: Option<Arc<Book>>,
-    /// Kept over a reload.
+    /// Kept over a reload, and by [`LastUsed`](crate::last_used::LastUsed) over a restart.
     last_used: Arc<AtomicU64>,
 }
 
 impl KeyFacts {
-    /// Remembers that it was shown now. Nothing is written: a store in memory, once a second at most.
+    /// Remembers that it was shown now: a store in memory, once a second at most.
     pub(crate) fn touch(&self, now: SystemTime) {
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if self.last_used.load(Ordering::Relaxed) != second {
@@ -199,7 +200,7 @@ impl KeyFacts {
         }
     }
 
-    /// When it was last shown since the process began, to the second.
+    /// When it was last shown, to the second.
     #[must_use]
     pub fn last_used(&self) -> Option<SystemTime> {
         let seconds = self.last_used.load(Ordering::Relaxed);

@@ -1,7 +1,8 @@
-//! What is looked after now and then: the room on the disk, audit records whose time is over, and facts and exceptions that
-//! run out.
+//! What is looked after now and then: the room on the disk, audit records whose time is over, facts and exceptions that
+//! run out, and when keys were last used.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,7 +17,44 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const RETIRE_EVERY: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(gateway: &Gateway) {
-    tokio::join!(watch_disk(gateway), retire(gateway), watch_endings(gateway));
+    tokio::join!(watch_disk(gateway), retire(gateway), watch_endings(gateway), keep_last_used(gateway));
+}
+
+/// How often it is written when keys were last used; a process that is killed loses so much of it.
+const KEEP_USED_EVERY: Duration = Duration::from_secs(60);
+
+/// The longest that leaving waits for the same.
+const KEPT_IN: Duration = Duration::from_secs(3);
+
+async fn keep_last_used(gateway: &Gateway) {
+    let mut tick = interval(KEEP_USED_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tick.tick().await;
+        let kept = last_used_is_kept(gateway).await;
+        if let Err(error) = &kept
+            && !failing
+        {
+            tracing::warn!(error, "when keys were last used cannot be kept; it is tried again every minute");
+        }
+        failing = kept.is_err();
+    }
+}
+
+/// For the last time, when the process leaves.
+pub(super) async fn keep_last_used_once_more(gateway: &Gateway) {
+    let kept = tokio::time::timeout(KEPT_IN, last_used_is_kept(gateway)).await;
+    if let Err(error) = kept.unwrap_or_else(|_| Err("the disk is slow".to_owned())) {
+        tracing::warn!(error, "when keys were last used in the last minute is not kept");
+    }
+}
+
+async fn last_used_is_kept(gateway: &Gateway) -> Result<(), String> {
+    let (last_used, used) = (Arc::clone(&gateway.last_used), gateway.snapshot().used());
+    // A disk that hangs must not hang the timers beside this one.
+    let kept = tokio::task::spawn_blocking(move || last_used.keep(&used)).await;
+    kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 /// How often it is looked at what runs out; a reload shows within this time.

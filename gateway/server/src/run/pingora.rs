@@ -22,7 +22,7 @@ use telemetry::audit::AdminEvent;
 use telemetry::metrics::{Gauge, InFlight as Counted};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Callers, Doors, InFlight, Lifecycle, Listener, Service, notify, upkeep};
+use super::{Callers, Doors, InFlight, Lifecycle, Listener, Service, housekeeping, notify, upkeep};
 use crate::admin;
 use crate::export;
 use crate::gateway::{Gateway, Phase};
@@ -339,6 +339,7 @@ impl BackgroundService for Upkeep {
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
     export::last(gateway).await;
+    housekeeping::keep_last_used_once_more(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => {
             second_place::last(gateway).await;

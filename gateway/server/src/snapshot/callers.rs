@@ -19,7 +19,7 @@ pub(super) fn build(
     before: Option<&Snapshot>,
     issuers: Vec<Arc<Issuer>>,
 ) -> Result<(Callers, Vec<Arc<KeyFacts>>), SnapshotError> {
-    let used = last_used(before);
+    let used = before.map(Snapshot::used).unwrap_or_default();
     let (keys, mut facts) = keys(compiled, before, &used)?;
     let rules = compiled.tokens.iter().map(|token| TokenRule {
         issuer: token.issuer.as_str().into(),
@@ -39,12 +39,14 @@ pub(super) fn build(
     Ok((Callers::new(keys, tokens, certificates).believing(forwarders), facts))
 }
 
-/// When each credential was last shown, by what it is revoked by.
-type Used = HashMap<Arc<str>, Arc<AtomicU64>>;
+/// When each credential was last shown, in seconds since 1970 and 0 for never, by what it is revoked by.
+pub type Used = HashMap<Arc<str>, Arc<AtomicU64>>;
 
-fn last_used(before: Option<&Snapshot>) -> Used {
-    let known = before.into_iter().flat_map(Snapshot::keys);
-    known.map(|key| (Arc::clone(&key.id), Arc::clone(&key.last_used))).collect()
+impl Snapshot {
+    /// When each credential was last shown.
+    pub fn used(&self) -> Used {
+        self.keys().map(|key| (Arc::clone(&key.id), Arc::clone(&key.last_used))).collect()
+    }
 }
 
 /// The claims that say something of the app's data, in the order in which the app knows what.

@@ -1,0 +1,182 @@
+//! When each credential was last shown, over a restart.
+//!
+//! **Promises.** The file holds no secret: a key stands there by its digest, as in `restrictions/`, since names such as
+//! `tests.keys[0]` go over to another key when one is taken out; an app's tokens and certificates by their name. Two processes
+//! of one state folder write into one file, and of two times the later counts. What is lost of it costs nobody a request: a
+//! file that cannot be read is said and passed over.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use crate::kept::{Home, KeptError};
+use crate::snapshot::Used;
+
+/// Most credentials that are kept although the configuration knows them no more: an earlier one, or that of another process,
+/// may. Those that were shown longest ago go first.
+const MOST_OTHERS: usize = 1_024;
+
+/// Seconds since 1970, by what a credential is revoked by.
+type Times = BTreeMap<String, u64>;
+
+/// Keeps them; nowhere until it is opened.
+#[derive(Debug, Default)]
+pub struct LastUsed(Mutex<Option<Home<Times>>>);
+
+impl LastUsed {
+    /// Takes over what the file in the state folder says, and keeps them there from now on.
+    pub fn open(&self, state_folder: &Path, used: &Used) {
+        let home = Home::at(state_folder, "last_used");
+        match home.found() {
+            Ok(found) => raise(used, &found.unwrap_or_default()),
+            Err(error) => {
+                let why = why(&error);
+                tracing::warn!(%why, "when keys were last used before this start is not known");
+            }
+        }
+        *self.0.lock() = Some(home);
+    }
+
+    /// Has the file and these know the later of the two times of each credential. It blocks its thread.
+    ///
+    /// # Errors
+    /// [`KeptError`], where the file cannot be written, or a newer release wrote it. One that is damaged is replaced.
+    pub(crate) fn keep(&self, used: &Used) -> Result<(), KeptError> {
+        let home = self.0.lock();
+        let Some(home) = &*home else { return Ok(()) };
+        let _alone = home.alone()?;
+        let found = match home.found() {
+            Err(KeptError::Damaged { .. }) => None,
+            found => found?,
+        };
+        let times = together(found.clone().unwrap_or_default(), used);
+        raise(used, &times);
+        if times == found.unwrap_or_default() { Ok(()) } else { home.write(&times) }
+    }
+}
+
+fn raise(used: &Used, times: &Times) {
+    for (id, at) in used {
+        if let Some(time) = times.get(&**id) {
+            at.fetch_max(*time, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The later time of each, and the latest [`MOST_OTHERS`] that only the file has.
+fn together(mut times: Times, used: &Used) -> Times {
+    let mut others: Vec<(u64, String)> = Vec::new();
+    others.extend(times.iter().filter(|(id, _)| !used.contains_key(&***id)).map(|(id, at)| (*at, id.clone())));
+    others.sort_unstable_by(|one, other| other.cmp(one));
+    for (_, id) in others.iter().skip(MOST_OTHERS) {
+        times.remove(id);
+    }
+    for (id, at) in used {
+        let at = at.load(Ordering::Relaxed);
+        if at > 0 {
+            let time = times.entry(id.to_string()).or_default();
+            *time = at.max(*time);
+        }
+    }
+    times
+}
+
+/// What is wrong with the file, without what it would mean for one that nothing is served without.
+fn why(error: &KeptError) -> String {
+    match error {
+        KeptError::Damaged { path, what } => format!("{}: it {what}", path.display()),
+        KeptError::Io { .. } | KeptError::Changed(_) | KeptError::Newer { .. } => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn used(of: &[(&str, u64)]) -> Used {
+        of.iter().map(|(id, at)| (Arc::from(*id), Arc::new(AtomicU64::new(*at)))).collect()
+    }
+
+    fn times(used: &Used) -> Times {
+        used.iter().map(|(id, at)| (id.to_string(), at.load(Ordering::Relaxed))).collect()
+    }
+
+    fn opened(folder: &Path, used: &Used) -> LastUsed {
+        let kept = LastUsed::default();
+        kept.open(folder, used);
+        kept
+    }
+
+    #[test]
+    fn two_processes_of_one_folder_know_the_later_time_of_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (used(&[("a", 7), ("b", 4), ("c", 0)]), used(&[("a", 6), ("b", 5), ("d", 3)]));
+        let (of_old, of_new) = (opened(folder.path(), &old), opened(folder.path(), &new));
+
+        of_old.keep(&old).unwrap();
+        of_new.keep(&new).unwrap();
+        of_old.keep(&old).unwrap();
+        let after = used(&[("a", 0), ("b", 0), ("c", 0), ("d", 0)]);
+        opened(folder.path(), &after);
+
+        assert_eq!(times(&old), times(&used(&[("a", 7), ("b", 5), ("c", 0)])));
+        assert_eq!(times(&new), times(&used(&[("a", 7), ("b", 5), ("d", 3)])));
+        assert_eq!(times(&after), times(&used(&[("a", 7), ("b", 5), ("c", 0), ("d", 3)])));
+    }
+
+    #[test]
+    fn the_file_is_its_user_s_and_is_written_only_where_there_is_something_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = used(&[("a", 7)]);
+        let kept = opened(folder.path(), &known);
+        kept.keep(&known).unwrap();
+        let path = folder.path().join("last_used/last_used.json");
+        let written = fs::metadata(&path).unwrap();
+
+        // Another name behind the same file: whoever writes puts another file under the first.
+        let witness = folder.path().join("witness");
+        fs::hard_link(&path, &witness).unwrap();
+        kept.keep(&known).unwrap();
+        let is_same = fs::metadata(&path).unwrap().modified().unwrap() == written.modified().unwrap();
+        known.values().for_each(|at| at.store(8, Ordering::Relaxed));
+        kept.keep(&known).unwrap();
+
+        assert_eq!(written.permissions().mode() & 0o777, 0o600);
+        assert!(is_same && fs::read(&path).unwrap() != fs::read(&witness).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_file_is_passed_over_and_replaced_and_one_of_a_newer_release_is_left_alone() {
+        for (content, is_replaced) in [("{\"format_ver", true), ("{\"format_version\": 99}", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("last_used/last_used.json");
+            fs::create_dir(folder.path().join("last_used")).unwrap();
+            fs::write(&path, content).unwrap();
+            let known = used(&[("a", 7)]);
+
+            let kept = opened(folder.path(), &known).keep(&known);
+
+            assert_eq!((kept.is_ok(), fs::read_to_string(&path).unwrap() != content), (is_replaced, is_replaced));
+            assert_eq!(times(&known), times(&used(&[("a", 7)])));
+        }
+    }
+
+    #[test]
+    fn of_credentials_that_nobody_knows_any_more_the_latest_are_kept_up_to_the_bound() {
+        let of_others = |count: usize| (0..count).map(|at| (format!("other {at:04}"), at as u64)).collect::<Times>();
+        let known = used(&[("a", 1)]);
+
+        let whole = together(of_others(MOST_OTHERS), &known);
+        let cut = together(of_others(MOST_OTHERS + 1), &known);
+
+        assert_eq!((whole.len(), whole.contains_key("other 0000")), (MOST_OTHERS + 1, true));
+        assert_eq!((cut.len(), cut.contains_key("other 0000"), cut.contains_key("a")), (MOST_OTHERS + 1, false, true));
+    }
+}
