@@ -1,6 +1,7 @@
 //! The books of one request: its reservation, its open record, its place among those in flight. They are closed exactly
 //! once, on every way out: an answer, an error, a stream's end, a caller that goes away, a task that is dropped.
 
+mod held_back;
 mod lessons;
 mod probe;
 mod stand_in;
@@ -196,35 +197,6 @@ impl Books {
             drop(probe);
             self.did_without(&target);
         }
-    }
-
-    /// The refusal for a request that an administrator holds back as a whole by now: its caller or its model.
-    pub(super) fn held_back(&self) -> Option<Refusal> {
-        let exchange = self.exchange();
-        let restrictions = exchange.gateway.restrictions.current();
-        if exchange.caller.as_ref().is_some_and(|caller| restrictions.revoke(&caller.app, &caller.key)) {
-            return Some(Refusal::InvalidApiKey);
-        }
-        let what = restrictions.model(exchange.model.as_deref()?)?;
-        Some(Refusal::ResidencyDenied { reason: what.to_string() })
-    }
-
-    /// Whether an administrator holds back the caller, the model or the target by now, or the grant that permitted it is
-    /// closed.
-    pub(super) fn is_withheld(&self, target: TargetId) -> bool {
-        let Exchange { gateway, caller, .. } = self.exchange();
-        let grant = self.verdict_of(target).and_then(super::record::opened_grant);
-        let closed = grant.filter(|grant| !gateway.break_glass.is_open(grant, SystemTime::now()));
-        let closed = closed.map(|grant| format!("the grant `{grant}` is closed").into());
-        let model = self.model_of(target).map_or("", |model| &*model.name);
-        let target = self.snapshot().target(target);
-        let restrictions = gateway.restrictions.current();
-        let caller = caller.as_ref().filter(|caller| restrictions.revoke(&caller.app, &caller.key));
-        let revoked = caller.map(|caller| format!("a credential of app `{}` is revoked", caller.app.name).into());
-        let restricted = || restrictions.withhold(model, target);
-        let Some(what) = closed.or(revoked).or_else(restricted) else { return false };
-        tracing::warn!(decision = %self.decision(), target = %target.name, %what, "held back since the request was permitted it");
-        true
     }
 
     pub(super) fn begin_attempt(&mut self, (id, target): (TargetId, &Arc<Target>), begun: Instant) {
