@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Hands every hit in `text` to `found`, in the order of their beginnings. Those that begin at the same place are of different
-    /// kinds; otherwise none overlaps another.
+    /// kinds, and the search goes on behind the first of them: another may begin within a longer one.
     pub(crate) fn search(&self, text: &[u8], effort: &mut Effort, mut found: impl FnMut(Hit)) {
         #[cfg(test)]
         if WITHOUT_SIEVE.get() {

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -17,6 +18,10 @@ use crate::snapshot::Used;
 /// Most credentials that are kept although the configuration knows them no more: an earlier one, or that of another process,
 /// may. Those that were shown longest ago go first.
 const MOST_OTHERS: usize = 1_024;
+
+/// A time that lies further ahead than this, in seconds, is none: it was taken by a clock that was wrong, or somebody wrote it. It
+/// is forgotten, since no later one would ever be later.
+const MOST_AHEAD: u64 = 86_400;
 
 /// Seconds since 1970, by what a credential is revoked by.
 type Times = BTreeMap<String, u64>;
@@ -30,7 +35,7 @@ impl LastUsed {
     pub fn open(&self, state_folder: &Path, used: &Used) {
         let home = Home::at(state_folder, "last_used");
         match home.found() {
-            Ok(found) => raise(used, &found.unwrap_or_default()),
+            Ok(found) => raise(used, &believable(found.unwrap_or_default())),
             Err(error) => {
                 let why = why(&error);
                 tracing::warn!(%why, "when keys were last used before this start is not known");
@@ -51,10 +56,17 @@ impl LastUsed {
             Err(KeptError::Damaged { .. }) => None,
             found => found?,
         };
-        let times = together(found.clone().unwrap_or_default(), used);
+        let times = believable(together(believable(found.clone().unwrap_or_default()), used));
         raise(used, &times);
         if times == found.unwrap_or_default() { Ok(()) } else { home.write(&times) }
     }
+}
+
+/// Those that a clock may have said by now.
+fn believable(mut times: Times) -> Times {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    times.retain(|_, at| *at <= now.saturating_add(MOST_AHEAD));
+    times
 }
 
 fn raise(used: &Used, times: &Times) {
@@ -166,6 +178,26 @@ mod tests {
             assert_eq!((kept.is_ok(), fs::read_to_string(&path).unwrap() != content), (is_replaced, is_replaced));
             assert_eq!(times(&known), times(&used(&[("a", 7)])));
         }
+    }
+
+    #[test]
+    fn a_time_that_a_wrong_clock_has_said_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let wrong = used(&[("a", now + 2 * MOST_AHEAD), ("b", u64::MAX), ("c", 7), ("d", now)]);
+        let kept = opened(folder.path(), &wrong);
+        let path = folder.path().join("last_used");
+        kept.keep(&wrong).unwrap();
+        let written = fs::read_to_string(path.join("last_used.json")).unwrap();
+        fs::write(path.join("last_used.json"), written.replace("\"c\": 7", "\"c\": 18446744073709551615")).unwrap();
+
+        let after = used(&[("a", 0), ("b", 0), ("c", 0), ("d", 0)]);
+        let kept = opened(folder.path(), &after);
+        assert_eq!(times(&after), times(&used(&[("a", 0), ("b", 0), ("c", 0), ("d", now)])), "{written}");
+        kept.keep(&used(&[("a", 5), ("c", 6)])).unwrap();
+        opened(folder.path(), &after);
+
+        assert_eq!(times(&after), times(&used(&[("a", 5), ("b", 0), ("c", 6), ("d", now)])));
     }
 
     #[test]

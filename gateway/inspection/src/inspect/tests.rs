@@ -66,6 +66,12 @@ fn a_number_that_two_countries_may_have_given_is_found_and_replaced_as_either() 
         assert_eq!(kinds(text), both, "{text}");
     }
 
+    // A backslash that may be one or begin an escape: with `tel` for a word it is a telephone number too, without none.
+    let body = message(r"dial\tel 212 34 5678 90");
+    assert_eq!(found(&body), ["us_ssn $.messages[0].content", "phone $.messages[0].content"]);
+    let (redacted, _) = crate::redact(body.as_bytes(), ["us_ssn"]).expect("it can be").into_parts();
+    assert!(String::from_utf8(redacted).expect("it is text").contains("[US_SSN_1]"));
+
     for (name, other) in [("pl_pesel", "be_national_number"), ("be_national_number", "pl_pesel")] {
         let body = message("PESEL: 73072422357, again 73072422357");
         let (redacted, _) = crate::redact(body.as_bytes(), [name]).expect("it can be").into_parts();

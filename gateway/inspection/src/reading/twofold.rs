@@ -38,10 +38,10 @@ impl Find {
         self.places.first().map_or(0, |place| place.end)
     }
 
-    /// Whether `other` is a part of this.
+    /// Whether `other` is a part of this. What begins at the same place is none: in one text both are found as well.
     fn holds(&self, other: &Self) -> bool {
-        let is_within = self.start() <= other.start() && other.end() <= self.end();
-        is_within && self.places.len() == 1 && other.places.len() == 1 && self.places != other.places
+        let is_within = self.start() < other.start() && other.end() <= self.end();
+        is_within && self.places.len() == 1 && other.places.len() == 1
     }
 
     /// Whether a control character or a tag stands in it.
@@ -155,6 +155,22 @@ mod tests {
         assert_eq!(once(b"", vec![phone.clone()], vec![iban.clone()]), std::slice::from_ref(&iban));
         assert_eq!(once(b"", vec![iban.clone()], vec![phone]), [iban]);
         assert_eq!(once(b"", vec![email.clone()], vec![url.clone()]), [url, email], "each goes beyond the other");
+    }
+
+    #[test]
+    fn of_what_begins_at_one_place_each_reading_counts() {
+        let (ssn, phone) = (find("us_ssn", 6..17), find("phone", 6..20));
+        let both = [ssn.clone(), phone.clone()];
+
+        for (literal, unfolded) in [
+            (both.to_vec(), vec![ssn.clone()]),
+            (vec![ssn.clone()], both.to_vec()),
+            (both.to_vec(), vec![phone.clone()]),
+        ] {
+            let mut merged = once(b"", literal, unfolded);
+            merged.sort_by_key(Find::end);
+            assert_eq!(merged, both);
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 
 use super::sources;
 
-/// A file's modification time, length and inode; none where there is no file.
-type Stamp = Option<(SystemTime, u64, u64)>;
+/// A file's modification time, length and inode, and when anything of it changed, who may read it among that, in seconds and
+/// nanoseconds since 1970; none where there is no file.
+type Stamp = Option<(SystemTime, u64, u64, (i64, i64))>;
 
 /// The files and folders that a document was read from, documents among them, each as it stood before it was read.
 ///
@@ -68,7 +69,8 @@ impl Stamps {
 /// A ConfigMap swaps links, so links are followed; one that leads nowhere counts itself.
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino(), changed))
 }
 
 #[cfg(test)]
@@ -129,5 +131,20 @@ mod tests {
         fs::write(root.join("a.toml"), "").unwrap();
 
         assert_eq!(names(&read.changed(&root)), ["conf", "a.toml"]);
+    }
+
+    #[test]
+    fn who_may_read_a_file_is_a_part_of_how_it_stands() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a.toml");
+        fs::write(&root, "").unwrap();
+        let read = Stamps::of_documents(&root);
+        assert!(read.changed(&root).is_empty());
+
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o400)).unwrap();
+
+        assert_eq!(names(&read.changed(&root)), ["a.toml"]);
     }
 }

@@ -339,7 +339,6 @@ impl BackgroundService for Upkeep {
 /// Seals the log and leaves at once: pingora would sleep its whole grace period even with nothing in flight.
 async fn leave(gateway: &Gateway) {
     export::last(gateway).await;
-    housekeeping::keep_last_used_once_more(gateway).await;
     match gateway.audit.seal("drained", SystemTime::now()).await {
         Ok(()) => {
             second_place::last(gateway).await;
@@ -359,6 +358,7 @@ async fn leave(gateway: &Gateway) {
 const LEDGER_LEAVES_IN: Duration = Duration::from_secs(5);
 
 async fn leave_the_books(gateway: &Gateway) {
+    housekeeping::keep_last_used_once_more(gateway).await;
     let ledger = gateway.ledger.clone();
     let left = tokio::task::spawn_blocking(move || ledger.leave());
     if tokio::time::timeout(LEDGER_LEAVES_IN, left).await.is_err() {

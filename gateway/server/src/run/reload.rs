@@ -38,7 +38,7 @@ struct Begun {
     store: Option<StoreConfig>,
 }
 
-/// Looks in a row at files that differ, after which what stands still is enough. A folder that is being copied is waited for
+/// Looks in a row at which the same files differ, after which what stands still is enough. A folder that is being copied is waited for
 /// until it is whole; a file that never stands still must not keep a mend of another out.
 const PATIENCE: u32 = 30;
 
@@ -50,7 +50,7 @@ struct Seen {
     read: Stamps,
     /// What differed at the last look. It must be seen again unchanged before it is read.
     pending: Stamps,
-    /// Looks in a row that saw a difference.
+    /// Looks in a row at which the same files differed.
     looks: u32,
 }
 
@@ -136,8 +136,10 @@ impl Reloader {
         // Not under the lock: a disk may hang.
         let changed = read.changed(&self.path);
         let mut seen = self.seen.lock();
-        seen.looks = if changed.is_empty() { 0 } else { seen.looks.saturating_add(1) };
         let before = std::mem::replace(&mut seen.pending, changed);
+        // A copy goes on to further files; what never stands still stays the same.
+        let is_the_same = seen.pending.paths().eq(before.paths());
+        seen.looks = if is_the_same { seen.looks.saturating_add(1) } else { 1 };
         !seen.pending.is_empty()
             && (seen.pending == before || seen.looks >= PATIENCE && seen.pending.share_any(&before))
     }
@@ -413,6 +415,23 @@ labels = []
         assert!(read.is_ok());
         *reloader.seen.lock() = Seen::of(stamps);
         assert!(!move_and_look() && !move_and_look());
+    }
+
+    #[test]
+    fn a_copy_that_goes_on_to_further_files_is_waited_for_however_long_it_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conf");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("gateway.toml"), GOOD).unwrap();
+        let compiled = load(&path).unwrap();
+        let reloader = Reloader::new(path.clone(), doors(&compiled).unwrap(), &compiled, None);
+
+        for copied in 0..100 {
+            std::fs::write(path.join(format!("{copied}.toml")), "").unwrap();
+            assert!(!reloader.changed_and_settled(), "file {copied}");
+        }
+
+        assert!(reloader.changed_and_settled(), "now nothing more comes");
     }
 
     #[test]
