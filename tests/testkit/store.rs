@@ -17,7 +17,7 @@ pub(crate) struct Store {
     program: &'static str,
     secure: bool,
     /// Settings beside the usual ones.
-    settings: &'static [&'static str],
+    settings: Vec<String>,
     child: Child,
 }
 
@@ -39,7 +39,9 @@ impl Store {
 
     /// The same as a node of a cluster, which has no slots yet.
     pub(crate) async fn of_a_cluster(what: &str) -> Option<Self> {
-        Self::launch(what, None, &["--cluster-enabled", "yes"]).await
+        // The port on which its nodes would speak, which is otherwise ten thousand above the first, whoever has that.
+        let between_nodes = free_port().to_string();
+        Self::launch(what, None, &["--cluster-enabled", "yes", "--cluster-port", &between_nodes]).await
     }
 
     /// The same over TLS, with a certificate of this authority and this password.
@@ -47,7 +49,7 @@ impl Store {
         Self::launch(what, Some((authority, password)), &[]).await
     }
 
-    async fn launch(what: &str, secure: Option<(&Authority, &str)>, settings: &'static [&'static str]) -> Option<Self> {
+    async fn launch(what: &str, secure: Option<(&Authority, &str)>, settings: &[&str]) -> Option<Self> {
         let is_there = |program: &&str| std::process::Command::new(program).arg("--version").output().is_ok();
         let Some(program) = PROGRAMS.into_iter().find(is_there) else {
             not_tested(&format!("{what}: there is neither valkey-server nor redis-server"));
@@ -64,7 +66,8 @@ impl Store {
             }
             std::fs::write(folder.path().join("store.conf"), configured(&folder, port, password)).expect("as well");
         }
-        let child = spawn(program, &folder, (port, secure.is_some()), settings);
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let child = spawn(program, &folder, (port, secure.is_some()), &settings);
         let store = Self { folder, port, program, secure: secure.is_some(), settings, child };
         store.answers().await;
         Some(store)
@@ -119,7 +122,7 @@ impl Store {
 
     /// Starts it again at the same address.
     pub(crate) async fn come_back(&mut self) {
-        self.child = spawn(self.program, &self.folder, (self.port, self.secure), self.settings);
+        self.child = spawn(self.program, &self.folder, (self.port, self.secure), &self.settings);
         self.answers().await;
     }
 
@@ -156,7 +159,7 @@ fn configured(folder: &TempDir, port: u16, password: &str) -> String {
     )
 }
 
-fn spawn(program: &str, folder: &TempDir, (port, secure): (u16, bool), settings: &[&str]) -> Child {
+fn spawn(program: &str, folder: &TempDir, (port, secure): (u16, bool), settings: &[String]) -> Child {
     let mut command = Command::new(program);
     if secure {
         command.arg(folder.path().join("store.conf"));
