@@ -125,7 +125,7 @@ impl Engine {
     /// Hands over what each recogniser whose match at the beginning of `place` passes its check finds; gives where the first of
     /// them in the order of the list ends.
     ///
-    /// One number in a hundred that has the check digits of one country has those of another as well, and nothing tells which is
+    /// Up to one in nine of the numbers that have the check digits of one country has those of another as well, and nothing tells which is
     /// meant: a policy that names one of the two must not miss it. A secret says by its first letters whose it is, so of several
     /// the first in the order of the list is meant.
     fn judge(

@@ -63,8 +63,11 @@ impl LastUsed {
 }
 
 /// Those that a clock may have said by now.
-fn believable(mut times: Times) -> Times {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+fn believable(times: Times) -> Times {
+    believable_at(times, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+fn believable_at(mut times: Times, now: u64) -> Times {
     times.retain(|_, at| *at <= now.saturating_add(MOST_AHEAD));
     times
 }
@@ -178,6 +181,13 @@ mod tests {
             assert_eq!((kept.is_ok(), fs::read_to_string(&path).unwrap() != content), (is_replaced, is_replaced));
             assert_eq!(times(&known), times(&used(&[("a", 7)])));
         }
+    }
+
+    #[test]
+    fn a_time_a_day_ahead_is_believed_and_a_later_one_is_not() {
+        let times = Times::from([("a".to_owned(), 7 + MOST_AHEAD), ("b".to_owned(), 8 + MOST_AHEAD)]);
+
+        assert_eq!(believable_at(times, 7), Times::from([("a".to_owned(), 7 + MOST_AHEAD)]));
     }
 
     #[test]
