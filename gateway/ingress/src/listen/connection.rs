@@ -25,6 +25,7 @@ use tokio_util::either::Either;
 use super::gather::Gathering;
 use super::proxy::{self, ProxyError};
 use super::pulse::{Flight, InFlight, Protocol, Pulse, Watched};
+use super::quiet::{Quiet, RequestBody};
 use super::stall::Streams;
 use super::standing::{NoLonger, Standing};
 use super::unreadable::{Bounds, Telling};
@@ -187,6 +188,7 @@ where
         };
         let answer = stands.map(|()| {
             let (head, body) = request.into_parts();
+            let body = RequestBody::new(body, head.version);
             Arc::clone(&handler).handle(Incoming { head, body, peer: Arc::clone(&peer) })
         });
         async move { Ok::<_, NoLonger>(in_flight(answer?.await, flight)) }
@@ -197,17 +199,19 @@ where
     let mut drain = drain;
     // INVARIANT: it is asked once for each waker, so the task's budget must not keep it from remembering it.
     let mut drain = pin!(unconstrained(drain.begun()));
-    let mut known = None;
+    // Who is woken, and what hyper is given for it.
+    let mut known: Option<(Waker, Waker)> = None;
     let timer = pin!(sleep_until(Instant::now() + TICK));
     let mut keeper = Keeper::new(&door.settings, &pulse, timer);
     poll_fn(|context| {
         // Drain and timer know whom to wake. A request wakes this several times, and asking them each time costs more
         // than looking whether they have something to say.
-        let waker_changed = !known.as_ref().is_some_and(|known: &Waker| known.will_wake(context.waker()));
+        let waker_changed = !known.as_ref().is_some_and(|(known, _)| known.will_wake(context.waker()));
         if waker_changed {
-            known = Some(context.waker().clone());
+            known = None;
             keeper.must_poll = true;
         }
+        let (_, quiet) = known.get_or_insert_with(|| (context.waker().clone(), Quiet::waker(context.waker())));
         pulse.begin_turn();
         loop {
             // The drain comes first: a request that is read with it already knows that it is the last.
@@ -215,7 +219,7 @@ where
             if asks && keeper.drained.is_none() && drain.as_mut().poll(context).is_ready() {
                 keeper.begin_drain();
             }
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(quiet)) {
                 return Poll::Ready(keeper.conclude(ended));
             }
             match keeper.look(context) {

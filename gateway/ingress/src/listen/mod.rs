@@ -13,6 +13,7 @@ mod gather;
 mod net;
 mod proxy;
 mod pulse;
+mod quiet;
 mod stall;
 mod standing;
 mod tls;
@@ -38,6 +39,7 @@ pub use connection::{Door, ServeError, serve};
 pub use drain::{Drain, DrainSwitch, drain};
 pub use net::{Net, NetError};
 pub use proxy::ProxyError;
+pub use quiet::RequestBody;
 pub use tls::{ClientTrust, PreparedTls, TlsError, TlsMaterial, TlsServer};
 pub use unreadable::Unreadable;
 
@@ -127,7 +129,7 @@ pub struct Incoming {
     /// Method, target, version and header fields, within the listener's bounds.
     pub head: Parts,
     /// The body, unread: [`crate::body::read`] reads it within bounds.
-    pub body: hyper::body::Incoming,
+    pub body: RequestBody,
     /// Who sent it; shared by all requests of the connection.
     pub peer: Arc<Peer>,
 }

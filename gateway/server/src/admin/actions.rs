@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use ingress::body::BodyLimits;
+use ingress::listen::RequestBody;
 use serde::Deserialize;
 use serde_json::json;
 use telemetry::audit::{AdminEvent, AuditError};
@@ -90,7 +91,7 @@ pub(super) async fn carry_out(
     (gateway, reloader): (&Arc<Gateway>, Option<&Arc<Reloader>>),
     authorized: Authorized,
     head: &http::request::Parts,
-    body: hyper::body::Incoming,
+    body: RequestBody,
 ) -> Response<Full<Bytes>> {
     let asked = match read(gateway, head, body).await {
         Ok(asked) => asked,
@@ -116,7 +117,7 @@ fn of_the_gateway() -> Fault {
 }
 
 /// A form of a page elsewhere cannot send this content type, so a browser that is led here does nothing.
-async fn read(gateway: &Gateway, head: &http::request::Parts, body: hyper::body::Incoming) -> Result<Asked, Fault> {
+async fn read(gateway: &Gateway, head: &http::request::Parts, body: RequestBody) -> Result<Asked, Fault> {
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Fault::Form);

@@ -25,7 +25,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use ingress::listen::{Handler, Incoming};
+use ingress::listen::{Handler, Incoming, RequestBody};
 use serde_json::json;
 use telemetry::metrics::CONTENT_TYPE;
 
@@ -112,7 +112,7 @@ impl Admin {
         &self,
         authorized: Authorized,
         head: &http::request::Parts,
-        body: hyper::body::Incoming,
+        body: RequestBody,
     ) -> Response<Full<Bytes>> {
         match self.read(authorized.route(), &head.headers) {
             Some(response) => response,

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use http::request::Parts;
 use ingress::auth::{AppIndex, Marks};
 use ingress::limits::{self, Admitted as AdmittedGuard, Standing};
-use ingress::listen::{Incoming, Peer};
+use ingress::listen::{Incoming, Peer, RequestBody};
 use inspection::{FindingKind, Findings};
 use policy::{Denial, Verdict};
 use wire::{Api, Call, ErrorShape, Route};
@@ -194,7 +194,7 @@ impl Exchange {
 /// Stage 1: a head, bounded, and a body that nobody has read.
 pub(super) struct Arrived {
     exchange: Box<Exchange>,
-    body: hyper::body::Incoming,
+    body: RequestBody,
 }
 
 impl Arrived {
@@ -241,7 +241,7 @@ pub(super) struct Identified {
     exchange: Box<Exchange>,
     caller: Caller,
     index: AppIndex,
-    body: hyper::body::Incoming,
+    body: RequestBody,
 }
 
 pub(super) fn identify(arrived: Arrived) -> Result<Identified, Box<Refused>> {
@@ -281,7 +281,7 @@ pub(super) struct Admitted {
     pub(super) index: AppIndex,
     pub(super) route: Route,
     pub(super) guard: AdmittedGuard,
-    pub(super) body: hyper::body::Incoming,
+    pub(super) body: RequestBody,
 }
 
 impl Admitted {

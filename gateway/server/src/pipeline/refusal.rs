@@ -5,7 +5,7 @@ use std::time::Duration;
 use accounting::Money;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use ingress::listen::Unreadable;
+use ingress::listen::{RequestBody, Unreadable};
 use policy::Verdict;
 use telemetry::audit::FeatureNote;
 use wire::{ApiError, Code, ErrorShape};
@@ -277,7 +277,7 @@ pub(super) struct Refused {
     pub(super) recorded: bool,
     pub(super) considered: Considered,
     /// The body, where nobody has read it yet.
-    pub(super) unread: Option<hyper::body::Incoming>,
+    pub(super) unread: Option<RequestBody>,
 }
 
 /// A refused body up to this many bytes is read and thrown away, so that the connection can be kept.
@@ -288,7 +288,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Refused {
     /// Keeps the unread body, to drain it before the answer.
-    pub(super) fn with_unread(mut self: Box<Self>, body: hyper::body::Incoming) -> Box<Self> {
+    pub(super) fn with_unread(mut self: Box<Self>, body: RequestBody) -> Box<Self> {
         self.unread = Some(body);
         self
     }

@@ -6,6 +6,7 @@ mod http;
 mod limits;
 mod tls;
 mod unreadable;
+mod wakes;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
