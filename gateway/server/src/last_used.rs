@@ -19,8 +19,8 @@ use crate::snapshot::Used;
 /// may. Those that were shown longest ago go first.
 const MOST_OTHERS: usize = 1_024;
 
-/// A time that lies further ahead than this, in seconds, is none: it was taken by a clock that was wrong, or somebody wrote it. It
-/// is forgotten, since no later one would ever be later.
+/// A time that lies further ahead than this, in seconds, is not believed: it was taken by a clock that was wrong, or somebody wrote
+/// it, or the clock is behind now. It stays in the file, and gives way to any time that is believed.
 const MOST_AHEAD: u64 = 86_400;
 
 /// Seconds since 1970, by what a credential is revoked by.
@@ -33,9 +33,19 @@ pub struct LastUsed(Mutex<Option<Home<Times>>>);
 impl LastUsed {
     /// Takes over what the file in the state folder says, and keeps them there from now on.
     pub fn open(&self, state_folder: &Path, used: &Used) {
-        let home = Home::at(state_folder, "last_used");
+        let home = Home::<Times>::at(state_folder, "last_used");
         match home.found() {
-            Ok(found) => raise(used, &believable(found.unwrap_or_default())),
+            Ok(found) => {
+                let (times, latest) = (found.unwrap_or_default(), latest_now());
+                let count = times.values().filter(|at| **at > latest).count();
+                if count > 0 {
+                    tracing::warn!(
+                        count,
+                        "times at which keys were last used lie more than a day ahead, and are not believed; is the clock right?"
+                    );
+                }
+                raise(used, &times, latest);
+            }
             Err(error) => {
                 let why = why(&error);
                 tracing::warn!(%why, "when keys were last used before this start is not known");
@@ -56,43 +66,42 @@ impl LastUsed {
             Err(KeptError::Damaged { .. }) => None,
             found => found?,
         };
-        let times = believable(together(believable(found.clone().unwrap_or_default()), used));
-        raise(used, &times);
+        let latest = latest_now();
+        let times = together(found.clone().unwrap_or_default(), used, latest);
+        raise(used, &times, latest);
         if times == found.unwrap_or_default() { Ok(()) } else { home.write(&times) }
     }
 }
 
-/// Those that a clock may have said by now.
-fn believable(times: Times) -> Times {
-    believable_at(times, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+/// The latest time that is believed now.
+fn latest_now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    now.saturating_add(MOST_AHEAD)
 }
 
-fn believable_at(mut times: Times, now: u64) -> Times {
-    times.retain(|_, at| *at <= now.saturating_add(MOST_AHEAD));
-    times
-}
-
-fn raise(used: &Used, times: &Times) {
+/// Tells these of later times up to `latest`.
+fn raise(used: &Used, times: &Times, latest: u64) {
     for (id, at) in used {
-        if let Some(time) = times.get(&**id) {
+        if let Some(time) = times.get(&**id).filter(|time| **time <= latest) {
             at.fetch_max(*time, Ordering::Relaxed);
         }
     }
 }
 
-/// The later time of each, and the latest [`MOST_OTHERS`] that only the file has.
-fn together(mut times: Times, used: &Used) -> Times {
-    let mut others: Vec<(u64, String)> = Vec::new();
-    others.extend(times.iter().filter(|(id, _)| !used.contains_key(&***id)).map(|(id, at)| (*at, id.clone())));
+/// The later time of each, among those up to `latest` where there is one, and the latest [`MOST_OTHERS`] that only the file has.
+fn together(mut times: Times, used: &Used, latest: u64) -> Times {
+    let is_other = |(id, _): &(&String, &u64)| !used.contains_key(&***id);
+    let mut others: Vec<(bool, u64, String)> =
+        times.iter().filter(is_other).map(|(id, at)| (*at <= latest, *at, id.clone())).collect();
     others.sort_unstable_by(|one, other| other.cmp(one));
-    for (_, id) in others.iter().skip(MOST_OTHERS) {
+    for (_, _, id) in others.iter().skip(MOST_OTHERS) {
         times.remove(id);
     }
     for (id, at) in used {
         let at = at.load(Ordering::Relaxed);
-        if at > 0 {
+        if at > 0 && at <= latest {
             let time = times.entry(id.to_string()).or_default();
-            *time = at.max(*time);
+            *time = if *time <= latest { at.max(*time) } else { at };
         }
     }
     times
@@ -184,30 +193,50 @@ mod tests {
     }
 
     #[test]
-    fn a_time_a_day_ahead_is_believed_and_a_later_one_is_not() {
-        let times = Times::from([("a".to_owned(), 7 + MOST_AHEAD), ("b".to_owned(), 8 + MOST_AHEAD)]);
+    fn a_time_a_day_ahead_is_believed_and_a_later_one_gives_way_to_any_that_is() {
+        let latest = 7 + MOST_AHEAD;
+        let found =
+            || Times::from([("a".to_owned(), latest), ("b".to_owned(), latest + 1), ("c".to_owned(), latest + 1)]);
 
-        assert_eq!(believable_at(times, 7), Times::from([("a".to_owned(), 7 + MOST_AHEAD)]));
+        let known = used(&[("a", 5), ("b", 5), ("c", latest + 2)]);
+        assert_eq!(together(found(), &known, latest), times(&used(&[("a", latest), ("b", 5), ("c", latest + 1)])));
+        let new = used(&[("a", 0), ("b", 0), ("c", 0)]);
+        raise(&new, &found(), latest);
+        assert_eq!(times(&new), times(&used(&[("a", latest), ("b", 0), ("c", 0)])));
     }
 
     #[test]
-    fn a_time_that_a_wrong_clock_has_said_is_forgotten() {
+    fn a_clock_that_is_behind_shows_nothing_and_takes_nothing_away() {
+        let found = Times::from([("a".to_owned(), 9 * MOST_AHEAD), ("gone".to_owned(), 9 * MOST_AHEAD)]);
+        let known = used(&[("a", 0)]);
+
+        let behind = together(found.clone(), &known, 2 * MOST_AHEAD);
+        raise(&known, &behind, 2 * MOST_AHEAD);
+        assert_eq!((&behind, times(&known)), (&found, times(&used(&[("a", 0)]))));
+        raise(&known, &behind, 9 * MOST_AHEAD);
+
+        assert_eq!(times(&known), times(&used(&[("a", 9 * MOST_AHEAD)])));
+    }
+
+    #[test]
+    fn a_time_that_a_wrong_clock_has_said_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let wrong = used(&[("a", now + 2 * MOST_AHEAD), ("b", u64::MAX), ("c", 7), ("d", now)]);
+        let wrong = used(&[("a", now + 2 * MOST_AHEAD), ("c", 7), ("d", now)]);
         let kept = opened(folder.path(), &wrong);
-        let path = folder.path().join("last_used");
+        let path = folder.path().join("last_used/last_used.json");
         kept.keep(&wrong).unwrap();
-        let written = fs::read_to_string(path.join("last_used.json")).unwrap();
-        fs::write(path.join("last_used.json"), written.replace("\"c\": 7", "\"c\": 18446744073709551615")).unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(!written.contains("\"a\""), "{written}");
+        fs::write(&path, written.replace("\"c\": 7", "\"c\": 18446744073709551615")).unwrap();
 
-        let after = used(&[("a", 0), ("b", 0), ("c", 0), ("d", 0)]);
+        let after = used(&[("a", 0), ("c", 0), ("d", 0)]);
         let kept = opened(folder.path(), &after);
-        assert_eq!(times(&after), times(&used(&[("a", 0), ("b", 0), ("c", 0), ("d", now)])), "{written}");
+        assert_eq!(times(&after), times(&used(&[("a", 0), ("c", 0), ("d", now)])), "{written}");
         kept.keep(&used(&[("a", 5), ("c", 6)])).unwrap();
         opened(folder.path(), &after);
 
-        assert_eq!(times(&after), times(&used(&[("a", 5), ("b", 0), ("c", 6), ("d", now)])));
+        assert_eq!(times(&after), times(&used(&[("a", 5), ("c", 6), ("d", now)])));
     }
 
     #[test]
@@ -215,8 +244,8 @@ mod tests {
         let of_others = |count: usize| (0..count).map(|at| (format!("other {at:04}"), at as u64)).collect::<Times>();
         let known = used(&[("a", 1)]);
 
-        let whole = together(of_others(MOST_OTHERS), &known);
-        let cut = together(of_others(MOST_OTHERS + 1), &known);
+        let whole = together(of_others(MOST_OTHERS), &known, u64::MAX);
+        let cut = together(of_others(MOST_OTHERS + 1), &known, u64::MAX);
 
         assert_eq!((whole.len(), whole.contains_key("other 0000")), (MOST_OTHERS + 1, true));
         assert_eq!((cut.len(), cut.contains_key("other 0000"), cut.contains_key("a")), (MOST_OTHERS + 1, false, true));

@@ -1,7 +1,8 @@
 //! Rereads the configuration: whole or not at all, and the last good one is kept on disk.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,9 +39,13 @@ struct Begun {
     store: Option<StoreConfig>,
 }
 
-/// Looks in a row at which the same files differ, after which what stands still is enough. A folder that is being copied is waited for
-/// until it is whole; a file that never stands still must not keep a mend of another out.
+/// Looks in a row at which no file differs that did not before, after which what stands still is enough. A folder that is being copied
+/// is waited for until it is whole; files that never stand still must not keep a mend of another out, and neither must such that come
+/// and go.
 const PATIENCE: u32 = 30;
+
+/// Looks in a row at which something differs, after which what stands still is enough whatever comes: five minutes.
+const MOST_PATIENCE: u32 = 300;
 
 /// How the files stood.
 #[derive(Default)]
@@ -50,13 +55,39 @@ struct Seen {
     read: Stamps,
     /// What differed at the last look. It must be seen again unchanged before it is read.
     pending: Stamps,
-    /// Looks in a row at which the same files differed.
+    /// What differed at any look since something does.
+    met: BTreeSet<PathBuf>,
+    /// Looks in a row at which nothing differed that had not before.
     looks: u32,
+    /// Looks in a row at which something differed.
+    waited: u32,
 }
 
 impl Seen {
     fn of(read: Stamps) -> Self {
         Self { read, ..Self::default() }
+    }
+
+    /// Takes what differs now; whether it is to be read.
+    fn look(&mut self, changed: Stamps) -> bool {
+        let before = std::mem::replace(&mut self.pending, changed);
+        if self.pending.is_empty() {
+            self.met.clear();
+            (self.looks, self.waited) = (0, 0);
+            return false;
+        }
+        // A copy goes on to further files; what never stands still stays the same.
+        let known = self.met.len();
+        self.met.extend(self.pending.paths().map(Path::to_owned));
+        self.looks = if self.met.len() == known { self.looks.saturating_add(1) } else { 1 };
+        self.waited = self.waited.saturating_add(1);
+        let is_enough = self.looks >= PATIENCE || self.waited >= MOST_PATIENCE;
+        let settled = self.pending == before || is_enough && self.pending.share_any(&before);
+        if !settled && self.waited == 2 * PATIENCE {
+            let files: Vec<_> = self.pending.paths().map(|path| path.display().to_string()).collect();
+            tracing::warn!(?files, "a change of the configuration waits: these files differ, and do not stand still");
+        }
+        settled
     }
 }
 
@@ -129,19 +160,13 @@ impl Reloader {
     }
 
     /// Whether files differ from those that were read last, and have stood still since the last look: all of them, or after
-    /// [`PATIENCE`] looks any.
+    /// [`PATIENCE`] or [`MOST_PATIENCE`] looks any.
     #[must_use]
     pub fn changed_and_settled(&self) -> bool {
         let read = self.seen.lock().read.clone();
         // Not under the lock: a disk may hang.
         let changed = read.changed(&self.path);
-        let mut seen = self.seen.lock();
-        let before = std::mem::replace(&mut seen.pending, changed);
-        // A copy goes on to further files; what never stands still stays the same.
-        let is_the_same = seen.pending.paths().eq(before.paths());
-        seen.looks = if is_the_same { seen.looks.saturating_add(1) } else { 1 };
-        !seen.pending.is_empty()
-            && (seen.pending == before || seen.looks >= PATIENCE && seen.pending.share_any(&before))
+        self.seen.lock().look(changed)
     }
 
     /// Reads, checks and swaps. On any mistake the snapshot in force stays.
@@ -302,8 +327,6 @@ pub fn persist(compiled: &Compiled, sources: &Sources) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::doors;
     use super::*;
 
@@ -417,14 +440,46 @@ labels = []
         assert!(!move_and_look() && !move_and_look());
     }
 
-    #[test]
-    fn a_copy_that_goes_on_to_further_files_is_waited_for_however_long_it_takes() {
+    /// A folder with the document, which runs.
+    fn running_folder() -> (tempfile::TempDir, PathBuf, Reloader) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("conf");
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join("gateway.toml"), GOOD).unwrap();
         let compiled = load(&path).unwrap();
         let reloader = Reloader::new(path.clone(), doors(&compiled).unwrap(), &compiled, None);
+        (folder, path, reloader)
+    }
+
+    #[test]
+    fn files_that_come_and_go_keep_no_mend_out_either() {
+        let (_folder, path, reloader) = running_folder();
+        std::fs::write(path.join("gateway.toml"), format!("{GOOD}\n")).unwrap();
+
+        let looks = (0..PATIENCE + 2).map(|look| {
+            let other = path.join("other.toml");
+            if look % 2 == 0 { std::fs::write(other, "") } else { std::fs::remove_file(other) }.unwrap();
+            reloader.changed_and_settled()
+        });
+
+        assert_eq!(looks.into_iter().position(|settled| settled), Some(PATIENCE as usize - 1));
+    }
+
+    #[test]
+    fn files_that_are_ever_new_keep_a_mend_out_for_five_minutes_at_most() {
+        let (_folder, path, reloader) = running_folder();
+
+        let looks = (0..MOST_PATIENCE).map(|number| {
+            std::fs::write(path.join(format!("{number}.toml")), "").unwrap();
+            reloader.changed_and_settled()
+        });
+
+        assert_eq!(looks.into_iter().position(|settled| settled), Some(MOST_PATIENCE as usize - 1));
+    }
+
+    #[test]
+    fn a_copy_that_goes_on_to_further_files_is_waited_for() {
+        let (_folder, path, reloader) = running_folder();
 
         for copied in 0..100 {
             std::fs::write(path.join(format!("{copied}.toml")), "").unwrap();
