@@ -1,7 +1,6 @@
 //! What follows the entries: tiles of hashes, and the checkpoints that are signed over them.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::bundle::{CHECKPOINT, bundle_of, entries_path, partial, tile_path};
 use super::checkpoint::Checkpoint;
+use super::disk::{Disk, Local, Made, as_many_as_go};
 use super::files;
 use super::note::SigningKey;
 use super::tree::{Hash, TILE, Tile};
@@ -34,6 +34,7 @@ pub(super) struct Keeper {
     log: String,
     /// Whether bundles are on the disk already when their entries count.
     synced: bool,
+    disk: Box<dyn Disk>,
     witness: Option<Arc<Witness>>,
     state: Mutex<State>,
     /// Entries that the latest checkpoint covers.
@@ -45,7 +46,7 @@ pub(super) struct Keeper {
 struct State {
     keys: Vec<SigningKey>,
     behind: VecDeque<Tile>,
-    /// Folders with names of tiles that may not be on the disk.
+    /// Folders with names, of bundles, of tiles or of folders, that may not be on the disk.
     unsynced: BTreeSet<PathBuf>,
 }
 
@@ -69,12 +70,14 @@ impl Keeper {
         let Place { epoch, scratch, log, synced } = place;
         let state = Mutex::new(State { keys: vec![key], behind: VecDeque::new(), unsynced: BTreeSet::new() });
         let (signed, behind) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { epoch: epoch.to_owned(), scratch, log, synced, witness, state, signed, behind }
+        let (epoch, disk) = (epoch.to_owned(), Box::new(Local));
+        Self { epoch, scratch, log, synced, disk, witness, state, signed, behind }
     }
 
     /// Signs what is there, unless it is signed already. `stand` is asked for once, when nothing else runs here.
     ///
-    /// First the bundles are put on the disk, then the tiles, then the checkpoint: it never promises what is not there.
+    /// First the bundles are put on the disk, then the tiles, then the names of both, then the checkpoint: it never promises
+    /// what is not there.
     pub(super) fn checkpoint(&self, stand: impl FnOnce() -> Stand) -> io::Result<()> {
         let mut state = self.state.lock();
         let Stand { size, root, full } = stand();
@@ -83,49 +86,84 @@ impl Keeper {
         let signed = self.signed();
         if size > signed {
             if !self.synced {
-                self.sync_bundles(signed, size)?;
+                self.sync_bundles(&mut state, signed, size)?;
             }
             self.put_tiles(&mut state)?;
+            self.sync_names(&mut state)?;
             self.sign(&state, size, root)?;
         }
         Ok(())
     }
 
-    /// Puts the full tiles in their places: each whole, and their names together, since a folder costs the disk as much as a file.
-    fn put_tiles(&self, state: &mut State) -> io::Result<()> {
-        while let Some(tile) = state.behind.front() {
-            let path = tile_path(&self.epoch, tile.level, tile.index);
-            files::place(&self.scratch, &path, &tile.bytes())?;
-            state.unsynced.insert(files::folder_of(&path).to_owned());
-            state.behind.pop_front();
-            self.behind.store(state.behind.len(), Ordering::Relaxed);
+    /// Puts the bundles since the latest checkpoint on the disk, but for their names.
+    fn sync_bundles(&self, state: &mut State, signed: u64, size: u64) -> io::Result<()> {
+        let (mut next, last) = (bundle_of(signed), bundle_of(size - 1));
+        while next <= last {
+            let opened = as_many_as_go(next..=last, |bundle| {
+                let file = self.disk.open(&entries_path(&self.epoch, bundle))?;
+                // INVARIANT: only what is full. The last one grows, and is waited for beside the others.
+                if bundle < last {
+                    self.disk.start(&file);
+                }
+                Ok(file)
+            })?;
+            for file in &opened {
+                self.disk.sync(file)?;
+            }
+            next += opened.len() as u64;
         }
-        while let Some(folder) = state.unsynced.first() {
-            files::sync_up_to(folder, &self.epoch)?;
-            state.unsynced.pop_first();
+        // The checkpoint before has the name of a bundle that it covers a part of.
+        for bundle in signed.div_ceil(TILE)..=last {
+            self.has_name(state, &entries_path(&self.epoch, bundle));
         }
         Ok(())
     }
 
-    fn sync_bundles(&self, signed: u64, size: u64) -> io::Result<()> {
-        let mut folder = None;
-        for bundle in bundle_of(signed)..=bundle_of(size - 1) {
-            let path = entries_path(&self.epoch, bundle);
-            fs::File::open(&path)?.sync_data()?;
-            let above = path.parent().map(Path::to_owned);
-            if above != folder {
-                if let Some(above) = &above {
-                    files::sync_up_to(above, &self.epoch)?;
-                }
-                folder = above;
+    /// Puts the full tiles in their places, each once the disk has all of it, but for their names.
+    fn put_tiles(&self, state: &mut State) -> io::Result<()> {
+        while !state.behind.is_empty() {
+            let made = as_many_as_go(state.behind.iter().enumerate(), |(number, tile)| {
+                let scratch = self.scratch.with_added_extension(number.to_string());
+                let made = Made::at(scratch, &tile.bytes(), &*self.disk)?;
+                self.disk.start(&made.file);
+                Ok(made)
+            })?;
+            for made in &made {
+                self.disk.sync(&made.file)?;
             }
+            for made in made {
+                let Some(tile) = state.behind.front() else { break };
+                let path = tile_path(&self.epoch, tile.level, tile.index);
+                made.place(&path, &*self.disk)?;
+                self.has_name(state, &path);
+                state.behind.pop_front();
+                self.behind.store(state.behind.len(), Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a file has its name, and perhaps the folders above it theirs, since these were last put on the disk.
+    fn has_name(&self, state: &mut State, path: &Path) {
+        let above = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.epoch));
+        state.unsynced.extend(above.map(Path::to_owned));
+    }
+
+    /// Puts the names on the disk, each folder once, since one costs the disk as much as a file.
+    fn sync_names(&self, state: &mut State) -> io::Result<()> {
+        while let Some(folder) = state.unsynced.first() {
+            self.disk.sync_folder(folder)?;
+            state.unsynced.pop_first();
         }
         Ok(())
     }
 
     fn sign(&self, state: &State, size: u64, root: Hash) -> io::Result<()> {
         let note = Checkpoint { log: self.log.clone(), size, root }.sign(&state.keys);
-        files::put(&self.scratch, &self.epoch.join(CHECKPOINT), note.as_bytes())?;
+        let made = Made::at(self.scratch.clone(), note.as_bytes(), &*self.disk)?;
+        self.disk.sync(&made.file)?;
+        made.place(&self.epoch.join(CHECKPOINT), &*self.disk)?;
+        self.disk.sync_folder(&self.epoch)?;
         self.signed.store(size, Ordering::Relaxed);
         if let Some(witness) = &self.witness {
             witness.hand(size, &note);
@@ -189,3 +227,6 @@ impl Drop for Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

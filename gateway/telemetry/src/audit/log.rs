@@ -39,6 +39,7 @@ impl AuditLog {
         let folder = |source| AuditError::Folder { path: opened.folder.clone(), source };
         let synced = settings.durability == Durability::Disk;
         files::make_folder(&settings.scratch).map_err(folder)?;
+        files::sweep(&settings.scratch, now);
         let witness = settings.witness.as_ref();
         let witness = witness.map(|second| Witness::start(second, &settings.origin, &opened.epoch));
         let place = Place {

@@ -25,6 +25,7 @@
 mod bundle;
 mod checkpoint;
 mod copies;
+mod disk;
 mod entry;
 mod epoch;
 mod figures;

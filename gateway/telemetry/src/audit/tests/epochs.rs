@@ -112,3 +112,25 @@ fn only_the_gateways_own_user_can_read_the_log() {
         assert_eq!(mode(folder), 0o700, "{}", folder.display());
     }
 }
+
+#[test]
+fn what_a_crash_left_where_files_are_made_is_removed_by_a_later_process_and_what_another_may_be_making_is_not() {
+    let state = tempfile::tempdir().unwrap();
+    let scratch = state.path().join("audit-scratch");
+    std::fs::create_dir_all(scratch.join("gw-1-0000000041")).unwrap();
+    let left = |name: &str, age: Duration| {
+        let file = std::fs::File::create(scratch.join(name)).unwrap();
+        file.set_modified(now() - age).unwrap();
+    };
+    let hour = Duration::from_secs(3600);
+    left("gw-1-0000000007.63", hour + Duration::from_secs(1));
+    left("gw-1-0000000008.0", hour);
+    left("gw-2-0000000001", Duration::ZERO);
+
+    let log = open(state.path());
+
+    let mut found: Vec<_> = std::fs::read_dir(&scratch).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    found.sort();
+    assert_eq!(found, ["gw-1-0000000008.0", "gw-1-0000000041", "gw-2-0000000001"]);
+    drop(log);
+}
