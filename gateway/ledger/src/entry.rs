@@ -1,8 +1,10 @@
 //! The two halves of a line in the books: what a request held, and what it was settled at.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use accounting::{Estimate, Money, SettledBy, Settlement, Tokens, Used};
+use foldhash::fast::RandomState;
 
 /// What a request holds from before it is sent until it is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub struct Opening {
     /// Money that is held.
     pub money: Money,
 }
+
+/// Requests that are open, by their ids. Those are the gateway's own and no caller's, so that a quick hash will do.
+pub(crate) type Open = HashMap<Arc<str>, Opening, RandomState>;
 
 /// How it was settled.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub fn journal(bytes: &[u8]) {
     let torn = self::read(bytes.get(..whole).unwrap_or_default());
     assert_eq!((torn.entries, torn.damaged), (read.entries, read.damaged), "a torn line was acted upon");
     for line in bytes.split(|byte| *byte == b'\n') {
-        if let Some(read) = std::str::from_utf8(line).ok().and_then(line::read) {
+        if let Some(read) = std::str::from_utf8(line).ok().and_then(line::read_alone) {
             written_is_read_again(&read);
             no_changed_byte_is_believed(line);
         }
@@ -51,7 +51,7 @@ fn written_is_read_again(line: &Line) {
         Line::Closing(closing) => line::write_closing(&mut written, closing),
     }
     let text = String::from_utf8(written).expect("texts are UTF-8");
-    let again = text.strip_suffix('\n').and_then(line::read);
+    let again = text.strip_suffix('\n').and_then(line::read_alone);
     assert_eq!(again.as_ref(), Some(line), "{text:?}");
 }
 
@@ -61,7 +61,7 @@ fn no_changed_byte_is_believed(line: &[u8]) {
         for bit in [0x01, 0x20, 0x80] {
             let mut changed = line.to_vec();
             changed[at] ^= bit;
-            let read = std::str::from_utf8(&changed).ok().and_then(line::read);
+            let read = std::str::from_utf8(&changed).ok().and_then(line::read_alone);
             assert_eq!(read, None, "{:?} with byte {at} changed", String::from_utf8_lossy(line));
         }
     }

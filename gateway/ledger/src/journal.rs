@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::entry::{Closing, Entry, Opening};
+use crate::entry::{Closing, Entry, Open, Opening};
 use crate::keeper::LedgerError;
 use crate::line::{self, HEAD, Line};
+use crate::texts::Texts;
 
 /// A journal that grew to this many bytes is replaced by a new one, which begins with what is still open.
 pub(crate) const ROTATED_AT: u64 = 16 << 20;
@@ -187,11 +188,17 @@ const KEPT_BEYOND: u64 = 1 << 20;
 /// Most bytes that are carried over in one go.
 pub(crate) const MOST_READ: u64 = 4 << 20;
 
+/// Most bytes of room that are kept for what is read next: what is given back each second is asked for again each second.
+const KEPT_ROOM: usize = 1 << 20;
+
 /// Reads whole lines as they come, and keeps what is open.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     offset: u64,
-    pub(crate) open: HashMap<Arc<str>, Opening>,
+    pub(crate) open: Open,
+    texts: Texts,
+    /// Room for what is read; it holds nothing in between.
+    room: Vec<u8>,
 }
 
 /// What was read: entries that are complete, and lines that nobody can read.
@@ -212,29 +219,33 @@ impl Reader {
         self.offset
     }
 
-    /// What follows up to `until`, which is the end of a line; at most [`MOST_READ`] bytes of it.
-    pub(crate) fn read(&mut self, path: &Path, until: u64) -> std::io::Result<Read> {
-        let mut read = Read::default();
+    /// Adds what follows up to `until`, which is the end of a line; at most [`MOST_READ`] bytes of it.
+    pub(crate) fn read(&mut self, path: &Path, until: u64, read: &mut Read) -> std::io::Result<()> {
         if until <= self.offset {
-            return Ok(read);
+            return Ok(());
         }
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut bytes = Vec::new();
-        file.take((until - self.offset).min(MOST_READ)).read_to_end(&mut bytes)?;
+        let mut bytes = std::mem::take(&mut self.room);
+        let most = (until - self.offset).min(MOST_READ);
+        bytes.reserve(most as usize);
+        file.take(most).read_to_end(&mut bytes)?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         bytes.truncate(whole);
-        self.take(&bytes, &mut read);
+        self.take(&bytes, read);
         self.offset += bytes.len() as u64;
-        Ok(read)
+        bytes.clear();
+        bytes.shrink_to(KEPT_ROOM);
+        self.room = bytes;
+        Ok(())
     }
 
     /// Lines, the last of which may be torn: then it was never acted upon.
     pub(crate) fn take(&mut self, bytes: &[u8], read: &mut Read) {
         let head = HEAD.trim_end().as_bytes();
-        let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"));
-        for line in lines.filter(|line| *line != head) {
-            match std::str::from_utf8(line).ok().and_then(line::read) {
+        for line in lines(bytes).filter(|line| *line != head) {
+            let line = std::str::from_utf8(line).ok();
+            match line.and_then(|line| line::read(line, &mut self.texts, &self.open)) {
                 Some(Line::Opening(opening)) => {
                     self.open.insert(Arc::clone(&opening.request), opening);
                 }
@@ -246,6 +257,16 @@ impl Reader {
             }
         }
     }
+}
+
+/// The lines of a journal without their ends, but for a last one that has none.
+fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let rest = bytes;
+        // The quick search for a byte that the standard library has only there; reading from memory does not fail.
+        let length = bytes.skip_until(b'\n').ok()?;
+        rest.get(..length)?.strip_suffix(b"\n")
+    })
 }
 
 /// What processes that died have left.
@@ -303,4 +324,97 @@ fn process_of(path: &Path) -> Option<String> {
 fn number_of(path: &Path) -> u64 {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::line::tests::{closing_of, opening_of};
+
+    /// Texts that come again, those that stand in a line as something else, and those too long to be kept.
+    const TEXTS: [&str; 10] = ["", "a", "b", "%", "%25", "a\tb", "a%09b", "ü", "\u{7f}", "claims.keys[0]"];
+
+    fn text(number: usize) -> Arc<str> {
+        TEXTS.get(number).map_or_else(|| "m".repeat(240 + number).into(), |text| (*text).into())
+    }
+
+    /// What each line says by itself, put together.
+    fn read_one_by_one(journal: &[u8]) -> (Vec<Entry>, HashMap<Arc<str>, Opening>, u64) {
+        let (mut entries, mut open, mut damaged) = (Vec::new(), HashMap::new(), 0);
+        for line in std::str::from_utf8(journal).expect("it was written as text").split_terminator('\n') {
+            match line::read_alone(line) {
+                Some(Line::Opening(opening)) => drop(open.insert(Arc::clone(&opening.request), opening)),
+                Some(Line::Closing(closing)) => match open.remove(&closing.request) {
+                    Some(opening) => entries.push(Entry { opening, closing, recovered: false }),
+                    None => damaged += 1,
+                },
+                None => damaged += 1,
+            }
+        }
+        (entries, open, damaged)
+    }
+
+    proptest! {
+        #[test]
+        fn lines_that_share_their_texts_say_what_each_of_them_says_by_itself(
+            requests in proptest::collection::vec((0..20_usize, proptest::array::uniform7(0..24_usize), any::<bool>(), any::<u64>()), 0..60),
+            cut: prop::sample::Index,
+        ) {
+            let mut journal = Vec::new();
+            for (number, [app, team, key, model, user, target, price], opens, money) in requests {
+                // Also ids that the gateway would not give.
+                let request = text(number);
+                if opens {
+                    let user = Some(text(user)).filter(|_| user % 3 > 0);
+                    let (app, team, key, model) = (text(app), text(team), text(key), text(model));
+                    line::write_opening(&mut journal, &Opening { app, team, key, model, user, ..opening_of(&request, money) });
+                } else {
+                    let [target, price] = [target, price].map(|number| Some(text(number)).filter(|text| !text.is_empty()));
+                    line::write_closing(&mut journal, &Closing { target, price, ..closing_of(&request, money) });
+                }
+            }
+            let ends: Vec<_> = (0..=journal.len()).filter(|end| *end == 0 || journal[end - 1] == b'\n').collect();
+            let (first, second) = journal.split_at(*cut.get(&ends));
+            let (mut reader, mut read) = (Reader::default(), Read::default());
+
+            reader.take(first, &mut read);
+            reader.take(second, &mut read);
+
+            let open = reader.open.into_iter().collect();
+            prop_assert_eq!(&(read.entries, open, read.damaged), &read_one_by_one(&journal));
+        }
+    }
+
+    #[test]
+    fn requests_of_one_app_share_their_texts_and_the_two_lines_of_a_request_its_id() {
+        let mut journal = Vec::new();
+        for request in ["cwd_1", "cwd_2"] {
+            line::write_opening(&mut journal, &opening_of(request, 900));
+            line::write_closing(&mut journal, &closing_of(request, 70));
+        }
+        let mut read = Read::default();
+
+        Reader::default().take(&journal, &mut read);
+
+        let [first, second] = <[Entry; 2]>::try_from(read.entries).expect("both are settled");
+        assert!(Arc::ptr_eq(&first.opening.app, &second.opening.app));
+        assert!(Arc::ptr_eq(&first.opening.key, &second.opening.key));
+        assert!(Arc::ptr_eq(&first.opening.request, &first.closing.request));
+        assert_eq!((&*first.opening.request, &*second.opening.request), ("cwd_1", "cwd_2"));
+    }
+
+    #[test]
+    fn a_settlement_that_a_newer_release_wrote_in_another_way_leaves_its_request_open() {
+        let mut journal = Vec::new();
+        line::write_opening(&mut journal, &opening_of("cwd_1", 900));
+        let body = "C\tcwd_1\t1798761601000\tgpu-01/llama\tin a new way";
+        journal.extend(format!("{:08x} {body}\n", crc32fast::hash(body.as_bytes())).into_bytes());
+        let (mut reader, mut read) = (Reader::default(), Read::default());
+
+        reader.take(&journal, &mut read);
+
+        assert_eq!((read.entries.len(), read.damaged, reader.open.len()), (0, 1, 1));
+    }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::entry::{Closing, Entry, Opening};
 use crate::home::{Books, DatabaseError, Home, Spent, SpentBy, Whose};
-use crate::journal::{Left, MOST_READ, Old, ROTATED_AT, Reader, Writer};
+use crate::journal::{Left, MOST_READ, Old, ROTATED_AT, Read, Reader, Writer};
 use crate::postgres::Postgres;
 
 /// Most bytes of journal that are kept while the database takes nothing: about half a million requests.
@@ -24,6 +24,10 @@ const ROUND: Duration = Duration::from_millis(50);
 /// How often the database takes what is in the journal. Each time costs it a commit that is forced to the disk, however little
 /// there is to take: twenty times a second that was 8 ms of processor time a second.
 const CARRIED_EVERY: Duration = Duration::from_secs(1);
+
+/// For so many entries room is kept from one time to the next, which is about a megabyte: what is given back each second is asked
+/// for again each second.
+const KEPT_ROOM: usize = 4_096;
 
 /// After a failure the database is left alone for this long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -314,7 +318,7 @@ struct Keeper {
     books: Books,
     reader: Reader,
     /// Read, and not taken by the database yet.
-    pending: Vec<Entry>,
+    pending: Read,
     /// The file before, until the database has all of it.
     old: Option<Old>,
     /// Until when the database is left alone.
@@ -325,7 +329,7 @@ struct Keeper {
 
 impl Keeper {
     fn new(books: Books) -> Self {
-        let (reader, pending) = (Reader::default(), Vec::new());
+        let (reader, pending) = (Reader::default(), Read::default());
         Self { books, reader, pending, old: None, pause: None, carried: None }
     }
 
@@ -421,12 +425,13 @@ impl Keeper {
     /// Takes the journal up to `length`. What the database refuses is offered again, before anything else is read.
     fn take(&mut self, shared: &Shared, path: &Path, length: u64) -> Result<(), LedgerError> {
         loop {
-            if self.pending.is_empty() && self.reader.offset() < length {
+            if self.pending.entries.is_empty() && self.reader.offset() < length {
                 self.read(shared, path, length)?;
             }
-            if !self.pending.is_empty() {
-                let added = self.books.append(&self.pending)?;
-                self.pending.clear();
+            if !self.pending.entries.is_empty() {
+                let added = self.books.append(&self.pending.entries)?;
+                self.pending.entries.clear();
+                self.pending.entries.shrink_to(KEPT_ROOM);
                 shared.status.lock().entries += added;
             }
             let taken = self.reader.offset();
@@ -439,10 +444,9 @@ impl Keeper {
 
     /// Reads some of what follows in the journal.
     fn read(&mut self, shared: &Shared, path: &Path, length: u64) -> Result<(), LedgerError> {
-        let read = self.reader.read(path, length);
-        let read = read.map_err(|source| LedgerError::Folder { path: path.to_owned(), source })?;
-        self.pending.extend(read.entries);
-        shared.status.lock().damaged += read.damaged;
+        let read = self.reader.read(path, length, &mut self.pending);
+        read.map_err(|source| LedgerError::Folder { path: path.to_owned(), source })?;
+        shared.status.lock().damaged += std::mem::take(&mut self.pending.damaged);
         Ok(())
     }
 

@@ -29,6 +29,7 @@ mod line;
 mod look;
 mod postgres;
 mod shared;
+mod texts;
 mod turn;
 
 pub use database::DATABASE_VERSION;
