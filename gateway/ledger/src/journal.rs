@@ -81,6 +81,12 @@ impl Writer {
         self.length = length;
     }
 
+    /// As if this were the file; gives the other one.
+    #[cfg(test)]
+    pub(crate) fn write_to(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     /// Bytes that the database has not taken, in the file and in memory.
     pub(crate) fn behind(&self) -> u64 {
         self.length.saturating_sub(self.taken) + self.waiting.len() as u64

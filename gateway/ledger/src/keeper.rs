@@ -18,9 +18,6 @@ use crate::postgres::Postgres;
 /// Beyond it no request is let in, because nobody could say any more what was spent.
 pub const MOST_JOURNAL: u64 = 256 << 20;
 
-/// How often settlements that wait in memory are written into the journal.
-const ROUND: Duration = Duration::from_millis(50);
-
 /// How often the database takes what is in the journal. Each time costs it a commit that is forced to the disk, however little
 /// there is to take: twenty times a second that was 8 ms of processor time a second.
 const CARRIED_EVERY: Duration = Duration::from_secs(1);
@@ -95,8 +92,23 @@ struct Shared {
     writer: Mutex<Writer>,
     status: Mutex<LedgerStatus>,
     keeper: Mutex<Option<(Sender<Ask>, JoinHandle<()>)>>,
-    /// The thread that flushes ends with it, where there is one.
-    _flushing: Option<Sender<()>>,
+}
+
+impl Shared {
+    /// Writes what waits into the journal.
+    fn flush(&self) -> Result<(), LedgerError> {
+        let flushed = self.writer.lock().flush();
+        flushed.map_err(LedgerError::Write)
+    }
+
+    /// Says why the books take nothing, once, until the keeper has seen that they do again.
+    fn failed(&self, error: &LedgerError) {
+        let mut status = self.status.lock();
+        if status.failing.is_none() {
+            tracing::error!(%error, "ALARM ledger_behind: the ledger's database takes nothing; its journal keeps what it has not taken");
+        }
+        status.failing = Some(error.to_string());
+    }
 }
 
 /// Where an answer goes.
@@ -140,7 +152,6 @@ impl Ledger {
         let (sender, receiver) = channel();
         let (opened, opening) = channel();
         let (begin, begun) = channel::<Weak<Shared>>();
-        let may_wait = matches!(home, Home::Postgres(_));
         let of_thread = folder.to_owned();
         // The database is asked on the keeper's thread alone, which belongs to no runtime.
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || {
@@ -156,7 +167,7 @@ impl Ledger {
                 }
             };
             let Ok(shared) = begun.recv() else { return };
-            while let Some(asked) = wait(&receiver) {
+            while let Some(asked) = wait(&receiver, keeper.rests(Instant::now())) {
                 let Some(shared) = shared.upgrade() else { return };
                 if keeper.serve(&shared, asked) {
                     return;
@@ -166,16 +177,11 @@ impl Ledger {
         let thread = thread.map_err(at)?;
         let gone = |_| at(std::io::Error::other("the keeper of the ledger has panicked"));
         let recovered = opening.recv().map_err(gone)??;
-        let (flushing, flush) = channel();
         let shared = Arc::new(Shared {
             writer: Mutex::new(Writer::create(folder, process).map_err(at)?),
             status: Mutex::new(recovered),
             keeper: Mutex::new(Some((sender, thread))),
-            _flushing: may_wait.then_some(flushing),
         });
-        if may_wait {
-            flush_always(Arc::downgrade(&shared), flush).map_err(at)?;
-        }
         begin
             .send(Arc::downgrade(&shared))
             .map_err(|_| at(std::io::Error::other("the keeper of the ledger is gone")))?;
@@ -196,10 +202,21 @@ impl Ledger {
         writer.open(opening).map_err(LedgerError::Write)
     }
 
-    /// Notes what a request was settled at; the line is written with the next one, or within 50 ms. The database has it within
-    /// a second, or when it is asked to.
+    /// Notes what a request was settled at; the line is written with the next one, or by [`Ledger::flush`]. The database has it
+    /// within a second, or when it is asked to.
     pub fn settle(&self, closing: &Closing) {
         self.shared.writer.lock().close(closing);
+    }
+
+    /// Writes the settlements that wait in memory into the journal. The server calls this every 50 ms, which is the longest that a
+    /// process that dies loses of them; it costs one lock when nothing waits, and waits for no database. Where nobody calls it,
+    /// the keeper writes them once a second, before the database takes what is written.
+    ///
+    /// What cannot be written waits on, and [`Ledger::status`] says why.
+    pub fn flush(&self) {
+        if let Err(error) = self.shared.flush() {
+            self.shared.failed(&error);
+        }
     }
 
     /// How the books stand.
@@ -292,22 +309,9 @@ impl Ledger {
     }
 }
 
-/// Writes what waits into the journal every [`ROUND`], also while the keeper waits for a database on the network.
-fn flush_always(shared: Weak<Shared>, ended: Receiver<()>) -> std::io::Result<()> {
-    let thread = std::thread::Builder::new().name("ledger-journal".to_owned());
-    let flushing = thread.spawn(move || {
-        while ended.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
-            let Some(shared) = shared.upgrade() else { return };
-            // The keeper's next round says why it fails.
-            let _ = shared.writer.lock().flush();
-        }
-    });
-    flushing.map(drop)
-}
-
 /// The next thing to do: what was asked, or a round because it is time. Nothing when nobody can ask any more.
-fn wait(receiver: &Receiver<Ask>) -> Option<Option<Ask>> {
-    match receiver.recv_timeout(ROUND) {
+fn wait(receiver: &Receiver<Ask>, rests: Duration) -> Option<Option<Ask>> {
+    match receiver.recv_timeout(rests) {
         Ok(asked) => Some(Some(asked)),
         Err(RecvTimeoutError::Timeout) => Some(None),
         Err(RecvTimeoutError::Disconnected) => None,
@@ -371,42 +375,35 @@ impl Keeper {
     /// of a pause.
     fn round(&mut self, shared: &Shared, is_due: bool) -> bool {
         let now = Instant::now();
-        let flushed = shared.writer.lock().flush();
-        let paused = !is_due && !self.is_due(now);
-        let result = match flushed {
-            Err(error) => Err(LedgerError::Write(error)),
-            Ok(()) if paused => Ok(()),
-            Ok(()) => {
-                self.carried = Some(now);
-                self.carry(shared)
+        let paused = !is_due && !self.rests(now).is_zero();
+        let result = shared.flush().and_then(|()| {
+            if paused {
+                return Ok(());
             }
-        };
-        let is_carried = result.is_ok() && !paused;
-        let mut status = shared.status.lock();
-        status.open = self.reader.open.len() as u64;
-        match result {
+            self.carried = Some(now);
+            self.carry(shared)
+        });
+        shared.status.lock().open = self.reader.open.len() as u64;
+        match &result {
             Err(error) => {
-                if status.failing.is_none() {
-                    tracing::error!(%error, "ALARM ledger_behind: the ledger's database takes nothing; its journal keeps what it has not taken");
-                }
-                status.failing = Some(error.to_string());
+                shared.failed(error);
                 self.pause = Some(Instant::now() + PAUSE);
             }
             Ok(()) if !paused => {
-                if status.failing.take().is_some() {
+                if shared.status.lock().failing.take().is_some() {
                     tracing::info!("the ledger comes along again");
                 }
                 self.pause = None;
             }
             Ok(()) => {}
         }
-        is_carried
+        result.is_ok() && !paused
     }
 
-    /// Whether the database is to take the journal now without being asked to.
-    fn is_due(&self, now: Instant) -> bool {
-        let rests = self.carried.is_some_and(|last| now.saturating_duration_since(last) < CARRIED_EVERY);
-        !rests && self.pause.is_none_or(|until| until <= now)
+    /// For how long the database rests unless it is asked to take the journal.
+    fn rests(&self, now: Instant) -> Duration {
+        let next = self.carried.map(|last| last + CARRIED_EVERY).max(self.pause);
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 
     /// Brings what the journal says into the database.
@@ -524,7 +521,7 @@ mod tests {
         let mut keeper = Keeper::new(Books::open(folder.path(), &Home::Folder).expect("it opens"));
         let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
         let (status, none) = (Mutex::default(), Mutex::new(None));
-        let shared = Shared { writer: Mutex::new(writer), status, keeper: none, _flushing: None };
+        let shared = Shared { writer: Mutex::new(writer), status, keeper: none };
         let mut settle = |request: &str, asked: Option<Ask>| {
             shared.writer.lock().open(&opening_of(request, 900)).expect("the disk has room");
             shared.writer.lock().close(&closing_of(request, 70));
@@ -543,8 +540,53 @@ mod tests {
         assert_eq!(told.recv(), Ok(true));
 
         let last = keeper.carried.expect("it was just carried over");
-        assert!(!keeper.is_due(last + CARRIED_EVERY - Duration::from_millis(1)));
-        assert!(keeper.is_due(last + CARRIED_EVERY));
+        assert_eq!(keeper.rests(last + CARRIED_EVERY - Duration::from_millis(1)), Duration::from_millis(1));
+        assert_eq!(keeper.rests(last + CARRIED_EVERY), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_settled_is_in_the_journal_when_it_is_flushed_and_the_database_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+        // There is no keeper, as while it waits for its database.
+        let shared = Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None) };
+        let ledger = Ledger { shared: Arc::new(shared) };
+        ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
+        ledger.settle(&closing_of("cwd_1", 70));
+        let path = ledger.shared.writer.lock().path().to_owned();
+        let settled = || std::fs::read_to_string(&path).expect("it is there").contains(" C\tcwd_1\t");
+
+        let before = settled();
+        ledger.flush();
+
+        assert_eq!((before, settled()), (false, true));
+        assert_eq!(ledger.status().failing, None);
+    }
+
+    #[test]
+    fn that_the_journal_takes_no_line_is_said_when_it_is_flushed_and_until_the_database_has_what_waited() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut keeper = Keeper::new(Books::open(folder.path(), &Home::Folder).expect("it opens"));
+        let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
+        let shared = Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None) };
+        let ledger = Ledger { shared: Arc::new(shared) };
+        ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
+        ledger.settle(&closing_of("cwd_1", 70));
+        let path = ledger.shared.writer.lock().path().to_owned();
+        let only_read = std::fs::File::open(path).expect("it is there");
+
+        let file = ledger.shared.writer.lock().write_to(only_read);
+        ledger.flush();
+        let said = ledger.status().failing;
+        ledger.shared.writer.lock().write_to(file);
+        ledger.flush();
+        let still = ledger.status();
+        keeper.serve(&ledger.shared, None);
+        let then = ledger.status();
+
+        assert!(said.is_some_and(|said| said.starts_with("the journal of the ledger takes no line")));
+        assert!(still.failing.is_some(), "the database has not taken it yet");
+        assert_eq!((still.entries, then.entries, then.failing), (0, 1, None));
     }
 
     #[test]
@@ -553,7 +595,7 @@ mod tests {
         let mut writer = Writer::create(folder.path(), "a").expect("the folder can be written");
         writer.pretend(MOST_JOURNAL - 1);
         let status = Mutex::default();
-        let shared = Shared { writer: Mutex::new(writer), status, keeper: Mutex::new(None), _flushing: None };
+        let shared = Shared { writer: Mutex::new(writer), status, keeper: Mutex::new(None) };
         let ledger = Ledger { shared: Arc::new(shared) };
 
         let below = ledger.begin(&opening_of("cwd_1", 900));
@@ -576,8 +618,7 @@ mod tests {
         writer.close(&closing_of("cwd_1", 70));
         writer.open(&opening_of("cwd_open", 5)).expect("the disk has room");
         let first = writer.path().to_owned();
-        let shared =
-            Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None), _flushing: None };
+        let shared = Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None) };
         let other = rusqlite::Connection::open(database_in(folder.path())).expect("it is there");
         other.execute_batch("BEGIN IMMEDIATE").expect("nobody else holds it");
 

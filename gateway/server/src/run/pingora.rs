@@ -314,6 +314,7 @@ impl BackgroundService for Upkeep {
     /// Runs once all listeners are open (see the dependencies in [`Pingora::run`]).
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let gateway = &self.service.gateway;
+        let _flusher = upkeep::Flusher::start(gateway);
         gateway.enter(Phase::Ready);
         notify::ready();
         let doors = &self.service.doors;

@@ -50,7 +50,10 @@ impl Plain {
                 accept((callers, Some(connections)), Arc::clone(&door), pipeline, drain.clone())
             }),
             tokio::spawn(accept((operators, None), door, console, drain)),
-            tokio::spawn(async move { upkeep::run(&gateway, None).await }),
+            tokio::spawn(async move {
+                let _flusher = upkeep::Flusher::start(&gateway);
+                upkeep::run(&gateway, None).await;
+            }),
         ];
         Ok(PlainHandle { data, admin, drain: switch, tasks })
     }
