@@ -23,6 +23,7 @@ mod opening;
 mod resp;
 mod scripts;
 mod share;
+mod stillness;
 mod told;
 mod untold;
 

@@ -1,7 +1,7 @@
 //! Counters of two processes that have one state folder, as while a new release takes the place of the old one.
 //!
-//! Each process keeps a mark in the folder, a file that it holds locked, and looks for those of others four times a second. While
-//! there is none its counters are its own, and no database is asked. Beside another one all of them are shared: each process
+//! Each process keeps a mark in the folder, a file that it holds locked, and looks for those of others four times a second; while it
+//! is alone the folder's own times say mostly that nobody came. While there is none its counters are its own, and no database is asked. Beside another one all of them are shared: each process
 //! leases its part from a database in the folder, by the decisions that a [store](super::scripts) makes for several gateways. When
 //! the other is gone, what it left used is taken over, and the counters are the remaining one's own again.
 //!
@@ -23,6 +23,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::leases::{Leases, LeasesError};
 use super::marks::{Marks, Others};
+use super::stillness::Stillness;
 use super::{Account, Inner, OnLoss, Settings, Shared, now, random};
 use crate::turn::pause;
 
@@ -72,6 +73,8 @@ pub(super) struct Place {
     pub(super) leases: Option<Leases>,
     /// Those that are there. INVARIANT: whoever was granted anything is among them while it lives.
     pub(super) others: BTreeSet<String>,
+    /// That nobody else is there, and the mark of this process is.
+    alone: Stillness,
     /// Those of them that know that this process shares with them, and those that it waited for.
     told: BTreeSet<String>,
     /// The last round failed.
@@ -207,6 +210,7 @@ impl Beside {
             leases: None,
             told: others.clone(),
             others,
+            alone: Stillness::default(),
             failing: false,
             unsaid: 0,
         })
@@ -279,7 +283,7 @@ impl Beside {
     fn try_turn(&self, inner: &Inner, place: &mut Place, looks: bool) -> Result<(), String> {
         if looks {
             // INVARIANT: whoever is new is known here before it is told so, and so before it is granted anything.
-            place.others = self.look(place).map_err(|error| error.to_string())?;
+            place.others = self.look(place, Instant::now()).map_err(|error| error.to_string())?;
             place.told.retain(|told| place.others.contains(told));
             if !place.others.is_empty() {
                 self.begin_sharing(inner, place)?;
@@ -300,8 +304,15 @@ impl Beside {
     }
 
     /// Who is there. Where somebody removed the mark of this process, or the folder, it is made again.
-    fn look(&self, place: &mut Place) -> io::Result<BTreeSet<String>> {
-        if !self.marks.has(&place.owner) {
+    pub(super) fn look(&self, place: &mut Place, now: Instant) -> io::Result<BTreeSet<String>> {
+        // INVARIANT: before the folder is read, so that what comes while it is read makes it look another way.
+        let stamp = self.marks.stamp();
+        if place.alone.holds(stamp, now) {
+            return Ok(BTreeSet::new());
+        }
+        let before = std::mem::take(&mut place.alone);
+        let has_mark = self.marks.has(&place.owner);
+        if !has_mark {
             self.marks.make_folder()?;
             // INVARIANT: nothing here waits for another process, which may hang: requests wait for what this thread does next.
             if let Some(_turn) = self.marks.turn_if_free()? {
@@ -314,6 +325,11 @@ impl Beside {
         place.missing =
             missing.map(|other| (other.clone(), place.missing.get(other).copied().unwrap_or(0) + 1)).collect();
         there.extend(place.missing.iter().filter(|(_, looks)| **looks < TRIES).map(|(other, _)| other.clone()));
+        // The lock of another one ends without a trace in the folder: whoever is not alone reads it each time.
+        if has_mark && there.is_empty() && dead.is_empty() {
+            place.alone = before;
+            place.alone.was_read(stamp, now);
+        }
         Ok(there)
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::stillness::Stamp;
 use crate::turn::{at, try_turn, turn};
 
 /// What the names of marks end in.
@@ -41,6 +42,11 @@ impl Marks {
 
     pub(super) fn make_folder(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
+    }
+
+    /// What the folder looks like: another way whenever a mark was made or removed since, or given its name.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        Stamp::of(&self.folder).ok()
     }
 
     /// One process comes or goes at a time.

@@ -134,3 +134,64 @@ async fn a_folder_that_was_removed_is_made_again_for_this_user_alone() {
     let mode = |name: &str| std::fs::metadata(marks.join(name)).expect("it is there").permissions().mode() & 0o777;
     assert_eq!((mode("."), mode("leases.sqlite"), mode("leases.sqlite-wal")), (0o700, 0o600, 0o600));
 }
+
+/// Until what is done from now on has another time than what was done in the folder before.
+fn the_clock_goes_on(folder: &Path) {
+    let time = |path: &Path| std::fs::metadata(path).and_then(|of| of.modified()).expect("it is there");
+    let before = time(folder);
+    while time(tempfile::NamedTempFile::new().expect("a temporary file can be made").path()) <= before {
+        std::thread::yield_now();
+    }
+}
+
+/// A process that does not look by itself, and has been alone for so long that it goes by what the folder looks like; and the
+/// instant of its next look.
+async fn alone_for_long(folder: &Path) -> (Process, Instant) {
+    let process = Process::starting(folder).await.expect("nobody is in the way");
+    let begin = Instant::now();
+    for seconds in [0, 4] {
+        assert!(found_by(&process, begin + Duration::from_secs(seconds)).is_empty());
+    }
+    the_clock_goes_on(&folder.join("beside"));
+    (process, begin + Duration::from_millis(4_250))
+}
+
+fn found_by(process: &Process, now: Instant) -> BTreeSet<String> {
+    let beside = process.shared.inner.beside.as_ref().expect("it has a folder");
+    let mut place = beside.place.lock();
+    let place = place.as_mut().expect("it has a place there");
+    let found = beside.look(place, now).expect("the folder can be read");
+    assert!(beside.marks.has(&place.owner), "its own mark is there after each look");
+    found
+}
+
+#[tokio::test]
+async fn one_that_comes_after_a_long_time_is_seen_at_the_next_look() {
+    let folder = folder();
+    let (process, next) = alone_for_long(folder.path()).await;
+
+    let mark = marks::Marks::below(folder.path()).make("other").expect("nobody has it");
+
+    assert_eq!(found_by(&process, next), BTreeSet::from(["other".to_owned()]));
+    drop(mark);
+    assert!(found_by(&process, next).is_empty(), "that its lock ended is seen though nothing changed in the folder");
+}
+
+#[tokio::test]
+async fn a_mark_or_a_folder_that_is_removed_after_a_long_time_is_made_again_at_the_next_look() {
+    for folder_too in [false, true] {
+        let folder = folder();
+        let (process, next) = alone_for_long(folder.path()).await;
+        let below = folder.path().join("beside");
+
+        if folder_too {
+            std::fs::remove_dir_all(&below).expect("it is there");
+        } else {
+            let marks = std::fs::read_dir(&below).expect("it is there").flatten().map(|entry| entry.path());
+            let mut marks = marks.filter(|path| path.extension().is_some_and(|end| end == "here"));
+            std::fs::remove_file(marks.next().expect("its own is there")).expect("it can be removed");
+        }
+
+        assert!(found_by(&process, next).is_empty());
+    }
+}
