@@ -1,6 +1,7 @@
 //! The books in `SQLite`: one table of entries, filled behind the journal and never on a request's path, and their sums by
 //! day, so that what was spent in a month is read without reading its requests.
 
+mod insert;
 mod sums;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 use crate::entry::{Closing, Entry, Opening};
 use crate::home::{DatabaseError, Spent, SpentBy};
 use crate::line::{paid, settled_by, tier};
+use insert::Insert;
 use sums::Sums;
 
 /// The format of the database that is written and read.
@@ -139,46 +141,13 @@ impl Database {
         let mut added = 0;
         let mut sums = Sums::default();
         {
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO entry VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,\
-                 ?19,?20,?21,?22,?23,?24,?25,?26)",
-            )?;
+            let mut insert = Insert::prepare(&transaction)?;
             let mut name = transaction.prepare_cached("INSERT OR IGNORE INTO payer VALUES (?1, ?2)")?;
             for entry in entries {
-                let Entry { opening, closing, recovered } = entry;
-                let settlement = &closing.settlement;
-                if let Some(user) = &opening.user {
-                    name.execute(params![opening.request, user])?;
+                if let Some(user) = &entry.opening.user {
+                    name.execute(params![entry.opening.request, user])?;
                 }
-                let is_new = insert.execute(params![
-                    opening.request,
-                    whole(opening.at_ms),
-                    whole(closing.at_ms),
-                    opening.app,
-                    opening.team,
-                    opening.key,
-                    opening.model,
-                    closing.target,
-                    whole(opening.estimate.input.0),
-                    whole(opening.estimate.output.0),
-                    whole(opening.money.0),
-                    settlement.by.name(),
-                    whole(settlement.used.input.0),
-                    whole(settlement.used.cached_input.0),
-                    whole(settlement.used.cache_write.0),
-                    whole(settlement.used.output.0),
-                    whole(settlement.money.0),
-                    settlement.priced,
-                    settlement.lost_attempts,
-                    whole(settlement.lost.0),
-                    whole(settlement.lost_money.0),
-                    closing.tier,
-                    closing.price,
-                    closing.paid,
-                    closing.avoidable,
-                    recovered,
-                ])? > 0;
-                if is_new {
+                if insert.write(entry)? {
                     added += 1;
                     sums.add(entry);
                 }
