@@ -400,15 +400,21 @@ mod tests {
             line::write_opening(&mut journal, &opening_of(request, 900));
             line::write_closing(&mut journal, &closing_of(request, 70));
         }
-        let mut read = Read::default();
+        // Three texts may have the same two places, in one memory of a thousand.
+        let shares_all = |_| {
+            let mut read = Read::default();
+            Reader::default().take(&journal, &mut read);
+            let [first, second] = <[Entry; 2]>::try_from(read.entries).expect("both are settled");
+            assert!(Arc::ptr_eq(&first.opening.request, &first.closing.request));
+            assert_eq!((&*first.opening.request, &*second.opening.request), ("cwd_1", "cwd_2"));
+            let texts = |entry: Entry| {
+                let Opening { app, team, key, model, .. } = entry.opening;
+                [app, team, key, model, entry.closing.target.expect("it was answered")]
+            };
+            std::iter::zip(texts(first), texts(second)).all(|(first, second)| Arc::ptr_eq(&first, &second))
+        };
 
-        Reader::default().take(&journal, &mut read);
-
-        let [first, second] = <[Entry; 2]>::try_from(read.entries).expect("both are settled");
-        assert!(Arc::ptr_eq(&first.opening.app, &second.opening.app));
-        assert!(Arc::ptr_eq(&first.opening.key, &second.opening.key));
-        assert!(Arc::ptr_eq(&first.opening.request, &first.closing.request));
-        assert_eq!((&*first.opening.request, &*second.opening.request), ("cwd_1", "cwd_2"));
+        assert!((0..10).any(shares_all));
     }
 
     #[test]

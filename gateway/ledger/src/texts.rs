@@ -16,7 +16,8 @@ const MOST_KEPT: usize = 256;
 /// The longest that is kept, in bytes: users and models have the names that callers give them.
 const LONGEST_KEPT: usize = 256;
 
-/// Each has one place, by a hash that is keyed at random, and gives it up to the next that has the same.
+/// Each has two places, by a hash that is keyed at random: the second is for what the next that has the same drives from the first,
+/// so that no two that come in turn drive each other out.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     hash: RandomState,
@@ -32,15 +33,16 @@ impl Texts {
         if self.kept.is_empty() {
             self.kept.resize(MOST_KEPT, None);
         }
-        let place = self.hash.hash_one(field.as_bytes()) as usize % MOST_KEPT;
-        let kept = self.kept.get_mut(place)?;
-        if let Some(kept) = kept.as_ref().filter(|kept| ***kept == *field) {
+        let first = self.hash.hash_one(field.as_bytes()) as usize % MOST_KEPT & !1;
+        let places = self.kept.get_mut(first..first + 2)?;
+        if let Some(kept) = places.iter().flatten().find(|kept| ***kept == *field) {
             return Some(Arc::clone(kept));
         }
         let made = make(field)?;
         // INVARIANT: what is kept stands in its field as it is, so that the same field is the same text.
         if *made == *field {
-            *kept = Some(Arc::clone(&made));
+            places.swap(0, 1);
+            places[0] = Some(Arc::clone(&made));
         }
         Some(made)
     }
