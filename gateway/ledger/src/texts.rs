@@ -33,7 +33,7 @@ impl Texts {
         if self.kept.is_empty() {
             self.kept.resize(MOST_KEPT, None);
         }
-        let first = self.hash.hash_one(field.as_bytes()) as usize % MOST_KEPT & !1;
+        let first = 2 * (self.hash.hash_one(field.as_bytes()) as usize % (MOST_KEPT / 2));
         let places = self.kept.get_mut(first..first + 2)?;
         if let Some(kept) = places.iter().flatten().find(|kept| ***kept == *field) {
             return Some(Arc::clone(kept));
