@@ -87,6 +87,52 @@ fn what_overlaps_is_replaced_by_one_placeholder_or_each_by_its_own() {
     }
 }
 
+#[test]
+fn no_tag_that_nobody_sees_makes_a_number_a_part_of_something() {
+    let tags =
+        |text: &str| text.chars().filter_map(|letter| char::from_u32(0xE0000 + u32::from(letter))).collect::<String>();
+    let table: [(String, &[&str]); 3] = [
+        (format!("{}4111111111111111{}", tags("a"), tags("@b.co")), &["card"]),
+        (format!("{}378282246310005", tags("+")), &["card"]),
+        // As one reads it there is an IBAN, and as another does a telephone number.
+        (format!("{}89 3704 0044 0532 0130 00", tags("DE")), &["iban", "phone"]),
+    ];
+    for (text, kinds) in table {
+        let body = message(&text);
+        let names = inspect(body.as_bytes()).names();
+        for kind in kinds {
+            assert!(names.contains(*kind), "{kind} in {text:?}: {names:?}");
+        }
+        let (after, _) = crate::redact(body.as_bytes(), kinds.iter().copied()).expect("it can be").into_parts();
+        assert!(!String::from_utf8_lossy(&after).contains("0005") && !String::from_utf8_lossy(&after).contains("1111"));
+    }
+}
+
+#[test]
+fn what_two_readings_find_is_replaced_up_to_where_the_longer_one_ends() {
+    let files = crate::OwnRecogniser {
+        kind: TextKind::own("acc", None).expect("it is a name"),
+        pattern: r"\bFILE-[0-9]{2}(\\[a-z0-9]{2,10}){0,3}".into(),
+        words: Vec::new(),
+        checksum: None,
+        is_tried: false,
+    };
+    let own = OwnRecognisers::new(vec![files]).expect("it fits");
+    let body = message(r"see FILE-17\north\nadia end");
+
+    let redacted = crate::redact_with(body.as_bytes(), ["custom:acc"], &own).expect("it can be");
+
+    let (after, _) = redacted.into_parts();
+    assert_eq!(String::from_utf8_lossy(&after), message("see [CUSTOM_ACC_1] end"));
+}
+
+#[test]
+fn what_both_readings_find_is_not_lost_to_what_one_of_them_finds_about_it() {
+    let names = inspect(message(r"bsn x\/001202947 10.2.3.4").as_bytes()).names();
+
+    assert!(names.contains("ipv4_address") && names.contains("nl_bsn"), "{names:?}");
+}
+
 // ---- how much work it is
 
 /// Beyond the bound the rest is not read: nothing that people send may use it up.
