@@ -62,6 +62,8 @@ pub(crate) struct Effort {
     /// The same of those that are only tried, which then find no more.
     pub(crate) tried: u32,
     parts: Vec<Range<usize>>,
+    /// Of the text that is being searched.
+    so_far: SoFar,
     /// None until something was found that some pattern may match, as it never is in most requests.
     fitting: Option<PatternSet>,
 }
@@ -73,6 +75,7 @@ impl Effort {
             own: own::MOST_CANDIDATES,
             tried: own::MOST_CANDIDATES,
             parts: Vec::new(),
+            so_far: SoFar::default(),
             fitting: None,
         }
     }
@@ -130,9 +133,9 @@ impl Engine {
         }
         let mut parts = std::mem::take(&mut effort.parts);
         self.sieve.parts(text, &mut parts);
-        let mut so_far = SoFar::default();
+        effort.so_far = SoFar::default();
         for part in &parts {
-            self.search_part(text, part.clone(), effort, &mut so_far, &mut found);
+            self.search_part(text, part.clone(), effort, &mut found);
         }
         effort.parts = parts;
     }
@@ -140,24 +143,18 @@ impl Engine {
     /// The same without the sieve, which may change nothing but the time it takes.
     #[cfg(test)]
     pub(crate) fn search_all(&self, text: &[u8], effort: &mut Effort, mut found: impl FnMut(Hit)) {
-        self.search_part(text, 0..text.len(), effort, &mut SoFar::default(), &mut found);
+        effort.so_far = SoFar::default();
+        self.search_part(text, 0..text.len(), effort, &mut found);
     }
 
     /// Searches `part` of `text`.
     ///
     /// What a match covered is searched again from its second byte on, whether it was accepted or not. Each place at which some
     /// pattern matches counts, so that this is bounded; but for addresses, within which nearly every letter begins another one.
-    fn search_part(
-        &self,
-        text: &[u8],
-        part: Range<usize>,
-        effort: &mut Effort,
-        so_far: &mut SoFar,
-        found: &mut impl FnMut(Hit),
-    ) {
+    fn search_part(&self, text: &[u8], part: Range<usize>, effort: &mut Effort, found: &mut impl FnMut(Hit)) {
         let mut at = part.start;
         while at < part.end && !effort.is_spent() {
-            let address = so_far.end_of(ADDRESS);
+            let address = effort.so_far.end_of(ADDRESS);
             let is_within = at < address;
             // INVARIANT: what begins within an address ends before this, and no more is gone through for each address.
             let until = if is_within { part.end.min(address + LONGEST) } else { part.end };
@@ -165,7 +162,7 @@ impl Engine {
             let first = regex.find(Input::new(text).range(at..until)).map(|first| first.start());
             at = match first.filter(|start| !is_within || *start < address) {
                 Some(start) => {
-                    self.judge(text, start..part.end, effort, so_far, found);
+                    self.judge(text, start..part.end, effort, found);
                     start + 1
                 }
                 None if is_within => address,
@@ -180,38 +177,31 @@ impl Engine {
     /// Up to one in nine of the numbers that have the check digits of one country has those of another as well, and nothing tells which is
     /// meant: a policy that names one of the two must not miss it. A secret says by its first letters whose it is, so of several
     /// that begin at one place the first in the order of the list is meant.
-    fn judge(
-        &self,
-        text: &[u8],
-        place: Range<usize>,
-        effort: &mut Effort,
-        so_far: &mut SoFar,
-        found: &mut impl FnMut(Hit),
-    ) {
+    fn judge(&self, text: &[u8], place: Range<usize>, effort: &mut Effort, found: &mut impl FnMut(Hit)) {
         let input = Input::new(text).range(place.clone()).anchored(Anchored::Yes);
         let mut fitting = effort.fitting.take().unwrap_or_else(|| PatternSet::new(LIST.len()));
         fitting.clear();
         self.all.which_overlapping_matches(&input, &mut fitting);
-        let (mut number, mut has_secret) = (so_far.number, false);
+        let (mut number, mut has_secret) = (effort.so_far.number, false);
         for pattern in fitting.iter() {
             let is_secret = LIST.get(pattern.as_usize()).is_some_and(|one| one.kind.group() == Some(Group::Secret));
             effort.candidates = effort.candidates.saturating_sub(1);
-            if is_secret && has_secret || place.start < so_far.end_of(pattern) {
+            if is_secret && has_secret || place.start < effort.so_far.end_of(pattern) {
                 continue;
             }
             let Some(hit) = self.check(pattern, text, &input) else { continue };
             has_secret |= is_secret;
-            if hit.place.end <= so_far.number {
+            if hit.place.end <= effort.so_far.number {
                 continue;
             }
             if hit.kind.takes_in_its_parts() {
                 number = number.max(hit.place.end);
             } else {
-                so_far.ends_at(pattern, hit.place.end);
+                effort.so_far.ends_at(pattern, hit.place.end);
             }
             found(hit);
         }
-        so_far.number = number;
+        effort.so_far.number = number;
         effort.fitting = Some(fitting);
     }
 
