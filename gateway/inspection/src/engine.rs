@@ -29,6 +29,31 @@ pub(crate) struct Hit {
     pub(crate) place: Range<usize>,
 }
 
+/// The e-mail address, the first of the list.
+const ADDRESS: PatternID = PatternID::ZERO;
+
+/// What was found before a place of a text, and may go on there: what is found does not depend on it, but for parts of it.
+#[derive(Default)]
+struct SoFar {
+    /// Where the numbers end that [take in their parts](TextKind::takes_in_its_parts).
+    number: usize,
+    /// By recogniser, where its last find of another kind ends: within an address begin others, which are the same one.
+    ends: Vec<usize>,
+}
+
+impl SoFar {
+    fn end_of(&self, pattern: PatternID) -> usize {
+        self.ends.get(pattern.as_usize()).copied().unwrap_or_default()
+    }
+
+    fn ends_at(&mut self, pattern: PatternID, end: usize) {
+        self.ends.resize(LIST.len(), 0);
+        if let Some(slot) = self.ends.get_mut(pattern.as_usize()) {
+            *slot = end;
+        }
+    }
+}
+
 /// What one request may still cost, and the memory that a search needs.
 pub(crate) struct Effort {
     candidates: u32,
@@ -37,6 +62,8 @@ pub(crate) struct Effort {
     /// The same of those that are only tried, which then find no more.
     pub(crate) tried: u32,
     parts: Vec<Range<usize>>,
+    /// Of the text that is being searched.
+    so_far: SoFar,
     /// None until something was found that some pattern may match, as it never is in most requests.
     fitting: Option<PatternSet>,
 }
@@ -48,8 +75,15 @@ impl Effort {
             own: own::MOST_CANDIDATES,
             tried: own::MOST_CANDIDATES,
             parts: Vec::new(),
+            so_far: SoFar::default(),
             fitting: None,
         }
+    }
+
+    /// How many matches of shipped patterns may still be looked at.
+    #[cfg(test)]
+    pub(crate) fn candidates(&self) -> u32 {
+        self.candidates
     }
 
     /// Whether the bound was hit: what comes behind was not searched.
@@ -62,6 +96,8 @@ impl Effort {
 pub(crate) struct Engine {
     /// Finds where the leftmost match of any pattern begins, and where the match of one pattern at a place ends.
     leftmost: Regex,
+    /// Finds the same but for addresses.
+    but_addresses: Regex,
     /// Says which patterns match at a place.
     all: Regex,
     sieve: Sieve,
@@ -72,6 +108,7 @@ impl Engine {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         let config = Regex::config().utf8_empty(false).hybrid_cache_capacity(4 << 20).nfa_size_limit(Some(64 << 20));
         let patterns: Vec<&str> = LIST.iter().map(|recogniser| recogniser.pattern).collect();
+        let (_, but_addresses) = patterns.split_at(ADDRESS.as_usize() + 1);
         let build = |config: &regex_automata::meta::Config, patterns: &[&str]| {
             let mut builder = Regex::builder();
             builder.syntax(syntax).configure(config.clone());
@@ -81,13 +118,14 @@ impl Engine {
         let longest: Vec<(&Recogniser, usize)> = longest.collect();
         Self {
             leftmost: build(&config, &patterns),
+            but_addresses: build(&config, but_addresses),
             all: build(&config.clone().match_kind(MatchKind::All), &patterns),
             sieve: Sieve::new(&longest).expect("the words are constants, and a test searches for them"),
         }
     }
 
-    /// Hands every hit in `text` to `found`, in the order of their beginnings. Those that begin at the same place are of different
-    /// kinds, and the search goes on behind the first of them: another may begin within a longer one.
+    /// Hands every hit in `text` to `found`, in the order of their beginnings. They may overlap: an address may hold a card number,
+    /// and nothing but [what takes in its parts](TextKind::takes_in_its_parts) hides what begins within it.
     pub(crate) fn search(&self, text: &[u8], effort: &mut Effort, mut found: impl FnMut(Hit)) {
         #[cfg(test)]
         if WITHOUT_SIEVE.get() {
@@ -95,9 +133,9 @@ impl Engine {
         }
         let mut parts = std::mem::take(&mut effort.parts);
         self.sieve.parts(text, &mut parts);
-        let mut from = 0;
+        effort.so_far = SoFar::default();
         for part in &parts {
-            from = self.search_part(text, from.max(part.start)..part.end, effort, &mut found);
+            self.search_part(text, part.clone(), effort, &mut found);
         }
         effort.parts = parts;
     }
@@ -105,55 +143,66 @@ impl Engine {
     /// The same without the sieve, which may change nothing but the time it takes.
     #[cfg(test)]
     pub(crate) fn search_all(&self, text: &[u8], effort: &mut Effort, mut found: impl FnMut(Hit)) {
+        effort.so_far = SoFar::default();
         self.search_part(text, 0..text.len(), effort, &mut found);
     }
 
-    /// Searches `part` of `text`; gives where the search may go on behind the last hit.
-    fn search_part(&self, text: &[u8], part: Range<usize>, effort: &mut Effort, found: &mut impl FnMut(Hit)) -> usize {
+    /// Searches `part` of `text`.
+    ///
+    /// What a match covered is searched again from its second byte on, whether it was accepted or not. Each place at which some
+    /// pattern matches counts, so that this is bounded; but for addresses, within which nearly every letter begins another one.
+    fn search_part(&self, text: &[u8], part: Range<usize>, effort: &mut Effort, found: &mut impl FnMut(Hit)) {
         let mut at = part.start;
         while at < part.end && !effort.is_spent() {
-            let Some(start) = self.leftmost.find(Input::new(text).range(at..part.end)).map(|first| first.start())
-            else {
-                break;
+            let address = effort.so_far.end_of(ADDRESS);
+            let is_within = at < address;
+            // INVARIANT: what begins within an address ends before this, and no more is gone through for each address.
+            let until = if is_within { part.end.min(address + LONGEST) } else { part.end };
+            let regex = if is_within { &self.but_addresses } else { &self.leftmost };
+            let first = regex.find(Input::new(text).range(at..until)).map(|first| first.start());
+            at = match first.filter(|start| !is_within || *start < address) {
+                Some(start) => {
+                    self.judge(text, start..part.end, effort, found);
+                    start + 1
+                }
+                None if is_within => address,
+                None => break,
             };
-            // What a rejected match covered is searched again from its second byte on.
-            at = self.judge(text, start..part.end, effort, found).unwrap_or(start + 1);
         }
-        at
     }
 
-    /// Hands over what each recogniser whose match at the beginning of `place` passes its check finds; gives where the first of
-    /// them in the order of the list ends.
+    /// Hands over what each recogniser whose match at the beginning of `place` passes its check finds, but for what was found
+    /// [as a part of something else](SoFar).
     ///
     /// Up to one in nine of the numbers that have the check digits of one country has those of another as well, and nothing tells which is
     /// meant: a policy that names one of the two must not miss it. A secret says by its first letters whose it is, so of several
-    /// the first in the order of the list is meant.
-    fn judge(
-        &self,
-        text: &[u8],
-        place: Range<usize>,
-        effort: &mut Effort,
-        found: &mut impl FnMut(Hit),
-    ) -> Option<usize> {
+    /// that begin at one place the first in the order of the list is meant.
+    fn judge(&self, text: &[u8], place: Range<usize>, effort: &mut Effort, found: &mut impl FnMut(Hit)) {
         let input = Input::new(text).range(place.clone()).anchored(Anchored::Yes);
         let mut fitting = effort.fitting.take().unwrap_or_else(|| PatternSet::new(LIST.len()));
         fitting.clear();
         self.all.which_overlapping_matches(&input, &mut fitting);
-        let (mut end, mut has_secret) = (None, false);
+        let (mut number, mut has_secret) = (effort.so_far.number, false);
         for pattern in fitting.iter() {
             let is_secret = LIST.get(pattern.as_usize()).is_some_and(|one| one.kind.group() == Some(Group::Secret));
-            if is_secret && has_secret {
+            effort.candidates = effort.candidates.saturating_sub(1);
+            if is_secret && has_secret || place.start < effort.so_far.end_of(pattern) {
                 continue;
             }
-            effort.candidates = effort.candidates.saturating_sub(1);
-            if let Some(hit) = self.check(pattern, text, &input) {
-                has_secret |= is_secret;
-                end.get_or_insert(hit.place.end);
-                found(hit);
+            let Some(hit) = self.check(pattern, text, &input) else { continue };
+            has_secret |= is_secret;
+            if hit.place.end <= effort.so_far.number {
+                continue;
             }
+            if hit.kind.takes_in_its_parts() {
+                number = number.max(hit.place.end);
+            } else {
+                effort.so_far.ends_at(pattern, hit.place.end);
+            }
+            found(hit);
         }
+        effort.so_far.number = number;
         effort.fitting = Some(fitting);
-        end
     }
 
     fn check(&self, pattern: PatternID, text: &[u8], input: &Input<'_>) -> Option<Hit> {

@@ -113,6 +113,8 @@ impl Listener for Collector {
 }
 
 #[cfg(test)]
+mod overlaps;
+#[cfg(test)]
 mod packed;
 #[cfg(test)]
 mod tests;

@@ -180,6 +180,14 @@ impl TextKind {
         }
     }
 
+    /// Whether what lies within a find of it is a part of that: a piece of an IBAN is no telephone number.
+    ///
+    /// It is so of the numbers of accounts, people and machines. They are checked, or have one length and few separators; e-mail
+    /// addresses, telephone numbers and secrets take in much of what is written beside them.
+    pub(crate) const fn takes_in_its_parts(self) -> bool {
+        matches!(self.group, Some(Group::Financial | Group::NationalId | Group::NetworkAddress))
+    }
+
     /// The group that it belongs to. Only one of one's own may have none.
     #[must_use]
     pub const fn group(self) -> Option<Group> {

@@ -135,13 +135,28 @@ impl<'a> Found<'a> {
 
     /// Whether a longer number goes on at one of the ends, over a separator: then this is a part of something else.
     pub(crate) fn is_cut_out(&self) -> bool {
-        let joins = |byte: Option<&u8>| matches!(byte, Some(b'-' | b'.' | b'/' | b'_'));
         let ahead = self.before();
         let cut_before = joins(ahead.last()) && ahead.iter().rev().nth(1).is_some_and(u8::is_ascii_alphanumeric);
-        let behind = self.behind();
-        let cut_behind = joins(behind.first()) && behind.get(1).is_some_and(u8::is_ascii_digit);
-        cut_before || cut_behind
+        cut_before || self.is_cut_behind()
     }
+
+    /// The same, but for a step of a path, as in `pay/4111111111111111`, which nothing but a letter and a slash stand before.
+    pub(crate) fn is_cut_out_of_no_path(&self) -> bool {
+        match self.before() {
+            [.., letter, b'/'] if letter.is_ascii_alphabetic() => self.is_cut_behind(),
+            _ => self.is_cut_out(),
+        }
+    }
+
+    fn is_cut_behind(&self) -> bool {
+        let behind = self.behind();
+        joins(behind.first()) && behind.get(1).is_some_and(u8::is_ascii_digit)
+    }
+}
+
+/// Whether numbers go on over this.
+fn joins(byte: Option<&u8>) -> bool {
+    matches!(byte, Some(b'-' | b'.' | b'/' | b'_'))
 }
 
 /// What stands behind the value of a member in the text that is searched.

@@ -11,12 +11,12 @@ fn found(body: &str) -> Vec<String> {
     findings.iter().map(|finding| format!("{} {}", finding.kind, finding.path)).collect()
 }
 
-fn message(content: &str) -> String {
+pub(super) fn message(content: &str) -> String {
     let content = serde_json::Value::from(content);
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]}}"#)
 }
 
-fn hits(text: &str) -> Vec<(&'static str, &str)> {
+pub(super) fn hits(text: &str) -> Vec<(&'static str, &str)> {
     let mut hits = Vec::new();
     ENGINE.search(text.as_bytes(), &mut Effort::new(), |hit| {
         hits.push((

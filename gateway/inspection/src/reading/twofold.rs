@@ -1,9 +1,10 @@
 //! What two readings of one text find, brought together so that nothing is counted twice.
 //!
 //! A backslash that is a letter of the text may be one (`C:\new`) or begin an escape of JSON within the string. Nothing tells
-//! for certain, so both readings are searched, and whatever either finds counts. What lies within a larger find of the other
+//! for certain, so both readings are searched, and whatever either finds counts. What lies within a number of the other
 //! reading is a part of it, as it would be in one text: a piece of an IBAN is no telephone number because somebody may have
-//! meant the backslash before it. Where both find the same kind at the same place, that is one find; what a redaction takes out then depends on the letter behind the backslash:
+//! meant the backslash before it. Where both find the same kind at the same place, that is one find, up to where the longer of the two ends; where it begins depends
+//! on the letter behind the backslash:
 //!
 //! | behind the backslash | is taken for | because |
 //! |---|---|---|
@@ -11,8 +12,8 @@
 //! | `r`, `b`, `f` | a letter of the value, as in `C:\Users\bob@…` | before anything else than `\n` hardly anyone writes these escapes |
 //!
 //! A control character is a line break in one reading and nothing in the other, a tag its letter and nothing. It may end a field
-//! as well as stand within a number, so where one stands in a find of the second reading, what the first one finds there counts as
-//! well: a card number in front of an address that it would be a part of.
+//! as well as stand within a number, so where one stands in a find of either reading, what the other one finds there counts as
+//! well: a card number in front of another that it would be a part of.
 //!
 //! The two are not mixed within one value: one that needs a backslash read in one way at its beginning and in the other in its
 //! middle is not found.
@@ -38,10 +39,11 @@ impl Find {
         self.places.first().map_or(0, |place| place.end)
     }
 
-    /// Whether `other` is a part of this. What begins at the same place is none: in one text both are found as well.
+    /// Whether `other` is a part of this, as in [one text](TextKind::takes_in_its_parts). What begins at the same place is none: there
+    /// both are found as well, but for secrets, of which both count that two readings give.
     fn holds(&self, other: &Self) -> bool {
         let is_within = self.start() < other.start() && other.end() <= self.end();
-        is_within && self.places.len() == 1 && other.places.len() == 1
+        self.kind.takes_in_its_parts() && is_within && self.places.len() == 1 && other.places.len() == 1
     }
 
     /// Whether a control character or a tag stands in it.
@@ -69,38 +71,64 @@ impl Find {
             && self.start() < other.end()
             && other.start() < self.end()
     }
+
+    /// Makes one of this and what is the same in the literal reading.
+    fn take_in(&mut self, literal: &Self, body: &[u8]) {
+        let begins_earlier = begins_with_no_escape(body, literal, self);
+        for (place, other) in self.places.iter_mut().zip(&literal.places) {
+            if place.start < other.end && other.start < place.end {
+                place.start = if begins_earlier { place.start.min(other.start) } else { place.start };
+                place.end = place.end.max(other.end);
+            }
+        }
+    }
 }
 
-/// Most finds that begin before the end of another and are compared with it. Within one reading only those that are split
-/// across strings, and those of several kinds that begin at the same place, can overlap at all; beyond the bound one may be
-/// counted twice.
+/// Most finds that begin before the end of another and are compared with it. Within one reading few overlap: those of several kinds
+/// at one place or within an address, and those that are split across strings. Beyond the bound one may be counted twice.
 const MOST_COMPARED: usize = 16;
 
 /// The finds of both readings of some text of `body`, each thing once, in the order of the document.
 pub(crate) fn once(body: &[u8], literal: Vec<Find>, mut unfolded: Vec<Find>) -> Vec<Find> {
     unfolded.sort_by_key(Find::start);
-    // Once for each, since many finds of the other reading may lie within a long one.
-    let are_one: Vec<bool> = unfolded.iter().map(|find| !find.has_unseen(body)).collect();
+    let unfolded_are_one = are_one(body, &unfolded);
+    let mut are_in_both = vec![false; unfolded.len()];
     let mut rest = Vec::new();
     for find in literal {
         let near = near(&unfolded, &find);
-        let are_one = are_one.get(near.clone()).unwrap_or_default();
-        let near = unfolded.get_mut(near).unwrap_or_default();
+        let others = || near.clone().filter_map(|at| Some((at, unfolded.get(at)?, *unfolded_are_one.get(at)?)));
+        let equal = others().find(|(_, other, _)| **other == find);
         // What a control character may have parted is not known to be one: all of it counts.
-        let is_part = near.iter().zip(are_one).any(|(other, is_one)| *is_one && other.holds(&find));
-        let mut same = near.iter_mut().zip(are_one).rev();
-        let same = same.find(|(other, is_one)| other.is_same(&find) && (**is_one || other.places == find.places));
-        match same.map(|(same, _)| same) {
-            Some(same) if begins_with_no_escape(body, &find, same) => same.places = find.places,
+        let same = equal.or_else(|| others().find(|(_, other, is_one)| *is_one && other.is_same(&find)));
+        let is_part = others().any(|(_, other, is_one)| is_one && other.holds(&find));
+        match same.map(|(at, ..)| at).and_then(|at| Some((unfolded.get_mut(at)?, are_in_both.get_mut(at)?))) {
+            Some((same, is_in_both)) => {
+                *is_in_both = true;
+                same.take_in(&find, body);
+            }
             None if !is_part => rest.push(find),
-            Some(_) | None => {}
+            None => {}
         }
     }
     rest.sort_by_key(Find::start);
-    unfolded.retain(|find| !rest.get(near(&rest, find)).unwrap_or_default().iter().any(|other| other.holds(find)));
+    let rest_are_one = are_one(body, &rest);
+    let mut are_in_both = are_in_both.into_iter();
+    unfolded.retain(|find| {
+        let near = near(&rest, find);
+        let others = rest.get(near.clone()).unwrap_or_default();
+        let are_one = rest_are_one.get(near).unwrap_or_default();
+        let is_in_both = are_in_both.next().unwrap_or_default();
+        is_in_both || !others.iter().zip(are_one).any(|(other, is_one)| *is_one && other.holds(find))
+    });
     unfolded.extend(rest);
     unfolded.sort_by_key(Find::start);
     unfolded
+}
+
+/// Which of `finds` no control character and no tag stands in: once for each, since many finds of the other reading may lie within
+/// a long one.
+fn are_one(body: &[u8], finds: &[Find]) -> Vec<bool> {
+    finds.iter().map(|find| !find.has_unseen(body)).collect()
 }
 
 /// Which of `finds`, in the order of their beginnings, can overlap `find`.
@@ -111,9 +139,8 @@ fn near(finds: &[Find], find: &Find) -> Range<usize> {
 
 /// Whether what is taken for an escape by `unfolded` is rather the first letter of `literal`.
 fn begins_with_no_escape(body: &[u8], literal: &Find, unfolded: &Find) -> bool {
-    let is_wider = literal.start() < unfolded.start() && unfolded.end() <= literal.end();
     let first = || letters::letter(body.get(literal.start()..literal.end()).unwrap_or_default(), Reading::Literal);
-    is_wider && matches!(first().bytes(), b"r" | b"b" | b"f")
+    literal.start() < unfolded.start() && matches!(first().bytes(), b"r" | b"b" | b"f")
 }
 
 #[cfg(test)]
@@ -171,6 +198,44 @@ mod tests {
             merged.sort_by_key(Find::end);
             assert_eq!(merged, both);
         }
+    }
+
+    #[test]
+    fn what_both_find_stays_whatever_one_of_them_finds_around_it() {
+        let (iban, phone) = (find("iban", 2..30), find("phone", 12..30));
+
+        let merged = once(b"", vec![iban.clone(), phone.clone()], vec![phone.clone()]);
+
+        assert_eq!(merged, [iban, phone]);
+    }
+
+    #[test]
+    fn what_goes_by_its_shape_holds_nothing_of_the_other_reading() {
+        let (email, card) = (find("email", 2..30), find("card", 8..24));
+
+        assert_eq!(once(b"", vec![email.clone()], vec![card.clone()]), [email.clone(), card.clone()]);
+        assert_eq!(once(b"", vec![card.clone()], vec![email.clone()]), [email, card]);
+    }
+
+    /// Nobody sees the tag, so nothing tells whether what it stands in is one.
+    #[test]
+    fn what_a_tag_stands_in_holds_nothing_of_the_other_reading() {
+        let body = "\u{e0044}\u{e0045}89 3704 0044 0532 0130 00".as_bytes();
+        let (iban, phone) = (find("iban", 0..body.len()), find("phone", 16..body.len()));
+
+        assert_eq!(once(body, vec![iban.clone()], vec![phone.clone()]), [iban.clone(), phone.clone()]);
+        assert_eq!(once(body, vec![phone.clone()], vec![iban.clone()]), [iban, phone]);
+    }
+
+    #[test]
+    fn what_both_find_reaches_to_where_the_longer_of_the_two_ends() {
+        let body = br"see FILE-17\\north\\nadia end";
+        let (long, short, later) = (find("email", 4..26), find("email", 4..11), find("email", 20..24));
+
+        assert_eq!(once(body, vec![long.clone()], vec![short.clone()]), std::slice::from_ref(&long));
+        assert_eq!(once(body, vec![short.clone()], vec![long.clone()]), std::slice::from_ref(&long));
+        // What stands between two parts of a long one belongs to it as well.
+        assert_eq!(once(body, vec![long.clone()], vec![short, later.clone()]), [long, later]);
     }
 
     #[test]

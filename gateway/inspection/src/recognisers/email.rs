@@ -10,7 +10,7 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     kind: TextKind::new("email", Group::Contact),
     what: "an e-mail address",
     source: "RFC 5322 section 3.4.1, dot-atom form; lengths of RFC 5321 section 4.5.3.1",
-    pattern: r"[0-9A-Za-z][0-9A-Za-z.!#$%&'*+/=?^_{|}~-]{0,63}@(?:[0-9A-Za-z\x80-\xFF][0-9A-Za-z\x80-\xFF-]{0,62}\.){1,4}[A-Za-z\x80-\xFF][0-9A-Za-z\x80-\xFF-]{1,23}",
+    pattern: r"[0-9A-Za-z][0-9A-Za-z.!#$%&'*+/=?^_{|}~-]{0,63}@(?:[0-9A-Za-z\x80-\xFF][0-9A-Za-z\x80-\xFF-]{0,62}\.){1,4}[A-Za-z\x80-\xFF][0-9A-Za-z\x80-\xFF-]{0,22}[0-9A-Za-z\x80-\xFF]",
     trigger: Trigger::At,
     check,
     context: Context::Free,
@@ -20,13 +20,12 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
         "<«a_b-c@xn--bcher-kva.example»>",
         "mailto:«X@sub.domain.example»?subject=hello",
         "Post an «jens@müller.example».",
+        "«anna@example.org»- and so on",
     ],
     others: &["meet @noon.today", "user@localhost", "a@b.c", "git@github", "1.5@2.5", "x@.example"],
 };
 
-/// The last label is a name and neither ends in a hyphen nor is the name of a file.
+/// No dot stands behind another.
 fn check(found: &Found<'_>) -> bool {
-    let value = found.value();
-    let last = value.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
-    !last.ends_with(b"-") && !value.windows(2).any(|pair| pair == b"..")
+    !found.value().windows(2).any(|pair| pair == b"..")
 }

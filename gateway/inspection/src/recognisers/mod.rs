@@ -90,8 +90,8 @@ mod za_id;
 
 use crate::recogniser::Recogniser;
 
-/// Every recogniser. Of several that fit the same text the first one wins: whatever has a checksum comes before what has only
-/// a shape, and the telephone number last.
+/// Every recogniser, the e-mail address first. All that fit the same text find it, in this order; of secrets that begin at the same
+/// place the first alone does.
 pub(crate) static LIST: &[&Recogniser] = &[
     &email::RECOGNISER,
     &ipv4_address::RECOGNISER,
