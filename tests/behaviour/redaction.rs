@@ -221,7 +221,9 @@ async fn a_secret_in_a_short_string_of_base64_is_not_sent() {
     answer.of_status(403, "a secret stays on own sites").await;
     assert_eq!((upstream.requests().len(), upstream.connections()), (0, 0));
     let refusal = gateway.audit().refusal(&decision).await;
-    assert_eq!(refusal["findings"], json!([{"kind": "basic_auth_url", "count": 1}]), "{refusal}");
+    // What stands before the host could be an address as well.
+    let found = json!([{"kind": "basic_auth_url", "count": 1}, {"kind": "email", "count": 1}]);
+    assert_eq!(refusal["findings"], found, "{refusal}");
 }
 
 /// A number that passes Luhn's check, one for each `index`.
