@@ -102,7 +102,7 @@ async fn cut_everywhere() {
             let mut driven = Driven::new(serving);
             driven.run();
 
-            for piece in [&request[..cut], &request[cut..]] {
+            for piece in <[&str; 2]>::from(request.split_at(cut)) {
                 io.write_all(piece.as_bytes()).await.unwrap();
                 assert!(!driven.run().1);
             }
