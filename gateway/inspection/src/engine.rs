@@ -10,7 +10,7 @@ use regex_automata::{Anchored, Input, MatchKind, PatternID, PatternSet};
 use crate::kind::{Group, TextKind};
 use crate::own;
 use crate::recogniser::{Context, Found, LONGEST, Recogniser};
-use crate::recognisers::LIST;
+use crate::recognisers::{LIST, ipv6_address, phone};
 use crate::sieve::Sieve;
 
 /// The compiled recognisers; made once, on first use.
@@ -183,8 +183,14 @@ impl Engine {
         fitting.clear();
         self.all.which_overlapping_matches(&input, &mut fitting);
         let (mut number, mut has_secret) = (effort.so_far.number, false);
+        let is_within = place.start < number;
         for pattern in fitting.iter() {
-            let is_secret = LIST.get(pattern.as_usize()).is_some_and(|one| one.kind.group() == Some(Group::Secret));
+            let kind = LIST.get(pattern.as_usize()).map(|one| one.kind);
+            // Nothing stands beside an address of this sort, so none begins within another; but most of its places match.
+            if kind == Some(ipv6_address::KIND) && place.start < effort.so_far.end_of(pattern) {
+                continue;
+            }
+            let is_secret = kind.is_some_and(|kind| kind.group() == Some(Group::Secret));
             effort.candidates = effort.candidates.saturating_sub(1);
             if is_secret && has_secret || place.start < effort.so_far.end_of(pattern) {
                 continue;
@@ -194,9 +200,16 @@ impl Engine {
             if hit.place.end <= effort.so_far.number {
                 continue;
             }
-            if hit.kind.takes_in_its_parts() {
+            // The digits of a number and those behind it are no telephone number: `DE43 5001 0517 0012 3456 78 1.250,00 EUR`.
+            if is_within && hit.kind == phone::KIND {
+                continue;
+            }
+            let takes_in_its_parts = hit.kind.takes_in_its_parts();
+            if takes_in_its_parts && !is_within {
+                // One that begins within another hides nothing: the check digits of a card may fit the end of one and what follows.
                 number = number.max(hit.place.end);
-            } else {
+            }
+            if !takes_in_its_parts || hit.kind == ipv6_address::KIND {
                 effort.so_far.ends_at(pattern, hit.place.end);
             }
             found(hit);

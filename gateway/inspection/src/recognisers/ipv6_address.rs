@@ -6,8 +6,10 @@
 use crate::kind::{Group, TextKind};
 use crate::recogniser::{Context, Found, Recogniser, Trigger, whole};
 
+pub(crate) const KIND: TextKind = TextKind::new("ipv6_address", Group::NetworkAddress);
+
 pub(super) static RECOGNISER: Recogniser = Recogniser {
-    kind: TextKind::new("ipv6_address", Group::NetworkAddress),
+    kind: KIND,
     what: "an IPv6 address other than :: and ::1",
     source: "RFC 4291 section 2.2; IANA IPv6 address space registry",
     pattern: r"[0-9A-Fa-f:]{2,38}:(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{1,4})|[0-9A-Fa-f:]{3,38}::",

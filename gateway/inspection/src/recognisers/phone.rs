@@ -6,8 +6,10 @@
 use crate::kind::{Group, TextKind};
 use crate::recogniser::{Context, Found, Recogniser, Trigger, whole};
 
+pub(crate) const KIND: TextKind = TextKind::new("phone", Group::Contact);
+
 pub(super) static RECOGNISER: Recogniser = Recogniser {
-    kind: TextKind::new("phone", Group::Contact),
+    kind: KIND,
     what: "a telephone number: international, North American, or national beside a word such as `tel`",
     source: "ITU-T E.164 and E.123; North American Numbering Plan",
     pattern: r"(?:\+|\b00)[1-9][0-9]{0,2}(?:[ ().\-/]{0,3}[0-9]{1,9}){1,7}|(?:\+?1[ .\-])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[.\- ])[2-9][0-9]{2}[.\- ][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,5})?|\(?\b0[0-9]{1,5}\)?(?:[ \-/.]{0,3}[0-9]{2,8}){1,5}|\b[0-9]{2,4}(?:[ \-.][0-9]{2,4}){2,4}\b",
