@@ -117,7 +117,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn each_entry_of_a_batch_is_written_with_its_own_values(
             rows in proptest::collection::vec(proptest::collection::vec(0..3_u8, 24), 1..20), again: prop::sample::Index,

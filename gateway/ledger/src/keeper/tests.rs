@@ -31,15 +31,20 @@ fn the_journal_is_written_at_every_round_and_the_database_takes_it_once_a_second
     assert_eq!(keeper.rests(last + CARRIED_EVERY), Duration::ZERO);
 }
 
-#[test]
-fn what_is_settled_is_in_the_journal_when_it_is_flushed_and_the_database_is_not_waited_for() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
-    // There is no keeper, as while it waits for its database.
+/// Books without a keeper, as while it waits for its database, in which one request is settled.
+fn with_one_settled(folder: &Path) -> Ledger {
+    let writer = Writer::create(folder, "a").expect("the folder can be written");
     let shared = Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None) };
     let ledger = Ledger { shared: Arc::new(shared) };
     ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
     ledger.settle(&closing_of("cwd_1", 70));
+    ledger
+}
+
+#[test]
+fn what_is_settled_is_in_the_journal_when_it_is_flushed_and_the_database_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let ledger = with_one_settled(folder.path());
     let path = ledger.shared.writer.lock().path().to_owned();
     let settled = || std::fs::read_to_string(&path).expect("it is there").contains(" C\tcwd_1\t");
 
@@ -54,11 +59,7 @@ fn what_is_settled_is_in_the_journal_when_it_is_flushed_and_the_database_is_not_
 fn that_the_journal_takes_no_line_is_said_when_it_is_flushed_and_until_the_database_has_what_waited() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut keeper = Keeper::new(Books::open(folder.path(), &Home::Folder).expect("it opens"));
-    let writer = Writer::create(folder.path(), "a").expect("the folder can be written");
-    let shared = Shared { writer: Mutex::new(writer), status: Mutex::default(), keeper: Mutex::new(None) };
-    let ledger = Ledger { shared: Arc::new(shared) };
-    ledger.begin(&opening_of("cwd_1", 900)).expect("there is room");
-    ledger.settle(&closing_of("cwd_1", 70));
+    let ledger = with_one_settled(folder.path());
     let path = ledger.shared.writer.lock().path().to_owned();
     let only_read = std::fs::File::open(path).expect("it is there");
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::unconstrained;
 
 use super::super::serve;
@@ -55,6 +55,15 @@ impl<F: Future<Output = Result<(), ServeError>>> Driven<F> {
     }
 }
 
+/// A connection that was asked as often as it was woken by itself, and its peer.
+fn connected(world: &World) -> (DuplexStream, Driven<impl Future<Output = Result<(), ServeError>>>) {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let sender = "192.0.2.9:50000".parse().unwrap();
+    let mut driven = Driven::new(serve(far, sender, &world.door, Arc::clone(&world.answers), world.drain.clone()));
+    driven.run();
+    (near, driven)
+}
+
 /// What comes of it without waiting.
 fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -70,11 +79,7 @@ const CHUNKED: &str = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chun
 #[tokio::test]
 async fn a_request_that_came_whole_is_answered_in_the_turn_that_reads_it_and_there_is_no_other() {
     let world = World::plain();
-    let (mut io, far) = tokio::io::duplex(64 * 1024);
-    let sender = "192.0.2.9:50000".parse().unwrap();
-    let serving = serve(far, sender, &world.door, Arc::clone(&world.answers), world.drain.clone());
-    let mut driven = Driven::new(serving);
-    driven.run();
+    let (mut io, mut driven) = connected(&world);
 
     for request in [DECLARED, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"] {
         io.write_all(request.as_bytes()).await.unwrap();
@@ -96,11 +101,7 @@ async fn cut_everywhere() {
     for request in [DECLARED, CHUNKED] {
         for cut in 0..request.len() {
             let world = World::plain();
-            let (mut io, far) = tokio::io::duplex(64 * 1024);
-            let sender = "192.0.2.9:50000".parse().unwrap();
-            let serving = serve(far, sender, &world.door, Arc::clone(&world.answers), world.drain.clone());
-            let mut driven = Driven::new(serving);
-            driven.run();
+            let (mut io, mut driven) = connected(&world);
 
             for piece in <[&str; 2]>::from(request.split_at(cut)) {
                 io.write_all(piece.as_bytes()).await.unwrap();
