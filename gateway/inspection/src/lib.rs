@@ -28,6 +28,8 @@ mod recogniser;
 mod recognisers;
 mod redact;
 mod restore;
+#[cfg(test)]
+mod seeded;
 mod sieve;
 
 pub use catalogue::{Entry, catalogue};

@@ -1,7 +1,6 @@
 //! What stands beside or within something else is found all the same.
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use super::tests::{hits, message};
 use super::*;
@@ -198,19 +197,8 @@ fn goes_on_over(kind: &str, joint: &str) -> bool {
     }
 }
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 2048;
-    }
-    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
-        config.rng_seed = RngSeed::Fixed(0x0B5E);
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(crate::seeded::seeded(Some(2048), 0x0B5E))]
 
     #[test]
     fn what_is_found_alone_is_found_beside_something_else(

@@ -1,7 +1,6 @@
 //! What a caller or an operator may write to hide something, to break something or to make reading slow.
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
 use super::tests::{found, message, one, set};
@@ -261,16 +260,8 @@ fn what_would_find_any_placeholder_is_refused() {
 
 // ---- for any text
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
-        config.rng_seed = RngSeed::Fixed(0x5EED);
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(crate::seeded::seeded(None, 0x5EED))]
 
     #[test]
     fn what_is_tried_changes_nothing_and_what_is_replaced_comes_back(

@@ -1,5 +1,4 @@
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::json;
 
 use super::*;
@@ -268,16 +267,8 @@ fn the_last_event_that_repeats_the_whole_answer_is_restored_too() {
     assert!(out.starts_with("event: response.completed\ndata: {") && out.contains(IBAN), "{out}");
 }
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
-        config.rng_seed = RngSeed::Fixed(0x5EED);
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(crate::seeded::seeded(None, 0x5EED))]
 
     #[test]
     fn however_a_stream_is_cut_it_says_what_the_whole_answer_says(
